@@ -1,0 +1,1 @@
+"""What kernels run on: memory (`memory`), threads (`pool`) and matrix products (`blas`)."""
