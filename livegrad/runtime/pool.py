@@ -1,0 +1,506 @@
+"""Threads for kernels: `launch` runs a machine-code function over a range, on as many threads as are worth it.
+
+A kernel is `void kernel(ptr args, i64 begin, i64 end)`. The range is cut into chunks of `grain` items, which the
+calling thread and its helpers take one after the other. The helpers are Python threads that call into `worker`,
+below, and stay there without the interpreter's lock: between jobs they spin for about 30 µs and then sleep in a
+futex. A job starts in a few microseconds while they spin, and they cost nothing while they sleep.
+
+The dispatcher is LLVM IR. All that it shares lies in one state block, in cache lines of their own:
+
+* `generation` grows with every job; this is what idle helpers watch and sleep on.
+* `gate` holds OPEN while a job takes helpers, WAITING while its caller sleeps, and the number of helpers inside. A
+  helper enters only through an open gate, and `launch` closes it and waits for the number to be zero before it
+  returns, so nobody touches a job's arguments afterwards.
+* `busy` is held by the thread whose job it is. Another thread that launches meanwhile, or a kernel that launches,
+  does not wait for it but runs its range itself.
+
+Where there is no futex (not Linux), a `ThreadPoolExecutor` splits the range instead. A forked child starts helpers of
+its own when it needs them. Neither the state nor the code is ever freed: helpers are inside until the process ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import os
+import platform
+import sys
+import threading
+import time
+
+__all__ = ["get_num_threads", "launch", "set_num_threads"]
+
+_SPIN_SECONDS = 30e-6
+_FUTEX_NUMBER = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221}  # the system call's, by machine
+_STATE_BYTES = 4096
+
+
+# The dispatcher
+
+_HEAD = """
+%state = type {
+  i32, [60 x i8],                     ; 0 generation
+  i32, [60 x i8],                     ; 2 sleepers: helpers asleep, or about to be
+  i64, [56 x i8],                     ; 4 next: the first item that nobody has taken
+  i32, [60 x i8],                     ; 6 gate
+  i32, [60 x i8],                     ; 8 busy
+  ptr, ptr, i64, i64, i32, [28 x i8], ; 10 kernel, 11 args, 12 total, 13 grain, 14 limit: how many helpers may enter
+  ptr, i64, i64                       ; 16 syscall, 17 number of futex, 18 spins
+}
+"""
+
+_PAUSE = {
+    "x86_64": ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"),
+    "aarch64": ("declare void @llvm.aarch64.hint(i32)", "call void @llvm.aarch64.hint(i32 1)"),
+}
+
+_RUN = """
+define void @run(ptr %kernel, ptr %args, i64 %begin, i64 %end) {
+  %some = icmp slt i64 %begin, %end
+  br i1 %some, label %go, label %done
+go:
+  call void %kernel(ptr %args, i64 %begin, i64 %end)
+  br label %done
+done:
+  ret void
+}
+"""
+
+# OPEN is bit 31 of the gate, WAITING bit 30, the number of helpers inside bits 0 to 29.
+# The futex operations are 128 FUTEX_WAIT_PRIVATE and 129 FUTEX_WAKE_PRIVATE.
+_DISPATCH = """
+define internal void @futex(ptr %s, ptr %word, i64 %operation, i32 %value) {
+  %syscall.p = getelementptr %state, ptr %s, i32 0, i32 16
+  %number.p = getelementptr %state, ptr %s, i32 0, i32 17
+  %syscall = load ptr, ptr %syscall.p
+  %number = load i64, ptr %number.p
+  %value.wide = zext i32 %value to i64
+  call i64 (i64, ...) %syscall(i64 %number, ptr %word, i64 %operation, i64 %value.wide, ptr null, ptr null, i64 0)
+  ret void
+}
+
+define void @spin(i64 %count) {
+entry:
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %i.next, %loop ]
+  PAUSE
+  %i.next = add i64 %i, 1
+  %more = icmp slt i64 %i.next, %count
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
+
+define internal void @take_chunks(ptr %s) {
+entry:
+  %next.p = getelementptr %state, ptr %s, i32 0, i32 4
+  %kernel.p = getelementptr %state, ptr %s, i32 0, i32 10
+  %args.p = getelementptr %state, ptr %s, i32 0, i32 11
+  %total.p = getelementptr %state, ptr %s, i32 0, i32 12
+  %grain.p = getelementptr %state, ptr %s, i32 0, i32 13
+  %kernel = load ptr, ptr %kernel.p
+  %args = load ptr, ptr %args.p
+  %total = load i64, ptr %total.p
+  %grain = load i64, ptr %grain.p
+  br label %take
+take:
+  %begin = atomicrmw add ptr %next.p, i64 %grain monotonic
+  %some = icmp slt i64 %begin, %total
+  br i1 %some, label %work, label %done
+work:
+  %left = sub i64 %total, %begin
+  %short = icmp slt i64 %left, %grain
+  %count = select i1 %short, i64 %left, i64 %grain
+  %end = add i64 %begin, %count
+  call void %kernel(ptr %args, i64 %begin, i64 %end)
+  br label %take
+done:
+  ret void
+}
+
+define void @worker(ptr %s) {
+entry:
+  %generation.p = getelementptr %state, ptr %s, i32 0, i32 0
+  %sleepers.p = getelementptr %state, ptr %s, i32 0, i32 2
+  %gate.p = getelementptr %state, ptr %s, i32 0, i32 6
+  %limit.p = getelementptr %state, ptr %s, i32 0, i32 14
+  %spins.p = getelementptr %state, ptr %s, i32 0, i32 18
+  br label %top
+
+top:
+  %seen = load atomic i32, ptr %generation.p seq_cst, align 4
+  br label %look
+
+look:
+  %gate = load atomic i32, ptr %gate.p seq_cst, align 4
+  %limit = load atomic i32, ptr %limit.p monotonic, align 4
+  %inside = and i32 %gate, 1073741823
+  %open = icmp slt i32 %gate, 0
+  %room = icmp ult i32 %inside, %limit
+  %may = and i1 %open, %room
+  br i1 %may, label %enter, label %idle
+
+enter:
+  %one.more = add i32 %gate, 1
+  %tried = cmpxchg ptr %gate.p, i32 %gate, i32 %one.more seq_cst seq_cst
+  %entered = extractvalue { i32, i1 } %tried, 1
+  br i1 %entered, label %work, label %look
+
+work:
+  call void @take_chunks(ptr %s)
+  %was = atomicrmw sub ptr %gate.p, i32 1 seq_cst
+  %was.low = and i32 %was, 2147483647
+  %last = icmp eq i32 %was.low, 1073741825
+  br i1 %last, label %tell, label %idle
+
+tell:
+  call void @futex(ptr %s, ptr %gate.p, i64 129, i32 1)
+  br label %idle
+
+idle:
+  %spins = load i64, ptr %spins.p
+  br label %watch
+
+watch:
+  %i = phi i64 [ 0, %idle ], [ %i.next, %again ]
+  %now = load atomic i32, ptr %generation.p acquire, align 4
+  %new = icmp ne i32 %now, %seen
+  br i1 %new, label %top, label %patience
+
+patience:
+  %enough = icmp sge i64 %i, %spins
+  br i1 %enough, label %sleep, label %again
+
+again:
+  PAUSE
+  %i.next = add i64 %i, 1
+  br label %watch
+
+sleep:
+  %s.up = atomicrmw add ptr %sleepers.p, i32 1 seq_cst
+  call void @futex(ptr %s, ptr %generation.p, i64 128, i32 %seen)
+  %s.down = atomicrmw sub ptr %sleepers.p, i32 1 seq_cst
+  br label %top
+}
+
+define void @launch(ptr %s, ptr %kernel, ptr %args, i64 %total, i64 %grain, i32 %helpers) {
+entry:
+  %busy.p = getelementptr %state, ptr %s, i32 0, i32 8
+  %tried = cmpxchg ptr %busy.p, i32 0, i32 1 seq_cst seq_cst
+  %mine = extractvalue { i32, i1 } %tried, 1
+  br i1 %mine, label %publish, label %alone
+
+alone:
+  call void %kernel(ptr %args, i64 0, i64 %total)
+  ret void
+
+publish:
+  %generation.p = getelementptr %state, ptr %s, i32 0, i32 0
+  %sleepers.p = getelementptr %state, ptr %s, i32 0, i32 2
+  %next.p = getelementptr %state, ptr %s, i32 0, i32 4
+  %gate.p = getelementptr %state, ptr %s, i32 0, i32 6
+  %kernel.p = getelementptr %state, ptr %s, i32 0, i32 10
+  %args.p = getelementptr %state, ptr %s, i32 0, i32 11
+  %total.p = getelementptr %state, ptr %s, i32 0, i32 12
+  %grain.p = getelementptr %state, ptr %s, i32 0, i32 13
+  %limit.p = getelementptr %state, ptr %s, i32 0, i32 14
+  %spins.p = getelementptr %state, ptr %s, i32 0, i32 18
+  store ptr %kernel, ptr %kernel.p
+  store ptr %args, ptr %args.p
+  store i64 %total, ptr %total.p
+  store i64 %grain, ptr %grain.p
+  %last.item = sub i64 %total, 1
+  %chunks.less.one = udiv i64 %last.item, %grain
+  %helpers.wide = zext i32 %helpers to i64
+  %few = icmp ult i64 %chunks.less.one, %helpers.wide
+  %wanted.wide = select i1 %few, i64 %chunks.less.one, i64 %helpers.wide
+  %wanted = trunc i64 %wanted.wide to i32
+  store atomic i32 %wanted, ptr %limit.p monotonic, align 4
+  store atomic i64 0, ptr %next.p monotonic, align 8
+  store atomic i32 -2147483648, ptr %gate.p seq_cst, align 4
+  %g = atomicrmw add ptr %generation.p, i32 1 seq_cst
+  %sleepers = load atomic i32, ptr %sleepers.p seq_cst, align 4
+  %asleep = icmp ne i32 %sleepers, 0
+  br i1 %asleep, label %wake, label %work
+
+wake:
+  call void @futex(ptr %s, ptr %generation.p, i64 129, i32 %wanted)
+  br label %work
+
+work:
+  call void @take_chunks(ptr %s)
+  %closed = atomicrmw and ptr %gate.p, i32 2147483647 seq_cst
+  %spins = load i64, ptr %spins.p
+  br label %watch
+
+watch:
+  %i = phi i64 [ 0, %work ], [ %i.next, %again ], [ 0, %slept ]
+  %gate = load atomic i32, ptr %gate.p seq_cst, align 4
+  %inside = and i32 %gate, 1073741823
+  %empty = icmp eq i32 %inside, 0
+  br i1 %empty, label %done, label %patience
+
+patience:
+  %enough = icmp sge i64 %i, %spins
+  br i1 %enough, label %ask, label %again
+
+again:
+  PAUSE
+  %i.next = add i64 %i, 1
+  br label %watch
+
+ask:
+  %waiting = or i32 %gate, 1073741824
+  %asked = cmpxchg ptr %gate.p, i32 %gate, i32 %waiting seq_cst seq_cst
+  %agreed = extractvalue { i32, i1 } %asked, 1
+  br i1 %agreed, label %sleep, label %slept
+
+sleep:
+  call void @futex(ptr %s, ptr %gate.p, i64 128, i32 %waiting)
+  br label %slept
+
+slept:
+  br label %watch
+
+done:
+  store atomic i32 0, ptr %busy.p seq_cst, align 4
+  ret void
+}
+"""
+
+
+def _module_text(machine, with_futex):
+    """The dispatcher's IR for `machine`; only `run` where there is no futex."""
+    if not with_futex:
+        return _RUN
+    declaration, pause = _PAUSE.get(machine, ("", ""))
+    return declaration + _HEAD + _RUN + _DISPATCH.replace("PAUSE", pause)
+
+
+def _compile(text):
+    """Compiles `text` and returns the function that finds addresses in it by name. The code is never freed."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(opt=2)
+    module = llvm.parse_assembly(text)
+    module.verify()
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))  # helpers run this code until the very end of the process
+    return engine.get_function_address
+
+
+# The number of threads
+
+
+def _physical_cores(cpus):
+    """How many cores the logical CPUs `cpus` belong to, as far as the system says."""
+    cores = set()
+    for cpu in cpus:
+        try:
+            with open(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") as file:
+                cores.add(file.read().strip())
+        except OSError:
+            return len(cpus)
+    return len(cores)
+
+
+def _cpu_quota():
+    """How many CPUs' worth of time the control group allows, or None."""
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+        return None if quota == "max" else max(1, -(-int(quota) // int(period)))
+    except (OSError, ValueError):
+        return None
+
+
+def _default_threads():
+    text = os.environ.get("LIVEGRAD_NUM_THREADS", "")
+    if text:
+        if not text.isdecimal() or int(text) < 1:
+            raise ValueError(f"LIVEGRAD_NUM_THREADS must be a whole number from 1 on, not {text!r}")
+        return int(text)
+    if hasattr(os, "sched_getaffinity"):
+        count = _physical_cores(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    return max(1, min(count, _cpu_quota() or count))
+
+
+# The pool
+
+
+class _Pool:
+    """The compiled dispatcher and the helpers of this process."""
+
+    def __init__(self):
+        machine = platform.machine().lower().replace("amd64", "x86_64").replace("arm64", "aarch64")
+        number = _FUTEX_NUMBER.get(machine) if sys.platform == "linux" else None
+        try:
+            address = _compile(_module_text(machine, number is not None))
+        except ImportError as error:
+            raise RuntimeError("kernels need llvmlite, which cannot be imported") from error
+        signature = (None, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64)
+        run = address("run")
+        self.run = ctypes.PYFUNCTYPE(*signature)(run)  # keeps the interpreter's lock
+        self.run_unlocked = ctypes.CFUNCTYPE(*signature)(run)
+        self.number = number
+        if number is not None:
+            self.worker = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address("worker"))
+            spin = ctypes.CFUNCTYPE(None, ctypes.c_int64)(address("spin"))
+            self.launch = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *signature[1:], ctypes.c_int32)(address("launch"))
+            self.spins = self._count_spins(spin)
+        self.reset()
+
+    @staticmethod
+    def _count_spins(spin):
+        """How many pauses take `_SPIN_SECONDS`; none with one CPU, where spinning keeps others from working."""
+        if (os.cpu_count() or 1) == 1:
+            return 0
+        best = float("inf")
+        for _ in range(3):
+            start = time.perf_counter()
+            spin(1000)
+            best = min(best, time.perf_counter() - start)
+        return int(min(1_000_000, 1000 * _SPIN_SECONDS / max(best, 1e-9)))
+
+    def reset(self):
+        """Forgets all helpers: a forked child has none, and the state may be that of a job under way in its parent."""
+        self.workers = 0
+        self.starting = threading.Lock()
+        self.executor = None
+        if self.number is None:
+            return
+        # Mapped and never unmapped: helpers look at it until the process ends.
+        region = mmap.mmap(-1, _STATE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        export = ctypes.c_char.from_buffer(region)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(export))
+        self.state = ctypes.addressof(export)
+        syscall = ctypes.cast(ctypes.CDLL(None).syscall, ctypes.c_void_p).value
+        tail = (ctypes.c_int64 * 3).from_address(self.state + 6 * 64)  # fields 16 to 18
+        tail[:] = [syscall, self.number, self.spins]
+
+    def start_workers(self, count):
+        """Has at least `count` helpers, unless another thread is starting some or the system refuses."""
+        if not self.starting.acquire(blocking=False):
+            return
+        try:
+            while self.workers < count:
+                threading.Thread(
+                    target=self.worker, args=(self.state,), daemon=True, name=f"livegrad-{self.workers}"
+                ).start()
+                self.workers += 1
+        except RuntimeError:  # no more threads, or the interpreter is shutting down
+            pass
+        finally:
+            self.starting.release()
+
+    def launch_executor(self, kernel, args, total, grain, threads):
+        """The range in one piece per thread, each a multiple of `grain`, through Python's own pool."""
+        if not self.starting.acquire(blocking=False):
+            self.run_unlocked(kernel, args, 0, total)
+            return
+        try:
+            if self.executor is None or self.workers != threads:
+                from concurrent.futures import ThreadPoolExecutor
+
+                self.executor, self.workers = ThreadPoolExecutor(threads - 1), threads
+            piece = -(-total // (grain * threads)) * grain
+            jobs = []
+            with contextlib.suppress(RuntimeError):  # the interpreter is shutting down: all of it runs here
+                for begin in range(piece, total, piece):
+                    end = min(begin + piece, total)
+                    jobs.append(self.executor.submit(self.run_unlocked, kernel, args, begin, end))
+            self.run_unlocked(kernel, args, 0, min(piece, total))
+            if len(jobs) < -(-total // piece) - 1:
+                self.run_unlocked(kernel, args, (len(jobs) + 1) * piece, total)
+            for job in jobs:
+                job.result()
+        finally:
+            self.starting.release()
+
+
+_pool = None
+_threads = _default_threads()
+_building = threading.RLock()  # reentrant: a finalizer may launch while this one compiles
+
+
+def _first_run(kernel, args, begin, end):
+    """Stands in for `_run` until the dispatcher is compiled."""
+    _the_pool()
+    _run(kernel, args, begin, end)
+
+
+_run = _first_run
+
+
+def _the_pool():
+    global _pool, _run
+    with _building:
+        if _pool is None:
+            _pool = _Pool()
+            _run = _pool.run
+    return _pool
+
+
+def _after_fork():
+    global _building
+    _building = threading.RLock()
+    if _pool is not None:
+        _pool.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+# What others use
+
+
+def launch(kernel_address: int, args: bytes, total: int, grain: int) -> None:
+    """Calls the kernel at `kernel_address` for all items from 0 to `total` and returns when they are done.
+
+    Up to `grain` items run at once in the calling thread, which keeps the interpreter's lock: `grain` should be tens
+    of microseconds of work. More are cut at multiples of `grain` and shared among the threads, without the lock; with
+    one thread, or while the pool is at another thread's job, all run here in a single call. `args` is what the
+    kernel's first argument points to; nobody reads it after the return. Raises RuntimeError where llvmlite is
+    missing, ValueError for a `grain` below 1.
+    """
+    if total <= grain:
+        _run(kernel_address, args, 0, total)
+        return
+    if grain < 1:
+        raise ValueError(f"grain must be at least 1, got {grain}")
+    pool = _pool or _the_pool()
+    helpers = _threads - 1
+    if not helpers:
+        pool.run_unlocked(kernel_address, args, 0, total)
+    elif pool.number is None:
+        pool.launch_executor(kernel_address, args, total, grain, helpers + 1)
+    else:
+        if pool.workers < helpers:
+            pool.start_workers(helpers)
+        pool.launch(pool.state, kernel_address, args, total, grain, helpers)
+
+
+def get_num_threads() -> int:
+    """How many threads a launch may use, the calling one included.
+
+    At first `LIVEGRAD_NUM_THREADS`, or else the physical cores that this process may run on.
+    """
+    return _threads
+
+
+def set_num_threads(count: int) -> None:
+    """Sets how many threads a launch may use, the calling one included; takes effect with the next launch."""
+    global _threads
+    if not isinstance(count, int) or isinstance(count, bool):
+        raise TypeError(f"the number of threads must be an int, not {type(count).__name__}")
+    if not 1 <= count <= 1024:
+        raise ValueError(f"the number of threads must be from 1 to 1024, got {count}")
+    _threads = count
