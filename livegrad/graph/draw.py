@@ -7,6 +7,7 @@ read has one lane from its last reader down; earlier readers join that lane. So 
 from .text import call, ref, summary, value
 
 MARKS = {"op": "●", "leaf": "■", "input": "▣", "module": "▤", "constant": "□"}
+MAX_LANES = 24
 
 
 def draw(graph, max_nodes=200):
@@ -26,7 +27,7 @@ def draw(graph, max_nodes=200):
         while lanes and lanes[-1] is None:
             lanes.pop()
     width = max((len(drawing) for drawing, _ in rows), default=0)
-    lines = [f"{drawing:<{min(width, 24)}}  {text}".rstrip() for drawing, text in rows]
+    lines = [f"{drawing:<{width}}  {text}".rstrip() for drawing, text in rows]
     if len(nodes) > max_nodes:
         lines.append(f"⋮ {len(nodes) - max_nodes:,} more nodes")
     return "\n".join([*lines, f"  {summary(graph)}"])
@@ -42,15 +43,20 @@ def _branch(lanes, column, producers, rows):
     straight = max(producers, key=lambda item: (item.kind not in ("leaf", "input"), item.id), default=None)
     elsewhere = lanes.index(straight) if straight in lanes and straight is not None else None
     lanes[column] = straight
+    left_out = 0
     for item in producers:
         if item is straight:
             continue
-        if item in lanes:
+        if len(lanes) - lanes.count(None) >= MAX_LANES and item not in lanes:
+            left_out += 1
+        elif item in lanes:
             rows.append((_link(lanes, column, lanes.index(item), "├┤", "┤├"), ""))
         else:
             target = _free(lanes, column + 1)
             rows.append((_link(lanes, column, target, "├┤", "╮╭"), ""))
             lanes[target] = item
+    if left_out:
+        rows.append((_cells(lanes, {}), f"... {left_out:,} more inputs, below without a line"))
     if elsewhere is not None:  # two lanes to one node become one: the left one
         left, right = sorted((column, elsewhere))
         rows.append((_link(lanes, left, right, "├┤", "╯╰"), ""))

@@ -13,9 +13,11 @@ def call(node):
     """``add(%x, 2)``; a leaf is ``leaf()``."""
     if node.kind == "module":
         return node.op
-    operands = [
-        ref(item, output) if hasattr(item, "kind") else number(item) for item, output in zip(node.inputs, node.outputs)
-    ]
+    pairs = list(zip(node.inputs, node.outputs))
+    shown = pairs if len(pairs) <= 16 else [*pairs[:8], *pairs[-4:]]
+    operands = [ref(item, output) if hasattr(item, "kind") else number(item) for item, output in shown]
+    if len(shown) < len(pairs):
+        operands.insert(8, f"... {len(pairs) - len(shown):,} more ...")
     return f"{node.op}({', '.join(operands)})"
 
 

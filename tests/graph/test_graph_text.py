@@ -96,6 +96,16 @@ def test_drawing_of_two_readers_of_one_value():
     assert lanes == ["●", "├─╮", "▼ │", "● │", "│ ▼", "│ ●", "├─╯", "▼", "●", "▼"]
 
 
+def test_drawing_of_a_node_with_many_inputs_stays_narrow():
+    x = leaf(2)
+    y = op("stack", *[op("mul", x, k) for k in range(100)], shape=(100, 2))
+    lines = graph(y).draw().splitlines()
+    assert max(map(len, lines)) < 160
+    assert any("more inputs, below without a line" in line for line in lines)
+    assert sum(line.count("●") for line in lines) == 101 and sum(line.count("■") for line in lines) == 1
+    assert "... 88 more ..." in lines[0]
+
+
 def test_tree():
     x = leaf(2)
     a = op("exp", x)
