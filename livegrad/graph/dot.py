@@ -16,7 +16,7 @@ def dot(graph, direction="backward", clusters=True, source=False):
     results = {id(node) for node, _ in graph.results}
     lines = [
         "digraph livegrad {",
-        f"  graph [tooltip={quote(summary(graph))}];",
+        f"  graph [fontname="monospace", fontsize=10, labeljust=l, tooltip={quote(summary(graph))}];",
         '  node [shape=box, style="filled,rounded", fontname="monospace", fontsize=10, margin="0.12,0.06"];',
         '  edge [color="#607d8b", fontname="monospace", fontsize=8];',
     ]
@@ -101,7 +101,7 @@ def _clusters(nodes, results, source):
             continue
         if path:
             lines.append(f"{pad}subgraph {quote('cluster_' + path)} {{")
-            lines.append(f'{pad}  label={quote(path)}; style="rounded"; color="#90a4ae"; fontname="monospace";')
+            lines.append(f'{pad}  label={quote(path)}; style="rounded"; color="#90a4ae";')
             todo.append((path, depth, True))
         lines += [f"{pad}  {_node(node, results, source)}" for node in here.get(path, ())]
         todo.extend((child, depth + 1, False) for child in reversed(inside.get(path, {})))
