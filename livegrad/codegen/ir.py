@@ -164,6 +164,7 @@ class Module:
         self.fma = (True if target == "ptx" else host_has_fma()) if fma is None else fma
         self.f16c = (True if target == "ptx" else _host_has_f16c()) if f16c is None else f16c
         self.declares: set[str] = set()
+        self.internal: set[str] = set()  # names of internal functions that are written already
         self.globals: dict[str, str] = {}
         self._functions: list[tuple[str, Builder]] = []
 
