@@ -1,0 +1,353 @@
+"""Activation functions.
+
+Most are one formula each: `elementwise` makes of it an operator that is deferred, fused and differentiable. The others
+are methods that every tensor has, or a few tensor operations.
+"""
+
+import math
+import warnings
+
+import livegrad
+from livegrad.ops.registry import elementwise
+from livegrad.ops.scalar import abs as abs_
+from livegrad.ops.scalar import erf, exp, expm1, log1p, minimum, where
+from livegrad.ops.scalar import sigmoid as sigmoid_
+from livegrad.ops.scalar import tanh as tanh_
+
+__all__ = [
+    "celu",
+    "celu_",
+    "elu",
+    "elu_",
+    "gelu",
+    "glu",
+    "gumbel_softmax",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "hardtanh_",
+    "leaky_relu",
+    "leaky_relu_",
+    "log_softmax",
+    "logsigmoid",
+    "mish",
+    "prelu",
+    "relu",
+    "relu6",
+    "relu_",
+    "rrelu",
+    "rrelu_",
+    "selu",
+    "selu_",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softmin",
+    "softplus",
+    "softshrink",
+    "softsign",
+    "tanh",
+    "tanhshrink",
+    "threshold",
+    "threshold_",
+]
+
+SELU_ALPHA = 1.6732632423543772848170429916717
+SELU_SCALE = 1.0507009873554804934193349852946
+
+
+def _negative(x):
+    """x where it is not positive, else 0: the argument of an exp that must not overflow where its result is not used."""
+    return where(x > 0, 0.0, x)
+
+
+def _softplus(x, beta, threshold):
+    """log(1 + exp(beta x)) / beta, and x itself where that is the same to rounding (so that exp cannot overflow)."""
+    large = x * beta > threshold
+    return where(large, x, log1p(exp(where(large, 0.0, x * beta))) / beta)
+
+
+def _gelu_tanh(x):
+    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))
+    return 0.5 * x * (1 + tanh_(inner))
+
+
+_celu = elementwise("celu", lambda x, alpha: where(x > 0, x, expm1(_negative(x) / alpha) * alpha), node="Celu")
+_elu = elementwise("elu", lambda x, alpha: where(x > 0, x, expm1(_negative(x)) * alpha), node="Elu")
+_gelu_erf = elementwise("gelu", lambda x: x * 0.5 * (1 + erf(x * math.sqrt(0.5))), node="Gelu")
+_gelu_tanh = elementwise("gelu_tanh", _gelu_tanh, node="Gelu")
+_hardshrink = elementwise("hardshrink", lambda x, bound: where((x >= -bound) & (x <= bound), 0.0, x), node="Hardshrink")
+_hardsigmoid = elementwise(
+    "hardsigmoid", lambda x: where(x <= -3, 0.0, where(x >= 3, 1.0, (x + 3) / 6)), node="Hardsigmoid"
+)
+_hardswish = elementwise(
+    "hardswish", lambda x: where(x <= -3, 0.0, where(x >= 3, x, x * (x + 3) / 6)), node="Hardswish"
+)
+_hardtanh = elementwise(
+    "hardtanh", lambda x, low, high: where(x <= low, low, where(x >= high, high, x)), node="Hardtanh"
+)
+_leaky_relu = elementwise("leaky_relu", lambda x, slope: where(x > 0, x, x * slope), node="LeakyRelu")
+_logsigmoid = elementwise("log_sigmoid", lambda x: minimum(x, 0.0) - log1p(exp(-abs_(x))), node="LogSigmoid")
+_mish = elementwise("mish", lambda x: x * tanh_(_softplus(x, 1.0, 20.0)), node="Mish")
+_prelu = elementwise("prelu", lambda x, weight: where(x > 0, x, weight * x), node="PreluKernel")
+_selu = elementwise(
+    "selu",
+    lambda x: where(x > 0, x * SELU_SCALE, expm1(_negative(x)) * (SELU_ALPHA * SELU_SCALE)),
+    node="Elu",
+)
+_silu = elementwise("silu", lambda x: x * sigmoid_(x), node="Silu")
+_softplus = elementwise("softplus", _softplus, node="Softplus")
+_softshrink = elementwise(
+    "softshrink", lambda x, bound: where(x > bound, x - bound, where(x < -bound, x + bound, x * 0.0)), node="Softshrink"
+)
+_threshold = elementwise("threshold", lambda x, bound, value: where(x <= bound, value, x), node="Threshold")
+
+
+def _apply(function, inplace, input, *numbers):
+    """``function(input, *numbers)``, written into ``input`` where ``inplace``."""
+    if inplace:
+        return input.copy_(function(input.clone(), *numbers))
+    return function(input, *numbers)
+
+
+def relu(input, inplace=False):
+    """max(x, 0)."""
+    return input.relu_() if inplace else input.relu()
+
+
+def relu_(input):
+    """In-place `relu`."""
+    return input.relu_()
+
+
+def relu6(input, inplace=False):
+    """x, cut off at 0 and 6."""
+    return _apply(_hardtanh, inplace, input, 0.0, 6.0)
+
+
+def elu(input, alpha=1.0, inplace=False):
+    """x for x > 0, else alpha (exp(x) - 1)."""
+    return _apply(_elu, inplace, input, alpha)
+
+
+def elu_(input, alpha=1.0):
+    """In-place `elu`."""
+    return elu(input, alpha, True)
+
+
+def celu(input, alpha=1.0, inplace=False):
+    """x for x > 0, else alpha (exp(x / alpha) - 1)."""
+    if alpha == 0:
+        raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
+    return _apply(_celu, inplace, input, alpha)
+
+
+def celu_(input, alpha=1.0):
+    """In-place `celu`."""
+    return celu(input, alpha, True)
+
+
+def selu(input, inplace=False):
+    """`elu` with the scale and alpha that keep activations normalised  (Klambauer et al., 2017)."""
+    return _apply(_selu, inplace, input)
+
+
+def selu_(input):
+    """In-place `selu`."""
+    return selu(input, True)
+
+
+def gelu(input, *, approximate="none"):
+    """x Φ(x), where Φ is the normal distribution function; ``approximate="tanh"`` uses the tanh formula for it."""
+    if approximate == "none":
+        return _gelu_erf(input)
+    if approximate == "tanh":
+        return _gelu_tanh(input)
+    raise RuntimeError("approximate argument must be either none or tanh.")
+
+
+def silu(input, inplace=False):
+    """x sigmoid(x), also called swish."""
+    return _apply(_silu, inplace, input)
+
+
+def mish(input, inplace=False):
+    """x tanh(softplus(x))."""
+    return _apply(_mish, inplace, input)
+
+
+def softplus(input, beta=1.0, threshold=20.0):
+    """log(1 + exp(beta x)) / beta: a smooth relu. Linear where beta x exceeds ``threshold``."""
+    return _softplus(input, beta, threshold)
+
+
+def leaky_relu(input, negative_slope=0.01, inplace=False):
+    """x for x > 0, else negative_slope x."""
+    return _apply(_leaky_relu, inplace, input, negative_slope)
+
+
+def leaky_relu_(input, negative_slope=0.01):
+    """In-place `leaky_relu`."""
+    return leaky_relu(input, negative_slope, True)
+
+
+def prelu(input, weight):
+    """`leaky_relu` whose slopes are learned: one for all, or one for each channel (dimension 1)."""
+    if weight.dim() > 1:
+        raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.dim()}")
+    if weight.numel() != 1:
+        if input.dim() == 0:
+            raise RuntimeError("Not allow zero-dim input tensor.")
+        channels = input.size(1) if input.dim() > 1 else 1
+        if channels != weight.numel():
+            raise RuntimeError(
+                "Mismatch of parameter numbers and input channel size. Found parameter numbers = "
+                f"{weight.numel()} and channel size = {channels}."
+            )
+        weight = weight.view(-1, *(1,) * (input.dim() - 2))
+    elif weight.dim() > input.dim():
+        weight = weight.view(())
+    return _prelu(input, weight)
+
+
+def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, inplace=False):
+    """`leaky_relu` whose slope is drawn from [lower, upper) for every element in training, else the mean of the two."""
+    if not training:
+        return leaky_relu(input, (lower + upper) / 2, inplace)
+    with livegrad.no_grad():
+        negative = input <= 0
+        draws = livegrad.empty(int(negative.sum()), dtype=livegrad.float64).uniform_(lower, upper)
+        slopes = livegrad.ones_like(input).masked_scatter_(negative, draws.to(input.device, input.dtype))
+    return input.mul_(slopes) if inplace else input * slopes
+
+
+def rrelu_(input, lower=1.0 / 8, upper=1.0 / 3, training=False):
+    """In-place `rrelu`."""
+    return rrelu(input, lower, upper, training, True)
+
+
+def hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False):
+    """x, cut off at ``min_val`` and ``max_val``."""
+    if min_val > max_val:
+        raise ValueError("min_val cannot be greater than max_val")
+    return _apply(_hardtanh, inplace, input, min_val, max_val)
+
+
+def hardtanh_(input, min_val=-1.0, max_val=1.0):
+    """In-place `hardtanh`."""
+    return hardtanh(input, min_val, max_val, True)
+
+
+def hardsigmoid(input, inplace=False):
+    """x / 6 + 1/2, cut off at 0 and 1."""
+    return _apply(_hardsigmoid, inplace, input)
+
+
+def hardswish(input, inplace=False):
+    """x hardsigmoid(x)."""
+    return _apply(_hardswish, inplace, input)
+
+
+def hardshrink(input, lambd=0.5):
+    """x where |x| > lambd, else 0."""
+    return _hardshrink(input, lambd)
+
+
+def softshrink(input, lambd=0.5):
+    """x moved towards 0 by lambd, and 0 where |x| <= lambd."""
+    if lambd < 0:
+        raise RuntimeError(
+            f"lambda must be in range [0, {livegrad.finfo(input.dtype).max:g}] for input dtype "
+            f"{input.type().rpartition('.')[2].removesuffix('Tensor')}, but found {lambd}"
+        )
+    return _softshrink(input, lambd)
+
+
+def threshold(input, threshold, value, inplace=False):
+    """x where x > threshold, else ``value``."""
+    return _apply(_threshold, inplace, input, threshold, value)
+
+
+def threshold_(input, threshold, value):
+    """In-place `threshold`."""
+    return _apply(_threshold, True, input, threshold, value)
+
+
+def sigmoid(input):
+    """1 / (1 + exp(-x))."""
+    return input.sigmoid()
+
+
+def logsigmoid(input):
+    """log(sigmoid(x)), without overflow."""
+    return _logsigmoid(input)
+
+
+def tanh(input):
+    """The hyperbolic tangent."""
+    return input.tanh()
+
+
+def tanhshrink(input):
+    """x - tanh(x)."""
+    return input - input.tanh()
+
+
+def softsign(input):
+    """x / (1 + |x|)."""
+    return input / (input.abs() + 1)
+
+
+def glu(input, dim=-1):
+    """a sigmoid(b), where a and b are the halves of the input along ``dim``."""
+    if input.dim() == 0:
+        raise RuntimeError("glu does not support 0-dimensional tensors")
+    size = input.size(dim)
+    if size % 2:
+        raise RuntimeError(f"Halving dimension must be even, but dimension {dim % input.dim()} is size {size}")
+    half = size // 2
+    return input.narrow(dim, 0, half) * input.narrow(dim, half, half).sigmoid()
+
+
+def _implicit_dim(name, dimensions, stacklevel):
+    warnings.warn(
+        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.",
+        stacklevel=stacklevel,
+    )
+    return 0 if dimensions in (0, 1, 3) else 1
+
+
+def softmax(input, dim=None, _stacklevel=3, dtype=None):
+    """exp(x) divided by its sum along ``dim``; computed in ``dtype`` where one is given."""
+    if dim is None:
+        dim = _implicit_dim("softmax", input.dim(), _stacklevel)
+    return input.softmax(dim) if dtype is None else input.softmax(dim, dtype=dtype)
+
+
+def softmin(input, dim=None, _stacklevel=3, dtype=None):
+    """softmax(-x) along ``dim``."""
+    if dim is None:
+        dim = _implicit_dim("softmin", input.dim(), _stacklevel)
+    return softmax(-input, dim, dtype=dtype)
+
+
+def log_softmax(input, dim=None, _stacklevel=3, dtype=None):
+    """log(softmax(x)) along ``dim``, computed without overflow."""
+    if dim is None:
+        dim = _implicit_dim("log_softmax", input.dim(), _stacklevel)
+    return input.log_softmax(dim) if dtype is None else input.log_softmax(dim, dtype=dtype)
+
+
+def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
+    """A sample from the Gumbel-softmax distribution along ``dim``, which gradients can flow through.
+
+    With ``hard`` the result is one-hot, and the gradient is that of the soft sample  (Jang et al., 2016).
+    """
+    noise = -livegrad.empty_like(logits).exponential_().log()
+    soft = ((logits + noise) / tau).softmax(dim)
+    if not hard:
+        return soft
+    index = soft.max(dim, keepdim=True)[1]
+    one_hot = livegrad.zeros_like(logits).scatter_(dim, index, 1.0)
+    return one_hot - soft.detach() + soft

@@ -1,0 +1,28 @@
+"""Linear maps."""
+
+import livegrad
+
+__all__ = ["bilinear", "linear"]
+
+
+def linear(input, weight, bias=None):
+    """``input @ weight.T + bias``: (*, in) with a weight (out, in) gives (*, out)."""
+    if bias is None:
+        return input.matmul(weight.t())
+    if input.dim() == 2:
+        return livegrad.addmm(bias, input, weight.t())
+    return input.matmul(weight.t()) + bias
+
+
+def bilinear(input1, input2, weight, bias=None):
+    """``input1 @ weight[k] @ input2 + bias[k]`` for every k: (*, a) and (*, b) with a weight (n, a, b) give (*, n)."""
+    outputs, size1, size2 = weight.shape
+    for name, value, size in (("input1", input1, size1), ("input2", input2, size2)):
+        if value.size(-1) != size:
+            raise RuntimeError(
+                f"bilinear(): {name} size does not match weight size: got {value.size(-1)} but expected {size}"
+            )
+    partial = input1.matmul(weight.permute(1, 0, 2).reshape(size1, outputs * size2))
+    partial = partial.reshape(*input1.shape[:-1], outputs, size2)
+    result = (partial * input2.unsqueeze(-2)).sum(-1)
+    return result if bias is None else result + bias

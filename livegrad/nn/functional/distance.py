@@ -1,0 +1,21 @@
+"""Norms and distances along a dimension."""
+
+__all__ = ["cosine_similarity", "normalize", "pairwise_distance"]
+
+
+def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):
+    """``input`` divided by its p-norm along ``dim`` (by ``eps`` where the norm is smaller)."""
+    result = input / input.norm(p, dim, keepdim=True).clamp_min(eps)
+    return result if out is None else out.copy_(result)
+
+
+def cosine_similarity(x1, x2, dim=1, eps=1e-8):
+    """The cosine of the angle between ``x1`` and ``x2`` along ``dim``; their shapes broadcast."""
+    norm1 = x1.norm(2, dim, keepdim=True).clamp_min(eps)
+    norm2 = x2.norm(2, dim, keepdim=True).clamp_min(eps)
+    return ((x1 / norm1) * (x2 / norm2)).sum(dim)
+
+
+def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
+    """The p-norm of ``x1 - x2 + eps`` over the last dimension."""
+    return (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)

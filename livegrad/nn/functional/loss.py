@@ -1,0 +1,514 @@
+"""Loss functions.
+
+Every one takes ``reduction``: "mean" (of all elements, unless it says otherwise), "sum" or "none".
+"""
+
+import math
+import warnings
+
+import livegrad
+from livegrad.ops.registry import elementwise
+from livegrad.ops.scalar import abs as abs_
+from livegrad.ops.scalar import exp, log, log1p, maximum, minimum, where
+
+from .distance import pairwise_distance
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cosine_embedding_loss",
+    "cross_entropy",
+    "gaussian_nll_loss",
+    "hinge_embedding_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "margin_ranking_loss",
+    "mse_loss",
+    "multilabel_soft_margin_loss",
+    "nll_loss",
+    "poisson_nll_loss",
+    "smooth_l1_loss",
+    "soft_margin_loss",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
+]
+
+
+def _smooth_l1(x, y, beta):
+    z = abs_(x - y)
+    return where(z < beta, 0.5 * z * z / beta, z - 0.5 * beta)
+
+
+def _huber(x, y, delta):
+    z = abs_(x - y)
+    return where(z <= delta, 0.5 * z * z, delta * (z - 0.5 * delta))
+
+
+def _log_sigmoid(x):
+    return minimum(x, 0.0) - log1p(exp(-abs_(x)))
+
+
+def _kl(log_x, y):
+    positive = y > 0
+    return where(positive, y * (log(where(positive, y, 1.0)) - log_x), 0.0 * y)
+
+
+_mse = elementwise("mse_loss", lambda x, y: (x - y) * (x - y), node="MseLoss")
+_l1 = elementwise("l1_loss", lambda x, y: abs_(x - y), node="L1Loss")
+_smooth_l1 = elementwise("smooth_l1_loss", _smooth_l1, node="SmoothL1Loss")
+_huber = elementwise("huber_loss", _huber, node="HuberLoss")
+_bce = elementwise(
+    "binary_cross_entropy",
+    lambda x, y: (y - 1) * maximum(log1p(-x), -100.0) - y * maximum(log(x), -100.0),
+    node="BinaryCrossEntropy",
+)
+_bce_logits = elementwise(
+    "binary_cross_entropy_with_logits",
+    lambda x, y: (1 - y) * x - _log_sigmoid(x),
+    node="BinaryCrossEntropyWithLogits",
+)
+_bce_logits_weighted = elementwise(
+    "binary_cross_entropy_with_logits_pos_weight",
+    lambda x, y, pos_weight: (1 - y) * x - ((pos_weight - 1) * y + 1) * _log_sigmoid(x),
+    node="BinaryCrossEntropyWithLogits",
+)
+_kl = elementwise("kl_div", _kl, node="KlDiv")
+_kl_log = elementwise("kl_div_log_target", lambda log_x, log_y: exp(log_y) * (log_y - log_x), node="KlDiv")
+_soft_margin = elementwise("soft_margin_loss", lambda x, y: log1p(exp(-y * x)), node="SoftMarginLoss")
+
+
+def legacy_reduction(size_average, reduce):
+    """The name of the reduction that the two old arguments stood for."""
+    average = size_average is None or size_average
+    reduction = "none" if reduce is not None and not reduce else "mean" if average else "sum"
+    warnings.warn(
+        f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.", stacklevel=3
+    )
+    return reduction
+
+
+def _reduced(loss, reduction):
+    if reduction == "mean":
+        return loss.mean()
+    if reduction == "sum":
+        return loss.sum()
+    if reduction == "none":
+        return loss
+    raise ValueError(f"{reduction} is not a valid value for reduction")
+
+
+def _warn_sizes(input, target):
+    if target.shape != input.shape:
+        warnings.warn(
+            f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). This will "
+            "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
+            stacklevel=3,
+        )
+
+
+def _weighted(loss, weight, reduction):
+    """Reduces with one weight for each element; the mean is the weighted mean."""
+    if weight is None:
+        return _reduced(loss, reduction)
+    if tuple(weight.shape) != tuple(loss.shape):
+        raise ValueError("Weights and input must have the same size.")
+    loss = loss * weight
+    if reduction == "mean":
+        return loss.sum() / weight.sum()
+    return _reduced(loss, reduction)
+
+
+def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
+    """|input - target|."""
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
+    _warn_sizes(input, target)
+    return _weighted(_l1(input, target), weight, reduction)
+
+
+def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
+    """(input - target)²."""
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
+    _warn_sizes(input, target)
+    return _weighted(_mse(input, target), weight, reduction)
+
+
+def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mean", beta=1.0):
+    """Half the square of the difference over ``beta`` where it is below beta, else its size minus beta/2."""
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
+    _warn_sizes(input, target)
+    if beta < 0:
+        raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
+    if beta == 0:
+        return _reduced(_l1(input, target), reduction)
+    return _reduced(_smooth_l1(input, target, beta), reduction)
+
+
+def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
+    """Half the square of the difference where it is at most ``delta``, else delta times (its size minus delta/2)."""
+    _warn_sizes(input, target)
+    if delta <= 0:
+        raise RuntimeError("huber_loss does not support non-positive values for delta.")
+    return _weighted(_huber(input, target, delta), weight, reduction)
+
+
+def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
+    """-(t log p + (1 - t) log(1 - p)) for probabilities ``input``; logarithms are cut off at -100.
+
+    RuntimeError where an element of ``input`` is not between 0 and 1.
+    """
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
+    if target.shape != input.shape:
+        raise ValueError(
+            f"Using a target size ({target.size()}) that is different to the input size ({input.size()}) is "
+            "deprecated. Please ensure they have the same size."
+        )
+    with livegrad.no_grad():
+        if not bool(((input >= 0) & (input <= 1)).all()):
+            raise RuntimeError("all elements of input should be between 0 and 1")
+    loss = _bce(input, target)
+    return _reduced(loss if weight is None else loss * weight, reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input, target, weight=None, size_average=None, reduce=None, reduction="mean", pos_weight=None
+):
+    """`binary_cross_entropy` of sigmoid(input), computed without overflow.
+
+    ``pos_weight`` multiplies the term of the positive class; it broadcasts against the input.
+    """
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
+    if target.shape != input.shape:
+        raise ValueError(f"Target size ({target.size()}) must be the same as input size ({input.size()})")
+    if pos_weight is None:
+        loss = _bce_logits(input, target)
+    else:
+        loss = _bce_logits_weighted(input, target, pos_weight)
+    return _reduced(loss if weight is None else loss * weight, reduction)
+
+
+def nll_loss(
+    input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"
+):
+    """Minus the log-probability of the target class: input (N, C, *) or (C), target (N, *) or () of class indices.
+
+    ``weight`` has one number for each class; the mean is the weighted mean. Targets equal to ``ignore_index`` count
+    for nothing.
+    """
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
+    _check_class_shapes(input, target)
+    return _nll(input, target, weight, ignore_index, reduction)
+
+
+def _check_class_shapes(input, target):
+    if input.dim() == 0:
+        raise ValueError("Expected input to have at least 1 dimension, got 0")
+    if target.dtype not in (livegrad.int64, livegrad.uint8):
+        kind = target.type().rpartition(".")[2].removesuffix("Tensor")
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {kind}")
+    if input.dim() == 1:
+        if target.dim() > 1:
+            raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
+        if target.dim() == 1 and target.size(0) != 1:
+            raise ValueError(f"For 1D input, 1D target must have size 1, but got target size: {target.size(0)}")
+        return
+    if target.dim() == 0 or input.size(0) != target.size(0):
+        size = target.size(0) if target.dim() else 0
+        raise ValueError(f"Expected input batch_size ({input.size(0)}) to match target batch_size ({size}).")
+    if input.dim() == 2 and target.dim() > 1:
+        raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
+    expected = [input.size(0), *input.shape[2:]]
+    if list(target.shape) != expected:
+        if input.dim() == 4 and target.dim() == 3:
+            raise RuntimeError(f"size mismatch (got input: {list(input.shape)} , target: {list(target.shape)}")
+        raise RuntimeError(f"Expected target size {expected}, got {list(target.shape)}")
+
+
+def _check_class_weight(weight, classes):
+    if weight is not None and (weight.dim() != 1 or weight.size(0) != classes):
+        raise RuntimeError(
+            f"weight tensor should be defined either for all {classes} classes or no classes but got weight tensor "
+            f"of shape: {list(weight.shape)}"
+        )
+
+
+def _pick(log_probabilities, target, ignore_index):
+    """(the log-probability of each target class, the targets with class 0 for the ignored, which are not ignored)."""
+    class_dim = 0 if log_probabilities.dim() == 1 else 1
+    target = target.long()
+    if log_probabilities.dim() == 1:
+        target = target.reshape(())
+    counted = target != ignore_index
+    target = target.where(counted, livegrad.zeros_like(target))
+    picked = log_probabilities.gather(class_dim, target.unsqueeze(class_dim)).squeeze(class_dim)
+    return picked, target, counted
+
+
+def _nll(log_probabilities, target, weight, ignore_index, reduction):
+    _check_class_weight(weight, log_probabilities.size(0 if log_probabilities.dim() == 1 else 1))
+    picked, safe, counted = _pick(log_probabilities, target, ignore_index)
+    if weight is None:
+        factor = counted.to(log_probabilities.dtype)
+    else:
+        factor = weight[safe] * counted
+    # An ignored target must not turn an infinite log-probability into NaN, so it is chosen away, not multiplied by 0.
+    loss = livegrad.where(counted, -picked * factor, livegrad.zeros((), dtype=picked.dtype, device=picked.device))
+    if reduction == "mean":
+        return loss.sum() / factor.sum()
+    if reduction == "none":
+        return loss.reshape(target.shape)
+    return _reduced(loss, reduction)
+
+
+def cross_entropy(
+    input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean",
+    label_smoothing=0.0,
+):  # fmt: skip
+    """The cross-entropy between logits ``input`` (N, C, *) and a target.
+
+    The target is class indices (N, *), or class probabilities of the input's own shape. ``weight`` has one number for
+    each class. ``label_smoothing`` mixes that much of the uniform distribution into the target.
+
+    >>> import livegrad
+    >>> import livegrad.nn.functional as F
+    >>> round(F.cross_entropy(livegrad.zeros(2, 4), livegrad.tensor([0, 3])).item(), 4)
+    1.3863
+    """
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
+    class_dim = 0 if input.dim() == 1 else 1
+    if target.shape == input.shape and not (input.dim() == 1 and not target.is_floating_point()):
+        if not target.is_floating_point():
+            kind = target.type().rpartition(".")[2].removesuffix("Tensor")
+            raise RuntimeError(f"Expected floating point type for target with class probabilities, got {kind}")
+        if ignore_index >= 0:
+            raise RuntimeError("ignore_index is not supported for floating point target")
+        return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, class_dim)
+    if target.dim() == input.dim() > 1 and target.is_floating_point():
+        raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
+    _check_class_shapes(input, target)
+    log_probabilities = input.log_softmax(class_dim)
+    loss = _nll(log_probabilities, target, weight, ignore_index, reduction)
+    if label_smoothing == 0.0:
+        return loss
+    smooth = _smoothing_loss(log_probabilities, target, weight, ignore_index, reduction, class_dim)
+    return loss * (1 - label_smoothing) + smooth * (label_smoothing / input.size(class_dim))
+
+
+def _smoothing_loss(log_probabilities, target, weight, ignore_index, reduction, class_dim):
+    """The loss against the sum of all classes, over the targets that count."""
+    if weight is not None:
+        shape = (-1, *(1,) * (log_probabilities.dim() - class_dim - 1))
+        loss = -(log_probabilities * weight.view(shape)).sum(class_dim)
+    else:
+        loss = -log_probabilities.sum(class_dim)
+    counted = target.reshape(loss.shape) != ignore_index
+    loss = loss.masked_fill(~counted, 0.0)
+    if reduction == "mean":
+        if weight is None:
+            return loss.sum() / counted.to(loss.dtype).sum()
+        safe = target.long().reshape(loss.shape).where(counted, livegrad.zeros_like(target).long().reshape(loss.shape))
+        return loss.sum() / (weight[safe] * counted).sum()
+    return _reduced(loss, reduction)
+
+
+def _soft_cross_entropy(input, target, weight, reduction, label_smoothing, class_dim):
+    classes = input.size(class_dim)
+    _check_class_weight(weight, classes)
+    if label_smoothing > 0.0:
+        target = target * (1 - label_smoothing) + label_smoothing / classes
+    terms = input.log_softmax(class_dim) * target
+    if weight is not None:
+        terms = terms * weight.view(-1, *(1,) * (input.dim() - class_dim - 1))
+    if reduction == "mean":
+        return -terms.sum() / (input.numel() // classes) if input.numel() else -terms.sum() / 0
+    if reduction == "sum":
+        return -terms.sum()
+    if reduction == "none":
+        return -terms.sum(class_dim)
+    raise ValueError(f"{reduction} is not a valid value for reduction")
+
+
+def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_target=False):
+    """target (log target - input), where ``input`` holds log-probabilities (and so does the target, if ``log_target``).
+
+    ``reduction="batchmean"`` divides the sum by the batch size, which is the mathematical definition.
+    """
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
+    elif reduction == "mean":
+        warnings.warn(
+            "reduction: 'mean' divides the total loss by both the batch size and the support size."
+            "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
+            "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
+            stacklevel=2,
+        )
+    loss = _kl_log(input, target) if log_target else _kl(input, target)
+    if reduction == "batchmean":
+        return loss.sum() / input.size(0) if input.dim() else loss.sum()
+    return _reduced(loss, reduction)
+
+
+def poisson_nll_loss(
+    input, target, log_input=True, full=False, size_average=None, eps=1e-8, reduce=None, reduction="mean"
+):
+    """Minus the log-likelihood of counts ``target`` under a Poisson rate exp(input), or ``input`` if not ``log_input``.
+
+    ``full`` adds Stirling's approximation of the term that depends on the target alone.
+    """
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"{reduction} is not a valid value for reduction")
+    if log_input:
+        loss = input.exp() - target * input
+    else:
+        loss = input - target * (input + eps).log()
+    if full:
+        stirling = target * target.log() - target + 0.5 * (2 * math.pi * target).log()
+        loss = loss + stirling.masked_fill(target <= 1, 0)
+    return _reduced(loss, reduction)
+
+
+def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"):
+    """Minus the log-likelihood of ``target`` under normal distributions of mean ``input`` and variance ``var``.
+
+    The variance (a number, or a tensor that may lack the last dimension or have 1 there) is at least ``eps``.
+    ``full`` adds the constant log(2π)/2.
+    """
+    if isinstance(var, (int, float)):
+        if var < 0:
+            raise ValueError("var has negative entry/entries")
+        var = var * livegrad.ones_like(input)
+    elif bool((var < 0).any()):
+        raise ValueError("var has negative entry/entries")
+    if var.size() != input.size():
+        if input.size()[:-1] == var.size():
+            var = var.unsqueeze(-1)
+        elif not (input.size()[:-1] == var.size()[:-1] and var.size(-1) == 1):
+            if any(size not in (1, have) for size, have in zip(var.shape[::-1], input.shape[::-1])):
+                raise ValueError("var is of incorrect size")
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(reduction + " is not valid")
+    with livegrad.no_grad():
+        floored = var.clamp(min=eps)
+    var = var + (floored - var).detach()  # the value is cut off, the gradient is not
+    loss = 0.5 * (var.log() + (input - target) ** 2 / var)
+    if full:
+        loss = loss + 0.5 * math.log(2 * math.pi)
+    return _reduced(loss, reduction)
+
+
+def hinge_embedding_loss(input, target, margin=1.0, size_average=None, reduce=None, reduction="mean"):
+    """input where the target is 1, max(0, margin - input) where it is -1."""
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
+    zero = livegrad.zeros((), dtype=input.dtype, device=input.device)
+    apart = livegrad.where(target != 1, (margin - input).clamp_min(0), zero)
+    alike = livegrad.where(target != -1, input, zero)
+    return _reduced(apart + alike, reduction)
+
+
+def margin_ranking_loss(input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"):
+    """max(0, -target (input1 - input2) + margin): the target is 1 where input1 should be the greater, else -1."""
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
+    if not input1.dim() == input2.dim() == target.dim():
+        raise RuntimeError(
+            "margin_ranking_loss : All input tensors should have same dimension but got sizes: "
+            f"input1: {input1.size()}, input2: {input2.size()}, target: {target.size()} "
+        )
+    return _reduced((-target * (input1 - input2) + margin).clamp_min(0), reduction)
+
+
+def cosine_embedding_loss(input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"):
+    """1 - cos(input1, input2) where the target is 1, max(0, cos - margin) where it is -1."""
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
+    if target.dim() > 1:
+        raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
+    expected = target.dim() + 1
+    if input1.dim() != expected or input2.dim() != expected:
+        sizes = f"{list(input1.shape)} and {list(input2.shape)}"
+        raise RuntimeError(
+            f"{target.dim()}D target tensor expects {expected}D input tensors, but found inputs with sizes {sizes}."
+        )
+    eps = 1e-12  # added to the squared lengths
+    product = (input1 * input2).sum(-1)
+    cosine = product / (((input1 * input1).sum(-1) + eps) * ((input2 * input2).sum(-1) + eps)).sqrt()
+    zero = livegrad.zeros((), dtype=cosine.dtype, device=cosine.device)
+    alike = livegrad.where(target == 1, 1 - cosine, zero)
+    apart = livegrad.where(target == -1, (cosine - margin).clamp_min(0), zero)
+    return _reduced(alike + apart, reduction)
+
+
+def _check_triplet(anchor, positive, negative):
+    a, p, n = anchor.dim(), positive.dim(), negative.dim()
+    if not a == p == n:
+        raise RuntimeError(
+            "The anchor, positive, and negative tensors are expected to have the same number of dimensions, but got: "
+            f"anchor {a}D, positive {p}D, and negative {n}D inputs"
+        )
+
+
+def triplet_margin_loss(
+    anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False, size_average=None, reduce=None,
+    reduction="mean",
+):  # fmt: skip
+    """max(0, d(anchor, positive) - d(anchor, negative) + margin), with `pairwise_distance` as d.
+
+    With ``swap`` the negative's distance to the positive counts where it is the smaller one.
+    """
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
+    if margin <= 0:
+        raise ValueError(f"margin must be greater than 0, got {margin}")
+    _check_triplet(anchor, positive, negative)
+    return _triplet(
+        anchor, positive, negative, lambda x, y: pairwise_distance(x, y, p, eps), margin, swap, reduction
+    )
+
+
+def triplet_margin_with_distance_loss(
+    anchor, positive, negative, *, distance_function=None, margin=1.0, swap=False, reduction="mean"
+):
+    """`triplet_margin_loss` with any function of two tensors as the distance."""
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"{reduction} is not a valid value for reduction")
+    if margin <= 0:
+        raise ValueError(f"margin must be greater than 0, got {margin}")
+    _check_triplet(anchor, positive, negative)
+    return _triplet(anchor, positive, negative, distance_function or pairwise_distance, margin, swap, reduction)
+
+
+def _triplet(anchor, positive, negative, distance, margin, swap, reduction):
+    near = distance(anchor, positive)
+    far = distance(anchor, negative)
+    if swap:
+        far = far.minimum(distance(positive, negative))
+    return _reduced((margin + near - far).clamp_min(0), reduction)
+
+
+def soft_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
+    """log(1 + exp(-target · input)), for targets 1 and -1."""
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
+    return _reduced(_soft_margin(input, target), reduction)
+
+
+def multilabel_soft_margin_loss(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
+    """`binary_cross_entropy_with_logits` of (N, C), averaged over the classes first."""
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
+    loss = _bce_logits(input, target)
+    if weight is not None:
+        loss = loss * weight
+    return _reduced(loss.mean(-1), reduction)

@@ -1,0 +1,94 @@
+"""pad: adds a border to a tensor."""
+
+import livegrad
+
+__all__ = ["pad"]
+
+
+def pad(input, pad, mode="constant", value=None):
+    """Adds (or, where negative, removes) elements at both ends of the last dimensions.
+
+    ``pad`` is (left, right) of the last dimension, then of the one before, and so on. Modes: "constant" fills with
+    ``value`` (0 unless given), "reflect" mirrors without repeating the edge, "replicate" repeats the edge, "circular"
+    wraps around.
+
+    >>> import livegrad
+    >>> import livegrad.nn.functional as F
+    >>> F.pad(livegrad.tensor([[1., 2., 3.]]), (2, 1), mode="reflect").tolist()
+    [[3.0, 2.0, 1.0, 2.0, 3.0, 2.0]]
+    """
+    pad = tuple(pad)
+    if len(pad) % 2:
+        raise RuntimeError("Padding length must be divisible by 2")
+    if len(pad) > 2 * input.dim():
+        raise RuntimeError(
+            "Padding length should be less than or equal to two times the input dimension but got padding length "
+            f"{len(pad)} and input of dimension {input.dim()}"
+        )
+    ends = [(input.dim() - 1 - i, pad[2 * i], pad[2 * i + 1]) for i in range(len(pad) // 2)]
+    if mode == "constant":
+        return _constant(input, ends, 0 if value is None else value)
+    if mode not in _INDICES:
+        raise NotImplementedError(f"Unrecognised padding mode {mode}")
+    if value is not None and value != 0:
+        raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
+    if not (1 <= len(ends) <= 3 and input.dim() - len(ends) in (1, 2)):
+        raise NotImplementedError(
+            f"Padding size {len(pad)} is not supported for {input.dim()}D input tensor.\n"
+            "Supported combinations for non-constant padding:\n"
+            "  - 2D or 3D input: padding size = 2 (pads last dimension)\n"
+            "  - 3D or 4D input: padding size = 4 (pads last 2 dimensions)\n"
+            "  - 4D or 5D input: padding size = 6 (pads last 3 dimensions)"
+        )
+    result = input
+    for dim, left, right in ends:
+        if left or right:
+            indices = _INDICES[mode](input, dim, left, right)
+            result = result.index_select(dim, livegrad.tensor(indices, device=input.device))
+    return result
+
+
+def _constant(input, ends, value):
+    for dim, left, right in ends:  # what is removed
+        if left < 0 or right < 0:
+            start = max(-left, 0)
+            length = input.size(dim) - start - max(-right, 0)
+            if length < 0:
+                raise RuntimeError("narrow(): length must be non-negative.")
+            input = input.narrow(dim, start, length)
+    ends = [(dim, max(left, 0), max(right, 0)) for dim, left, right in ends]
+    shape = list(input.shape)
+    place = [slice(None)] * input.dim()
+    for dim, left, right in ends:
+        place[dim] = slice(left, left + shape[dim])
+        shape[dim] += left + right
+    if shape == list(input.shape):
+        return input.clone()
+    result = input.new_full(shape, value)
+    result[tuple(place)] = input
+    return result
+
+
+def _reflected(input, dim, left, right):
+    size = input.size(dim)
+    if left >= size or right >= size:
+        raise RuntimeError(
+            "Argument #4: Padding size should be less than the corresponding input dimension, but got: "
+            f"padding ({left}, {right}) at dimension {dim} of input {list(input.shape)}"
+        )
+    return [i if 0 <= i < size else -i if i < 0 else 2 * (size - 1) - i for i in range(-left, size + right)]
+
+
+def _replicated(input, dim, left, right):
+    size = input.size(dim)
+    return [min(max(i, 0), size - 1) for i in range(-left, size + right)]
+
+
+def _wrapped(input, dim, left, right):
+    size = input.size(dim)
+    if left > size or right > size:
+        raise RuntimeError("Padding value causes wrapping around more than once.")
+    return [i % size for i in range(-left, size + right)]
+
+
+_INDICES = {"reflect": _reflected, "replicate": _replicated, "circular": _wrapped}

@@ -1,0 +1,788 @@
+"""Module: the base class of everything that has parameters."""
+
+import itertools
+import weakref
+from collections import OrderedDict
+
+import livegrad
+from livegrad.tensor import Tensor
+
+from . import hooks, state
+from .hooks import GlobalHooks, RemovableHandle
+from .parameter import Buffer, Parameter
+
+__all__ = [
+    "Module",
+    "module_path",
+    "register_module_forward_hook",
+    "register_module_forward_pre_hook",
+    "register_module_full_backward_hook",
+    "register_module_full_backward_pre_hook",
+]
+
+# The modules whose forward is running, the outermost first. The recorded graph reads it to say which module made a
+# node; a module does not know its own name, so the name is looked up later, by `module_path`.
+_stack = []
+_push = _stack.append
+_pop = _stack.pop
+
+
+def module_path(root, module):
+    """The name of ``module`` inside ``root``, such as ``"encoder.layers.0"``; ``""`` for ``root`` itself, else None."""
+    for name, candidate in root.named_modules():
+        if candidate is module:
+            return name
+    return None
+
+
+class Registry(dict):
+    """A module's parameters, buffers or children, by name.
+
+    Whatever is registered is an ordinary attribute of the module as well, so that reading ``self.weight`` is a plain
+    attribute lookup and never the slow ``__getattr__``. A name that the module's class defines is left to the class.
+    """
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner, items=()):
+        super().__init__()
+        self._owner = weakref.ref(owner)
+        for name, value in dict(items).items():
+            self[name] = value
+
+    def __setitem__(self, name, value):
+        super().__setitem__(name, value)
+        owner = self._owner()
+        if owner is not None and not hasattr(type(owner), name):
+            owner.__dict__[name] = value
+
+    def __delitem__(self, name):
+        super().__delitem__(name)
+        owner = self._owner()
+        if owner is not None:
+            owner.__dict__.pop(name, None)
+
+    def pop(self, name, *default):
+        if name not in self and default:
+            return default[0]
+        value = self[name]
+        del self[name]
+        return value
+
+    def popitem(self):
+        if not self:
+            raise KeyError("popitem(): dictionary is empty")
+        name = next(reversed(self))
+        return name, self.pop(name)
+
+    def clear(self):
+        for name in list(self):
+            del self[name]
+
+    def update(self, *items, **more):
+        for name, value in dict(*items, **more).items():
+            self[name] = value
+
+    def setdefault(self, name, default=None):
+        if name not in self:
+            self[name] = default
+        return self[name]
+
+    def __ior__(self, other):
+        self.update(other)
+        return self
+
+    def copy(self):
+        return dict(self)
+
+    def __reduce__(self):
+        return dict, (dict(self),)
+
+    def __reduce_ex__(self, protocol):
+        return dict, (dict(self),)
+
+
+_REGISTRIES = ("_parameters", "_buffers", "_modules")
+_HOOKS = (
+    "_backward_pre_hooks",
+    "_backward_hooks",
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_state_dict_hooks",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
+_absent = object()
+
+
+class Module:
+    """The base class of all neural network modules, and of yours.
+
+    A subclass calls ``super().__init__()`` first, assigns parameters, buffers and other modules as attributes, and
+    defines ``forward``. Assigning registers: it is how ``parameters()``, ``state_dict()`` and ``to()`` find them.
+
+    >>> import livegrad
+    >>> from livegrad import nn
+    >>> class Scale(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.factor = nn.Parameter(livegrad.ones(1))
+    ...     def forward(self, x):
+    ...         return x * self.factor
+    >>> model = Scale()
+    >>> model(livegrad.ones(3)).shape == (3,)
+    True
+    >>> [name for name, _ in model.named_parameters()]
+    ['factor']
+    """
+
+    dump_patches = False
+    call_super_init = False
+    training: bool
+    _version = 1  # of the layout of the state dictionary; subclasses that changed theirs raise it
+    _hooked = False  # whether a call has to look at hooks at all: set on the instance, or here by a global hook
+
+    def __init__(self, *args, **kwargs):
+        if not self.call_super_init and (args or kwargs):
+            name = type(self).__name__
+            if kwargs:
+                raise TypeError(f"{name}.__init__() got an unexpected keyword argument '{next(iter(kwargs))}'")
+            raise TypeError(f"{name}.__init__() takes 1 positional argument but {len(args) + 1} were given")
+        attributes = self.__dict__
+        attributes["training"] = True
+        attributes["_non_persistent_buffers_set"] = set()
+        attributes["_is_full_backward_hook"] = None
+        for name in _REGISTRIES:
+            attributes[name] = Registry(self)
+        for name in _HOOKS:
+            attributes[name] = OrderedDict()
+        if self.call_super_init:
+            super().__init__(*args, **kwargs)
+
+    # -- calling -------------------------------------------------------------------------------------------------
+
+    def __call__(self, *args, **kwargs):
+        _push(self)
+        try:
+            if self._hooked:
+                return hooks.call(self, args, kwargs)
+            return self.forward(*args, **kwargs)
+        finally:
+            _pop()
+
+    def forward(self, *args, **kwargs):
+        """What the module computes. Every subclass defines it; call the module, not this."""
+        raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
+
+    def compile(self, *args, **kwargs):
+        """Does nothing: operators are fused and compiled as the module runs."""
+
+    # -- attributes ----------------------------------------------------------------------------------------------
+
+    def __getattr__(self, name):
+        # Only reached for what is not an ordinary attribute: names that a class attribute hides are kept away by it.
+        attributes = self.__dict__
+        for registry in _REGISTRIES:
+            members = attributes.get(registry)
+            if members is not None and name in members:
+                return members[name]
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+    def __setattr__(self, name, value):
+        attributes = self.__dict__
+        parameters = attributes.get("_parameters")
+        if isinstance(value, Parameter):
+            if parameters is None:
+                raise AttributeError("cannot assign parameters before Module.__init__() call")
+            self._forget(name, keep=parameters)
+            self.register_parameter(name, value)
+            return
+        if parameters is None:
+            if isinstance(value, Module):
+                raise AttributeError("cannot assign module before Module.__init__() call")
+            if isinstance(value, Buffer):
+                raise AttributeError("cannot assign buffer before Module.__init__() call")
+            object.__setattr__(self, name, value)
+            return
+        if name in parameters:
+            if value is not None:
+                raise TypeError(
+                    f"cannot assign '{_typename(value)}' as parameter '{name}' (torch.nn.Parameter or None expected)"
+                )
+            self.register_parameter(name, None)
+            return
+        modules = attributes["_modules"]
+        if isinstance(value, Module):
+            self._forget(name, keep=modules)
+            self._put(modules, name, value)
+            return
+        if name in modules:
+            if value is not None:
+                raise TypeError(
+                    f"cannot assign '{_typename(value)}' as child module '{name}' (torch.nn.Module or None expected)"
+                )
+            self._put(modules, name, None)
+            return
+        buffers = attributes["_buffers"]
+        if name in buffers:
+            if value is not None and not isinstance(value, Tensor):
+                raise TypeError(
+                    f"cannot assign '{_typename(value)}' as buffer '{name}' "
+                    "(torch.nn.Buffer, torch.Tensor or None expected)"
+                )
+            if isinstance(value, Buffer):
+                self.register_buffer(name, value, value.persistent)
+            else:
+                self._put(buffers, name, value)
+            return
+        if isinstance(value, Buffer):
+            self._forget(name)
+            self.register_buffer(name, value, value.persistent)
+            return
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name):
+        for registry in _REGISTRIES:
+            members = self.__dict__.get(registry)
+            if members is not None and name in members:
+                del members[name]
+                self.__dict__.pop(name, None)
+                self._non_persistent_buffers_set.discard(name)
+                return
+        object.__delattr__(self, name)
+
+    def _put(self, registry, name, value):
+        """Registers ``value``, and makes it an attribute even where the registry is a plain dictionary."""
+        registry[name] = value
+        if not hasattr(type(self), name):
+            self.__dict__[name] = value
+
+    def _forget(self, name, keep=None):
+        """Removes whatever the module knows by that name, except from the registry ``keep``."""
+        attributes = self.__dict__
+        for registry in _REGISTRIES:
+            members = attributes[registry]
+            if members is not keep:
+                members.pop(name, None)
+        if keep is None or name not in keep:
+            attributes.pop(name, None)
+        self._non_persistent_buffers_set.discard(name)
+
+    def __dir__(self):
+        names = {*dir(type(self)), *self.__dict__, *self._parameters, *self._modules, *self._buffers}
+        return sorted(name for name in names if not name[0].isdigit())
+
+    # -- registering ---------------------------------------------------------------------------------------------
+
+    def _check_name(self, kind, name, members):
+        if not isinstance(name, str):
+            raise TypeError(f"{kind} name should be a string. Got {_typename(name)}")
+        if "." in name:
+            raise KeyError(f'{kind} name can\'t contain ".", got: {name}' if kind == "module" else
+                           f'{kind} name can\'t contain "."')
+        if name == "":
+            raise KeyError(f'{kind} name can\'t be empty string ""' if kind != "module" else
+                           'module name can\'t be empty string ""')
+        if name not in members and hasattr(self, name):
+            raise KeyError(f"attribute '{name}' already exists")
+
+    def register_parameter(self, name, param):
+        """Adds a parameter by name; None reserves the name. What assigning a Parameter to an attribute does."""
+        if "_parameters" not in self.__dict__:
+            raise AttributeError("cannot assign parameter before Module.__init__() call")
+        self._check_name("parameter", name, self._parameters)
+        if param is not None:
+            if not isinstance(param, Parameter):
+                raise TypeError(
+                    f"cannot assign '{_typename(param)}' object to parameter '{name}' "
+                    "(torch.nn.Parameter or None required)"
+                )
+            if param.grad_fn is not None:
+                raise ValueError(
+                    f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created explicitly"
+                    f". To express '{name}' as a function of another Tensor, compute the value in the forward() method."
+                )
+        self._put(self._parameters, name, param)
+
+    def register_buffer(self, name, tensor, persistent=True):
+        """Adds a tensor that moves with the module and, if ``persistent``, is saved with it, but is not trained."""
+        if "_buffers" not in self.__dict__:
+            raise AttributeError("cannot assign buffer before Module.__init__() call")
+        self._check_name("buffer", name, self._buffers)
+        if tensor is not None and not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"cannot assign '{_typename(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
+            )
+        self._put(self._buffers, name, tensor)
+        if persistent:
+            self._non_persistent_buffers_set.discard(name)
+        else:
+            self._non_persistent_buffers_set.add(name)
+
+    def register_module(self, name, module):
+        """Another name of `add_module`."""
+        self.add_module(name, module)
+
+    def add_module(self, name, module):
+        """Adds a child module by name; None reserves the name."""
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(f"{_typename(module)} is not a Module subclass")
+        self._check_name("module", name, self._modules)
+        self._put(self._modules, name, module)
+
+    def get_submodule(self, target):
+        """The module at a dotted path such as ``"encoder.layers.0"``; ``""`` is the module itself."""
+        module = self
+        if target:
+            for name in target.split("."):
+                if not hasattr(module, name):
+                    raise AttributeError(f"{module._get_name()} has no attribute `{name}`")
+                module = getattr(module, name)
+                if not isinstance(module, Module):
+                    raise AttributeError(f"`{name}` is not an nn.Module")
+        return module
+
+    def set_submodule(self, target, module, strict=False):
+        """Puts ``module`` at a dotted path, in place of the one that is there."""
+        if not target:
+            raise ValueError("Cannot set the submodule without a target name!")
+        if not isinstance(module, Module):
+            raise ValueError(f"`module` is not an nn.Module, found {type(module)}")
+        parent_path, _, name = target.rpartition(".")
+        parent = self.get_submodule(parent_path)
+        if strict and not hasattr(parent, name):
+            raise AttributeError(f"{parent._get_name()} has no attribute `{name}`")
+        if hasattr(parent, name) and not isinstance(getattr(parent, name), Module):
+            raise AttributeError(f"`{name}` is not an nn.Module")
+        setattr(parent, name, module)
+
+    def _get_member(self, target, registry, what):
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        if not hasattr(module, name):
+            raise AttributeError(f"{module._get_name()} has no attribute `{name}`")
+        if name not in getattr(module, registry):
+            raise AttributeError(f"`{name}` is not {what}")
+        return getattr(module, name)
+
+    def get_parameter(self, target):
+        """The parameter at a dotted path such as ``"fc.weight"``."""
+        return self._get_member(target, "_parameters", "an nn.Parameter")
+
+    def get_buffer(self, target):
+        """The buffer at a dotted path such as ``"bn.running_mean"``."""
+        return self._get_member(target, "_buffers", "a buffer")
+
+    # -- walking -------------------------------------------------------------------------------------------------
+
+    def named_modules(self, memo=None, prefix="", remove_duplicate=True):
+        """(dotted path, module) of the module itself and of everything inside, parents first."""
+        memo = set() if memo is None else memo
+        if self not in memo:
+            if remove_duplicate:
+                memo.add(self)
+            yield prefix, self
+            for name, child in self._modules.items():
+                if child is not None:
+                    yield from child.named_modules(memo, f"{prefix}.{name}" if prefix else name, remove_duplicate)
+
+    def modules(self):
+        """The module itself and everything inside it."""
+        for _, module in self.named_modules():
+            yield module
+
+    def named_children(self):
+        """(name, module) of the modules directly inside."""
+        seen = set()
+        for name, child in self._modules.items():
+            if child is not None and child not in seen:
+                seen.add(child)
+                yield name, child
+
+    def children(self):
+        """The modules directly inside."""
+        for _, child in self.named_children():
+            yield child
+
+    def _named_members(self, members_of, prefix="", recurse=True, remove_duplicate=True):
+        seen = set()
+        modules = (
+            self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]
+        )
+        for path, module in modules:
+            for name, value in members_of(module):
+                if value is None or id(value) in seen:
+                    continue
+                if remove_duplicate:
+                    seen.add(id(value))
+                yield (f"{path}.{name}" if path else name), value
+
+    def named_parameters(self, prefix="", recurse=True, remove_duplicate=True):
+        """(dotted name, parameter) of every parameter; a shared one appears once."""
+        return self._named_members(lambda module: module._parameters.items(), prefix, recurse, remove_duplicate)
+
+    def parameters(self, recurse=True):
+        """Every parameter, as an iterator: what an optimizer is given."""
+        for _, parameter in self.named_parameters(recurse=recurse):
+            yield parameter
+
+    def named_buffers(self, prefix="", recurse=True, remove_duplicate=True):
+        """(dotted name, buffer) of every buffer."""
+        return self._named_members(lambda module: module._buffers.items(), prefix, recurse, remove_duplicate)
+
+    def buffers(self, recurse=True):
+        """Every buffer, as an iterator."""
+        for _, buffer in self.named_buffers(recurse=recurse):
+            yield buffer
+
+    # -- changing all tensors ------------------------------------------------------------------------------------
+
+    def _apply(self, fn, recurse=True):
+        if recurse:
+            for child in self.children():
+                child._apply(fn)
+        for parameter in self._parameters.values():
+            if parameter is None:
+                continue
+            with livegrad.no_grad():
+                parameter.data = fn(parameter.detach())
+                if parameter.grad is not None:
+                    changed = fn(parameter.grad.detach())
+                    changed.requires_grad = parameter.grad.requires_grad
+                    parameter.grad = changed
+        for name, buffer in self._buffers.items():
+            if buffer is not None:
+                self._put(self._buffers, name, fn(buffer))
+        return self
+
+    def apply(self, fn):
+        """Calls ``fn(module)`` for every module inside, children first, then for the module itself."""
+        for child in self.children():
+            child.apply(fn)
+        fn(self)
+        return self
+
+    def to(self, *args, **kwargs):
+        """Moves or casts all parameters and buffers: ``to(device)``, ``to(dtype)``, both, or ``to(tensor)``.
+
+        Only floating-point and complex tensors change their dtype. The module itself is changed, and returned.
+        """
+        device, dtype, non_blocking, memory_format = _parse_to(*args, **kwargs)
+        if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
+            raise TypeError(
+                f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}"
+            )
+
+        def move(tensor):
+            options = {}
+            if device is not None:
+                options["device"] = device
+            if dtype is not None and (tensor.is_floating_point() or tensor.is_complex()):
+                options["dtype"] = dtype
+            if memory_format is not None and tensor.dim() in (4, 5):
+                options["memory_format"] = memory_format
+            return tensor.to(non_blocking=non_blocking, **options) if options else tensor
+
+        return self._apply(move)
+
+    def _cast(self, dtype):
+        return self._apply(lambda t: t.to(dtype) if t.is_floating_point() else t)
+
+    def float(self):
+        """All floating-point parameters and buffers as float32."""
+        return self._cast(livegrad.float32)
+
+    def double(self):
+        """All floating-point parameters and buffers as float64."""
+        return self._cast(livegrad.float64)
+
+    def half(self):
+        """All floating-point parameters and buffers as float16."""
+        return self._cast(livegrad.float16)
+
+    def bfloat16(self):
+        """All floating-point parameters and buffers as bfloat16."""
+        return self._cast(livegrad.bfloat16)
+
+    def type(self, dst_type):
+        """All parameters and buffers as ``dst_type``."""
+        return self._apply(lambda t: t.type(dst_type))
+
+    def cpu(self):
+        """All parameters and buffers on the CPU."""
+        return self._apply(lambda t: t.cpu())
+
+    def cuda(self, device=None):
+        """All parameters and buffers on a GPU."""
+        return self._apply(lambda t: t.cuda(device))
+
+    def to_empty(self, *, device, recurse=True):
+        """Moves to a device without copying: the tensors there are uninitialised."""
+        return self._apply(lambda t: livegrad.empty_like(t, device=device), recurse=recurse)
+
+    def share_memory(self):
+        """Puts all tensors into memory that other processes can share."""
+        return self._apply(lambda t: t.share_memory_())
+
+    def train(self, mode=True):
+        """Sets training mode (or evaluation mode) here and in everything inside: dropout and batch norm look at it."""
+        if not isinstance(mode, bool):
+            raise ValueError("training mode is expected to be boolean")
+        self.training = mode
+        for child in self.children():
+            child.train(mode)
+        return self
+
+    def eval(self):
+        """Sets evaluation mode: the same as ``train(False)``."""
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad=True):
+        """Sets whether the parameters collect gradients: ``requires_grad_(False)`` freezes a module."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self, set_to_none=True):
+        """Forgets all gradients, or with ``set_to_none=False`` fills them with zeros."""
+        for parameter in self.parameters():
+            if parameter.grad is not None:
+                if set_to_none:
+                    parameter.grad = None
+                else:
+                    if parameter.grad.grad_fn is not None:
+                        parameter.grad = parameter.grad.detach()
+                    else:
+                        parameter.grad.requires_grad_(False)
+                    parameter.grad.zero_()
+
+    # -- saving and loading --------------------------------------------------------------------------------------
+
+    def state_dict(self, *args, destination=None, prefix="", keep_vars=False):
+        """Every parameter and persistent buffer by dotted name, in an ordered dictionary.
+
+        The tensors share memory with the module's, detached from the graph unless ``keep_vars``.
+        """
+        if args:
+            destination, prefix, keep_vars = (*args, *(destination, prefix, keep_vars)[len(args) :])
+        return state.save(self, destination, prefix, keep_vars)
+
+    def load_state_dict(self, state_dict, strict=True, assign=False):
+        """Copies a state dictionary into the module.
+
+        With ``strict``, keys that are missing or unexpected raise RuntimeError; shapes that differ always do. With
+        ``assign`` the given tensors take the place of the module's own. Returns (missing_keys, unexpected_keys).
+        """
+        return state.load(self, state_dict, strict, assign)
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        state.save_one(self, destination, prefix, keep_vars)
+
+    def _load_from_state_dict(
+        self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+    ):
+        state.load_one(self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
+
+    def get_extra_state(self):
+        """What else to save with the module. Define it together with `set_extra_state`."""
+        raise RuntimeError("Reached a code path in Module.get_extra_state() that should never be called.")
+
+    def set_extra_state(self, state):
+        """Takes back what `get_extra_state` returned."""
+        raise RuntimeError("Reached a code path in Module.set_extra_state() that should never be called.")
+
+    def __setstate__(self, saved):
+        attributes = self.__dict__
+        attributes.update(saved)
+        for name in _REGISTRIES:
+            attributes[name] = Registry(self, attributes.get(name, ()))
+        for name in _HOOKS:
+            attributes.setdefault(name, OrderedDict())
+        attributes.setdefault("_non_persistent_buffers_set", set())
+        attributes.setdefault("_is_full_backward_hook", None)
+
+    # -- hooks ---------------------------------------------------------------------------------------------------
+
+    def _add_hook(self, holder, hook, *notes, prepend=False):
+        handle = RemovableHandle(holder, also=notes)
+        holder[handle.id] = hook
+        for note in notes:
+            note[handle.id] = True
+        if prepend:
+            holder.move_to_end(handle.id, last=False)
+        return handle
+
+    def register_forward_pre_hook(self, hook, *, prepend=False, with_kwargs=False):
+        """Calls ``hook(module, args)`` before ``forward``; what it returns, unless None, replaces the arguments.
+
+        With ``with_kwargs`` it is ``hook(module, args, kwargs)``, and returns None or (args, kwargs).
+        """
+        self.__dict__["_hooked"] = True
+        notes = [self._forward_pre_hooks_with_kwargs] if with_kwargs else []
+        return self._add_hook(self._forward_pre_hooks, hook, *notes, prepend=prepend)
+
+    def register_forward_hook(self, hook, *, prepend=False, with_kwargs=False, always_call=False):
+        """Calls ``hook(module, args, output)`` after ``forward``; what it returns, unless None, replaces the output.
+
+        With ``with_kwargs`` it is ``hook(module, args, kwargs, output)``. ``always_call``: it runs after errors too.
+        """
+        self.__dict__["_hooked"] = True
+        notes = [self._forward_hooks_with_kwargs] if with_kwargs else []
+        if always_call:
+            notes.append(self._forward_hooks_always_called)
+        return self._add_hook(self._forward_hooks, hook, *notes, prepend=prepend)
+
+    def register_full_backward_pre_hook(self, hook, prepend=False):
+        """Calls ``hook(module, grad_output)`` once the gradients of the outputs are known; it may replace them."""
+        self.__dict__["_hooked"] = True
+        return self._add_hook(self._backward_pre_hooks, hook, prepend=prepend)
+
+    def register_full_backward_hook(self, hook, prepend=False):
+        """Calls ``hook(module, grad_input, grad_output)`` once the gradients of the inputs are known.
+
+        What it returns, unless None, replaces ``grad_input``.
+        """
+        if self._is_full_backward_hook is False:
+            raise RuntimeError(
+                "Cannot use both regular backward hooks and full backward hooks on a single Module. "
+                "Please use only one of them."
+            )
+        self._is_full_backward_hook = True
+        self.__dict__["_hooked"] = True
+        return self._add_hook(self._backward_hooks, hook, prepend=prepend)
+
+    def register_backward_hook(self, hook):
+        """The old form, which sees the module's last operator only. Use `register_full_backward_hook`."""
+        if self._is_full_backward_hook is True:
+            raise RuntimeError(
+                "Cannot use both regular backward hooks and full backward hooks on a single Module. "
+                "Please use only one of them."
+            )
+        self._is_full_backward_hook = False
+        self.__dict__["_hooked"] = True
+        return self._add_hook(self._backward_hooks, hook)
+
+    def register_state_dict_pre_hook(self, hook):
+        """Calls ``hook(module, prefix, keep_vars)`` before `state_dict` collects."""
+        return self._add_hook(self._state_dict_pre_hooks, hook)
+
+    def register_state_dict_post_hook(self, hook):
+        """Calls ``hook(module, state_dict, prefix, metadata)`` after `state_dict` has collected; returns None."""
+        hook._from_public_api = True
+        return self._add_hook(self._state_dict_hooks, hook)
+
+    def _register_state_dict_hook(self, hook):
+        return self._add_hook(self._state_dict_hooks, hook)
+
+    def register_load_state_dict_pre_hook(self, hook):
+        """Calls ``hook(module, state_dict, prefix, metadata, strict, missing, unexpected, errors)`` before loading."""
+        return self._register_load_state_dict_pre_hook(hook, with_module=True)
+
+    def _register_load_state_dict_pre_hook(self, hook, with_module=False):
+        if with_module:
+            hook = _WithModule(hook, self)
+        return self._add_hook(self._load_state_dict_pre_hooks, hook)
+
+    def register_load_state_dict_post_hook(self, hook):
+        """Calls ``hook(module, incompatible_keys)`` after loading; it may change the two lists in place."""
+        return self._add_hook(self._load_state_dict_post_hooks, hook)
+
+    # -- showing -------------------------------------------------------------------------------------------------
+
+    def _get_name(self):
+        return type(self).__name__
+
+    def extra_repr(self):
+        """What the module's repr says between the brackets; subclasses define it."""
+        return ""
+
+    def __repr__(self):
+        extra = self.extra_repr()
+        lines = extra.split("\n") if extra else []
+        children = [f"({name}): {_indent(repr(child))}" for name, child in self._modules.items()]
+        if children or len(lines) > 1:
+            body = "".join(f"\n  {line}" for line in lines + children)
+            return f"{self._get_name()}({body}\n)"
+        return f"{self._get_name()}({extra})"
+
+
+class _WithModule:
+    """A load hook that is given its module first; the module is held weakly, as it holds the hook."""
+
+    def __init__(self, hook, module):
+        self.hook = hook
+        self.module = weakref.ref(module)
+
+    def __call__(self, *args):
+        return self.hook(self.module(), *args)
+
+    def __reduce__(self):
+        return _WithModule, (self.hook, self.module())
+
+
+def _indent(text, by=2):
+    return text.replace("\n", "\n" + " " * by)
+
+
+def _typename(value):
+    if isinstance(value, Tensor):
+        return value.type()
+    kind = type(value)
+    if kind.__module__ in ("builtins", "__main__", None):
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _parse_to(*args, device=None, dtype=None, non_blocking=False, copy=False, memory_format=None, tensor=None):
+    """(device, dtype, non_blocking, memory_format) from any of the forms that ``to`` accepts."""
+    if tensor is not None:
+        args = (tensor, *args)
+    places = itertools.count()
+    for place, value in zip(places, args):
+        if isinstance(value, Tensor):
+            device, dtype = value.device, value.dtype
+        elif isinstance(value, livegrad.dtype):
+            dtype = value
+        elif isinstance(value, bool):
+            non_blocking = value
+        elif isinstance(value, (str, int, livegrad.device)):
+            device = value
+        elif value is not None:
+            raise TypeError(f"to() received an invalid argument at position {place}: {value!r}")
+    return device, dtype, non_blocking, memory_format
+
+
+def _add_global(holder, hook, *notes):
+    Module._hooked = True
+    handle = RemovableHandle(holder, also=notes)
+    holder[handle.id] = hook
+    for note in notes:
+        note[handle.id] = True
+    return handle
+
+
+def register_module_forward_pre_hook(hook):
+    """Calls ``hook(module, args)`` before the forward of every module."""
+    return _add_global(GlobalHooks.forward_pre, hook)
+
+
+def register_module_forward_hook(hook, *, with_kwargs=False, always_call=False):
+    """Calls ``hook(module, args, output)`` after the forward of every module."""
+    notes = [GlobalHooks.forward_kwargs] if with_kwargs else []
+    if always_call:
+        notes.append(GlobalHooks.forward_always)
+    return _add_global(GlobalHooks.forward, hook, *notes)
+
+
+def register_module_full_backward_pre_hook(hook):
+    """Calls ``hook(module, grad_output)`` in the backward pass of every module."""
+    return _add_global(GlobalHooks.backward_pre, hook)
+
+
+def register_module_full_backward_hook(hook):
+    """Calls ``hook(module, grad_input, grad_output)`` in the backward pass of every module."""
+    return _add_global(GlobalHooks.backward, hook)

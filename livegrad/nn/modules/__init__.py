@@ -1,0 +1,33 @@
+"""The layers and losses, one idea a file."""
+
+from ..module import Module
+from . import activation, batchnorm, container, distance, dropout, flatten, instancenorm, linear, loss, normalization
+from . import padding, sparse
+from .activation import *  # noqa: F403
+from .batchnorm import *  # noqa: F403
+from .container import *  # noqa: F403
+from .distance import *  # noqa: F403
+from .dropout import *  # noqa: F403
+from .flatten import *  # noqa: F403
+from .instancenorm import *  # noqa: F403
+from .linear import *  # noqa: F403
+from .loss import *  # noqa: F403
+from .normalization import *  # noqa: F403
+from .padding import *  # noqa: F403
+from .sparse import *  # noqa: F403
+
+__all__ = [
+    "Module",
+    *activation.__all__,
+    *batchnorm.__all__,
+    *container.__all__,
+    *distance.__all__,
+    *dropout.__all__,
+    *flatten.__all__,
+    *instancenorm.__all__,
+    *linear.__all__,
+    *loss.__all__,
+    *normalization.__all__,
+    *padding.__all__,
+    *sparse.__all__,
+]

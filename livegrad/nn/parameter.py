@@ -1,0 +1,90 @@
+"""Parameter and Buffer: the two kinds of tensor that a module registers when they are assigned to it."""
+
+from collections import OrderedDict
+
+import livegrad
+from livegrad.tensor import Tensor
+
+__all__ = ["Buffer", "Parameter", "is_lazy"]
+
+
+class Parameter(Tensor):
+    """A tensor that a `Module` trains: assigning one as an attribute lists it in ``module.parameters()``.
+
+    ``data`` is shared with the new parameter, not copied. Without it the parameter is an empty tensor.
+    ``requires_grad`` is true unless stated otherwise.
+
+    >>> from livegrad import nn
+    >>> import livegrad
+    >>> p = nn.Parameter(livegrad.ones(2))
+    >>> p.requires_grad, p.is_leaf
+    (True, True)
+    """
+
+    def __new__(cls, data=None, requires_grad=True):
+        if data is None:
+            data = livegrad.empty(0)
+        elif not isinstance(data, Tensor):
+            raise RuntimeError(f"a Parameter is made from a Tensor, not from {type(data).__name__!r}")
+        parameter = Tensor._from(data, cls)
+        if requires_grad:
+            parameter.requires_grad = True
+        return parameter
+
+    def __init__(self, data=None, requires_grad=True):
+        """Everything happens in ``__new__``."""
+
+    def __deepcopy__(self, memo):
+        known = memo.get(id(self))
+        if known is None:
+            known = memo[id(self)] = type(self)(self.data.clone(), self.requires_grad)
+        return known
+
+    def __repr__(self):
+        return "Parameter containing:\n" + super().__repr__()
+
+    def __reduce_ex__(self, protocol):
+        return _rebuild_parameter, (self.data, self.requires_grad, OrderedDict())
+
+
+class Buffer(Tensor):
+    """A tensor that a `Module` keeps but does not train, such as a running mean.
+
+    Assigning one as an attribute is the same as calling ``register_buffer``. With ``persistent=False`` it stays out of
+    the module's ``state_dict``.
+    """
+
+    def __new__(cls, data=None, *, persistent=True):
+        if data is None:
+            data = livegrad.empty(0)
+        buffer = Tensor._from(data, cls)
+        if data.requires_grad:
+            buffer.requires_grad = True
+        buffer.persistent = persistent
+        return buffer
+
+    def __init__(self, data=None, *, persistent=True):
+        """Everything happens in ``__new__``."""
+
+    def __deepcopy__(self, memo):
+        known = memo.get(id(self))
+        if known is None:
+            known = memo[id(self)] = type(self)(self.data.clone(), persistent=self.persistent)
+        return known
+
+    def __reduce_ex__(self, protocol):
+        return _rebuild_buffer, (self.data, self.persistent)
+
+
+def _rebuild_parameter(data, requires_grad, backward_hooks):
+    """What a pickled parameter calls. The third argument is always empty: hooks are not saved."""
+    return Parameter(data, requires_grad)
+
+
+def _rebuild_buffer(data, persistent):
+    return Buffer(data, persistent=persistent)
+
+
+def is_lazy(parameter):
+    """Whether a parameter still waits for its shape. Parameters here always have one."""
+    return False

@@ -1,0 +1,81 @@
+"""Clipping gradients, by their norm or by their values."""
+
+import warnings
+
+import livegrad
+from livegrad.tensor import Tensor
+
+__all__ = ["clip_grad_norm", "clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
+
+
+def _listed(parameters):
+    return [parameters] if isinstance(parameters, Tensor) else list(parameters)
+
+
+def get_total_norm(tensors, norm_type=2.0, error_if_nonfinite=False, foreach=None):
+    """The ``norm_type`` norm of all tensors together, as if they were one vector."""
+    tensors = _listed(tensors)
+    norm_type = float(norm_type)
+    if not tensors:
+        return livegrad.tensor(0.0)
+    norms = [tensor.norm(norm_type) for tensor in tensors]
+    total = norms[0] if len(norms) == 1 else livegrad.stack([n.to(norms[0].device) for n in norms]).norm(norm_type)
+    if error_if_nonfinite and not bool(total.isfinite()):
+        raise RuntimeError(
+            f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it cannot be "
+            "clipped. To disable this error and scale the gradients by the non-finite norm anyway, set "
+            "`error_if_nonfinite=False`"
+        )
+    return total
+
+
+def clip_grads_with_norm_(parameters, max_norm, total_norm, foreach=None):
+    """Multiplies all gradients by max_norm / total_norm, where that is less than 1."""
+    gradients = [p.grad for p in _listed(parameters) if p.grad is not None]
+    if gradients:
+        factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
+        for gradient in gradients:
+            gradient.mul_(factor.to(gradient.device))
+
+
+def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False, foreach=None):
+    """Scales all gradients in place, so that their norm together is at most ``max_norm``; returns the norm before.
+
+    >>> import livegrad
+    >>> from livegrad import nn
+    >>> p = nn.Parameter(livegrad.zeros(2))
+    >>> p.grad = livegrad.tensor([3., 4.])
+    >>> nn.utils.clip_grad_norm_([p], 1.0).item()
+    5.0
+    >>> round(p.grad.norm().item(), 4)
+    1.0
+    """
+    if not isinstance(parameters, Tensor):
+        parameters = list(parameters)
+        if not parameters:
+            warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=3)
+    parameters = _listed(parameters)
+    with livegrad.no_grad():
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        total = get_total_norm(gradients, norm_type, error_if_nonfinite)
+        clip_grads_with_norm_(parameters, max_norm, total)
+    return total
+
+
+def clip_grad_norm(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False, foreach=None):
+    """The old name of `clip_grad_norm_`."""
+    warnings.warn(
+        "`torch.nn.utils.clip_grad_norm` is now deprecated in favor of `torch.nn.utils.clip_grad_norm_`.",
+        FutureWarning,
+        stacklevel=2,
+    )
+    return clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)
+
+
+def clip_grad_value_(parameters, clip_value, foreach=None):
+    """Cuts off all gradients in place at ±clip_value."""
+    clip_value = float(clip_value)
+    with livegrad.no_grad():
+        for parameter in _listed(parameters):
+            if parameter.grad is not None:
+                parameter.grad.clamp_(min=-clip_value, max=clip_value)
