@@ -88,18 +88,31 @@ def _lg() -> Any:
 
 
 def _to_array(tensor: Any) -> np.ndarray:
-    """The tensor's values as a NumPy array, which may share the tensor's memory."""
-    return tensor.detach().cpu()._to_numpy()
+    """The tensor's values as a NumPy array to read from; it may be the tensor's own memory."""
+    on_cpu = tensor if tensor.device.type == "cpu" else tensor.detach().cpu()
+    return on_cpu._to_numpy()
+
+
+def _storage_of(tensor: Any) -> int | None:
+    """A number that is equal for tensors in which one's in-place changes are seen by the other.
+
+    None for a tensor that is alone.  The address of the memory would not do: values are immutable, and tensors that
+    know nothing of each other may hold the same one until one of them is changed.
+    """
+    window = tensor._s
+    return None if window is None else id(window.storage)
 
 
 def _from_array(array: np.ndarray) -> Any:
-    """A tensor on the CPU with these values; it may take over the array's memory."""
+    """A tensor on the CPU that takes over an array nobody else uses."""
+    from .tensor import from_native
+
     try:
-        return _lg().from_numpy(array)
-    except TypeError as error:
+        return from_native(array)
+    except (TypeError, KeyError):
         raise CheckpointError(
-            f"the file has a tensor of dtype {array.dtype.name}, which livegrad has no tensors of ({error}). "
-            "Convert it to a supported dtype where the file was made, and save again"
+            f"the file has a tensor of dtype {array.dtype.name}, which livegrad has no tensors of. Convert it to a "
+            "supported dtype where the file was made, and save again"
         ) from None
 
 
@@ -200,7 +213,8 @@ class _Encoder:
     None, booleans, strings, finite floats, 64-bit ints and lists are JSON's own.  Everything else is an object whose
     first key says what it is: ``{"dict": [key, value, key, value, ...]}``, ``{"tuple": [...]}``,
     ``{"tensor": name, "kind": "parameter", ...}`` and so on.  Containers and tensors are counted in the order in which
-    they are met; meeting one again gives ``{"ref": number}``, so what was shared stays shared.
+    they are met; meeting one again gives ``{"ref": number}``, so what was shared stays shared.  Different tensors that
+    see each other's changes have the same ``"storage"``; others may have the same bytes in the file all the same.
     """
 
     def __init__(self) -> None:
@@ -208,6 +222,7 @@ class _Encoder:
         self._numbers: dict[int, int] = {}  # id of a container or tensor -> its number
         self._open: set[int] = set()  # ids of the containers around the current object
         self._names: dict[tuple, str] = {}  # memory of an array -> its name
+        self._storages: dict[tuple, int] = {}  # array and storage of tensors -> a number for them
         self._alive: list[Any] = []  # so that no id is used twice
 
     def encode(self, obj: Any, path: str = "obj", parts: tuple[str, ...] = ()) -> Any:
@@ -295,8 +310,12 @@ class _Encoder:
         )
 
     def _tensor(self, tensor: Any, kind: str, path: str, parts: tuple[str, ...]) -> dict:
+        name = self._store(_to_array(tensor), path, parts)
+        storage = _storage_of(tensor)
+        alone = len(self._storages) if storage is None else None
         encoded = {
-            "tensor": self._store(_to_array(tensor), path, parts),
+            "tensor": name,
+            "storage": self._storages.setdefault((name, storage, alone), len(self._storages)),
             "kind": kind,
             "device": str(tensor.device),
             "requires_grad": bool(tensor.requires_grad),
@@ -360,7 +379,8 @@ class _Decoder:
         self._arrays = arrays
         self._place = place
         self._made: list[Any] = []  # containers and tensors by number
-        self._tensors: dict[str, Any] = {}  # by array and device, so that tensors of one memory share it again
+        self._tensors: dict[tuple, Any] = {}  # by array and storage, so that tensors of one storage share it again
+        self._taken: set[str] = set()  # arrays that an object has been made of
         self._unfinished = object()
 
     def decode(self, node: Any) -> Any:
@@ -443,23 +463,27 @@ class _Decoder:
         return _lg().Size(value)
 
     def _array(self, name: Any) -> np.ndarray:
+        """An array of the file, for one object to own."""
         _need(isinstance(name, str) and name in self._arrays, f"a tensor {name!r} that is not in the file")
-        return self._arrays[name]
+        array = self._arrays[name]
+        if name in self._taken:
+            return array.copy()
+        self._taken.add(name)
+        return array
 
     def _ndarray(self, node: dict) -> Any:
         array = self._array(node["ndarray"])
         return array[()] if node.get("scalar") else array
 
     def _tensor(self, node: dict) -> Any:
-        name, kind, device = node["tensor"], node["kind"], node["device"]
-        array = self._array(name)
+        name, kind, device, storage = node["tensor"], node["kind"], node["device"], node["storage"]
         _need(kind in ("tensor", "parameter", "buffer"), f"a tensor of kind {kind!r}")
         _need(isinstance(device, str), f"a tensor on device {device!r}")
-        if name in self._tensors:
-            tensor = self._tensors[name].detach()
+        _need(isinstance(name, str) and type(storage) is int, f"a tensor {name!r} of storage {storage!r}")
+        if (name, storage) in self._tensors:
+            tensor = self._tensors[name, storage].detach()
         else:
-            tensor = self._place(_from_array(array), device)
-            self._tensors[name] = tensor.detach()
+            tensor = self._tensors[name, storage] = self._place(_from_array(self._array(name)), device)
         return _dress(tensor, kind, bool(node.get("requires_grad")), bool(node.get("persistent", True)))
 
 
@@ -984,6 +1008,7 @@ class _TorchUnpickler:
         self.memo: dict[int, Any] = {}
         self.storages: dict[str, _Storage] = {}
         self.tensors: dict[tuple, Any] = {}
+        self.taken: set[str] = set()  # storages whose memory a tensor has
         self.call_budget = 16 * len(data) + 2**20
         self.tensor_budget = 4 * archive.reader.size + 2**26
 
@@ -1192,6 +1217,7 @@ class _TorchUnpickler:
             return _dress(self.tensors[where].detach(), "tensor", grad)
 
         count = math.prod(size)
+        own = False  # whether the tensor may have the storage's memory for itself
         last = offset + sum((n - 1) * step for n, step in zip(size, stride)) if count else 0
         length = len(storage.data) // kind.itemsize
         if count and last >= length:
@@ -1206,6 +1232,9 @@ class _TorchUnpickler:
             elements = storage.data[: length * kind.itemsize].view(kind)[offset:]
             steps = tuple(step * kind.itemsize for step in stride)
             array = np.lib.stride_tricks.as_strided(elements, size, steps)
+            if storage.key not in self.taken and array.nbytes == storage.data.nbytes and array.flags.c_contiguous:
+                self.taken.add(storage.key)
+                own = True
         else:
             array = np.empty(size, kind)
         if self.archive.swap:
@@ -1216,17 +1245,16 @@ class _TorchUnpickler:
             array = np.conj(array)
         if "neg" in changes:
             array = -array
-        # What is contiguous goes on sharing its storage with other tensors; the rest are copies.
-        array = np.ascontiguousarray(array).reshape(size)
-        tensor = self.place(_from_array(array), storage.location)
-        self.tensors[where] = tensor.detach()
+        if not own:
+            array = np.array(array, order="C")
+        tensor = self.tensors[where] = self.place(_from_array(array), storage.location)
         return _dress(tensor, "tensor", grad)
 
     def _parameter(self, data: Any, requires_grad: Any, hooks: Any) -> Any:
         self._no_hooks(hooks)
         if _kind_of(data) != "tensor" or type(requires_grad) is not bool:
             raise _refuse(f"its pickle would make a parameter of {_name_of(data)}")
-        return _dress(data.detach(), "parameter", requires_grad)
+        return _dress(data, "parameter", requires_grad)
 
     def _size(self, sizes: Any) -> Any:
         if type(sizes) not in (tuple, list) or not all(type(n) is int for n in sizes):

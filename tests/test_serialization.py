@@ -203,6 +203,22 @@ def test_tensors_of_the_same_memory_are_stored_once_and_share_it_again():
     assert values(got["b"])[0] == 7.0 and values(got["p"])[0] == 7.0
 
 
+def test_copies_that_still_have_the_same_memory_stay_separate():
+    original = tensor(np.zeros(10_000))
+    data = packed([original, original.clone(), original.clone()])
+    got = load(io.BytesIO(data))
+    got[0].fill_(2.0)
+    got[1].fill_(3.0)
+    assert [values(item)[0] for item in got] == [2.0, 3.0, 0.0]
+
+
+def test_a_loaded_array_is_not_a_loaded_tensors_memory():
+    array = np.zeros(3, dtype=np.float32)
+    got = round_trip([array, lg.from_numpy(array)])
+    got[0][:] = 1.0
+    assert values(got[1]).tolist() == [0.0, 0.0, 0.0]
+
+
 def test_equal_but_separate_tensors_stay_separate():
     got = round_trip([tensor([1.0]), tensor([1.0])])
     got[0].fill_(2.0)
@@ -637,7 +653,9 @@ FORGED = [
     {"tuple": [{"ref": 0}]},
     {},
     {"eval": "1"},
-    {"tensor": "missing", "kind": "tensor", "device": "cpu"},
+    {"tensor": "missing", "kind": "tensor", "device": "cpu", "storage": 0},
+    {"tensor": "missing", "kind": "tensor", "device": "cpu", "storage": []},
+    {"tensor": "missing", "kind": "module", "device": "cpu", "storage": 0},
     {"tensor": "missing"},
     {"tensor": []},
     {"dict": ["odd"]},
@@ -704,7 +722,7 @@ def test_newer_formats_are_recognised():
 
 def test_booleans_are_made_sound():
     table = {"x": {"dtype": "BOOL", "shape": [3], "data_offsets": [0, 3]}}
-    node = {"tensor": "x", "kind": "tensor", "device": "cpu", "requires_grad": False}
+    node = {"tensor": "x", "kind": "tensor", "storage": 0, "device": "cpu", "requires_grad": False}
     got = load(forged(node, table, b"\x00\x01\x07"))
     assert values(got).view(np.uint8).tolist() == [0, 1, 1]
 
@@ -714,7 +732,7 @@ def test_booleans_are_made_sound():
 
 def on_gpu():
     table = {"x": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}
-    node = {"tensor": "x", "kind": "parameter", "device": "cuda:0", "requires_grad": False}
+    node = {"tensor": "x", "kind": "parameter", "storage": 0, "device": "cuda:0", "requires_grad": False}
     return forged([node, node], table, b"\x05")
 
 
