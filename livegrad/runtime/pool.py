@@ -29,7 +29,7 @@ import sys
 import threading
 import time
 
-__all__ = ["get_num_threads", "launch", "set_num_threads"]
+__all__ = ["get_num_threads", "launch", "run_serial", "set_num_threads"]
 
 _SPIN_SECONDS = 30e-6
 _FUTEX_NUMBER = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221}  # the system call's, by machine
@@ -486,6 +486,11 @@ def launch(kernel_address: int, args: bytes, total: int, grain: int) -> None:
         if pool.workers < helpers:
             pool.start_workers(helpers)
         pool.launch(pool.state, kernel_address, args, total, grain, helpers)
+
+
+def run_serial(kernel_address: int, args: bytes, total: int) -> None:
+    """Calls the kernel once for all items, in the calling thread, without the interpreter's lock: for long work."""
+    (_pool or _the_pool()).run_unlocked(kernel_address, args, 0, total)
 
 
 def get_num_threads() -> int:

@@ -1,0 +1,483 @@
+"""Matrix products: OpenBLAS through a handle of our own, split over our own threads.
+
+The library comes from the `scipy_openblas32` wheel. OpenBLAS decides when it is loaded which kernels it uses and how
+many threads it owns, so both are set around the load: the kernels from the CPU's features (its own detection takes
+some CPUs with AVX-512 for older ones, at half the speed) and one thread. Parallel work is ours: a product is cut into
+tiles, and `pool.launch` runs an IR kernel that calls `cblas_?gemm` for each. So there is one pool of threads, and its
+number is ours.
+
+Matrices are given as addresses and strides in elements. Nothing is copied: a layout that BLAS cannot express is
+refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.util
+import os
+import re
+import struct
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from livegrad.runtime import pool
+
+__all__ = ["available", "batched", "gemm", "info"]
+
+# Below this many multiply-adds (some ten microseconds) the calling thread works alone and keeps the interpreter's lock.
+_SERIAL_WORK = 300_000
+_TILE_UNIT = 16  # tiles are multiples of this: the library's own blocks are
+_PLAIN, _TRANSPOSED = 111, 112  # CblasNoTrans, CblasTrans; CblasRowMajor is 101
+
+
+# The library
+
+
+def _kernel_set():
+    """The OPENBLAS_CORETYPE for this CPU, or None to let OpenBLAS choose."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        with open("/proc/cpuinfo") as file:
+            flags = next((set(line.split()) for line in file if line.startswith("flags")), set())
+    except OSError:
+        return None
+    if {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"} <= flags:
+        return "SkylakeX"
+    if {"avx2", "fma"} <= flags:
+        return "Haswell"
+    return None
+
+
+@contextlib.contextmanager
+def _environment(**values):
+    """Sets environment variables for a while; None leaves one as it is."""
+    before = {name: os.environ.get(name) for name in values}
+    try:
+        for name, value in values.items():
+            if value is not None:
+                os.environ[name] = value
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _find():
+    """The path of the library in the wheel, or None. Importing the wheel would load it with its defaults."""
+    try:
+        spec = importlib.util.find_spec("scipy_openblas32")
+    except (ImportError, ValueError):
+        return None
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        for pattern in ("*openblas*.so*", "*openblas*.dylib", "*openblas*.dll"):
+            for path in sorted(Path(folder, "lib").glob(pattern)):
+                return str(path)
+    return None
+
+
+def _load():
+    path = _find()
+    if path is None:
+        return None
+    coretype = None if os.environ.get("OPENBLAS_CORETYPE") else _kernel_set()
+    with _environment(OPENBLAS_CORETYPE=coretype, OPENBLAS_NUM_THREADS="1"):
+        try:
+            library = ctypes.CDLL(path)
+            library.scipy_openblas_set_num_threads(1)
+            library.scipy_openblas_get_config.restype = ctypes.c_char_p
+            library.scipy_openblas_get_corename.restype = ctypes.c_char_p
+            for name in ("sgemm", "dgemm", "sgemv", "dgemv"):
+                getattr(library, "scipy_cblas_" + name)
+        except (OSError, AttributeError):
+            return None
+    return library
+
+
+_library = _load()
+available: bool = _library is not None and importlib.util.find_spec("llvmlite") is not None
+
+
+def info() -> str:
+    """The version and the kernel set in use, in words."""
+    if _library is None:
+        return "OpenBLAS: not found, matrix products go through NumPy"
+    words = _library.scipy_openblas_get_config().decode().split()
+    text = f"{' '.join(words[:2])}, {_library.scipy_openblas_get_corename().decode()} kernels"
+    return text if available else text + ", unused because llvmlite is missing"
+
+
+# The kernel: item number t is tile (i, j) of product b, with t = (b * tiles down + i) * tiles across + j.
+
+_KERNEL = """
+define void @gemm_KIND(ptr %args, i64 %begin, i64 %end) {
+entry:
+LOADS
+  %alpha = fptrunc double %alpha.d to TYPE
+  %beta = fptrunc double %beta.d to TYPE
+  %m.w = zext i32 %m to i64
+  %n.w = zext i32 %n to i64
+  br label %loop
+loop:
+  %t = phi i64 [ %begin, %entry ], [ %t.next, %loop ]
+  %row.of.tiles = udiv i64 %t, %across
+  %j = urem i64 %t, %across
+  %product = udiv i64 %row.of.tiles, %down
+  %i = urem i64 %row.of.tiles, %down
+  %row = mul i64 %i, %rows
+  %column = mul i64 %j, %columns
+  %rows.left = sub i64 %m.w, %row
+  %columns.left = sub i64 %n.w, %column
+  %rows.now = call i64 @llvm.smin.i64(i64 %rows.left, i64 %rows)
+  %columns.now = call i64 @llvm.smin.i64(i64 %columns.left, i64 %columns)
+  %m.now = trunc i64 %rows.now to i32
+  %n.now = trunc i64 %columns.now to i32
+  %a1 = mul i64 %product, %a.batch
+  %a2 = mul i64 %row, %a.row
+  %a3 = add i64 %a1, %a2
+  %a4 = add i64 %a, %a3
+  %a.p = inttoptr i64 %a4 to ptr
+  %b1 = mul i64 %product, %b.batch
+  %b2 = mul i64 %column, %b.column
+  %b3 = add i64 %b1, %b2
+  %b4 = add i64 %b, %b3
+  %b.p = inttoptr i64 %b4 to ptr
+  %c1 = mul i64 %product, %c.batch
+  %c2 = mul i64 %row, %c.row
+  %c3 = mul i64 %column, SIZE
+  %c4 = add i64 %c1, %c2
+  %c5 = add i64 %c4, %c3
+  %c6 = add i64 %c, %c5
+  %c.p = inttoptr i64 %c6 to ptr
+  call void %gemm(i32 101, i32 %ta, i32 %tb, i32 %m.now, i32 %n.now, i32 %k, TYPE %alpha, ptr %a.p, i32 %lda,
+                  ptr %b.p, i32 %ldb, TYPE %beta, ptr %c.p, i32 %ldc)
+  %t.next = add i64 %t, 1
+  %more = icmp slt i64 %t.next, %end
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
+
+define void @one_KIND(ptr %args, i64 %begin, i64 %end) {
+entry:
+ONE
+  %alpha = fptrunc double %alpha.d to TYPE
+  %beta = fptrunc double %beta.d to TYPE
+  call void %gemm(i32 101, i32 %ta, i32 %tb, i32 %m, i32 %n, i32 %k, TYPE %alpha, ptr %a.p, i32 %lda,
+                  ptr %b.p, i32 %ldb, TYPE %beta, ptr %c.p, i32 %ldc)
+  ret void
+}
+
+; Items are elements of the result, counted through all products.
+define void @vector_KIND(ptr %args, i64 %begin, i64 %end) {
+entry:
+VECTOR
+  %alpha = fptrunc double %alpha.d to TYPE
+  %beta = fptrunc double %beta.d to TYPE
+  %is.plain = icmp eq i32 %trans, 111
+  br label %loop
+loop:
+  %t = phi i64 [ %begin, %entry ], [ %t.next, %loop ]
+  %product = udiv i64 %t, %outputs
+  %start = urem i64 %t, %outputs
+  %in.product = sub i64 %outputs, %start
+  %in.range = sub i64 %end, %t
+  %count = call i64 @llvm.smin.i64(i64 %in.product, i64 %in.range)
+  %count.now = trunc i64 %count to i32
+  %rows.now = select i1 %is.plain, i32 %count.now, i32 %k
+  %columns.now = select i1 %is.plain, i32 %k, i32 %count.now
+  %a1 = mul i64 %product, %a.batch
+  %a2 = mul i64 %start, %a.step
+  %a3 = add i64 %a1, %a2
+  %a4 = add i64 %a, %a3
+  %a.p = inttoptr i64 %a4 to ptr
+  %x1 = mul i64 %product, %x.batch
+  %x2 = add i64 %x, %x1
+  %x.p = inttoptr i64 %x2 to ptr
+  %y1 = mul i64 %product, %y.batch
+  %y2 = mul i64 %start, %y.step
+  %y3 = add i64 %y1, %y2
+  %y4 = add i64 %y, %y3
+  %y.p = inttoptr i64 %y4 to ptr
+  call void %gemv(i32 101, i32 %trans, i32 %rows.now, i32 %columns.now, TYPE %alpha, ptr %a.p, i32 %lda,
+                  ptr %x.p, i32 %incx, TYPE %beta, ptr %y.p, i32 %incy)
+  %t.next = add i64 %t, %count
+  %more = icmp slt i64 %t.next, %end
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
+"""
+
+_PACK_ONE = struct.Struct("=8i2d4q").pack
+_PACK_TILES = struct.Struct("=8i2d4q10q").pack
+_PACK_VECTOR = struct.Struct("=6i2d4q6q").pack
+
+
+def _loads(fields):
+    """IR that loads the fields of the packed arguments; `fields` are pairs of type and name, in order."""
+    lines, offset = [], 0
+    for index, (type_, name) in enumerate(fields):
+        lines.append(f"  %p{index} = getelementptr i8, ptr %args, i64 {offset}")
+        lines.append(f"  %{name} = load {type_}, ptr %p{index}")
+        offset += 4 if type_ == "i32" else 8
+    return "\n".join(lines)
+
+
+def _fields(type_, names):
+    return [(type_, name) for name in names.split()]
+
+
+def _kernel_text():
+    """The IR: per kind, `one` for a whole product, `gemm` over its tiles, and `vector` for matrix times vector."""
+    head = _fields("i32", "m n k ta tb lda ldb ldc") + _fields("double", "alpha.d beta.d")
+    single = head + _fields("ptr", "a.p b.p c.p gemm")
+    # Tile sizes and numbers of tiles; bytes from one product to the next; from a row of A,
+    # column of B, row of C to the next.
+    tiles = "rows columns down across a.batch b.batch c.batch a.row b.column c.row"
+    many = head + _fields("i64", "a b c") + _fields("ptr", "gemm") + _fields("i64", tiles)
+    # Elements of the result per product; bytes from one product to the next; from an element of the result to the next.
+    outputs = "outputs a.batch x.batch y.batch a.step y.step"
+    vector = _fields("i32", "trans k lda incx incy unused") + _fields("double", "alpha.d beta.d")
+    vector += _fields("i64", "a x y") + _fields("ptr", "gemv") + _fields("i64", outputs)
+    kernels = _KERNEL.replace("LOADS", _loads(many)).replace("ONE", _loads(single)).replace("VECTOR", _loads(vector))
+    text = "declare i64 @llvm.smin.i64(i64, i64)\n"
+    for kind, type_, size in (("f32", "float", 4), ("f64", "double", 8)):
+        part = kernels
+        if kind == "f64":
+            part = re.sub(r"fptrunc (double \S+) to TYPE", r"bitcast \1 to double", part)
+        text += part.replace("KIND", kind).replace("TYPE", type_).replace("SIZE", str(size))
+    return text
+
+
+class _Kernels(NamedTuple):
+    """Addresses for one kind, and its bytes per element."""
+
+    one: int
+    gemm: int
+    cblas_gemm: int
+    vector: int
+    cblas_gemv: int
+    size: int
+
+
+_kernels: dict[str, _Kernels] = {}
+
+
+def _kernel(kind):
+    """The entry of `_kernels`, compiled when first asked for."""
+    if kind not in ("f32", "f64"):
+        raise ValueError(f"kind must be 'f32' or 'f64', not {kind!r}")
+    if not _kernels:
+        if not available:
+            raise RuntimeError(f"matrix products need llvmlite and scipy-openblas32 ({info()})")
+        address = pool._compile(_kernel_text())
+        entries = {}
+        for name, letter, size in (("f64", "d", 8), ("f32", "s", 4)):
+            gemm, gemv = (
+                ctypes.cast(getattr(_library, f"scipy_cblas_{letter}{operation}"), ctypes.c_void_p).value
+                for operation in ("gemm", "gemv")
+            )
+            entries[name] = _Kernels(
+                address("one_" + name), address("gemm_" + name), gemm, address("vector_" + name), gemv, size
+            )
+        _kernels.update(entries)  # at once: other threads look here
+    return _kernels[kind]
+
+
+# Layouts and tiles
+
+
+def _leading(rows, columns, row_stride, column_stride):
+    """(transposed or not, leading dimension) of a matrix with unusual strides, None if BLAS cannot express it."""
+    if not rows or not columns:
+        return _PLAIN, max(1, columns)
+    if rows == 1:
+        row_stride = columns if column_stride == 1 else 1
+    if columns == 1:
+        column_stride = 1 if row_stride != 1 or rows == 1 else rows
+    if column_stride == 1 and row_stride >= columns:
+        return _PLAIN, row_stride
+    if row_stride == 1 and column_stride >= rows:
+        return _TRANSPOSED, column_stride
+    return None
+
+
+_plans: dict[tuple[int, int, int, int], tuple[int, int, int, int]] = {}
+
+
+def _plan(m, n, batch, threads):
+    """How to cut each of `batch` products: (tile's rows, its columns, tiles down, tiles across).
+
+    Every tile packs its own rows of A and columns of B, so among the grids that share the work evenly the one that packs
+    least wins.
+    """
+    key = (m, n, batch, threads)
+    plan = _plans.get(key)
+    if plan is None:
+        pieces = 1 if batch >= 4 * threads else threads
+        best = None
+        for down in range(pieces, 0, -1):
+            across = -(-pieces // down)
+            rows = -(-m // (down * _TILE_UNIT)) * _TILE_UNIT
+            columns = -(-n // (across * _TILE_UNIT)) * _TILE_UNIT
+            grid = (-(-m // rows), -(-n // columns))
+            rounds = -(-batch * grid[0] * grid[1] // threads)
+            longest = rounds * min(rows, m) * min(columns, n)  # what the busiest thread computes
+            packed = grid[0] * n + grid[1] * m
+            cost = (longest * 16 // (batch * m * n // threads + 1), packed)  # a sixteenth more is not worth more packing
+            if best is None or cost < best[0]:
+                best = (cost, (rows, columns, *grid))
+        if len(_plans) > 10_000:
+            _plans.clear()
+        plan = _plans[key] = best[1]
+    return plan
+
+
+# What others use
+
+
+def gemm(
+    kind: str, m: int, n: int, k: int,
+    a: int, a_rs: int, a_cs: int,
+    b: int, b_rs: int, b_cs: int,
+    c: int, c_rs: int,
+    *, alpha: float = 1.0, beta: float = 0.0,
+) -> bool:  # fmt: skip
+    """C = alpha·A·B + beta·C for A of m×k, B of k×n and C of m×n elements; False, with nothing done, if it cannot.
+
+    `kind` is 'f32' or 'f64'; `a`, `b`, `c` are addresses; `_rs` and `_cs` are strides in elements from row to row and
+    from column to column, and C's columns are adjacent. A and B may be plain or transposed, with rows of any
+    distance. False means a layout that BLAS cannot express, or a size beyond 32 bits: copy or split first. With
+    `beta` 0, C is not read. Raises RuntimeError where the library or llvmlite is missing (see `available`).
+    """
+    kernels = _kernels.get(kind) or _kernel(kind)
+    if (m == 1 or n == 1) and k:
+        return _vector(kernels, 1, m, n, k, a, 0, a_rs, a_cs, b, 0, b_rs, b_cs, c, 0, c_rs, alpha, beta)
+    if a_cs == 1 and a_rs >= k > 0:
+        ta, lda = 111, a_rs
+    elif a_rs == 1 and a_cs >= m:
+        ta, lda = 112, a_cs
+    else:
+        layout = _leading(m, k, a_rs, a_cs)
+        if layout is None:
+            return False
+        ta, lda = layout
+    if b_cs == 1 and b_rs >= n:
+        tb, ldb = 111, b_rs
+    elif b_rs == 1 and b_cs >= k > 0:
+        tb, ldb = 112, b_cs
+    else:
+        layout = _leading(k, n, b_rs, b_cs)
+        if layout is None:
+            return False
+        tb, ldb = layout
+    if c_rs < n:
+        if m > 1:
+            return False
+        c_rs = n
+    if m * n * k > _SERIAL_WORK:
+        return _large(kernels, 1, m, n, k, ta, tb, lda, ldb, c_rs, alpha, beta, a, b, c, 0, 0, 0)
+    if not m or not n:
+        return True
+    try:
+        args = _PACK_ONE(m, n, k, ta, tb, lda, ldb, c_rs, alpha, beta, a, b, c, kernels[2])
+    except struct.error:
+        return False
+    pool.launch(kernels[0], args, 1, 1)
+    return True
+
+
+def batched(
+    kind: str, batch: int, m: int, n: int, k: int,
+    a: int, a_bs: int, a_rs: int, a_cs: int,
+    b: int, b_bs: int, b_rs: int, b_cs: int,
+    c: int, c_bs: int, c_rs: int,
+    *, alpha: float = 1.0, beta: float = 0.0,
+) -> bool:  # fmt: skip
+    """`batch` products as in `gemm`, each `_bs` elements after the one before; 0 there uses one matrix for all."""
+    kernels = _kernels.get(kind) or _kernel(kind)
+    if (m == 1 or n == 1) and k:
+        return _vector(kernels, batch, m, n, k, a, a_bs, a_rs, a_cs, b, b_bs, b_rs, b_cs, c, c_bs, c_rs, alpha, beta)
+    if not batch or not m or not n:
+        return True
+    left, right = _leading(m, k, a_rs, a_cs), _leading(k, n, b_rs, b_cs)
+    if left is None or right is None or (c_rs < n and m > 1):
+        return False
+    ldc = max(c_rs, n)
+    return _large(
+        kernels, batch, m, n, k, left[0], right[0], left[1], right[1], ldc, alpha, beta, a, b, c, a_bs, b_bs, c_bs
+    )
+
+
+def _large(kernels, batch, m, n, k, ta, tb, lda, ldb, ldc, alpha, beta, a, b, c, a_bs, b_bs, c_bs):
+    _, kernel, function, _, _, size = kernels
+    work = m * n * k
+    threads = pool.get_num_threads()
+    if threads == 1 or work * batch <= _SERIAL_WORK or work <= _SERIAL_WORK:
+        rows, columns, down, across = m, n, 1, 1
+    else:
+        rows, columns, down, across = _plan(m, n, batch, threads)
+    a_row = lda if ta == _PLAIN else 1
+    b_column = 1 if tb == _PLAIN else ldb
+    try:
+        args = _PACK_TILES(
+            m, n, k, ta, tb, lda, ldb, ldc, alpha, beta, a, b, c, function, rows, columns, down, across,
+            a_bs * size, b_bs * size, c_bs * size, a_row * size, b_column * size, ldc * size,
+        )  # fmt: skip
+    except struct.error:
+        return False
+    total = batch * down * across
+    tile = max(1, work // (down * across))
+    if work * batch <= _SERIAL_WORK:
+        pool.launch(kernel, args, total, total)
+    elif total == 1:
+        pool.run_serial(kernel, args, 1)
+    else:
+        # Several small products make a chunk, as long as every thread gets a few chunks.
+        grain = max(1, min(_SERIAL_WORK // tile, total // (4 * threads)))
+        pool.launch(kernel, args, total, grain)
+    return True
+
+
+def _vector(kernels, batch, m, n, k, a, a_bs, a_rs, a_cs, b, b_bs, b_rs, b_cs, c, c_bs, c_rs, alpha, beta):
+    """Matrix times vector, several times faster than as a matrix product. `m` or `n` is 1 and `k` is not 0."""
+    if n == 1:
+        outputs, layout = m, _leading(m, k, a_rs, a_cs)
+        incx, incy, turn = b_rs, c_rs, False
+    else:
+        outputs, layout = n, _leading(k, n, b_rs, b_cs)
+        a, a_bs, b, b_bs = b, b_bs, a, a_bs
+        incx, incy, turn = a_cs, 1, True
+    if not outputs:
+        return True
+    incx = 1 if k == 1 else incx
+    incy = 1 if outputs == 1 else incy
+    if layout is None or incx < 1 or incy < 1:
+        return False
+    trans, lda = layout
+    if turn:
+        trans = _PLAIN if trans == _TRANSPOSED else _TRANSPOSED
+    size = kernels.size
+    try:
+        args = _PACK_VECTOR(
+            trans, k, lda, incx, incy, 0, alpha, beta, a, b, c, kernels.cblas_gemv, outputs,
+            a_bs * size, b_bs * size, c_bs * size, (lda if trans == _PLAIN else 1) * size, incy * size,
+        )  # fmt: skip
+    except struct.error:
+        return False
+    total = batch * outputs
+    if total * k <= _SERIAL_WORK // 4:
+        pool.launch(kernels.vector, args, total, total)
+        return True
+    grain = -(-total // (pool.get_num_threads() * _TILE_UNIT)) * _TILE_UNIT
+    if total <= grain:
+        pool.run_serial(kernels.vector, args, total)
+    else:
+        pool.launch(kernels.vector, args, total, grain)
+    return True
