@@ -314,7 +314,7 @@ _plans: dict[tuple[int, int, int, int], tuple[int, int, int, int]] = {}
 def _plan(m, n, batch, threads):
     """How to cut each of `batch` products: (tile's rows, its columns, tiles down, tiles across).
 
-    Every tile packs its own rows of A and columns of B, so among the grids that share the work evenly the one that packs
+    Every tile packs its own rows of A and columns of B, so of the grids that share the work evenly the one that packs
     least wins.
     """
     key = (m, n, batch, threads)
@@ -330,7 +330,7 @@ def _plan(m, n, batch, threads):
             rounds = -(-batch * grid[0] * grid[1] // threads)
             longest = rounds * min(rows, m) * min(columns, n)  # what the busiest thread computes
             packed = grid[0] * n + grid[1] * m
-            cost = (longest * 16 // (batch * m * n // threads + 1), packed)  # a sixteenth more is not worth more packing
+            cost = (longest * 16 // (batch * m * n // threads + 1), packed)  # to a sixteenth
             if best is None or cost < best[0]:
                 best = (cost, (rows, columns, *grid))
         if len(_plans) > 10_000:
