@@ -276,7 +276,9 @@ class _Format:
             if single
             else (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33)
         )
-        self.huge_angle = 2.0**22 if single else 2.0**30
+        # Beyond this, where the quotient gets too coarse, angles take the long way.
+        self.huge_angle = 2.0**17 if single else 2.0**30
+        self.huge_angle_unfused = 2.0**16 if single else 2.0**30
         self.root_half = 0x3F3504F3 if single else 0x3FE6A09E667F3BCD  # the bits of sqrt(1/2)
 
 
@@ -476,10 +478,20 @@ def _quick_two_sum(x: _V, y: _V) -> tuple[_V, _V]:
 
 
 def _poly(x: _V, coefficients: Sequence[float]) -> _V:
-    """A polynomial by Horner's rule, lowest power first."""
-    total = _fma(x, coefficients[-1], coefficients[-2])
-    for c in reversed(coefficients[:-2]):
-        total = _fma(total, x, c)
+    """A polynomial, lowest power first.
+
+    Neighbouring terms are joined first, then pairs and so on (Estrin's scheme), except for the last two levels: a chain
+    of dependent operations as long as Horner's, not the number of operations, would limit the speed.
+    """
+    terms: list[Any] = list(coefficients)
+    power = x
+    while len(terms) > 3:
+        pairs = [_fma(power, terms[i + 1], terms[i]) for i in range(0, len(terms) - 1, 2)]
+        terms = pairs + terms[len(pairs) * 2 :]
+        power = power * power
+    total = terms[-1]
+    for term in reversed(terms[:-1]):
+        total = _fma(power, total, term)
     return total
 
 
@@ -543,7 +555,7 @@ def _exp_parts(x: _V, shift: int, tail: _V | None = None) -> tuple[_V, _V, _V]:
     r = _fma(n, -f.ln2[0], x)
     if tail is None and x.r.kind == "f32":
         r = _fma(n, -f.ln2[1], r)
-        p = _poly(r, (1.0, 1.0, *f.table["exp"]))
+        p = _fma(r, _fma(r, _poly(r, f.table["exp"]), 1.0), 1.0)
         return p, p.const(0.0), shifted.bits()
     low = n * -f.ln2[1] if tail is None else _fma(n, -f.ln2[1], tail)
     s, rest = _quick_two_sum(r, low)
@@ -562,7 +574,7 @@ def _exp(x: _V, shift: int = 0) -> _V:
     """``exp(x) * 2**shift``"""
     f = x.f
     # The constant is the amount by which the scale is to exceed n, so a shift enters there.
-    p, _, n = _exp_parts(x.at_least(f.exp_low).at_most(f.exp_high), 2 * f.bias + shift)
+    p, _, n = _exp_parts(x.at_least(f.exp_low).at_most(f.exp_high - shift), 2 * f.bias + shift)
     return _scale(p, n, f)
 
 
@@ -628,7 +640,13 @@ def expm1(x: _V) -> _V:
 def sigmoid(x: _V) -> _V:
     """1 / (1 + exp(-x)), from exp(-|x|), so that it neither overflows nor loses small results."""
     e = _exp_negative(-abs(x))
-    return _where(x < 0.0, e, 1.0) / (e + 1.0)
+    d = e + 1.0
+    d_low = e - (d - 1.0)
+    inverse = 1.0 / d
+    num = _where(x < 0.0, e, 1.0)
+    # A division that makes up for the rounding of the denominator.
+    y = num * inverse
+    return _fma(_fma(-y, d_low, _fma(-y, d, num)), inverse, y)
 
 
 # -------------------------------------------------------------------------------------------------- logarithms
@@ -925,19 +943,27 @@ def _huge_angle_function(module: Module) -> str:
     return name
 
 
-def _reduce_angle(x: _V) -> tuple[_V, _V, _V]:
-    """x minus the nearest multiple of pi/2, as a sum of two, and that multiple in the low bits of an integer."""
+def _reduce_angle(x: _V, precise: bool = True) -> tuple[_V, _V, _V]:
+    """x minus the nearest multiple of pi/2, as a sum of two, and that multiple in the low bits of an integer.
+
+    If not ``precise``, the first one is right to an ulp and the second one is zero.
+    """
     b, f = x.b, x.f
     shifted = _fma(x, 2.0 / math.pi, f.magic)
     n = shifted - f.magic
     quadrant = shifted.bits()
-    # The first difference is exact, as n is small enough; the second one is rounded, and the error is recovered.
+    # The first difference is exact, as n is small enough; the second one is rounded, and the error may be recovered.
     first = _exact_fma(n, -f.half_pi[0], x)
-    second = _exact_fma(n, -f.half_pi[1], first)
-    lost = _exact_fma(n, -f.half_pi[1], first - second)
-    high, low = _quick_two_sum(second, _fma(n, -f.half_pi[2], lost))
+    if precise:
+        product = n * -f.half_pi[1]
+        second, lost = _two_sum(first, product)
+        lost = lost + _exact_fma(n, -f.half_pi[1], -product)
+        high, low = _quick_two_sum(second, _fma(n, -f.half_pi[2], lost))
+    else:
+        high = _fma(n, -f.half_pi[2], _exact_fma(n, -f.half_pi[1], first))
+        low = high.const(0.0)
     size = abs(x)
-    huge = (size > f.huge_angle) & (size < math.inf)
+    huge = (size > (f.huge_angle if b.has_fma else f.huge_angle_unfused)) & (size < math.inf)
 
     def far(scalars: list[Reg]) -> list[Reg]:
         function = _huge_angle_function(b.module)
@@ -948,18 +974,21 @@ def _reduce_angle(x: _V) -> tuple[_V, _V, _V]:
         if f.bits == 32:
             single = r.to("f32")
             r, r_low = single, (r - single.to("f64")).to("f32")
-        return [r.r, r_low.r, parts[2].to(f.int).r]
+        multiple = parts[2].to(f.int).r
+        return [r.r, multiple, r_low.r] if precise else [r.r, multiple]
 
-    out = _each_lane(b, huge.r, [high.r, low.r, quadrant.r], [x.r], far)
-    return _V(b, out[0]), _V(b, out[1]), _V(b, out[2])
+    out = _each_lane(b, huge.r, [high.r, quadrant.r, *([low.r] if precise else [])], [x.r], far)
+    return _V(b, out[0]), _V(b, out[2]) if precise else low, _V(b, out[1])
 
 
 def _sine_cosine(r: _V, low: _V) -> tuple[_V, _V]:
-    """Sine and cosine of r + low, between -pi/4 and pi/4."""
+    """Sine and cosine of r + low (of r alone in float32), between -pi/4 and pi/4."""
     f = r.f
     z = r * r
     half = z * 0.5
-    sine = r + _fma(r * z, _poly(z, f.table["sin"]), low if f.bits == 32 else _fma(low, -half, low))
+    if f.bits == 32:
+        return _fma(r * z, _poly(z, f.table["sin"]), r), _fma(z * z, _poly(z, f.table["cos"]), 1.0 - half)
+    sine = r + _fma(r * z, _poly(z, f.table["sin"]), _fma(low, -half, low))
     lead = 1.0 - half
     cosine = lead + (((1.0 - lead) - half) + _fma(z * z, _poly(z, f.table["cos"]), -(r * low)))
     return sine, cosine
@@ -973,7 +1002,7 @@ def _flip(y: _V, quadrant: _V) -> _V:
 @_function
 def sin(x: _V) -> _V:
     """The sine."""
-    r, low, quadrant = _reduce_angle(x)
+    r, low, quadrant = _reduce_angle(x, precise=x.f.bits == 64)
     sine, cosine = _sine_cosine(r, low)
     y = _flip(_where((quadrant & 1).ne(0), cosine, sine), quadrant)
     return _where(x.eq(0.0), x, y)
@@ -982,7 +1011,7 @@ def sin(x: _V) -> _V:
 @_function
 def cos(x: _V) -> _V:
     """The cosine."""
-    r, low, quadrant = _reduce_angle(x)
+    r, low, quadrant = _reduce_angle(x, precise=x.f.bits == 64)
     sine, cosine = _sine_cosine(r, low)
     return _flip(_where((quadrant & 1).ne(0), sine, cosine), quadrant + 1)
 
@@ -1074,7 +1103,7 @@ def atan2(y: _V, x: _V) -> _V:
     ax, ay = abs(x), abs(y)
     swap = ay > ax
     num, den = _where(swap, ax, ay), _where(swap, ay, ax)
-    both = num.eq(math.inf)
+    both = num.eq(math.inf) & den.eq(math.inf)
     num, den = _where(both, 1.0, num), _where(both | den.eq(0.0), 1.0, den)
     if f.bits == 64:  # num + den must not overflow
         down = _choose(den > 2.0**1000, f.kind, 0.25, 1.0)
@@ -1179,7 +1208,7 @@ def _erfc_far(a: _V) -> _V:
     d_low = a - (d - 3.0)
     w = 1.0 / d
     w_low = w * _fma(-w, d_low, _exact_fma(-w, d, 1.0))
-    g = _poly(_fma(w, -6.0, 1.0), f.table["erfcx"])
+    g = _poly(_fma(w_low, -6.0, _fma(w, -6.0, 1.0)), f.table["erfcx"])
     y = p * g
     y_low = _exact_fma(p, g, -y) + p_low * g
     return _scale(_fma(y, w, _fma(y, w_low, y_low * w)), n, f)
@@ -1293,7 +1322,7 @@ def digamma(x: _V) -> _V:
     reflected = _where(fraction.eq(0.0), math.nan, (y + inverse) + slope)
     y = _where(x < 0.0, reflected, y)
     y = _where(a.eq(math.inf), _where(x > 0.0, x, math.nan), y)
-    return _where(a.eq(0.0), -(a.const(math.inf).signed(x)), y)
+    return _where(a < 1e-290, -1.0 / x, y)
 
 
 # ------------------------------------------------------------------------------------------- division and rounding
@@ -1346,7 +1375,11 @@ def _fmod(x: _V, y: _V) -> _V:
         assert found is not None
         return [b.convert(found, f.kind)]
 
-    far = (ratio >= 2.0 ** (f.fraction - 1)) & (ax < math.inf) & (ay > 0.0)
+    far = ratio >= 2.0 ** (f.fraction - 1)
+    if not b.has_fma:  # the emulation must neither overflow nor underflow
+        reach = 2.0 ** (90 if f.bits == 32 else 900)
+        far = far | (ax > reach) | (ay < 1.0 / reach)
+    far = far & (ax < math.inf) & (ay > 0.0) & (ax >= ay)
     # Lanes that are not concerned must not divide by zero there.
     divisor = _where(far, ay, 1.0)
     rest = _V(b, _each_lane(b, far.r, [rest.r], [_where(far, ax, 1.0).r, divisor.r], long)[0])
