@@ -16,7 +16,7 @@ def dot(graph, direction="backward", clusters=True, source=False):
     results = {id(node) for node, _ in graph.results}
     lines = [
         "digraph livegrad {",
-        f"  graph [fontname="monospace", fontsize=10, labeljust=l, tooltip={quote(summary(graph))}];",
+        f'  graph [fontname="monospace", fontsize=10, labeljust=l, tooltip={quote(summary(graph))}];',
         '  node [shape=box, style="filled,rounded", fontname="monospace", fontsize=10, margin="0.12,0.06"];',
         '  edge [color="#607d8b", fontname="monospace", fontsize=8];',
     ]
