@@ -495,6 +495,14 @@ def _poly(x: _V, coefficients: Sequence[float]) -> _V:
     return total
 
 
+def _horner(x: _V, coefficients: Sequence[float]) -> _V:
+    """A polynomial by Horner's rule: a longer chain than that of :func:`_poly`, but smaller errors."""
+    total = _fma(x, coefficients[-1], coefficients[-2])
+    for c in reversed(coefficients[:-2]):
+        total = _fma(total, x, c)
+    return total
+
+
 def _function(body: Callable[..., _V]) -> Callable[..., Reg]:
     """Make a function of registers of one that is written with :class:`_V`."""
 
@@ -1208,7 +1216,7 @@ def _erfc_far(a: _V) -> _V:
     d_low = a - (d - 3.0)
     w = 1.0 / d
     w_low = w * _fma(-w, d_low, _exact_fma(-w, d, 1.0))
-    g = _poly(_fma(w_low, -6.0, _fma(w, -6.0, 1.0)), f.table["erfcx"])
+    g = _horner(_fma(w_low, -6.0, _fma(w, -6.0, 1.0)), f.table["erfcx"])
     y = p * g
     y_low = _exact_fma(p, g, -y) + p_low * g
     return _scale(_fma(y, w, _fma(y, w_low, y_low * w)), n, f)
@@ -1241,10 +1249,10 @@ def erfinv(x: _V) -> _V:
     w = -_log((1.0 - x) * (x + 1.0))
     root = w.sqrt()
     if f.bits == 32:
-        y = _where(w < 5.0, _poly(w - 2.5, f.table["erfinv_centre"]), _poly(root - 3.0, f.table["erfinv_tail"]))
+        y = _where(w < 5.0, _horner(w - 2.5, f.table["erfinv_centre"]), _horner(root - 3.0, f.table["erfinv_tail"]))
     else:
-        far = _where(w < 16.0, _poly(root - 3.25, f.table["erfinv_tail"]), _poly(root - 5.0, f.table["erfinv_far"]))
-        y = _where(w < 6.25, _poly(w - 3.125, f.table["erfinv_centre"]), far)
+        far = _where(w < 16.0, _horner(root - 3.25, f.table["erfinv_tail"]), _horner(root - 5.0, f.table["erfinv_far"]))
+        y = _where(w < 6.25, _horner(w - 3.125, f.table["erfinv_centre"]), far)
     return _where(abs(x).eq(1.0), math.inf, abs(x) * y).signed(x)
 
 
@@ -1272,7 +1280,7 @@ def _lgamma_positive(a: _V) -> _V:
     y = _where(low, a, _where(middle, a - 1.0, z - 2.0))
     product = _where(low, _fma(a, a, a), _where(middle, a, product))
     logarithm = _log(_where(large, a, product))
-    near = _fma(y, _poly(y, a.f.table["lgamma"]), _where(middle, -logarithm, logarithm))
+    near = _fma(y, _horner(y, a.f.table["lgamma"]), _where(middle, -logarithm, logarithm))
     inverse = 1.0 / a
     series = inverse * _poly(inverse * inverse, a.f.table["lgamma_large"])
     constant = 0.5 * math.log(2.0 * math.pi) - 0.5
@@ -1310,7 +1318,7 @@ def digamma(x: _V) -> _V:
     distance = _where(below, a - (root - 1.0), z - root) - root_low
     offset = _where(below, a - 0.5, z - 1.5)
     ratio = _where(below, -1.0, num) / _where(below, a, den)
-    near = _fma(distance, _poly(offset, f.table["digamma"]), ratio)
+    near = _fma(distance, _horner(offset, f.table["digamma"]), ratio)
     inverse = 1.0 / a
     square = inverse * inverse
     far = _log(a) - _fma(square, _poly(square, f.table["digamma_large"]), 0.5 * inverse)
