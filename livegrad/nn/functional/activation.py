@@ -58,7 +58,7 @@ SELU_SCALE = 1.0507009873554804934193349852946
 
 
 def _negative(x):
-    """x where it is not positive, else 0: the argument of an exp that must not overflow where its result is not used."""
+    """x where it is not positive, else 0: for an exp that must not overflow where its result is not used."""
     return where(x > 0, 0.0, x)
 
 

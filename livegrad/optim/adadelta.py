@@ -1,0 +1,54 @@
+"""Adadelta."""
+
+import livegrad
+
+from .optimizer import Optimizer, check_options, gradient_of, scalar
+
+__all__ = ["Adadelta"]
+
+
+class Adadelta(Optimizer):
+    """Steps by the gradient times the ratio of two roots of running means: of the steps' and the gradients' squares.
+
+    ``rho`` is the decay rate of both means  (Zeiler, 2012).
+    """
+
+    _numbers = ("step",)
+
+    def __init__(
+        self, params, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0, foreach=None, *, capturable=False, maximize=False,
+        differentiable=False,
+    ):  # fmt: skip
+        check_options(lr)
+        if not 0.0 <= rho <= 1.0:
+            raise ValueError(f"Invalid rho value: {rho}")
+        if not eps >= 0.0:
+            raise ValueError(f"Invalid epsilon value: {eps}")
+        check_options(weight_decay=weight_decay)
+        super().__init__(
+            params,
+            {
+                "lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize,
+                "capturable": capturable, "foreach": foreach, "differentiable": differentiable,
+            },
+        )  # fmt: skip
+
+    def _update(self, group, changed):
+        size = -scalar(group["lr"])
+        rho, eps = group["rho"], group["eps"]
+        for param in group["params"]:
+            if param.grad is None:
+                continue
+            gradient = gradient_of(param, group["maximize"], group["weight_decay"])
+            state = self.state[param]
+            if not state:
+                state["step"] = 0.0
+                state["square_avg"] = livegrad.zeros_like(param)
+                state["acc_delta"] = livegrad.zeros_like(param)
+            state["step"] = float(state["step"]) + 1.0
+            square, moved = state["square_avg"], state["acc_delta"]
+            square.mul_(rho).addcmul_(gradient, gradient, value=1 - rho)
+            delta = moved.add(eps).sqrt_().div_(square.add(eps).sqrt_()).mul_(gradient)
+            moved.mul_(rho).addcmul_(delta, delta, value=1 - rho)
+            param.add_(delta, alpha=size)
+            changed += (param, square, moved)

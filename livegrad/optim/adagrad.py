@@ -1,0 +1,63 @@
+"""Adagrad."""
+
+import livegrad
+
+from .optimizer import Optimizer, check_modes, check_options, gradient_of, scalar
+
+__all__ = ["Adagrad"]
+
+
+class Adagrad(Optimizer):
+    """Steps by the gradient over the root of the sum of all its squares so far  (Duchi et al., 2011).
+
+    The sum starts at ``initial_accumulator_value``. The learning rate falls as lr / (1 + (step - 1) · lr_decay).
+    """
+
+    _numbers = ("step",)
+
+    def __init__(
+        self, params, lr=1e-2, lr_decay=0, weight_decay=0, initial_accumulator_value=0, eps=1e-10, foreach=None, *,
+        maximize=False, differentiable=False, fused=None,
+    ):  # fmt: skip
+        check_options(
+            lr, lr_decay=lr_decay, weight_decay=weight_decay, initial_accumulator_value=initial_accumulator_value
+        )
+        if not eps >= 0.0:
+            raise ValueError(f"Invalid epsilon value: {eps}")
+        check_modes(foreach, fused)
+        super().__init__(
+            params,
+            {
+                "lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay,
+                "initial_accumulator_value": initial_accumulator_value, "foreach": foreach, "maximize": maximize,
+                "differentiable": differentiable, "fused": fused,
+            },
+        )  # fmt: skip
+        for group in self.param_groups:
+            for param in group["params"]:
+                self._start(param, group)
+
+    def _start(self, param, group):
+        state = self.state[param]
+        state["step"] = 0.0
+        state["sum"] = livegrad.full_like(param, group["initial_accumulator_value"])
+        return state
+
+    def share_memory(self):
+        """Puts the sums into memory that other processes can share."""
+        for state in self.state.values():
+            state["sum"].share_memory_()
+
+    def _update(self, group, changed):
+        lr = scalar(group["lr"])
+        for param in group["params"]:
+            if param.grad is None:
+                continue
+            gradient = gradient_of(param, group["maximize"], group["weight_decay"])
+            state = self.state[param] or self._start(param, group)
+            step = state["step"] = float(state["step"]) + 1.0
+            total = state["sum"]
+            total.addcmul_(gradient, gradient, value=1)
+            divisor = total.sqrt().add_(group["eps"])
+            param.addcdiv_(gradient, divisor, value=-(lr / (1 + (step - 1) * group["lr_decay"])))
+            changed += (param, total)

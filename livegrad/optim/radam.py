@@ -1,0 +1,63 @@
+"""RAdam: Adam that waits until its second mean can be trusted."""
+
+import livegrad
+
+from .optimizer import Optimizer, check_options, gradient_of, scalar
+
+__all__ = ["RAdam"]
+
+
+class RAdam(Optimizer):
+    """`Adam` whose step is scaled by how far the running mean of squares can be trusted  (Liu et al., 2020).
+
+    In the first steps it cannot, and momentum alone is used.
+    """
+
+    _numbers = ("step",)
+
+    def __init__(
+        self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, decoupled_weight_decay=False, *,
+        foreach=None, maximize=False, capturable=False, differentiable=False,
+    ):  # fmt: skip
+        check_options(lr)
+        if not eps >= 0.0:
+            raise ValueError(f"Invalid epsilon value: {eps}")
+        check_options(betas=betas, weight_decay=weight_decay)
+        super().__init__(
+            params,
+            {
+                "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize,
+                "foreach": foreach, "capturable": capturable, "decoupled_weight_decay": decoupled_weight_decay,
+                "differentiable": differentiable,
+            },
+        )  # fmt: skip
+
+    def _update(self, group, changed):
+        lr = scalar(group["lr"])
+        beta1, beta2 = group["betas"]
+        weight_decay = group["weight_decay"]
+        decoupled = group["decoupled_weight_decay"]
+        limit = 2 / (1 - beta2) - 1
+        for param in group["params"]:
+            if param.grad is None:
+                continue
+            state = self.state[param]
+            if not state:
+                state["step"] = 0.0
+                state["exp_avg"] = livegrad.zeros_like(param)
+                state["exp_avg_sq"] = livegrad.zeros_like(param)
+            if weight_decay and decoupled:
+                param.mul_(1 - lr * weight_decay)
+            gradient = gradient_of(param, group["maximize"], 0 if decoupled else weight_decay)
+            step = state["step"] = float(state["step"]) + 1.0
+            mean, square = state["exp_avg"], state["exp_avg_sq"]
+            mean.lerp_(gradient, 1 - beta1)
+            square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+            correction = 1 - beta2**step
+            length = limit - 2 * step * (beta2**step) / correction  # of the running mean, in effective samples
+            update = mean / (1 - beta1**step) * lr
+            if length > 5.0:
+                trust = ((length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length)) ** 0.5
+                update = update * (correction**0.5 / square.sqrt().add_(group["eps"])) * trust
+            param.sub_(update)
+            changed += (param, mean, square)

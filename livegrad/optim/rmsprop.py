@@ -1,0 +1,67 @@
+"""RMSprop."""
+
+import livegrad
+
+from .optimizer import Optimizer, check_options, gradient_of, scalar
+
+__all__ = ["RMSprop"]
+
+
+class RMSprop(Optimizer):
+    """Steps by the gradient over the root of the running mean of its square, whose decay rate is ``alpha``.
+
+    ``centered`` subtracts the square of the running mean of the gradient first; ``momentum`` accumulates the steps.
+    """
+
+    _numbers = ("step",)
+
+    def __init__(
+        self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0, centered=False, capturable=False,
+        foreach=None, maximize=False, differentiable=False,
+    ):  # fmt: skip
+        check_options(lr)
+        if not eps >= 0.0:
+            raise ValueError(f"Invalid epsilon value: {eps}")
+        check_options(momentum=momentum, weight_decay=weight_decay, alpha=alpha)
+        super().__init__(
+            params,
+            {
+                "lr": lr, "momentum": momentum, "alpha": alpha, "eps": eps, "centered": centered,
+                "weight_decay": weight_decay, "capturable": capturable, "foreach": foreach, "maximize": maximize,
+                "differentiable": differentiable,
+            },
+        )  # fmt: skip
+
+    def _update(self, group, changed):
+        step = -scalar(group["lr"])
+        alpha, eps, momentum = group["alpha"], group["eps"], group["momentum"]
+        for param in group["params"]:
+            if param.grad is None:
+                continue
+            gradient = gradient_of(param, group["maximize"], group["weight_decay"])
+            state = self.state[param]
+            if not state:
+                state["step"] = 0.0
+                state["square_avg"] = livegrad.zeros_like(param)
+                if momentum > 0:
+                    state["momentum_buffer"] = livegrad.zeros_like(param)
+                if group["centered"]:
+                    state["grad_avg"] = livegrad.zeros_like(param)
+            state["step"] = float(state["step"]) + 1.0
+            square = state["square_avg"]
+            square.mul_(alpha).addcmul_(gradient, gradient, value=1 - alpha)
+            if group["centered"]:
+                mean = state["grad_avg"]
+                mean.lerp_(gradient, 1 - alpha)
+                changed.append(mean)
+                divisor = square.addcmul(mean, mean, value=-1).sqrt_().add_(eps)
+            else:
+                divisor = square.sqrt().add_(eps)
+            if momentum > 0:
+                buffer = state["momentum_buffer"]
+                buffer.mul_(momentum).addcdiv_(gradient, divisor)
+                changed.append(buffer)
+                param.add_(buffer, alpha=step)
+            else:
+                param.addcdiv_(gradient, divisor, value=step)
+            changed += (param, square)
