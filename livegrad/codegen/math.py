@@ -178,12 +178,12 @@ _F64: dict[str, tuple[float, ...]] = {
         -1.6182714773738852e-07, 1.361042714648031e-08, -7.594729836169438e-10,
     ),
     "erfcx": (
-        1.0740069070883398, -0.8833944531698837, 0.5902283571040691, -0.3104672619005308, 0.11952776128928878,
-        -0.026827234626550213, -0.0012124166742463478, 0.0030340620487246017, -0.0005483091314792684,
-        -0.0002767784084536756, 0.00010755766620099603, 3.0402003921140954e-05, -1.7454760952888957e-05,
-        -4.765226149895852e-06, 2.7250816006940784e-06, 1.0401119031994986e-06, -3.4619648309174385e-07,
-        -2.9742859601477747e-07, -5.709875960195544e-09, 1.0485804000465594e-07, 1.6546240776350498e-08,
-        -2.7092257321876813e-08,
+        1.0740069070883398, -0.8833944531698836, 0.5902283571041016, -0.3104672619005656, 0.11952776128730778,
+        -0.026827234624590444, -0.0012124166276211944, 0.0030340620037524225, -0.000548309687929346,
+        -0.00027677787569992536, 0.00010756147767072578, 3.0398353566761812e-05, -1.7470655100361504e-05,
+        -4.7499516484611605e-06, 2.7661578143494146e-06, 1.000508094084492e-06, -4.1060874507787176e-07,
+        -2.3537593871303772e-07, 5.0880803246900506e-08, 5.107248900707013e-08, -5.6385145211215656e-09,
+        -7.305763523802502e-09, 1.0347259201083789e-09,
     ),
     "erfinv_centre": (
         1.6536545626831027, 0.2401581824255881, -0.006033670871427919, -0.0007407025341529674, 0.0001867342080251189,
@@ -243,6 +243,7 @@ _F64: dict[str, tuple[float, ...]] = {
     ),
 }  # fmt: skip
 _DIGAMMA_ROOT = (1.4616321449683622, 9.549995429965697e-17)  # where digamma is zero, in two parts
+_ERFCX_LOW = -8.807445678337799e-17  # what the first coefficient of erfcx lacks in float64
 
 
 class _Format:
@@ -554,22 +555,29 @@ def _each_lane(
 # ------------------------------------------------------------------------------------------------ exponentials
 
 
-def _exp_parts(x: _V, shift: int, tail: _V | None = None) -> tuple[_V, _V, _V]:
-    """``exp(x + tail) = (high + low) * 2**n``; the third result has n + shift in its low bits."""
+def _exp_shift(x: _V, shift: int) -> tuple[_V, _V, _V]:
+    """n with shift added in the low bits of an integer, ``x - n * ln 2`` (the high part, exact), and n as a float."""
     f = x.f
     magic = f.magic + shift
     shifted = _fma(x, f.log2e[0], magic)
     n = shifted - magic
-    r = _fma(n, -f.ln2[0], x)
-    if tail is None and x.r.kind == "f32":
-        r = _fma(n, -f.ln2[1], r)
-        p = _fma(r, _fma(r, _poly(r, f.table["exp"]), 1.0), 1.0)
-        return p, p.const(0.0), shifted.bits()
-    low = n * -f.ln2[1] if tail is None else _fma(n, -f.ln2[1], tail)
-    s, rest = _quick_two_sum(r, low)
-    s = s + _fma(s * s, _poly(s, f.table["exp"]), rest)
-    high = s + 1.0
-    return high, s - (high - 1.0), shifted.bits()
+    return shifted.bits(), _fma(n, -f.ln2[0], x), n
+
+
+def _exp_parts(x: _V, shift: int, tail: _V) -> tuple[_V, _V, _V]:
+    """``exp(x + tail) = (high + low) * 2**n``; the third result has n + shift in its low bits."""
+    word, r, n = _exp_shift(x, shift)
+    r, rest = _quick_two_sum(r, _fma(n, -x.f.ln2[1], tail))
+    curve = _fma(r * r, _poly(r, x.f.table["exp"]), rest)
+    high, rest = _quick_two_sum(r.const(1.0), r)
+    return high, rest + curve, word
+
+
+def _exp_mantissa(x: _V, shift: int) -> tuple[_V, _V]:
+    """``exp(x) = p * 2**n``; the second result has n + shift in its low bits."""
+    word, r, n = _exp_shift(x, shift)
+    r = _fma(n, -x.f.ln2[1], r)
+    return _fma(r, _fma(r, _poly(r, x.f.table["exp"]), 1.0), 1.0), word
 
 
 def _scale(p: _V, n: _V, f: _Format) -> _V:
@@ -582,14 +590,14 @@ def _exp(x: _V, shift: int = 0) -> _V:
     """``exp(x) * 2**shift``"""
     f = x.f
     # The constant is the amount by which the scale is to exceed n, so a shift enters there.
-    p, _, n = _exp_parts(x.at_least(f.exp_low).at_most(f.exp_high - shift), 2 * f.bias + shift)
+    p, n = _exp_mantissa(x.at_least(f.exp_low).at_most(f.exp_high - shift), 2 * f.bias + shift)
     return _scale(p, n, f)
 
 
 def _exp_near(x: _V) -> _V:
     """exp(x) where the result is known to be normal: half the scaling."""
     f = x.f
-    p, _, n = _exp_parts(x, f.bias)
+    p, n = _exp_mantissa(x, f.bias)
     return p * (n << f.fraction).float()
 
 
@@ -597,7 +605,7 @@ def _exp_negative(x: _V) -> _V:
     """exp(x) for x <= 0, down to subnormals and zero."""
     f = x.f
     up = 64
-    p, _, n = _exp_parts(x.at_least(f.exp_low), f.bias + up)
+    p, n = _exp_mantissa(x.at_least(f.exp_low), f.bias + up)
     return p * (n << f.fraction).float() * 2.0**-up
 
 
@@ -1216,7 +1224,12 @@ def _erfc_far(a: _V) -> _V:
     d_low = a - (d - 3.0)
     w = 1.0 / d
     w_low = w * _fma(-w, d_low, _exact_fma(-w, d, 1.0))
-    g = _horner(_fma(w_low, -6.0, _fma(w, -6.0, 1.0)), f.table["erfcx"])
+    t = _fma(w_low, -6.0, _fma(w, -6.0, 1.0))
+    constant, *others = f.table["erfcx"]
+    if f.bits == 32:
+        g = _fma(t, _horner(t, others), constant)
+    else:  # the value falls below the constant term, whose rounding would be felt
+        g = _fma(t, _horner(t, others), _ERFCX_LOW) + constant
     y = p * g
     y_low = _exact_fma(p, g, -y) + p_low * g
     return _scale(_fma(y, w, _fma(y, w_low, y_low * w)), n, f)
