@@ -652,8 +652,8 @@ class Builder:
         sign = self.and_(self.lshr(word, c(16)), c(0x8000))
         body = self.and_(word, c(0x7FFFFFFF))
         # Subnormal results: adding 0.5 leaves the value's multiple of 2**-24, rounded to even, in the low bits.
-        half = self.const("f32", 0.5, x.width)
-        small = self.sub(self.bitcast(self.fadd(self.bitcast(body, "f32"), half), "i32"), c(0x3F000000))
+        shift = self.const("f32", 0.5, x.width)
+        small = self.sub(self.bitcast(self.fadd(self.bitcast(body, "f32"), shift), "i32"), c(0x3F000000))
         odd = self.and_(self.lshr(body, c(13)), c(1))
         normal = self.lshr(self.add(body, self.add(odd, c(0xFFF - (112 << 23)))), c(13))
         out = self.select(self.icmp("ult", body, c(113 << 23)), small, normal)
