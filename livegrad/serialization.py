@@ -119,6 +119,11 @@ def _from_array(array: np.ndarray) -> Any:
 def _dress(tensor: Any, kind: str, requires_grad: bool, persistent: bool = True) -> Any:
     """Give a fresh tensor its class (``tensor``, ``parameter`` or ``buffer``) and its ``requires_grad``."""
     lg = _lg()
+    if requires_grad and not tensor.dtype.is_floating_point:
+        raise CheckpointError(
+            f"the file has a {tensor.dtype.name} tensor that requires gradients; only floating-point tensors can. "
+            "The file is damaged: copy or download it again, or save anew"
+        )
     if kind == "parameter":
         return lg.nn.Parameter(tensor, requires_grad=requires_grad)
     if kind == "buffer":

@@ -727,6 +727,16 @@ def test_booleans_are_made_sound():
     assert values(got).view(np.uint8).tolist() == [0, 1, 1]
 
 
+def test_integers_that_require_gradients():
+    table = {"x": {"dtype": "I8", "shape": [], "data_offsets": [0, 1]}}
+    for kind in ("tensor", "parameter", "buffer"):
+        node = {"tensor": "x", "kind": kind, "storage": 0, "device": "cpu", "requires_grad": True}
+        with pytest.raises(CheckpointError, match="int8 tensor that requires gradients"):
+            load(forged(node, table, b"\0"))
+    with pytest.raises(CheckpointError, match="requires gradients"):
+        Archive(tensor_pickle(0, (1,), (1,), "IntStorage", grad=True), FLOATS).load()
+
+
 # -- map_location --------------------------------------------------------------------------------------------
 
 
