@@ -37,7 +37,7 @@ def _key(tensor):
 
 
 def _record_key(record):
-    """The same for a recorded node. (PyTorch may make several nodes for one leaf over time: the leaf identifies it.)"""
+    """The same for a recorded node. (A leaf may get several nodes over time: the leaf identifies it.)"""
     variable = getattr(record, "variable", None)
     return id(record if variable is None else variable)
 
@@ -54,11 +54,10 @@ def _collect(tensor, made, stop):
         key = _record_key(record)
         if key in made:
             continue
-        variable = getattr(record, "variable", None)
         if key in stop:
             made[key] = _leaf(stop[key], record, "input")
-        elif variable is not None:
-            made[key] = _leaf(variable, record, "leaf")
+        elif record.name() == "AccumulateGrad":
+            made[key] = _leaf(record.variable, record, "leaf")
         else:
             made[key] = Node(
                 "op",
@@ -75,8 +74,11 @@ def _collect(tensor, made, stop):
 
 def _leaf(tensor, record, kind):
     name = record.name() if record is not None else "AccumulateGrad"
-    shape, dtype, device = tuple(tensor.shape), type_name(tensor.dtype), str(tensor.device)
-    return Node(kind, kind, name, shape, dtype, device, record)
+    if tensor is None:  # the leaf itself is gone, and only the graph remembers it
+        return Node(
+            kind, kind, name, tuple(record.out_shape), type_name(record.out_dtype), str(record.out_device), record
+        )
+    return Node(kind, kind, name, tuple(tensor.shape), type_name(tensor.dtype), str(tensor.device), record)
 
 
 def _constant(shape, dtype, device, module=""):

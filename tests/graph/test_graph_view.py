@@ -175,3 +175,14 @@ def test_itemsize(name, size):
 )
 def test_flops(node, expected):
     assert graph(node).ops[0].flops == expected
+
+
+def test_a_leaf_that_is_gone_is_still_shown():
+    y = op("exp", leaf(3))
+    accumulate = y.grad_fn.next_functions[0][0]
+    accumulate.variable = None
+    accumulate.out_shape, accumulate.out_dtype, accumulate.out_device = (3,), y.dtype, "cpu"
+    assert [(node.kind, node.shape, node.dtype) for node in graph(y)] == [
+        ("leaf", (3,), "float32"),
+        ("op", (3,), "float32"),
+    ]
