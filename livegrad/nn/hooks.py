@@ -56,6 +56,14 @@ class GlobalHooks:
     backward = OrderedDict()
 
 
+    @classmethod
+    def present(cls):
+        return bool(cls.forward_pre or cls.forward or cls.backward_pre or cls.backward)
+
+
+CALL_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
+
 class Boundary(livegrad.autograd.Function):
     """The identity on some tensors, which tells ``notify`` about all their gradients at once in the backward pass."""
 
@@ -155,6 +163,10 @@ def _as_tuple(value):
 
 def call(module, args, kwargs):
     """Calls a module that has hooks: those before, ``forward``, those after."""
+    if not (GlobalHooks.present() or any(module.__dict__[name] for name in CALL_HOOKS)):
+        # All of them have been removed since: from now on the module is called the short way.
+        module.__dict__.pop("_hooked", None)
+        return module.forward(*args, **kwargs)
     always = [*GlobalHooks.forward_always, *module._forward_hooks_always_called]
     if not always:
         return _call(module, args, kwargs, None)

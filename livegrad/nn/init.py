@@ -84,14 +84,39 @@ def trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
             "The distribution of values may be incorrect.",
             stacklevel=2,
         )
-    low, high = _normal_cdf((a - mean) / std), _normal_cdf((b - mean) / std)
     with livegrad.no_grad():
-        tensor.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
-        tensor.erfinv_()
-        tensor.mul_(std * math.sqrt(2.0))
-        tensor.add_(mean)
-        tensor.clamp_(min=a, max=b)
-        return tensor
+        if _normal_cdf((b - mean) / std) - _normal_cdf((a - mean) / std) > 0.3:
+            return _redraw_outside(tensor, mean, std, a, b, generator)
+        return _reject_by_density(tensor, mean, std, a, b, generator)
+
+
+def _redraw_outside(tensor, mean, std, a, b, generator):
+    """Normal numbers, drawn again until none is outside: for bounds that hold most of them."""
+    low, high = tensor.new_tensor(a).item(), tensor.new_tensor(b).item()
+    tensor.normal_(mean, std, generator=generator)
+    while True:
+        outside = (tensor < low) | (tensor > high)
+        if not bool(outside.any()):
+            return tensor
+        again = livegrad.empty_like(tensor).normal_(mean, std, generator=generator)
+        tensor.copy_(livegrad.where(outside, again, tensor))
+
+
+def _reject_by_density(tensor, mean, std, a, b, generator):
+    """Uniform numbers, each accepted with its density over the greatest one: for bounds in a tail."""
+    top = -0.5 * ((max(a, min(mean, b)) - mean) / std) ** 2
+
+    def rejected(candidates):
+        density = candidates.sub(mean).div(std).pow(2).mul(-0.5).sub(top)
+        return livegrad.empty_like(candidates).uniform_(generator=generator).log() > density
+
+    tensor.uniform_(a, b, generator=generator)
+    waiting = rejected(tensor)
+    while bool(waiting.any()):
+        candidates = livegrad.empty_like(tensor).uniform_(a, b, generator=generator)
+        tensor.copy_(livegrad.where(waiting, candidates, tensor))
+        waiting = waiting & rejected(candidates)
+    return tensor
 
 
 def _normal_cdf(x):

@@ -5,6 +5,7 @@ import weakref
 from collections import OrderedDict
 
 import livegrad
+from livegrad.ops.dispatch import set_module_path
 from livegrad.tensor import Tensor
 
 from . import hooks, state
@@ -20,19 +21,31 @@ __all__ = [
     "register_module_full_backward_pre_hook",
 ]
 
-# The modules whose forward is running, the outermost first. The recorded graph reads it to say which module made a
-# node; a module does not know its own name, so the name is looked up later, by `module_path`.
+# The modules whose forward is running, the outermost first: every node of the graph is told which one made it.
 _stack = []
 _push = _stack.append
 _pop = _stack.pop
+# Raised whenever a module gets or loses a child, as the paths that modules remember may have become wrong.
+_generation = [0]
 
 
-def module_path(root, module):
-    """The name of ``module`` inside ``root``, such as ``"encoder.layers.0"``; ``""`` for ``root`` itself, else None."""
-    for name, candidate in root.named_modules():
-        if candidate is module:
-            return name
-    return None
+def module_path():
+    """The dotted path of the running module inside the outermost one: ``"encoder.layers.0"``, ``""`` for the outermost.
+
+    None while no module is running. A module does not know its own path; it remembers the last answer.
+    """
+    if not _stack:
+        return None
+    module, root = _stack[-1], _stack[0]
+    known = module.__dict__.get("_path")
+    if known is not None and known[0] == _generation[0] and known[1] == id(root):
+        return known[2]
+    path = next((name for name, candidate in root.named_modules() if candidate is module), "")
+    module.__dict__["_path"] = (_generation[0], id(root), path)
+    return path
+
+
+set_module_path(module_path)
 
 
 class Registry(dict):
@@ -52,12 +65,14 @@ class Registry(dict):
 
     def __setitem__(self, name, value):
         super().__setitem__(name, value)
+        _generation[0] += 1
         owner = self._owner()
         if owner is not None and not hasattr(type(owner), name):
             owner.__dict__[name] = value
 
     def __delitem__(self, name):
         super().__delitem__(name)
+        _generation[0] += 1
         owner = self._owner()
         if owner is not None:
             owner.__dict__.pop(name, None)
@@ -169,6 +184,7 @@ class Module:
         _push(self)
         try:
             if self._hooked:
+                Module._hooked = GlobalHooks.present()
                 return hooks.call(self, args, kwargs)
             return self.forward(*args, **kwargs)
         finally:

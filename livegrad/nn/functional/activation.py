@@ -62,7 +62,7 @@ def _negative(x):
     return where(x > 0, 0.0, x)
 
 
-def _softplus(x, beta, threshold):
+def _softplus_formula(x, beta, threshold):
     """log(1 + exp(beta x)) / beta, and x itself where that is the same to rounding (so that exp cannot overflow)."""
     large = x * beta > threshold
     return where(large, x, log1p(exp(where(large, 0.0, x * beta))) / beta)
@@ -73,41 +73,66 @@ def _gelu_tanh(x):
     return 0.5 * x * (1 + tanh_(inner))
 
 
-_celu = elementwise("celu", lambda x, alpha: where(x > 0, x, expm1(_negative(x) / alpha) * alpha), node="Celu")
-_elu = elementwise("elu", lambda x, alpha: where(x > 0, x, expm1(_negative(x)) * alpha), node="Elu")
-_gelu_erf = elementwise("gelu", lambda x: x * 0.5 * (1 + erf(x * math.sqrt(0.5))), node="Gelu")
-_gelu_tanh = elementwise("gelu_tanh", _gelu_tanh, node="Gelu")
-_hardshrink = elementwise("hardshrink", lambda x, bound: where((x >= -bound) & (x <= bound), 0.0, x), node="Hardshrink")
-_hardsigmoid = elementwise(
-    "hardsigmoid", lambda x: where(x <= -3, 0.0, where(x >= 3, 1.0, (x + 3) / 6)), node="Hardsigmoid"
+def _activation(name, formula, node, torch_has_it=False, samples=None):
+    """An activation as an operator: a method, its in-place form, and a function of the package if PyTorch has one."""
+    return elementwise(
+        name, formula, node=node, function=torch_has_it, reference=f"nn.functional.{name}", samples=samples
+    )
+
+
+_celu = _activation(
+    "celu", lambda input, alpha: where(input > 0, input, expm1(_negative(input) / alpha) * alpha), "Celu", True
 )
-_hardswish = elementwise(
-    "hardswish", lambda x: where(x <= -3, 0.0, where(x >= 3, x, x * (x + 3) / 6)), node="Hardswish"
+_elu = _activation("elu", lambda input, alpha: where(input > 0, input, expm1(_negative(input)) * alpha), "Elu")
+_gelu = _activation("gelu", lambda input: input * 0.5 * (1 + erf(input * math.sqrt(0.5))), "Gelu")
+_gelu_tanh = elementwise("_gelu_tanh", _gelu_tanh, node="Gelu", function=False, inplace=False, reference="")
+_hardshrink = _activation(
+    "hardshrink",
+    lambda input, lambd: where((input >= -lambd) & (input <= lambd), 0.0, input),
+    "Hardshrink",
+    True,
 )
-_hardtanh = elementwise(
-    "hardtanh", lambda x, low, high: where(x <= low, low, where(x >= high, high, x)), node="Hardtanh"
+_hardsigmoid = _activation(
+    "hardsigmoid", lambda input: where(input <= -3, 0.0, where(input >= 3, 1.0, (input + 3) / 6)), "Hardsigmoid"
 )
-_leaky_relu = elementwise("leaky_relu", lambda x, slope: where(x > 0, x, x * slope), node="LeakyRelu")
-_logsigmoid = elementwise("log_sigmoid", lambda x: minimum(x, 0.0) - log1p(exp(-abs_(x))), node="LogSigmoid")
-_mish = elementwise("mish", lambda x: x * tanh_(_softplus(x, 1.0, 20.0)), node="Mish")
-_prelu = elementwise("prelu", lambda x, weight: where(x > 0, x, weight * x), node="PreluKernel")
-_selu = elementwise(
+_hardswish = _activation(
+    "hardswish",
+    lambda input: where(input <= -3, 0.0, where(input >= 3, input, input * (input + 3) / 6)),
+    "Hardswish",
+)
+_hardtanh = _activation(
+    "hardtanh",
+    lambda input, min_val, max_val: where(input <= min_val, min_val, where(input >= max_val, max_val, input)),
+    "Hardtanh",
+)
+_leaky_relu = _activation(
+    "leaky_relu", lambda input, negative_slope: where(input > 0, input, input * negative_slope), "LeakyRelu"
+)
+_logsigmoid = _activation("logsigmoid", lambda input: minimum(input, 0.0) - log1p(exp(-abs_(input))), "LogSigmoid")
+_mish = _activation("mish", lambda input: input * tanh_(_softplus_formula(input, 1.0, 20.0)), "Mish")
+_prelu = _activation("prelu", lambda input, weight: where(input > 0, input, weight * input), "PreluKernel", True)
+_selu = _activation(
     "selu",
-    lambda x: where(x > 0, x * SELU_SCALE, expm1(_negative(x)) * (SELU_ALPHA * SELU_SCALE)),
-    node="Elu",
+    lambda input: where(input > 0, input * SELU_SCALE, expm1(_negative(input)) * (SELU_ALPHA * SELU_SCALE)),
+    "Elu",
+    True,
 )
-_silu = elementwise("silu", lambda x: x * sigmoid_(x), node="Silu")
-_softplus = elementwise("softplus", _softplus, node="Softplus")
-_softshrink = elementwise(
-    "softshrink", lambda x, bound: where(x > bound, x - bound, where(x < -bound, x + bound, x * 0.0)), node="Softshrink"
+_silu = _activation("silu", lambda input: input * sigmoid_(input), "Silu")
+_softplus = _activation("softplus", _softplus_formula, "Softplus")
+_softshrink = _activation(
+    "softshrink",
+    lambda input, lambd: where(input > lambd, input - lambd, where(input < -lambd, input + lambd, input * 0.0)),
+    "Softshrink",
 )
-_threshold = elementwise("threshold", lambda x, bound, value: where(x <= bound, value, x), node="Threshold")
+_threshold = _activation(
+    "threshold", lambda input, threshold, value: where(input <= threshold, value, input), "Threshold", True
+)
 
 
 def _apply(function, inplace, input, *numbers):
-    """``function(input, *numbers)``, written into ``input`` where ``inplace``."""
+    """``function(input, *numbers)``, or the in-place method of that name."""
     if inplace:
-        return input.copy_(function(input.clone(), *numbers))
+        return getattr(input, function.__name__ + "_")(*numbers)
     return function(input, *numbers)
 
 
@@ -161,7 +186,7 @@ def selu_(input):
 def gelu(input, *, approximate="none"):
     """x Φ(x), where Φ is the normal distribution function; ``approximate="tanh"`` uses the tanh formula for it."""
     if approximate == "none":
-        return _gelu_erf(input)
+        return _gelu(input)
     if approximate == "tanh":
         return _gelu_tanh(input)
     raise RuntimeError("approximate argument must be either none or tanh.")

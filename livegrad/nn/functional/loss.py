@@ -7,7 +7,7 @@ import math
 import warnings
 
 import livegrad
-from livegrad.ops.registry import elementwise
+from livegrad.ops.registry import elementwise, operator
 from livegrad.ops.scalar import abs as abs_
 from livegrad.ops.scalar import exp, log, log1p, maximum, minimum, where
 
@@ -54,28 +54,39 @@ def _kl(log_x, y):
     return where(positive, y * (log(where(positive, y, 1.0)) - log_x), 0.0 * y)
 
 
-_mse = elementwise("mse_loss", lambda x, y: (x - y) * (x - y), node="MseLoss")
-_l1 = elementwise("l1_loss", lambda x, y: abs_(x - y), node="L1Loss")
-_smooth_l1 = elementwise("smooth_l1_loss", _smooth_l1, node="SmoothL1Loss")
-_huber = elementwise("huber_loss", _huber, node="HuberLoss")
-_bce = elementwise(
+def _loss(name, formula, node):
+    """The terms of a loss, as an operator without a name of its own in the package."""
+    return elementwise(name, formula, node=node, function=False, inplace=False, reference="")
+
+
+_mse = _loss("_mse_loss", lambda x, y: (x - y) * (x - y), "MseLoss")
+_l1 = _loss("_l1_loss", lambda x, y: abs_(x - y), "L1Loss")
+_smooth_l1 = _loss("_smooth_l1_loss", _smooth_l1, "SmoothL1Loss")
+_huber = _loss("_huber_loss", _huber, "HuberLoss")
+# Its gradient is stated, not derived: it is cut off where the logarithm in the loss is.
+_loss(
+    "_bce_value", lambda x, y: (y - 1) * maximum(log1p(-x), -100.0) - y * maximum(log(x), -100.0), "BinaryCrossEntropy"
+)
+_loss("_bce_slope", lambda g, x, y: g * (x - y) / maximum((1 - x) * x, 1e-12), "BinaryCrossEntropyBackward")
+_bce = operator(
     "binary_cross_entropy",
-    lambda x, y: (y - 1) * maximum(log1p(-x), -100.0) - y * maximum(log(x), -100.0),
+    lambda input, target: input._bce_value(target),
+    tensors=("input", "target"),
+    grads={
+        "input": lambda g, input, target: g._bce_slope(input, target),
+        "target": lambda g, input: g * ((1 - input).log() - input.log()),
+    },
     node="BinaryCrossEntropy",
 )
-_bce_logits = elementwise(
-    "binary_cross_entropy_with_logits",
-    lambda x, y: (1 - y) * x - _log_sigmoid(x),
-    node="BinaryCrossEntropyWithLogits",
-)
-_bce_logits_weighted = elementwise(
-    "binary_cross_entropy_with_logits_pos_weight",
+_bce_logits = _loss("_bce_logits", lambda x, y: (1 - y) * x - _log_sigmoid(x), "BinaryCrossEntropyWithLogits")
+_bce_logits_weighted = _loss(
+    "_bce_logits_weighted",
     lambda x, y, pos_weight: (1 - y) * x - ((pos_weight - 1) * y + 1) * _log_sigmoid(x),
-    node="BinaryCrossEntropyWithLogits",
+    "BinaryCrossEntropyWithLogits",
 )
-_kl = elementwise("kl_div", _kl, node="KlDiv")
-_kl_log = elementwise("kl_div_log_target", lambda log_x, log_y: exp(log_y) * (log_y - log_x), node="KlDiv")
-_soft_margin = elementwise("soft_margin_loss", lambda x, y: log1p(exp(-y * x)), node="SoftMarginLoss")
+_kl = _loss("_kl_div", _kl, "KlDiv")
+_kl_log = _loss("_kl_div_log_target", lambda log_x, log_y: exp(log_y) * (log_y - log_x), "KlDiv")
+_soft_margin = _loss("_soft_margin_loss", lambda x, y: log1p(exp(-y * x)), "SoftMarginLoss")
 
 
 def legacy_reduction(size_average, reduce):
@@ -170,7 +181,7 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
     with livegrad.no_grad():
         if not bool(((input >= 0) & (input <= 1)).all()):
             raise RuntimeError("all elements of input should be between 0 and 1")
-    loss = _bce(input, target)
+    loss = _bce.apply((input, target))
     return _reduced(loss if weight is None else loss * weight, reduction)
 
 
@@ -246,7 +257,14 @@ def _pick(log_probabilities, target, ignore_index):
         target = target.reshape(())
     counted = target != ignore_index
     target = target.where(counted, livegrad.zeros_like(target))
-    picked = log_probabilities.gather(class_dim, target.unsqueeze(class_dim)).squeeze(class_dim)
+    try:
+        picked = log_probabilities.gather(class_dim, target.unsqueeze(class_dim)).squeeze(class_dim)
+    except (IndexError, RuntimeError):
+        classes = log_probabilities.size(class_dim)
+        wrong = [c for c in target.reshape(-1).tolist() if not 0 <= c < classes]
+        if wrong:
+            raise IndexError(f"Target {wrong[0]} is out of bounds.") from None
+        raise
     return picked, target, counted
 
 

@@ -314,6 +314,15 @@ def _describe(key, value, kind):
     return f"  ({key}): {name} containing: [{kind(value)} of size {size}{where}]"
 
 
+def _checked_key(key):
+    if not isinstance(key, str):
+        raise TypeError(
+            "Index given to ParameterDict cannot be used as a key as it is not a string (type is "
+            f"'{type(key).__name__}'). Open an issue on github if you need non-string keys."
+        )
+    return key
+
+
 class ParameterList(Module):
     """A list of parameters. Tensors that are put into it become parameters; other objects are kept as they are.
 
@@ -382,17 +391,15 @@ class ParameterDict(Module):
             self.update(parameters)
 
     def __getitem__(self, key):
-        if key not in self._keys:
-            raise KeyError(key)
-        return getattr(self, str(key))
+        return getattr(self, _checked_key(key))
 
     def __setitem__(self, key, value):
-        self._keys[key] = None
-        setattr(self, str(key), _as_parameter(value))
+        self._keys[_checked_key(key)] = None
+        setattr(self, key, _as_parameter(value))
 
     def __delitem__(self, key):
         del self._keys[key]
-        delattr(self, str(key))
+        delattr(self, key)
 
     def __len__(self):
         return len(self._keys)

@@ -1,5 +1,6 @@
 """Clipping gradients, by their norm or by their values."""
 
+import types
 import warnings
 
 import livegrad
@@ -50,11 +51,10 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
     >>> round(p.grad.norm().item(), 4)
     1.0
     """
-    if not isinstance(parameters, Tensor):
-        parameters = list(parameters)
-        if not parameters:
-            warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=3)
+    generated = isinstance(parameters, types.GeneratorType)
     parameters = _listed(parameters)
+    if generated and not parameters:
+        warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=3)
     with livegrad.no_grad():
         gradients = [p.grad for p in parameters if p.grad is not None]
         total = get_total_norm(gradients, norm_type, error_if_nonfinite)
