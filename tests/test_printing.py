@@ -177,6 +177,23 @@ def test_printing_a_huge_array_makes_no_copy_of_it():
     assert len(lines) == 6 * 7 + 1 + 6
 
 
+# -- livegrad's own objects --------------------------------------------------------------------------------------------
+
+
+def test_tensors_parameters_and_sizes_print_themselves():
+    import livegrad as lg
+
+    x = lg.tensor([[1.0, 2.5]], requires_grad=True)
+    assert repr(x) == "tensor([[1.0000, 2.5000]], requires_grad=True)"
+    assert repr(x * 2) == "tensor([[2., 5.]], grad_fn=<MulBackward0>)"
+    assert repr(lg.nn.Parameter(x.detach())) == "Parameter containing:\n" + repr(x)
+    assert repr(lg.tensor([1.0, 2.0], dtype=lg.bfloat16)) == "tensor([1., 2.], dtype=torch.bfloat16)"
+    assert str(lg.tensor(3)) == "tensor(3)" and f"{lg.tensor(0.5):.3f}" == "0.500"
+    assert repr(x.shape) == size_repr((1, 2))
+    with lg.printoptions(precision=1):
+        assert repr(x.detach()) == "tensor([[1.0, 2.5]])"
+
+
 # -- against PyTorch ---------------------------------------------------------------------------------------------------
 
 DTYPES = ["bool", "float16", "bfloat16", "float32", "float64", "complex64", "complex128"]

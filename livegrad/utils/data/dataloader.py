@@ -157,7 +157,7 @@ class _Iterator:
         self.restart()
 
     def restart(self):
-        """Begins a pass. A new iterator takes one seed from the generator, whether or not there are workers to use it."""
+        """Begins a pass. A new iterator takes one seed from the generator, even where no worker uses it."""
         loader = self._loader
         self._indices = iter(loader._index_sampler)
         if self._workers is None:

@@ -1,0 +1,118 @@
+"""livegrad: a define-by-run tensor library in pure Python.
+
+PyTorch's names and behaviour; elementwise work is deferred and fused into kernels by itself; the recorded graph can be
+looked at with `livegrad.graph`.
+
+>>> import livegrad
+>>> x = livegrad.arange(1., 4., requires_grad=True)
+>>> y = ((x + 2) ** 2 + 3).mean()
+>>> y
+tensor(19.6667, grad_fn=<MeanBackward0>)
+>>> y.backward()
+>>> x.grad
+tensor([2.0000, 2.6667, 3.3333])
+"""
+
+from __future__ import annotations
+
+import importlib
+import math as _math
+from typing import Any
+
+from . import autograd, dtypes, random
+from .autograd.mode import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from .creation import (
+    arange, as_tensor, asarray, empty, empty_like, eye, from_dlpack, from_numpy, frombuffer, full, full_like, linspace,
+    logspace, meshgrid, ones, ones_like, scalar_tensor, tensor, tril_indices, triu_indices, zeros, zeros_like,
+)  # fmt: skip
+from .creation import range_ as range  # noqa: A004
+from .device import device
+from .dtypes import (
+    Size, bfloat16, dtype, finfo, float16, float32, float64, get_default_dtype, iinfo, int8, int16, int32,
+    int64, promote_types, set_default_dtype, uint8,
+)  # fmt: skip
+from .tensor import Tensor
+
+__version__ = "0.1.0"
+
+from . import convert  # isort: skip  (methods of Tensor)
+from .codegen.kernels import compiling, wait_for_compiler
+from .lazy.control import eager, eval, is_eager  # noqa: A004
+from .ops import composite, elementwise, index, linalg, reduce, view  # noqa: F401  (registers all operators)
+from .ops.registry import FUNCTIONS as _FUNCTIONS
+from .random import (
+    Generator, bernoulli, default_generator, get_rng_state, initial_seed, manual_seed, multinomial, normal, poisson,
+    rand, rand_like, randint, randint_like, randn, randn_like, randperm, seed, set_rng_state,
+)  # fmt: skip
+from .runtime.pool import get_num_threads, set_num_threads
+
+bool = dtypes.bool_  # noqa: A001
+half, float, double = float16, float32, float64  # noqa: A001
+short, int, long = int16, int32, int64  # noqa: A001
+strided = "torch.strided"
+inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
+preserve_format = contiguous_format = channels_last = None
+globals().update({_name: _f for _name, _f in _FUNCTIONS.items() if not _name.startswith("_")})
+
+# Loaded on first use.
+_MODULES = frozenset(
+    ("nn", "optim", "utils", "cuda", "linalg", "fft", "func", "distributed", "testing", "ops", "serialization", "printing",
+     "special", "backends", "amp", "profiler")
+)  # fmt: skip
+_LAZY = {
+    "save": "serialization",
+    "load": "serialization",
+    "set_printoptions": "printing",
+    "printoptions": "printing",
+    "get_printoptions": "printing",
+    "graph": "graph",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        found = getattr(importlib.import_module(f"livegrad.{_LAZY[name]}"), name)
+    elif name in _MODULES:
+        try:
+            found = importlib.import_module(f"livegrad.{name}")
+        except ModuleNotFoundError as missing:
+            if missing.name != f"livegrad.{name}":
+                raise
+            raise AttributeError(f"module 'livegrad' has no attribute '{name}'") from None
+    else:
+        raise AttributeError(f"module 'livegrad' has no attribute '{name}'")
+    globals()[name] = found
+    return found
+
+
+def is_storage(obj: Any) -> Any:
+    """Whether an object is a PyTorch storage: never here."""
+    return False
+
+
+def typename(obj: Any) -> str:
+    """The name of an object's type, with its module."""
+    return obj.type() if isinstance(obj, Tensor) else f"{type(obj).__module__}.{type(obj).__qualname__}"
+
+
+def compile(model: Any = None, **options: Any) -> Any:
+    """The model itself: work is deferred, fused and compiled without being asked."""
+    return (lambda m: m) if model is None else model
+
+
+def get_float32_matmul_precision() -> str:
+    """Always "highest": float32 products are computed in float32."""
+    return "highest"
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Accepted for compatibility: on the CPU float32 products are always computed in float32."""
+    if precision not in ("highest", "high", "medium"):
+        raise RuntimeError(f"precision must be highest, high or medium, not {precision!r}")

@@ -1,0 +1,41 @@
+"""Autograd: recorded nodes, the engine that walks them, and the functions users call.
+
+`backward`, `grad`, `Function`, `gradcheck`, `gradgradcheck`, and the modes of `autograd.mode`. Names are loaded when
+first used, because the core imports parts of this package.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "backward": "functions",
+    "grad": "functions",
+    "Function": "function",
+    "gradcheck": "gradcheck",
+    "gradgradcheck": "gradcheck",
+    "no_grad": "mode",
+    "enable_grad": "mode",
+    "set_grad_enabled": "mode",
+    "inference_mode": "mode",
+    "is_grad_enabled": "mode",
+    "Node": "node",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Variable":
+        from ..tensor import Tensor
+
+        return Tensor
+    home = _HOME.get(name)
+    if home is None:
+        try:
+            return importlib.import_module(f"{__name__}.{name}")
+        except ModuleNotFoundError:
+            raise AttributeError(f"module 'livegrad.autograd' has no attribute '{name}'") from None
+    module = importlib.import_module(f"{__name__}.{home}")
+    found = getattr(module, name)
+    globals()[name] = found
+    return found

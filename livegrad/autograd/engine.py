@@ -1,0 +1,190 @@
+"""The engine: walks recorded nodes from results to leaves, newest first, without recursion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from typing import Any
+
+from ..lazy.value import Value
+from .mode import MODE
+from .node import AccumulateGrad, Node
+
+
+def run(
+    roots: Sequence[tuple[Node, int, Any]],
+    keep_graph: bool,
+    recording: bool,
+    capture: dict[tuple[Node, int], Any] | None = None,
+) -> None:
+    """Send gradients from `roots` (node, output number, gradient) through the graph.
+
+    Gradients are values, or tensors if `recording`. Leaves accumulate, unless `capture` names the (node, output
+    number) pairs whose gradients are wanted: then those are put there, nothing accumulates, and only nodes on the way
+    to one of them run.
+
+    A node is run when no newer one is left. All nodes that send it gradients are newer, so it has received them all.
+    """
+    pending: dict[Node, Any] = {}
+    heap: list[tuple[int, int, Node]] = []
+    useful = _leading_to(roots, capture) if capture is not None else None
+    for node, nr, g in roots:
+        _receive(node, nr, g, pending, heap)
+    before = MODE.grad
+    MODE.grad = recording
+    try:
+        while heap:
+            node = heappop(heap)[2]
+            g = pending.pop(node)
+            if g.__class__ is Value:
+                g.uses -= 1
+            hooks = node.hooks
+            if hooks is not None:
+                g = _run_pre_hooks(node, hooks, g, recording)
+            if capture is not None:
+                _capture(node, g, capture)
+            if node.is_leaf:
+                if capture is None:
+                    node.accumulate(g, recording)  # type: ignore[attr-defined]
+                continue
+            if useful is not None and node not in useful:
+                continue
+            grads = node.run(g, recording)
+            if hooks is not None and hooks.post:
+                grads = _run_post_hooks(hooks, grads, g, recording)
+            if not keep_graph:
+                node.release()
+            nrs = node.nrs
+            for i, edge in enumerate(node.next):
+                if edge is None:
+                    continue
+                part = grads[i]
+                if part is None or (useful is not None and edge not in useful):
+                    continue
+                nr = nrs[i] if nrs else 0
+                if nr == 0 and edge.outputs == 1:
+                    held = pending.get(edge)
+                    if held is None:
+                        pending[edge] = part
+                        heappush(heap, (-edge.seq, id(edge), edge))
+                        if part.__class__ is Value:
+                            part.uses += 1
+                    else:
+                        total = held + part
+                        pending[edge] = total
+                        if total.__class__ is Value:
+                            held.uses -= 1
+                            total.uses += 1
+                else:
+                    _receive(edge, nr, part, pending, heap)
+    finally:
+        MODE.grad = before
+
+
+def _receive(node: Node, nr: int, g: Any, pending: dict, heap: list) -> None:
+    """Add a gradient to what a node has received."""
+    if node.outputs == 1:
+        held = pending.get(node)
+        if held is None:
+            heappush(heap, (-node.seq, id(node), node))
+            total = g
+        else:
+            total = held + g
+            if held.__class__ is Value:
+                held.uses -= 1
+        if total.__class__ is Value:
+            total.uses += 1
+        pending[node] = total
+        return
+    slots = pending.get(node)
+    if slots is None:
+        slots = pending[node] = [None] * node.outputs
+        heappush(heap, (-node.seq, id(node), node))
+    slots[nr] = g if slots[nr] is None else slots[nr] + g
+
+
+def _leading_to(roots: Sequence, capture: dict) -> set[Node]:
+    """The nodes from which a captured node is reached (captured ones included)."""
+    targets = {node for node, _ in capture}
+    useful = set(targets)
+    order: list[Node] = []
+    seen: set[Node] = set()
+    stack = [node for node, _, _ in roots]
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        order.append(node)
+        stack.extend(e for e in node.next if e is not None)
+    order.sort(key=lambda n: n.seq)
+    for node in order:
+        if any(e is not None and e in useful for e in node.next):
+            useful.add(node)
+    return useful
+
+
+def _as_tensor(g: Any, recording: bool) -> Any:
+    from ..tensor import wrap
+
+    return g if recording or g is None else wrap(g)
+
+
+def _as_given(t: Any, recording: bool) -> Any:
+    return t if recording or t is None else t._value()
+
+
+def _checked(t: Any, g: Any) -> Any:
+    if t is not None and (tuple(t.shape) != tuple(g.shape) or t.dtype is not g.dtype):
+        raise RuntimeError(
+            f"a hook returned a gradient of shape {list(t.shape)} and dtype {t.dtype}; "
+            f"expected {list(g.shape)} and {g.dtype}"
+        )
+    return t
+
+
+def _run_pre_hooks(node: Node, hooks: Any, g: Any, recording: bool) -> Any:
+    grads = list(g) if isinstance(g, list) else [g]
+    if hooks.prehooks:
+        given = tuple(_as_tensor(x, recording) for x in grads)
+        for hook in list(hooks.prehooks.values()):
+            got = hook(given)
+            if got is not None:
+                given = tuple(got) if isinstance(got, (tuple, list)) else (got,)
+        grads = [_as_given(t, recording) for t in given]
+    for nr, table in hooks.pre.items():
+        if grads[nr] is None:
+            continue
+        for hook in list(table.values()):
+            t = _as_tensor(grads[nr], recording)
+            got = _checked(hook(t), t)
+            grads[nr] = _as_given(t if got is None else got, recording)
+    for nr, tensor_ref in hooks.retain.items():
+        tensor = tensor_ref()
+        if tensor is not None and grads[nr] is not None:
+            held = tensor._retained_grad()
+            fresh = _as_tensor(grads[nr], recording)
+            tensor._set_retained_grad(fresh if held is None else held + fresh)
+    return grads if isinstance(g, list) else grads[0]
+
+
+def _run_post_hooks(hooks: Any, grads: tuple, g: Any, recording: bool) -> tuple:
+    inputs = tuple(_as_tensor(x, recording) for x in grads)
+    outputs = tuple(_as_tensor(x, recording) for x in (g if isinstance(g, list) else [g]))
+    for hook in list(hooks.post.values()):
+        got = hook(inputs, outputs)
+        if got is not None:
+            inputs = tuple(got) if isinstance(got, (tuple, list)) else (got,)
+    return tuple(_as_given(t, recording) for t in inputs)
+
+
+def _capture(node: Node, g: Any, capture: dict) -> None:
+    if isinstance(g, list):
+        for nr, part in enumerate(g):
+            if (node, nr) in capture:
+                capture[node, nr] = part
+    elif (node, 0) in capture:
+        capture[node, 0] = g
+
+
+__all__ = ["AccumulateGrad", "run"]

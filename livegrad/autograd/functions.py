@@ -1,0 +1,144 @@
+"""`backward` and `grad`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..lazy.value import from_array
+from ..runtime import array as arrays
+from ..tensor import Tensor, wrap
+from . import engine
+from .node import Node
+
+
+def _seed(output: Tensor, gradient: Any, recording: bool) -> Any:
+    """The gradient that an output starts with."""
+    if gradient is None:
+        if output.numel() != 1:
+            raise RuntimeError(
+                "grad can be implicitly created only for scalar outputs: this tensor has shape "
+                f"{list(output._shape)}; pass gradient= of that shape, or reduce it with .sum() or .mean()"
+            )
+        one = arrays.empty(output._shape, output.dtype)
+        one.native()[...] = 1
+        v = from_array(one)
+        return wrap(v) if recording else v
+    if not isinstance(gradient, Tensor):
+        raise TypeError(f"gradients can be either Tensors or None, but got {type(gradient).__name__}")
+    if gradient._shape != output._shape:
+        raise RuntimeError(
+            f"Mismatch in shape: grad_output[0] has a shape of {gradient.shape} and output[0] has a shape of "
+            f"{output.shape}."
+        )
+    if gradient.dtype is not output.dtype:
+        gradient = gradient.to(output.dtype)
+    return gradient if recording else gradient._value()
+
+
+def _roots(outputs: Sequence[Tensor], gradients: Sequence[Any], recording: bool) -> list:
+    roots = []
+    for output, gradient in zip(outputs, gradients):
+        if output._edge is None:
+            raise RuntimeError(
+                "element 0 of tensors does not require grad and does not have a grad_fn. Make the inputs with "
+                "requires_grad=True, and compute the result outside livegrad.no_grad()."
+            )
+        roots.append((output._edge, output._nr, _seed(output, gradient, recording)))
+    return roots
+
+
+def _as_tuple(x: Any) -> tuple:
+    return (x,) if isinstance(x, Tensor) else tuple(x)
+
+
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables: Any = None,
+    inputs: Any = None,
+) -> None:
+    """Add to `.grad` of the leaves the gradients of `tensors`, each weighed by its entry of `grad_tensors`.
+
+    inputs: accumulate into these tensors only. retain_graph: keep what the graph holds (create_graph's default).
+    """
+    tensors = _as_tuple(tensors)
+    given = (None,) * len(tensors) if grad_tensors is None else _as_tuple(grad_tensors)
+    if len(given) != len(tensors):
+        raise RuntimeError(f"got {len(tensors)} tensors and {len(given)} gradients")
+    keep = create_graph if retain_graph is None else retain_graph
+    roots = _roots(tensors, given, create_graph)
+    if inputs is None:
+        engine.run(roots, keep, create_graph)
+        return
+    wanted = _as_tuple(inputs)
+    if not wanted:
+        raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+    capture = {(t._edge, t._nr): None for t in wanted}
+    engine.run(roots, keep, create_graph, capture)
+    for t in wanted:
+        g = capture[t._edge, t._nr]
+        if g is None:
+            continue
+        if t._edge.is_leaf:
+            t._edge.accumulate(g, create_graph)
+        else:
+            t._set_retained_grad(g if create_graph else wrap(g))
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple:
+    """The gradients of `outputs` by `inputs`, as a tuple; nothing accumulates in `.grad`.
+
+    create_graph=True records the computation, so that the gradients can be differentiated again.
+    Raises RuntimeError for an input that was not used, unless allow_unused=True (then its gradient is None).
+
+    >>> import livegrad
+    >>> x = livegrad.tensor(3., requires_grad=True)
+    >>> (g,) = livegrad.autograd.grad(x ** 3, x, create_graph=True)
+    >>> livegrad.autograd.grad(g, x)
+    (tensor(18.),)
+    """
+    outs, ins = _as_tuple(outputs), _as_tuple(inputs)
+    given = (None,) * len(outs) if grad_outputs is None else _as_tuple(grad_outputs)
+    if is_grads_batched:
+        rows = [
+            grad(outs, ins, tuple(None if g is None else g[i] for g in given), True, create_graph,
+                 allow_unused=allow_unused, materialize_grads=materialize_grads)  # fmt: skip
+            for i in range(len(given[0]))
+        ]
+        from ..ops.index import stack
+
+        return tuple(None if c[0] is None else stack(c) for c in zip(*rows))
+    keep = create_graph if retain_graph is None else retain_graph
+    for t in ins:
+        if t._edge is None:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    capture: dict[tuple[Node, int], Any] = {(t._edge, t._nr): None for t in ins}
+    engine.run(_roots(outs, given, create_graph), keep, create_graph, capture)
+    result: list = []
+    for i, t in enumerate(ins):
+        g = capture[t._edge, t._nr]
+        if g is None:
+            if materialize_grads:
+                g = t.new_zeros(t._shape)
+            elif not allow_unused:
+                raise RuntimeError(
+                    "One of the differentiated Tensors appears to not have been used in the graph. Set "
+                    f"allow_unused=True if this is the desired behavior. (input {i}, of shape {list(t._shape)})"
+                )
+            result.append(g)
+        else:
+            result.append(g if create_graph else wrap(g))
+    return tuple(result)

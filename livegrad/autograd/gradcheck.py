@@ -1,0 +1,108 @@
+"""Checking gradients against central differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor
+from .functions import grad
+from .mode import no_grad
+
+
+class GradcheckError(RuntimeError):
+    """The analytical gradient differs from the numerical one."""
+
+
+def _outputs(function: Callable, inputs: tuple) -> list[Tensor]:
+    out = function(*inputs)
+    return [t for t in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(t, Tensor)]
+
+
+def _numerical(function: Callable, inputs: tuple, x: Tensor, eps: float) -> list[np.ndarray]:
+    """For each output the Jacobian by x, (elements of x, elements of the output), by central differences."""
+    data = x.detach()
+    flat = data.reshape(-1)
+    columns: list[list[np.ndarray]] = []
+    with no_grad():
+        for i in range(flat.numel()):
+            keep = flat[i].item()
+            pair = []
+            for shift in (eps, -eps):
+                flat[i] = keep + shift
+                pair.append([t._value().native().astype(np.float64).copy() for t in _outputs(function, inputs)])
+            flat[i] = keep
+            columns.append([(a - b).reshape(-1) / (2 * eps) for a, b in zip(*pair)])
+    if not columns:
+        return []
+    return [np.stack([c[k] for c in columns]) for k in range(len(columns[0]))]
+
+
+def gradcheck(
+    func: Callable,
+    inputs: Any,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    raise_exception: bool = True,
+    **ignored: Any,
+) -> bool:
+    """Compare the gradients of `func` with central differences, at float64 inputs that require gradients.
+
+    Returns True; raises GradcheckError where they differ (or returns False with raise_exception=False).
+    """
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    wanted = [x for x in inputs if isinstance(x, Tensor) and x.requires_grad]
+    if not wanted:
+        raise ValueError("gradcheck expects at least one input tensor to require gradient")
+    # Leaves over contiguous memory of their own, so that elements can be shifted one by one.
+    outputs = _outputs(func, inputs)
+    for o_number, output in enumerate(outputs):
+        if not output.requires_grad:
+            continue
+        for x_number, x in enumerate(wanted):
+            numerical = _numerical(func, inputs, x, eps)
+            expected = numerical[o_number] if numerical else np.zeros((0, output.numel()))
+            analytical = np.zeros_like(expected)
+            for j in range(output.numel()):
+                seed = output.new_zeros(output.numel())
+                seed[j] = 1
+                (g,) = grad(output, x, seed.reshape(output.shape), retain_graph=True, allow_unused=True)
+                if g is not None:
+                    analytical[:, j] = g._value().native().astype(np.float64).reshape(-1)
+            if not np.allclose(analytical, expected, rtol, atol, equal_nan=True):
+                if not raise_exception:
+                    return False
+                worst = float(np.nanmax(np.abs(analytical - expected)))
+                raise GradcheckError(
+                    f"Jacobian mismatch for output {o_number} with respect to input {x_number} (largest difference "
+                    f"{worst:g}),\nnumerical:{expected}\nanalytical:{analytical}"
+                )
+    return True
+
+
+def gradgradcheck(
+    func: Callable, inputs: Any, grad_outputs: Any = None, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3,
+    gen_non_contig_grad_outputs: bool = False, raise_exception: bool = True, **ignored: Any,
+) -> bool:  # fmt: skip
+    """Compare second derivatives of `func` with central differences of its gradients."""
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    wanted = [x for x in inputs if isinstance(x, Tensor) and x.requires_grad]
+    outputs = [o for o in _outputs(func, inputs) if o.requires_grad]
+    if grad_outputs is None:
+        from ..random import randn
+
+        seeds = [randn(tuple(o.shape), dtype=o.dtype).requires_grad_() for o in outputs]
+    else:
+        seeds = list((grad_outputs,) if isinstance(grad_outputs, Tensor) else grad_outputs)
+
+    def first_order(*args: Any) -> tuple:
+        outs = [o for o in _outputs(func, args[: len(inputs)]) if o.requires_grad]
+        xs = [x for x in args[: len(inputs)] if isinstance(x, Tensor) and x.requires_grad]
+        grads = grad(outs, xs, args[len(inputs) :], create_graph=True, allow_unused=True)
+        return tuple(g for g in grads if g is not None)
+
+    del wanted
+    return gradcheck(first_order, (*inputs, *seeds), eps, atol, rtol, raise_exception)

@@ -1,0 +1,403 @@
+"""Nodes: the steps of the recorded graph. A tensor's `grad_fn` is one.
+
+A node knows the operator that made it, the edges to its inputs, the user's line, and exactly those values that its
+gradient reads. Gradients run on bare values; only when the backward pass is itself recorded do they run on tensors.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from ..lazy.value import Value, pending
+from ..ops.instruction import CAST, IDENTITY, SCALAR_TYPE_NAMES, CastRule
+from ..site import Site, resolve
+
+next_seq = itertools.count(1).__next__
+
+FREED = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
+    "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
+    "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
+    "saved tensors after calling backward."
+)
+
+
+class Hooks:
+    """Removable hooks of one node or tensor, in order."""
+
+    def __init__(self) -> None:
+        self.pre: dict[int, dict[int, Callable]] = {}  # output number -> hooks on the gradient of that output
+        self.retain: dict[int, Any] = {}  # output number -> weak reference of the tensor that retains it
+        self.prehooks: dict[int, Callable] = {}
+        self.post: dict[int, Callable] = {}
+
+
+class RemovableHandle:
+    """Removes a hook: ``remove()``, or at the end of a ``with`` block."""
+
+    _ids = itertools.count()
+
+    def __init__(self, table: dict, hook: Callable):
+        self.id = next(self._ids)
+        self._table = weakref.ref(table) if not isinstance(table, dict) else (lambda: table)
+        table[self.id] = hook
+
+    def remove(self) -> None:
+        table = self._table()
+        if table is not None:
+            table.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self.remove()
+
+
+class Node:
+    """One step of the recorded graph.
+
+    next: per differentiable input the node that it comes from, or None. nrs: which of that node's outputs, where it
+    has several. shape, dtype: of the (first) result. seq: order of creation.
+    """
+
+    __slots__ = ("next", "nrs", "shape", "dtype", "seq", "code", "lasti", "module", "hooks", "__weakref__", "__dict__")
+    outputs = 1
+    is_leaf = False
+
+    def name(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def op_name(self) -> str:
+        return self.name()
+
+    @property
+    def next_functions(self) -> tuple:
+        nrs = self.nrs or (0,) * len(self.next)
+        return tuple((n, nr) for n, nr in zip(self.next, nrs))
+
+    @property
+    def out_shape(self) -> tuple:
+        return self.shape
+
+    @property
+    def out_dtype(self) -> Any:
+        return self.dtype
+
+    @property
+    def out_device(self) -> str:
+        return "cpu"
+
+    @property
+    def module_path(self) -> str:
+        return self.module or ""
+
+    def site(self) -> Site | None:
+        """The user's line that made this node."""
+        return resolve(self.code, self.lasti)
+
+    def inputs_info(self) -> tuple:
+        return tuple(("node", i) for i in range(len(self.next)))
+
+    def kept(self) -> tuple:
+        return ()
+
+    def register_hook(self, hook: Callable) -> RemovableHandle:
+        """Call ``hook(grad_inputs, grad_outputs)`` after this node ran; it may return new grad_inputs."""
+        return RemovableHandle(hooks_of(self).post, hook)
+
+    def register_prehook(self, hook: Callable) -> RemovableHandle:
+        """Call ``hook(grad_outputs)`` before this node runs; it may return new grad_outputs."""
+        return RemovableHandle(hooks_of(self).prehooks, hook)
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {id(self):#x}>"
+
+    @property
+    def metadata(self) -> dict:
+        return self.__dict__.setdefault("_metadata", {})
+
+    # What the engine calls:
+    def run(self, g: Any, recording: bool) -> tuple:
+        """Gradients of the inputs. `g` is the gradient of the result (a list of them where there are several
+        results, None for one that has none); values, or tensors if `recording`."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Drop what was kept for the backward pass."""
+
+
+def hooks_of(node: Node) -> Hooks:
+    if node.hooks is None:
+        node.hooks = Hooks()
+    return node.hooks
+
+
+def check_fresh(v: Value, node: Node) -> None:
+    """Raise if an in-place operator has changed what this value was since it was recorded."""
+    stale = v.stale
+    if stale is None and v.lease is not None:
+        stale = v.lease.stale
+    if stale is None:
+        return
+    version_then, changed, producer, site, since = stale
+    if node.seq >= since:
+        return
+    tensor = changed()
+    version_now = tensor._version if tensor is not None else version_then + 1
+    kind = f"torch.{SCALAR_TYPE_NAMES[v.dtype]}Tensor"
+    made_by = f", which is output 0 of {producer}," if producer else ""
+    text = (
+        "one of the variables needed for gradient computation has been modified by an inplace operation: "
+        f"[{kind} {list(v.shape)}]{made_by} is at version {version_now}; expected version {version_then} instead. "
+        "Hint: keep a copy with .clone() before changing it, or use an operator that is not in-place."
+    )
+    if site is not None:
+        text += f"\n  changed here: {site}"
+    needed = node.site()
+    if needed is not None:
+        text += f"\n  needed by {node.name()}, recorded here: {needed}"
+    raise RuntimeError(text)
+
+
+class ElementwiseNode(Node):
+    """The node of an elementwise instruction. Its gradients are instructions derived from the formula."""
+
+    __slots__ = ("instr", "operands", "params", "result", "in_shapes", "released")
+
+    def name(self) -> str:
+        return self.instr.op.node + "Backward" + ("1" if self._second_form() else "0")
+
+    def _second_form(self) -> bool:
+        name, pattern = self.instr.op.name, self.instr.pattern
+        return (name in ("pow", "_pow") and pattern in ("tt", "st")) or name == "rsub"
+
+    @property
+    def op_name(self) -> str:
+        return self.instr.op.name
+
+    def inputs_info(self) -> tuple:
+        info: list = []
+        tensors, numbers = itertools.count(), iter(self.params)
+        for letter in self.instr.pattern:
+            if letter == "s":
+                info.append(("scalar", next(numbers)))
+                continue
+            i = next(tensors)
+            if self.next[i] is not None:
+                info.append(("node", i))
+            else:
+                info.append(("const", self._in_shape(i), self.instr.in_dtypes[i].name))
+        info.extend(("scalar", number) for number in self.instr.op.fixed)
+        return tuple(info)
+
+    def _in_shape(self, i: int) -> tuple:
+        return self.shape if self.in_shapes is None else self.in_shapes[i]
+
+    def kept(self) -> tuple:
+        names = [n for n, p in zip(self.instr.op.names, self.instr.pattern) if p == "t"]
+        found = [(n, v) for n, v in zip(names, self.operands or ()) if v is not None]
+        if self.result is not None:
+            found.append(("result", self.result))
+        return tuple((n, v.shape, v.dtype.name, v.numel() * v.dtype.itemsize) for n, v in found)
+
+    def release(self) -> None:
+        for v in self.operands or ():
+            if v is not None:
+                v.kept -= 1
+        if self.result is not None:
+            self.result.kept -= 1
+        if self.operands is not None or self.result is not None:
+            self.released = True
+        self.operands = self.result = None
+
+    def run(self, g: Any, recording: bool) -> tuple:
+        if self.released:
+            raise RuntimeError(FREED)
+        if recording:
+            return self._run_recorded(g)
+        out = []
+        instr, operands = self.instr, self.operands
+        for i, edge in enumerate(self.next):
+            if edge is None:
+                out.append(None)
+                continue
+            rule = instr.gradient(i)
+            if rule is IDENTITY:
+                v = g
+            elif rule is None:
+                out.append(None)
+                continue
+            elif rule.__class__ is CastRule:
+                v = cast_value(g, rule.dtype)
+            else:
+                args = []
+                for t in rule.tensors:
+                    o = g if t == "g" else self.result if t == "result" else operands[t]
+                    if o is not g:
+                        if o.stale is not None or o.lease is not None:
+                            check_fresh(o, self)
+                    args.append(o)
+                params = self.params
+                v = pending(rule.instr, tuple(args), tuple([params[k] for k in rule.scalars]), g.shape)
+            if self.in_shapes is not None and self.in_shapes[i] != g.shape:
+                v = v.sum_to_size(self.in_shapes[i])
+            out.append(v)
+        return tuple(out)
+
+    def _run_recorded(self, g: Any) -> tuple:
+        from ..ops.dispatch import apply_instruction
+
+        out: list = []
+        for i, edge in enumerate(self.next):
+            rule = self.instr.gradient(i) if edge is not None else None
+            if rule is None:
+                out.append(None)
+                continue
+            if rule is IDENTITY:
+                t = g
+            elif rule.__class__ is CastRule:
+                t = g.to(rule.dtype)
+            else:
+                args = []
+                for name in rule.tensors:
+                    if name == "g":
+                        args.append(g)
+                    elif name == "result":
+                        check_fresh(self.result, self)
+                        args.append(saved_tensor(self.result, self, 0))
+                    else:
+                        check_fresh(self.operands[name], self)
+                        nr = self.nrs[name] if self.nrs else 0
+                        args.append(saved_tensor(self.operands[name], self.next[name], nr))
+                t = apply_instruction(rule.instr, tuple(args), tuple(self.params[k] for k in rule.scalars))
+            if self.in_shapes is not None and self.in_shapes[i] != tuple(g.shape):
+                t = t.sum_to_size(self.in_shapes[i])
+            out.append(t)
+        return tuple(out)
+
+
+def cast_value(v: Value, dtype: Any) -> Value:
+    if v.dtype is dtype:
+        return v
+    return pending(CAST.specialise("t", (v.dtype,), dtype, dtype), (v,), (), v.shape)
+
+
+def saved_tensor(v: Value, edge: Any, nr: int) -> Any:
+    """A tensor over a kept value, connected to the graph where it came from."""
+    from ..tensor import wrap
+
+    t = wrap(v)
+    t._edge = edge
+    t._nr = nr
+    return t
+
+
+class AccumulateGrad(Node):
+    """The end of the graph at a leaf: adds what arrives to the leaf's gradient, which lives here."""
+
+    __slots__ = ("grad", "variable_ref", "post_accumulate")
+    is_leaf = True
+
+    def __init__(self, variable: Any):
+        self.next = ()
+        self.nrs = None
+        self.seq = -1
+        self.code = None
+        self.lasti = 0
+        self.module = None
+        self.hooks = None
+        self.grad = None
+        self.post_accumulate: dict | None = None
+        self.shape = tuple(variable.shape)
+        self.dtype = variable.dtype
+        self.variable_ref = weakref.ref(variable)
+
+    def name(self) -> str:
+        return "AccumulateGrad"
+
+    @property
+    def variable(self) -> Any:
+        return self.variable_ref()
+
+    def accumulate(self, g: Any, recording: bool) -> None:
+        """Add a gradient (a value, or a tensor if recording) to the leaf's."""
+        from ..tensor import wrap
+
+        if self.grad is None:
+            self.grad = g if recording else wrap(g)
+        elif recording:
+            self.grad = self.grad + g
+        else:
+            self.grad._accumulate(g)
+        if self.post_accumulate:
+            variable = self.variable_ref()
+            for hook in list(self.post_accumulate.values()):
+                hook(variable)
+
+
+class OpNode(Node):
+    """The node of an operator with stated gradients (see `ops.registry.Operator`)."""
+
+    __slots__ = ("op", "label", "args", "saved", "saved_edges", "metas", "released", "n_outputs")
+
+    def name(self) -> str:
+        return self.label
+
+    @property
+    def op_name(self) -> str:
+        return self.op.name
+
+    @property
+    def outputs(self) -> int:  # type: ignore[override]
+        return self.n_outputs
+
+    def inputs_info(self) -> tuple:
+        info: list = []
+        for i, edge in enumerate(self.next):
+            if edge is not None:
+                info.append(("node", i))
+            else:
+                shape, dtype = self.metas[i]
+                info.append(("const", shape, dtype.name))
+        for value in self.args.values():
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                info.append(("scalar", value))
+        return tuple(info)
+
+    def kept(self) -> tuple:
+        return tuple(
+            (n, v.shape, v.dtype.name, v.numel() * v.dtype.itemsize)
+            for n, v in (self.saved or {}).items()
+            if v.__class__ is Value
+        )
+
+    def release(self) -> None:
+        if self.saved:
+            for v in self.saved.values():
+                if v.__class__ is Value:
+                    v.kept -= 1
+            self.released = True
+        self.saved = None
+
+    def run(self, g: Any, recording: bool) -> tuple:
+        if self.released:
+            raise RuntimeError(FREED)
+        saved = self.saved or {}
+        for v in saved.values():
+            if v.__class__ is Value:
+                check_fresh(v, self)
+        if recording:
+            saved = {
+                n: saved_tensor(v, *self.saved_edges.get(n, (None, 0))) if v.__class__ is Value else v
+                for n, v in saved.items()
+            }
+            for n in saved:
+                if n == "result" or n.startswith("result_"):
+                    saved[n]._edge = self
+                    saved[n]._nr = int(n[7:] or 0)
+        return self.op.gradients(self, g, saved)

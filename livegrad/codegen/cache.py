@@ -1,0 +1,144 @@
+"""Kernels kept on disk: object code by program, target and version.
+
+Entries are written atomically and carry a checksum; a damaged one is removed and compiled again, never run. The folder
+is bounded in size, oldest use first. It is private to the user, since what is in it gets executed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from . import ir
+
+VERSION = "1"
+LIMIT_BYTES = 256 << 20
+_SUFFIX = ".kernel"
+
+
+def _default_folder() -> Path | None:
+    chosen = os.environ.get("LIVEGRAD_CACHE_DIR")
+    if chosen == "":
+        return None
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    if sys.platform == "darwin" and not base:
+        return Path.home() / "Library" / "Caches" / "livegrad"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "livegrad"
+    except RuntimeError:  # no home folder
+        return None
+
+
+folder: Path | None = _default_folder()
+_checked: dict[Path, bool] = {}
+_since_pruned = 0
+
+
+def _usable() -> Path | None:
+    """The folder, made and private; None where that cannot be had (then nothing is kept)."""
+    if folder is None:
+        return None
+    known = _checked.get(folder)
+    if known is None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            known = os.access(folder, os.W_OK)
+            if hasattr(os, "getuid"):
+                status = folder.stat()
+                known = known and status.st_uid == os.getuid() and not status.st_mode & 0o022
+        except OSError:
+            known = False
+        _checked[folder] = known
+    return folder if known else None
+
+
+def name_of(program: tuple) -> str:
+    """The file name of a program's kernel on this machine."""
+    text = repr((VERSION, ir.host_description(), _sources_digest(), program))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+_digest: str | None = None
+
+
+def _sources_digest() -> str:
+    """A digest of the code generator itself, so that a changed library never runs an older one's kernels."""
+    global _digest
+    if _digest is None:
+        h = hashlib.sha256()
+        here = Path(__file__).parent
+        for path in sorted(here.glob("*.py")):
+            h.update(path.read_bytes())
+        _digest = h.hexdigest()
+    return _digest
+
+
+def read(name: str) -> bytes | None:
+    """The object code kept under `name`, or None."""
+    where = _usable()
+    if where is None:
+        return None
+    path = where / (name + _SUFFIX)
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    checksum, code = data[:32], data[32:]
+    if len(checksum) == 32 and code and hashlib.sha256(name.encode() + code).digest() == checksum:
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        return code
+    with contextlib.suppress(OSError):
+        path.unlink()
+    return None
+
+
+def write(name: str, code: bytes) -> None:
+    """Keep object code. A folder that cannot be written to is no error: the kernel is compiled again next time."""
+    global _since_pruned
+    where = _usable()
+    if where is None:
+        return
+    try:
+        handle, temporary = tempfile.mkstemp(dir=where, prefix="new-", suffix=".tmp")
+        with os.fdopen(handle, "wb") as f:
+            f.write(hashlib.sha256(name.encode() + code).digest() + code)
+        os.replace(temporary, where / (name + _SUFFIX))
+    except OSError:
+        return
+    _since_pruned += 1
+    if _since_pruned >= 64:
+        _since_pruned = 0
+        prune(where)
+
+
+def prune(where: Path, limit: int = LIMIT_BYTES) -> None:
+    """Remove the entries used longest ago until what is left fits the limit."""
+    entries = []
+    with contextlib.suppress(OSError):
+        for path in where.iterdir():
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                entries.append((status.st_mtime, status.st_size, path))
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries, key=lambda e: e[0]):
+        if total <= limit:
+            break
+        with contextlib.suppress(OSError):
+            path.unlink()
+            total -= size
+
+
+def stats() -> tuple[Path | None, int, int]:
+    """(folder, number of kernels, bytes)."""
+    where = _usable()
+    if where is None:
+        return None, 0, 0
+    sizes = [p.stat().st_size for p in where.glob("*" + _SUFFIX)]
+    return where, len(sizes), sum(sizes)

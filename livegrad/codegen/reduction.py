@@ -1,0 +1,245 @@
+"""Kernels of reductions, with the pending work that feeds them as prologue.
+
+The index space is split into kept (K) and reduced (R) dimensions. Partial results of fixed segments are written to
+[kept..., segment] or [kept..., segment, columns] and reduced again, so the tree of additions depends on sizes alone:
+results repeat bit for bit with any number of threads.
+
+rows: the innermost dimension is reduced. A work item is (kept index, segment); the segment is a stretch of the
+      innermost dimension, or of the outer reduced dimensions where there are some.
+columns: the innermost dimension is kept. A work item is (kept index, segment, block of columns); the segment is a
+      stretch of the reduced dimensions, and sums are carried in the output row, which stays in the nearest cache.
+
+Arguments, packed: output, leaves, Python numbers, then the words named in `rows_source` and `columns_source`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .. import dtypes
+from .body import emit_body, leaf_dtypes, node_dtypes, param_formats
+from .elementwise import NAME, SCALAR, Arguments, coordinates, lanes, load_along, offset_of
+from .ir import Builder, Module, Reg, host_vector_bytes
+from .lower import lower
+
+COLUMN_BLOCK = 2048
+UNROLL = 4
+
+
+class Reduction:
+    """How values combine: the primitive, and the value that changes nothing."""
+
+    def __init__(self, name: str, primitive: str, identity: Callable[[dtypes.dtype], float | int | bool]):
+        self.name = name
+        self.primitive = primitive
+        self.identity = identity
+
+
+def _lowest(d: dtypes.dtype) -> float | int:
+    return float("-inf") if d.is_floating_point else (False if d is dtypes.bool_ else dtypes.iinfo(d).min)
+
+
+def _highest(d: dtypes.dtype) -> float | int:
+    return float("inf") if d.is_floating_point else (True if d is dtypes.bool_ else dtypes.iinfo(d).max)
+
+
+REDUCTIONS = {
+    r.name: r
+    for r in (
+        Reduction("sum", "add", lambda d: 0),
+        Reduction("prod", "mul", lambda d: 1),
+        Reduction("amax", "maximum", _lowest),
+        Reduction("amin", "minimum", _highest),
+        Reduction("any", "or_", lambda d: False),
+        Reduction("all", "and_", lambda d: True),
+    )
+}
+
+
+class _Source:
+    """What both schemes share: arguments, leaves and the value at a place of the index space."""
+
+    def __init__(self, name: str, acc: dtypes.dtype, code: tuple, source: dtypes.dtype, classes: tuple):
+        self.reduction = REDUCTIONS[name]
+        self.acc, self.code, self.source, self.classes = acc, code, source, classes
+        self.module = Module("cpu")
+        signature = [("ptr noalias readonly", "%args"), ("i64", "%begin"), ("i64", "%end")]
+        self.b = self.module.function(NAME, signature)
+        self.kinds = leaf_dtypes(code, len(classes)) if code else [source]
+        self.width = lanes([*self.kinds, *node_dtypes(code), acc], host_vector_bytes())
+        self.args = Arguments(self.b)
+        self.out = self.args.pointer()
+        self.ptrs = [self.args.pointer() for _ in classes]
+        self.params = self.args.numbers(param_formats(code))
+
+    def words(self, n: int) -> list[Reg]:
+        return [self.args.word() for _ in range(n)]
+
+    def word_rows(self, n: int) -> list[list[Reg]]:
+        return [self.words(n) for _ in self.classes]
+
+    def identity(self) -> Reg:
+        return self.b.const(self.acc.compute_kind, self.reduction.identity(self.acc))
+
+    def combine(self, x: Reg, y: Reg) -> Reg:
+        return lower(self.b, self.reduction.primitive, [x, y], self.acc)
+
+    def shifted(self, bases: list[str], coords: list[Reg], strides: list[list[Reg]]) -> list[str]:
+        b = self.b
+        return [b.gep(base, k.kind, offset_of(b, coords, s)) for base, k, s in zip(bases, self.kinds, strides)]
+
+    def value(self, bases: list[str], i: Reg, inner: list[Reg]) -> Reg:
+        """The value to reduce at place i of the innermost dimension, in the accumulator's kind."""
+        b = self.b
+
+        def leaf(k: int) -> Reg:
+            if self.classes[k] == SCALAR:
+                return b.splat(b.load(bases[k], self.kinds[k].kind, width=1))
+            return load_along(b, bases[k], self.kinds[k].kind, i, self.classes[k], inner[k])
+
+        made = emit_body(b, self.code, leaf, self.params)[-1] if self.code else leaf(0)
+        signed = self.source.is_signed if self.source.category < 2 else self.acc.is_signed
+        return b.convert(made, self.acc.compute_kind, signed)
+
+
+def rows_source(
+    name: str, acc: dtypes.dtype, code: tuple, source: dtypes.dtype, classes: tuple, kept: int, outer: int
+) -> str:
+    """LLVM IR of a reduction along the innermost dimension.
+
+    Words: inner size, segments, segment length, kept sizes, output strides of kept dimensions, outer reduced sizes,
+    their product, then per leaf its kept strides, per leaf its outer reduced strides, and each leaf's inner stride.
+    """
+    s = _Source(name, acc, code, source, classes)
+    b = s.b
+    inner, segments, length = s.words(3)
+    kept_sizes, out_strides = s.words(kept), s.words(kept)
+    outer_sizes = s.words(outer)
+    outer_total = s.words(1)[0]
+    kept_strides, outer_strides = s.word_rows(kept), s.word_rows(outer)
+    inner_strides = s.words(len(classes))
+    zero, one = b.const("i64", 0, 1), b.const("i64", 1, 1)
+    with b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as items:
+        segment = b.urem(items.i, segments)
+        row = b.udiv(items.i, segments)
+        coords = coordinates(b, row, kept_sizes)
+        bases = s.shifted(s.ptrs, coords, kept_strides)
+        start = b.mul(segment, length)
+        stop = b.add(start, length)
+        limit = outer_total if outer else inner
+        stop = b.select(b.icmp("slt", stop, limit), stop, limit)
+        with b.at_width(s.width):
+            vectors = [s.identity() for _ in range(UNROLL if s.width > 1 else 0)]
+        with b.at_width(1):
+            tail = s.identity()
+
+        def span(bases: list[str], first: Reg, last: Reg, carried: list[Reg]) -> list[Reg]:
+            """Accumulate places first..last of the innermost dimension."""
+            *acc_v, acc_s = carried
+            if acc_v:
+                n = b.sub(last, first)
+                w = s.width
+                with b.at_width(w):
+                    block = b.add(first, b.and_(n, b.const("i64", -w * UNROLL, 1)))
+                    with b.loop(first, block, w * UNROLL, acc_v) as loop:
+                        parts = []
+                        for u in range(UNROLL):
+                            i = b.add(loop.i, b.const("i64", u * w, 1)) if u else loop.i
+                            parts.append(s.combine(loop.values[u], s.value(bases, i, inner_strides)))
+                        loop.next(*parts)
+                    acc_v = loop.values
+                    whole = b.add(first, b.and_(n, b.const("i64", -w, 1)))
+                    with b.loop(block, whole, w, acc_v[:1]) as loop:
+                        loop.next(s.combine(loop.values[0], s.value(bases, loop.i, inner_strides)))
+                    acc_v = [loop.values[0], *acc_v[1:]]
+                    first = whole
+            with b.at_width(1):
+                with b.loop(first, last, 1, [acc_s]) as loop:
+                    loop.next(s.combine(loop.values[0], s.value(bases, loop.i, inner_strides)))
+            return [*acc_v, loop.values[0]]
+
+        carried = [*vectors, tail]
+        if outer:
+            with b.loop(start, stop, 1, carried) as loop:
+                at = s.shifted(bases, coordinates(b, loop.i, outer_sizes), outer_strides)
+                loop.next(*span(at, zero, inner, loop.values))
+            carried = loop.values
+        else:
+            carried = span(bases, start, stop, carried)
+        *acc_v, total = carried
+        if acc_v:
+            while len(acc_v) > 1:
+                acc_v = [s.combine(x, y) for x, y in zip(acc_v[::2], acc_v[1::2])]
+            with b.at_width(1):
+                total = s.combine(b.reduce(acc_v[0], s.combine), total)
+        place = b.add(b.mul(offset_of(b, coords, out_strides), segments), segment)
+        b.store(total, b.gep(s.out, acc.compute_kind, place))
+    del one
+    return s.module.text()
+
+
+def columns_source(
+    name: str, acc: dtypes.dtype, code: tuple, source: dtypes.dtype, classes: tuple, kept: int, outer: int
+) -> str:
+    """LLVM IR of a reduction whose innermost dimension is kept.
+
+    Words: columns, blocks of columns, segments, segment length, output stride of the columns (1), kept sizes, output
+    strides of kept dimensions, reduced sizes, their product, then strides as in `rows_source`.
+    """
+    s = _Source(name, acc, code, source, classes)
+    b = s.b
+    columns, blocks, segments, length = s.words(4)
+    kept_sizes, out_strides = s.words(kept), s.words(kept)
+    outer_sizes = s.words(outer)
+    outer_total = s.words(1)[0]
+    kept_strides, outer_strides = s.word_rows(kept), s.word_rows(outer)
+    inner_strides = s.words(len(classes))
+    kind = acc.compute_kind
+    with b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as items:
+        block = b.urem(items.i, blocks)
+        rest = b.udiv(items.i, blocks)
+        segment = b.urem(rest, segments)
+        coords = coordinates(b, b.udiv(rest, segments), kept_sizes)
+        bases = s.shifted(s.ptrs, coords, kept_strides)
+        row = b.add(b.mul(offset_of(b, coords, out_strides), segments), segment)
+        target = b.gep(s.out, kind, b.mul(row, columns))
+        first = b.mul(block, b.const("i64", COLUMN_BLOCK, 1))
+        last = b.add(first, b.const("i64", COLUMN_BLOCK, 1))
+        last = b.select(b.icmp("slt", last, columns), last, columns)
+        start = b.mul(segment, length)
+        stop = b.add(start, length)
+        stop = b.select(b.icmp("slt", stop, outer_total), stop, outer_total)
+
+        def sweep(rows: Reg, count: int, fresh: bool) -> None:
+            """Add `count` rows, from reduced index `rows` on, to the output row."""
+            at = []
+            for r in range(count):
+                index = b.add(rows, b.const("i64", r, 1)) if r else rows
+                at.append(s.shifted(bases, coordinates(b, index, outer_sizes), outer_strides))
+
+            def column(i: Reg, w: int) -> None:
+                with b.at_width(w):
+                    parts = [s.value(base, i, inner_strides) for base in at]
+                    while len(parts) > 1:
+                        parts = [s.combine(x, y) for x, y in zip(parts[::2], parts[1::2])]
+                    place = b.gep(target, kind, i)
+                    held = s.identity() if fresh else b.load(place, kind)
+                    b.store(s.combine(held, parts[0]), place)
+
+            begin = first
+            if s.width > 1:
+                middle = b.add(first, b.and_(b.sub(last, first), b.const("i64", -s.width, 1)))
+                with b.loop(begin, middle, s.width) as loop:
+                    column(loop.i, s.width)
+                begin = middle
+            with b.loop(begin, last) as loop:
+                column(loop.i, 1)
+
+        sweep(start, 1, True)
+        begin = b.add(start, b.const("i64", 1, 1))
+        fours = b.add(begin, b.and_(b.sub(stop, begin), b.const("i64", -UNROLL, 1)))
+        with b.loop(begin, fours, UNROLL) as loop:
+            sweep(loop.i, UNROLL, False)
+        with b.loop(fours, stop) as loop:
+            sweep(loop.i, 1, False)
+    return s.module.text()

@@ -1,0 +1,71 @@
+"""Conversion of tensors between dtypes and devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import device as devices
+from . import dtypes
+from .ops import dispatch
+from .tensor import Tensor
+
+
+def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """The tensor with another dtype and/or on another device: ``to(dtype)``, ``to(device)``, ``to(device, dtype)``,
+    ``to(other)``. Itself where nothing changes, unless ``copy=True``.
+    """
+    dtype, device = kwargs.get("dtype"), kwargs.get("device")
+    copy = kwargs.get("copy", False)
+    for a in args:
+        if isinstance(a, dtypes.dtype):
+            dtype = a
+        elif isinstance(a, Tensor):
+            dtype, device = a.dtype, a.device
+        elif isinstance(a, (str, devices.device)) or (isinstance(a, int) and not isinstance(a, bool)):
+            device = a
+        elif a is not None and not isinstance(a, bool):
+            raise TypeError(f"to() received an invalid combination of arguments - got ({type(a).__name__})")
+    if device is not None:
+        devices.available(device)
+    made = self if dtype is None else dispatch.cast(self, dtype)
+    return made.clone() if copy and made is self else made
+
+
+def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """The type's name such as "torch.FloatTensor", or the tensor in another dtype."""
+    from .ops.instruction import SCALAR_TYPE_NAMES
+
+    if dtype is None:
+        return f"torch.{SCALAR_TYPE_NAMES[self.dtype]}Tensor"
+    if isinstance(dtype, str):
+        names = {f"torch.{n}Tensor": d for d, n in SCALAR_TYPE_NAMES.items()}
+        if dtype not in names:
+            raise ValueError(f"invalid type: '{dtype}'")
+        dtype = names[dtype]
+    return dispatch.cast(self, getattr(dtype, "dtype", dtype))
+
+
+def _casting(d: dtypes.dtype) -> Any:
+    def method(self: Tensor, memory_format: Any = None) -> Tensor:
+        return dispatch.cast(self, d)
+
+    method.__doc__ = f"The tensor as {d.name}."
+    return method
+
+
+T: Any = Tensor
+T.to = to
+T.type = type_
+T.type_as = lambda self, other: dispatch.cast(self, other.dtype)
+T.cpu = lambda self, memory_format=None: self
+T.cuda = lambda self, device=None, non_blocking=False, memory_format=None: self.to(devices.device("cuda", device))
+T.pin_memory = lambda self, device=None: self
+T.is_pinned = lambda self, device=None: False
+T.share_memory_ = lambda self: self
+T.is_shared = lambda self: False
+for _name, _dtype in {
+    "float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16, "bfloat16": dtypes.bfloat16,
+    "int": dtypes.int32, "long": dtypes.int64, "short": dtypes.int16, "char": dtypes.int8, "byte": dtypes.uint8,
+    "bool": dtypes.bool_,
+}.items():  # fmt: skip
+    setattr(Tensor, _name, _casting(_dtype))

@@ -1,0 +1,391 @@
+"""Making tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import device as devices
+from . import dtypes
+from .lazy.value import from_array
+from .runtime import array as arrays
+from .tensor import Tensor, adopt_numpy, require_floating, wrap
+
+
+def _finish(t: Tensor, requires_grad: bool) -> Tensor:
+    if requires_grad:
+        t.requires_grad_()
+    return t
+
+
+def _sizes(size: tuple) -> tuple:
+    if len(size) == 1 and not isinstance(size[0], (int, np.integer, Tensor)):
+        size = tuple(size[0])
+    out = []
+    for n in size:
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer, Tensor)):
+            raise TypeError(f"sizes must be integers, got {n!r} of type {type(n).__name__}")
+        n = int(n)
+        if n < 0:
+            raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(map(int, size))}")
+        out.append(n)
+    return tuple(out)
+
+
+def _from_numpy_copy(a: np.ndarray, dtype: dtypes.dtype) -> Tensor:
+    made = arrays.empty(a.shape, dtype)
+    made.native()[...] = a
+    return wrap(from_array(made))
+
+
+def _infer_dtype(data: Any) -> dtypes.dtype:
+    """bool < int64 < default float over all numbers of nested sequences; a tensor or NumPy number keeps its own."""
+    found = None
+    stack = [data]
+    while stack:
+        x = stack.pop()
+        c = x.__class__
+        if c is list or c is tuple:
+            stack.extend(x)
+            continue
+        if c is float:
+            d = dtypes.get_default_dtype()
+        elif c is bool:
+            d = dtypes.bool_
+        elif c is int:
+            d = dtypes.int64
+        elif isinstance(x, Tensor):
+            d = x.dtype
+        elif isinstance(x, (np.ndarray, np.generic)):
+            d = dtypes.from_numpy_dtype(x.dtype)
+        elif isinstance(x, Sequence) and not isinstance(x, (str, bytes)):
+            stack.extend(x)
+            continue
+        elif hasattr(x, "__float__"):
+            d = dtypes.get_default_dtype()
+        else:
+            raise TypeError(f"new(): data must be numbers or nested sequences of them, got {type(x).__name__}: {x!r}")
+        found = d if found is None else dtypes.promote_types(found, d)
+    return dtypes.get_default_dtype() if found is None else found
+
+
+def _check_nested(data: Any) -> tuple:
+    """The shape of nested sequences. Raises ValueError where their lengths differ."""
+    if isinstance(data, (Tensor, np.ndarray)):
+        return tuple(data.shape)
+    if not isinstance(data, Sequence) or isinstance(data, (str, bytes)):
+        return ()
+    if not len(data):
+        return (0,)
+    first = _check_nested(data[0])
+    for i, item in enumerate(data):
+        shape = _check_nested(item)
+        if shape != first:
+            if len(shape) and len(first):
+                raise ValueError(
+                    f"expected sequence of length {first[0]} at dim 1 (got {shape[0]})"
+                    if len(first) == len(shape)
+                    else f"nested sequences differ in depth: {first} and {shape} at position {i}"
+                )
+            raise TypeError(f"not a sequence: element {i} has shape {shape}, the first has {first}")
+    return (len(data), *first)
+
+
+def _to_nested(data: Any) -> Any:
+    if isinstance(data, Tensor):
+        return data.detach()._value().native()
+    if isinstance(data, (list, tuple)):
+        return [_to_nested(x) for x in data]
+    if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
+        return [_to_nested(x) for x in data]
+    return data
+
+
+def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """A tensor with a copy of `data`: numbers, nested sequences of them, a NumPy array or a tensor.
+
+    The dtype follows from the data (Python floats become the default dtype, ints int64) unless given.
+    Raises ValueError for ragged sequences, and RuntimeError for requires_grad=True with an integer dtype.
+
+    >>> import livegrad
+    >>> livegrad.tensor([[1, 2], [3, 4]])
+    tensor([[1, 2],
+            [3, 4]])
+    """
+    devices.available(device)
+    c = data.__class__
+    if c is float or c is int or c is bool:
+        d = dtype or dtypes.of_scalar(data)
+        made = arrays.empty((), d)
+        made.native()[()] = _number(data, d)
+        return _finish(wrap(from_array(made)), requires_grad)
+    if isinstance(data, (np.ndarray, np.generic)):
+        d = dtype or dtypes.from_numpy_dtype(data.dtype)
+        with np.errstate(all="ignore"):
+            t = _from_numpy_copy(np.asarray(data), d)
+    elif isinstance(data, Tensor):
+        d = dtype or data.dtype
+        with np.errstate(all="ignore"):
+            t = _from_numpy_copy(data.detach()._value().native(), d)
+    else:
+        d = dtype or _infer_dtype(data)
+        shape = _check_nested(data)
+        nested = _to_nested(data)
+        if d.category == dtypes.FLOATING:
+            a = np.array(nested, np.float64)
+        elif d is dtypes.bool_:
+            a = np.array(nested, np.bool_)
+        else:
+            a = np.array(nested)
+            if a.dtype == object:
+                raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
+        with np.errstate(all="ignore"):
+            t = _from_numpy_copy(a.reshape(shape), d)
+    if requires_grad:
+        require_floating(d)
+    return _finish(t, requires_grad)
+
+
+def _number(x: Any, d: dtypes.dtype) -> Any:
+    if d.category == dtypes.INTEGRAL:
+        limits = dtypes.iinfo(d)
+        if not limits.min <= int(x) <= limits.max:
+            raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
+        return int(x)
+    return x
+
+
+def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A zero-dimensional tensor, of the default dtype unless given."""
+    return tensor(s, dtype=dtype or dtypes.get_default_dtype(), device=device, requires_grad=requires_grad)
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """`data` as a tensor, sharing memory and history where that is possible."""
+    if isinstance(data, Tensor):
+        return data if dtype is None or dtype is data.dtype else data.to(dtype)
+    if isinstance(data, np.ndarray) and data.dtype in dtypes.BY_NUMPY:
+        t = from_numpy(data)
+        return t if dtype is None or dtype is t.dtype else t.to(dtype)
+    return tensor(data, dtype=dtype, device=device)
+
+
+asarray = as_tensor
+
+
+def from_numpy(ndarray: np.ndarray) -> Tensor:
+    """A tensor that shares memory with a NumPy array. Raises TypeError for anything else or an unsupported dtype."""
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    dtypes.from_numpy_dtype(ndarray.dtype)
+    if any(s < 0 for s in ndarray.strides):
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
+            "currently supported. (You can probably work around this by making a copy of your array with array.copy().)"
+        )
+    if ndarray.dtype.byteorder not in "=|" and not ndarray.dtype.isnative:
+        raise ValueError("given numpy array has byte order different from the native byte order; convert it first")
+    if any(s % ndarray.itemsize for s in ndarray.strides):
+        raise ValueError("given numpy array strides not a multiple of the element byte size; copy the array first")
+    return adopt_numpy(ndarray)
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor that shares memory with any object that speaks DLPack on the CPU."""
+    a = np.from_dlpack(ext_tensor)
+    return from_numpy(a)
+
+
+def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
+    """A one-dimensional tensor over an object's memory."""
+    return _finish(adopt_numpy(np.frombuffer(buffer, dtype.np, count, offset)), requires_grad)
+
+
+def legacy_tensor(data: tuple, device: Any) -> Tensor:
+    """What `Tensor(...)` gives: a shape, or data as the default dtype."""
+    if not data:
+        return empty(0)
+    if len(data) == 1 and not isinstance(data[0], int):
+        (only,) = data
+        if isinstance(only, dtypes.Size):
+            return empty(*only)
+        if isinstance(only, Tensor):
+            return only.detach()
+        if isinstance(only, np.ndarray) and only.dtype == np.float32:
+            return from_numpy(only)
+        return tensor(only, dtype=dtypes.get_default_dtype(), device=device)
+    return empty(*data)
+
+
+def _filled(size: tuple, value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    devices.available(device)
+    d = dtype or dtypes.get_default_dtype()
+    made = arrays.empty(size, d)
+    made.native()[...] = value
+    return _finish(wrap(from_array(made)), requires_grad)
+
+
+def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+    """Uninitialised memory of a shape."""
+    devices.available(device)
+    if "size" in ignored:
+        size = (ignored["size"],)
+    d = dtype or dtypes.get_default_dtype()
+    return _finish(wrap(from_array(arrays.empty(_sizes(size), d))), requires_grad)
+
+
+def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None, **ignored: Any) -> Tensor:
+    """Zeros of a shape.
+
+    >>> import livegrad
+    >>> livegrad.zeros(2, 3)
+    tensor([[0., 0., 0.],
+            [0., 0., 0.]])
+    """
+    if "size" in ignored:
+        size = (ignored["size"],)
+    return _filled(_sizes(size), 0, dtype, device, requires_grad)
+
+
+def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None, **ignored: Any) -> Tensor:
+    """Ones of a shape."""
+    if "size" in ignored:
+        size = (ignored["size"],)
+    return _filled(_sizes(size), 1, dtype, device, requires_grad)
+
+
+def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+    """One number everywhere; the dtype follows from it unless given."""
+    if isinstance(fill_value, Tensor):
+        fill_value = fill_value.item()
+    d = dtype or dtypes.of_scalar(fill_value)
+    size = (size,) if isinstance(size, int) else tuple(size)
+    return _filled(_sizes(size), _number(fill_value, d), d, device, requires_grad)
+
+
+def _like(make: Any) -> Any:
+    def function(input: Tensor, *args: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+        d = dtype or input.dtype
+        return make(input._shape, *args, dtype=d, device=device or input.device, requires_grad=requires_grad)
+
+    function.__name__ = make.__name__ + "_like"
+    function.__doc__ = f"`{make.__name__}` with the shape and dtype of `input`."
+    return function
+
+
+empty_like, zeros_like, ones_like, full_like = _like(empty), _like(zeros), _like(ones), _like(full)
+
+
+def arange(*args: Any, start: Any = None, end: Any = None, step: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None, **ignored: Any) -> Tensor:
+    """start, start + step, ... below end. Integers give int64, else the default float dtype.
+
+    >>> import livegrad
+    >>> livegrad.arange(1., 4.)
+    tensor([1., 2., 3.])
+    """
+    devices.available(device)
+    given = [a.item() if isinstance(a, (Tensor, np.generic)) else a for a in args]
+    lo, hi, by = 0, None, 1
+    if len(given) == 1:
+        hi = given[0]
+    elif given:
+        lo, hi = given[:2]
+        by = given[2] if len(given) > 2 else 1
+    lo = start if start is not None else lo
+    hi = end if end is not None else hi
+    by = step if step is not None else by
+    if by == 0:
+        raise RuntimeError("step must be nonzero")
+    if (hi - lo) / by < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    if dtype is None:
+        dtype = dtypes.get_default_dtype() if any(isinstance(v, float) for v in (lo, hi, by)) else dtypes.int64
+    n = max(0, math.ceil((hi - lo) / by))
+    if dtype.category == dtypes.FLOATING:
+        a = lo + np.arange(n, dtype=np.float64) * by
+    else:
+        a = int(lo) + np.arange(n, dtype=np.int64) * int(by)
+    return _finish(_from_numpy_copy(a, dtype), requires_grad)
+
+
+def range_(start: Any = 0, end: Any = None, step: Any = 1, **options: Any) -> Tensor:
+    """Like `arange`, with the end included, as floats."""
+    n = math.floor((end - start) / step) + 1
+    return tensor(start + np.arange(n) * step, dtype=options.get("dtype") or dtypes.get_default_dtype())
+
+
+def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None) -> Tensor:
+    """`steps` numbers evenly spaced from start to end, both included."""
+    devices.available(device)
+    start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    d = dtype or dtypes.get_default_dtype()
+    # Counted from both ends in the dtype itself, so that the last number is `end` exactly.
+    work = d.np if d.itemsize >= 4 and d.is_floating_point else np.float32 if d.is_floating_point else np.float64
+    work = np.dtype(work)
+    i = np.arange(steps)
+    if steps > 1:
+        by = work.type((work.type(end) - work.type(start)) / work.type(steps - 1))
+        low = work.type(start) + by * i.astype(work)
+        high = work.type(end) - by * (steps - 1 - i).astype(work)
+        a = np.where(i < steps // 2, low, high)
+    else:
+        a = np.full(steps, start, work)
+    return _finish(_from_numpy_copy(a, d), requires_grad)
+
+
+def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **options: Any) -> Tensor:
+    """base to the power of `linspace(start, end, steps)`."""
+    exponents = np.linspace(start, end, steps)
+    return tensor(base**exponents, dtype=options.get("dtype") or dtypes.get_default_dtype())
+
+
+def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones on the diagonal of an n x m matrix."""
+    t = _from_numpy_copy(np.eye(n, n if m is None else m), dtype or dtypes.get_default_dtype())
+    return _finish(t, requires_grad)
+
+
+def tril_indices(row: int, col: int, offset: int = 0, **options: Any) -> Tensor:
+    """Row and column numbers of the lower triangle."""
+    return tensor(np.stack(np.tril_indices(row, offset, col)))
+
+
+def triu_indices(row: int, col: int, offset: int = 0, **options: Any) -> Tensor:
+    """Row and column numbers of the upper triangle."""
+    return tensor(np.stack(np.triu_indices(row, offset, col)))
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple:
+    """Coordinate grids of one-dimensional tensors."""
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        tensors = tuple(tensors[0])
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f"torch.meshgrid: indexing must be one of \"xy\" or \"ij\", but received: {indexing}")
+    swap = indexing == "xy" and len(tensors) >= 2
+    order = [1, 0, *range(2, len(tensors))] if swap else list(range(len(tensors)))
+    shape = tuple(tensors[k].numel() for k in order)
+    out = []
+    for k, t in enumerate(tensors):
+        place = order.index(k)
+        own = tuple(t.numel() if d == place else 1 for d in range(len(shape)))
+        out.append(t.reshape(own).expand(shape))
+    return tuple(out)
+
+
+def _new(make: Any) -> Any:
+    def method(self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+        return make(*size, dtype=dtype or self.dtype, requires_grad=requires_grad)
+
+    return method
+
+
+Tensor.new_zeros, Tensor.new_ones, Tensor.new_empty = _new(zeros), _new(ones), _new(empty)  # type: ignore[attr-defined]
+Tensor.new_full = lambda self, size, fill_value, *, dtype=None, **o: full(size, fill_value, dtype=dtype or self.dtype)  # type: ignore[attr-defined]
+Tensor.new_tensor = lambda self, data, *, dtype=None, requires_grad=False, **o: tensor(  # type: ignore[attr-defined]
+    data, dtype=dtype or self.dtype, requires_grad=requires_grad
+)

@@ -1,0 +1,80 @@
+"""Devices: where a tensor's memory is and its kernels run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class device:
+    """A place for tensors: ``device("cpu")``, ``device("cuda")``, ``device("cuda:1")``, ``device("cuda", 1)``.
+
+    Raises RuntimeError for an unknown type or a malformed index.
+
+    >>> device("cuda", 1)
+    device(type='cuda', index=1)
+    """
+
+    __slots__ = ("type", "index")
+    _known: dict = {}
+
+    def __new__(cls, spec: Any = "cpu", index: int | None = None) -> device:
+        if isinstance(spec, device):
+            return spec
+        if isinstance(spec, int) and not isinstance(spec, bool):
+            spec, index = "cuda", spec
+        key = (spec, index)
+        found = cls._known.get(key)
+        if found is None:
+            kind, found_index = _parse(spec, index)
+            canonical = cls._known.get((kind, found_index))
+            if canonical is None:
+                canonical = object.__new__(cls)
+                object.__setattr__(canonical, "type", kind)
+                object.__setattr__(canonical, "index", found_index)
+                cls._known[kind, found_index] = canonical
+            found = cls._known[key] = canonical
+        return found
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"attribute '{name}' of 'device' objects is not writable")
+
+    def __repr__(self) -> str:
+        return f"device(type='{self.type}')" if self.index is None else f"device(type='{self.type}', index={self.index})"
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __reduce__(self) -> tuple:
+        return device, (str(self),)
+
+
+def _parse(spec: Any, index: int | None) -> tuple[str, int | None]:
+    if not isinstance(spec, str):
+        raise TypeError(f"device(): argument 'type' must be str, not {type(spec).__name__}")
+    kind, colon, number = spec.partition(":")
+    if kind not in ("cpu", "cuda"):
+        raise RuntimeError(f"Expected one of cpu, cuda device type at start of device string: {spec}")
+    if colon:
+        if index is not None:
+            raise RuntimeError(f"type (string) must not include an index because index was passed explicitly: {spec}")
+        if not number.isdigit():
+            raise RuntimeError(f"Invalid device string: '{spec}'")
+        index = int(number)
+    return kind, index
+
+
+cpu = device("cpu")
+
+
+def available(d: Any) -> device:
+    """The device that ``d`` names, for making a tensor there.
+
+    Raises RuntimeError where this process cannot use that device, saying what is missing.
+    """
+    found = cpu if d is None else device(d)
+    if found.type == "cuda":
+        raise RuntimeError(
+            "livegrad cannot use CUDA here: this version runs on the CPU only. "
+            'Use device("cpu"), or test livegrad.cuda.is_available() first.'
+        )
+    return cpu

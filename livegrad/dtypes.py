@@ -1,0 +1,244 @@
+"""Data types of tensor elements, and PyTorch's rules for combining them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+BOOL, INTEGRAL, FLOATING, COMPLEX = range(4)
+
+
+class dtype:
+    """The type of a tensor's elements, such as ``livegrad.float32``.
+
+    Attributes: ``name``, ``itemsize`` (bytes), ``is_floating_point``, ``is_signed``, ``is_complex``.
+
+    >>> import livegrad
+    >>> livegrad.float64.itemsize
+    8
+    """
+
+    __slots__ = ("name", "np", "itemsize", "category", "kind", "is_signed", "index", "compute_kind")
+
+    def __init__(self, name: str, np_dtype: Any, category: int, kind: str, signed: bool, index: int):
+        self.name = name
+        self.np = np.dtype(np_dtype)
+        self.itemsize = self.np.itemsize
+        self.category = category
+        self.kind = kind  # the register kind of the code generator
+        self.compute_kind = "f32" if kind in ("f16", "bf16") else kind
+        self.is_signed = signed
+        self.index = index
+
+    @property
+    def is_floating_point(self) -> bool:
+        return self.category == FLOATING
+
+    @property
+    def is_complex(self) -> bool:
+        return self.category == COMPLEX
+
+    def to_real(self) -> dtype:
+        return self
+
+    def __repr__(self) -> str:
+        # Printed output is PyTorch's to the character, the module's name included.
+        return "torch." + self.name
+
+    def __reduce__(self) -> tuple:
+        return _by_name, (self.name,)
+
+    def __copy__(self) -> dtype:
+        return self
+
+    def __deepcopy__(self, memo: dict) -> dtype:
+        return self
+
+
+def _by_name(name: str) -> dtype:
+    return BY_NAME[name]
+
+
+ALL: list[dtype] = []
+
+
+def _define(name: str, np_dtype: Any, category: int, kind: str, signed: bool = True) -> dtype:
+    made = dtype(name, np_dtype, category, kind, signed, len(ALL))
+    ALL.append(made)
+    return made
+
+
+bool_ = _define("bool", np.bool_, BOOL, "i1", False)
+uint8 = _define("uint8", np.uint8, INTEGRAL, "i8", False)
+int8 = _define("int8", np.int8, INTEGRAL, "i8")
+int16 = _define("int16", np.int16, INTEGRAL, "i16")
+int32 = _define("int32", np.int32, INTEGRAL, "i32")
+int64 = _define("int64", np.int64, INTEGRAL, "i64")
+float16 = _define("float16", np.float16, FLOATING, "f16")
+bfloat16 = _define("bfloat16", ml_dtypes.bfloat16, FLOATING, "bf16")
+float32 = _define("float32", np.float32, FLOATING, "f32")
+float64 = _define("float64", np.float64, FLOATING, "f64")
+
+BY_NAME = {d.name: d for d in ALL}
+ALIASES = {"half": float16, "float": float32, "double": float64, "short": int16, "int": int32, "long": int64}
+BY_NUMPY = {d.np: d for d in ALL}
+
+_default = float32
+
+
+def get_default_dtype() -> dtype:
+    """The floating-point dtype that Python floats become (float32 unless changed)."""
+    return _default
+
+
+def set_default_dtype(d: dtype) -> None:
+    """Set the floating-point dtype that Python floats become.
+
+    Raises TypeError for a dtype that is not floating point.
+    """
+    global _default
+    if not isinstance(d, dtype) or not d.is_floating_point:
+        raise TypeError(f"only floating-point types are supported as the default type, got {d}")
+    _default = d
+    for table in _DEFAULT_DEPENDENT:
+        table.clear()
+
+
+# Tables memoised by others that depend on the default dtype; cleared when it changes.
+_DEFAULT_DEPENDENT: list[dict] = []
+
+
+def from_numpy_dtype(np_dtype: Any) -> dtype:
+    """The livegrad dtype of a NumPy dtype. Raises TypeError where there is none."""
+    try:
+        return BY_NUMPY[np.dtype(np_dtype)]
+    except KeyError:
+        names = ", ".join(d.name for d in ALL)
+        raise TypeError(
+            f"can't convert np.ndarray of type numpy.{np.dtype(np_dtype)}. The only supported types are: {names}."
+        ) from None
+
+
+def _promote(a: dtype, b: dtype) -> dtype:
+    if a is b:
+        return a
+    if a.category != b.category:
+        return a if a.category > b.category else b
+    if a.category == FLOATING:
+        if {a, b} == {float16, bfloat16}:
+            return float32
+        return a if a.index > b.index else b
+    return BY_NUMPY[np.promote_types(a.np, b.np)]
+
+
+_PROMOTED = [[_promote(a, b) for b in ALL] for a in ALL]
+
+
+def promote_types(a: dtype, b: dtype) -> dtype:
+    """The smallest dtype that holds both, as PyTorch promotes.
+
+    >>> promote_types(int64, float16)
+    torch.float16
+    """
+    return _PROMOTED[a.index][b.index]
+
+
+def of_scalar(x: Any) -> dtype:
+    """The dtype that a Python number has when nothing else decides."""
+    c = x.__class__
+    if c is bool:
+        return bool_
+    if c is int:
+        return int64
+    if c is float:
+        return _default
+    if isinstance(x, (bool, np.bool_)):
+        return bool_
+    if isinstance(x, (int, np.integer)):
+        return int64
+    if isinstance(x, (float, np.floating)):
+        return _default
+    raise TypeError(f"expected a Python number, got {type(x).__name__}")
+
+
+def promote_operands(ranked: list[tuple[dtype, int]]) -> dtype:
+    """The common dtype of operands given as (dtype, priority) pairs.
+
+    Priority 2: tensors with dimensions, 1: zero-dimensional tensors, 0: Python numbers. A lower
+    priority decides only when its category (bool < integer < float) is higher.
+    """
+    best = [None, None, None]
+    for d, priority in ranked:
+        current = best[priority]
+        best[priority] = d if current is None else promote_types(current, d)
+    scalar, zero_dim, dims = best
+    result = dims
+    for lower in (zero_dim, scalar):
+        if lower is None:
+            continue
+        if result is None:
+            result = lower
+        elif lower.category > result.category:
+            result = _default if lower is scalar and lower.category == FLOATING else lower
+    assert result is not None
+    return result
+
+
+class finfo:
+    """Limits of a floating-point dtype: ``eps``, ``max``, ``min``, ``tiny``, ``bits``."""
+
+    def __init__(self, d: dtype | None = None):
+        d = d or _default
+        if not d.is_floating_point:
+            raise TypeError(f"finfo() needs a floating-point dtype, got {d}")
+        info = ml_dtypes.finfo(d.np)
+        self.dtype = d.name
+        self.bits = d.itemsize * 8
+        self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)
+        self.tiny = self.smallest_normal = float(info.smallest_normal)
+        self.resolution = float(info.resolution)
+
+    def __repr__(self) -> str:
+        return (
+            f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, eps={self.eps:g}, "
+            f"smallest_normal={self.tiny:g}, tiny={self.tiny:g}, dtype={self.dtype})"
+        )
+
+
+class iinfo:
+    """Limits of an integer dtype: ``max``, ``min``, ``bits``."""
+
+    def __init__(self, d: dtype):
+        if d.category != INTEGRAL:
+            raise TypeError(f"iinfo() needs an integer dtype, got {d}")
+        info = np.iinfo(d.np)
+        self.dtype, self.bits, self.max, self.min = d.name, info.bits, int(info.max), int(info.min)
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+
+
+class Size(tuple):
+    """A tensor's shape: a tuple of ints that prints as PyTorch's ``torch.Size([2, 3])``."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        n = 1
+        for s in self:
+            n *= s
+        return n
+
+    def __repr__(self) -> str:
+        return f"torch.Size([{', '.join(map(str, self))}])"
+
+    __str__ = __repr__
+
+    def __getitem__(self, i: Any) -> Any:
+        got = tuple.__getitem__(self, i)
+        return Size(got) if isinstance(i, slice) else got
+
+    def __add__(self, other: Any) -> Size:
+        return Size(tuple.__add__(self, tuple(other)))

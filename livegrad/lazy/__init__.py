@@ -1,0 +1,1 @@
+"""Deferral: pending values, when they are evaluated, and the storages that tensors share."""

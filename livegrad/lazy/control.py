@@ -1,0 +1,65 @@
+"""What users say about deferral: `eval` and `eager`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from .evaluate import evaluate_all
+from .value import DEFAULT_LIMIT, Bound
+
+
+def eval(*tensors: Any) -> None:  # noqa: A001
+    """Compute everything that is pending in these tensors (or nested lists, tuples and dicts of them), together.
+
+    >>> import livegrad
+    >>> x = livegrad.ones(3) * 2
+    >>> livegrad.eval(x)
+    """
+    values: list = []
+    _collect(tensors, values)
+    evaluate_all(values, "livegrad.eval")
+
+
+def _collect(x: Any, values: list) -> None:
+    if isinstance(x, (list, tuple)):
+        for item in x:
+            _collect(item, values)
+    elif isinstance(x, dict):
+        for item in x.values():
+            _collect(item, values)
+    elif x is not None:
+        values.append(x._value())
+
+
+class eager:
+    """Evaluate each operator as it is recorded: as a context manager, or for good by `eager(True)` / `eager(False)`.
+
+    For debugging and tests; results are the same either way. The environment variable LIVEGRAD_EAGER=1 turns it on
+    from the start.
+
+    >>> import livegrad
+    >>> with livegrad.eager():
+    ...     x = livegrad.ones(2) + 1   # computed at once
+    """
+
+    def __init__(self, lasting: bool | None = None):
+        self.before: list[int] = []
+        if lasting is not None:
+            Bound.limit = -1 if lasting else DEFAULT_LIMIT
+
+    def __enter__(self) -> None:
+        self.before.append(Bound.limit)
+        Bound.limit = -1
+
+    def __exit__(self, *exc: Any) -> None:
+        Bound.limit = self.before.pop()
+
+
+def is_eager() -> bool:
+    """Whether operators are evaluated as they are recorded."""
+    return Bound.limit < 0
+
+
+if os.environ.get("LIVEGRAD_EAGER", "0") not in ("", "0"):
+    Bound.limit = -1

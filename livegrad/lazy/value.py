@@ -1,0 +1,130 @@
+"""Value: what a tensor holds. An immutable node that is either pending (an instruction and operands) or ready."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..device import cpu
+from ..runtime.array import Array, numel
+
+# Bounds on the pending graph, in one currency. Each recorded operator weighs OPERATOR, each array that it holds on to
+# weighs its bytes up to LEAF_CAP, and a value that would weigh more than the limit is evaluated at once. So about 64
+# operators, or 16 large arrays, are pending at most, and a graph never grows from step to step.
+OPERATOR = 4 << 20
+LEAF_CAP = 16 << 20
+DEFAULT_LIMIT = 64 * OPERATOR
+# A value over memory that the outside can see (NumPy's) weighs more than any limit: what reads it runs at once.
+UNDEFERRED = 1 << 60
+
+
+class Value:
+    """An immutable node with shape, dtype and device.
+
+    array: the concrete memory, or None while pending.
+    instr, operands, params: the elementwise instruction that makes it, its operand values and its Python numbers.
+    uses: pending values that hold it as an operand. kept: recorded nodes that hold it for the backward pass.
+    Both are explicit counts and may be too high (a consumer that died unevaluated is not subtracted), never too low.
+    owner: weak reference to the tensor or storage whose present content it is: somebody who can still ask for it.
+    stale: set when an in-place operator has replaced the content that this value was (see autograd's version check).
+    lease: token that keeps a storage's memory from being overwritten while this value reads it.
+    """
+
+    __slots__ = (
+        "instr", "operands", "params", "shape", "dtype", "device", "array", "weight",
+        "uses", "kept", "owner", "stale", "lease", "__weakref__",
+    )  # fmt: skip
+
+    def ready(self) -> Array:
+        """The memory, computed now if it is pending."""
+        if self.array is None:
+            evaluate_hook(self, "data read")
+        return self.array  # type: ignore[return-value]
+
+    def native(self) -> Any:
+        """The content as an array of the backend (NumPy on the CPU)."""
+        return self.ready().native()
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def numel(self) -> int:
+        return numel(self.shape)
+
+    def dim(self) -> int:
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        state = "ready" if self.array is not None else f"pending {self.instr!r}"
+        return f"<Value {self.dtype.name}{list(self.shape)} {state}>"
+
+
+def evaluate_hook(value: Value, reason: str) -> None:
+    """Replaced by `lazy.evaluate` when it is imported (it depends on this module, not the reverse)."""
+    raise RuntimeError("the evaluator is not loaded")
+
+
+def from_array(array: Array) -> Value:
+    """A ready value over an array."""
+    v = Value()
+    v.instr = None
+    v.operands = ()
+    v.params = ()
+    v.shape = array.shape
+    v.dtype = array.dtype
+    v.device = cpu
+    v.array = array
+    nbytes = array.block.nbytes
+    v.weight = nbytes if nbytes < LEAF_CAP else LEAF_CAP
+    v.uses = 0
+    v.kept = 0
+    v.owner = None
+    v.stale = None
+    v.lease = None
+    return v
+
+
+def reshaped(v: Value, offset: int, shape: tuple, strides: tuple) -> Value:
+    """Another window onto the memory of `v`, evaluated if it is pending."""
+    made = from_array(v.ready().view(offset, shape, strides))
+    made.lease = v.lease
+    if v.weight >= UNDEFERRED:
+        made.weight = v.weight
+    v.uses += 1  # its memory has a second reader from now on, so no kernel may write into it
+    made.uses = 1
+    return made
+
+
+class Bound:
+    """The bound on pending work that is in force; eager mode sets it below every weight."""
+
+    limit = DEFAULT_LIMIT
+
+
+def pending(instr: Any, operands: tuple, params: tuple, shape: tuple) -> Value:
+    """A value that `instr` will make of `operands`; evaluated at once where a bound is reached."""
+    v = Value()
+    v.instr = instr
+    v.operands = operands
+    v.params = params
+    v.shape = shape
+    v.dtype = instr.dtype
+    v.device = cpu
+    v.array = None
+    v.uses = 0
+    v.kept = 0
+    v.owner = None
+    v.stale = None
+    v.lease = None
+    weight = 0
+    for o in operands:
+        o.uses += 1
+        w = o.weight
+        if o.array is not None:
+            weight += w
+        elif w > weight:
+            weight = w
+    v.weight = weight = weight + OPERATOR
+    if weight > Bound.limit:
+        evaluate_hook(v, "bound reached")
+    return v

@@ -1,0 +1,1 @@
+"""The one place where operators are declared. Importing this package registers all of them."""

@@ -1,0 +1,332 @@
+"""Composites: operators made of other operators, with nothing of their own to differentiate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..runtime import backend
+from ..tensor import Tensor, wrap
+from . import dispatch
+from .registry import FUNCTIONS, public
+from .view import normal_dim
+
+
+def _function(f: Any) -> Any:
+    FUNCTIONS[f.__name__] = f
+    return f
+
+
+@public("isclose")
+def isclose(x: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
+    """Elementwise |x - other| <= atol + rtol * |other|."""
+    x, other = x.detach(), other.detach()
+    close = x == other
+    if x.dtype.is_floating_point:
+        near = (x - other).abs() <= atol + rtol * other.abs()
+        close = close | (near & other.isfinite() & x.isfinite())
+        if equal_nan:
+            close = close | (x.isnan() & other.isnan())
+        return close
+    return close | ((x - other).abs() <= atol + rtol * other.abs())
+
+
+@public("allclose")
+def allclose(x: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
+    """Whether every pair of elements is close."""
+    return bool(isclose(x, other, rtol, atol, equal_nan).all())
+
+
+@public("equal")
+def equal(x: Tensor, other: Tensor) -> bool:
+    """Whether both have the same shape and elements."""
+    return x._shape == other._shape and bool((x.detach() == other.detach()).all())
+
+
+@public("nan_to_num", inplace=True)
+def nan_to_num(x: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
+    """NaN and infinities replaced by numbers."""
+    if not x.dtype.is_floating_point:
+        return x.clone()
+    limits = dtypes.finfo(x.dtype)
+    x = x.masked_fill(x.isnan(), nan)
+    x = x.masked_fill(x == math.inf, limits.max if posinf is None else posinf)
+    return x.masked_fill(x == -math.inf, limits.min if neginf is None else neginf)
+
+
+@public("diff")
+def diff(x: Tensor, n: int = 1, dim: int = -1) -> Tensor:
+    """Differences of neighbours along a dimension, n times."""
+    d = normal_dim(dim, x.dim())
+    for _ in range(n):
+        size = x._shape[d]
+        x = x.narrow(d, 1, size - 1) - x.narrow(d, 0, size - 1)
+    return x
+
+
+@public("trace")
+def trace(x: Tensor) -> Tensor:
+    """The sum of a matrix's diagonal."""
+    return x.diagonal().sum()
+
+
+@public("cov")
+def cov(x: Tensor, *, correction: int = 1) -> Tensor:
+    """The covariance matrix of variables in rows."""
+    centred = x - x.mean(1, keepdim=True)
+    return centred @ centred.t() / (x.size(1) - correction)
+
+
+@public("cross")
+def cross(x: Tensor, other: Tensor, dim: int = -1) -> Tensor:
+    """The cross product of vectors of three components."""
+    a, b = x.unbind(dim), other.unbind(dim)
+    parts = [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
+    return FUNCTIONS["stack"](parts, dim)
+
+
+@public("dist")
+def dist(x: Tensor, other: Tensor, p: float = 2) -> Tensor:
+    """The p-norm of the difference."""
+    return (x - other).norm(p)
+
+
+@public("renorm")
+def renorm(x: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
+    """Slices along a dimension, scaled down where their p-norm is above maxnorm."""
+    d = normal_dim(dim, x.dim())
+    others = tuple(k for k in range(x.dim()) if k != d)
+    length = x.norm(p, others, keepdim=True)
+    scale = FUNCTIONS["where"](length > maxnorm, maxnorm / (length + 1e-7), FUNCTIONS["ones_like"](length))
+    return x * scale
+
+
+@public("quantile")
+def quantile(x: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear") -> Tensor:
+    """Quantiles by sorting, interpolated between neighbours."""
+    if dim is None:
+        x, dim = x.reshape(-1), 0
+    d = normal_dim(dim, x.dim())
+    ordered = x.sort(d)[0]
+    n = x._shape[d]
+
+    def one(p: float) -> Tensor:
+        place = p * (n - 1)
+        low, high = math.floor(place), math.ceil(place)
+        a, b = ordered.select(d, low), ordered.select(d, high)
+        made = {"linear": lambda: a + (b - a) * (place - low), "lower": lambda: a, "higher": lambda: b,
+                "midpoint": lambda: (a + b) / 2,
+                "nearest": lambda: ordered.select(d, int(np.rint(place)))}[interpolation]()  # fmt: skip
+        return made.unsqueeze(d) if keepdim else made
+
+    if isinstance(q, Tensor) and q.dim():
+        return FUNCTIONS["stack"]([one(p) for p in q.tolist()])
+    return one(q.item() if isinstance(q, Tensor) else q)
+
+
+@_function
+def einsum(equation: str, *operands: Any) -> Tensor:
+    """Sums of products by Einstein's notation: repeated letters that the output lacks are summed over.
+
+    >>> import livegrad
+    >>> livegrad.einsum("ij,jk->ik", livegrad.ones(2, 3), livegrad.ones(3, 2))
+    tensor([[3., 3.],
+            [3., 3.]])
+    """
+    tensors = list(operands[0]) if len(operands) == 1 and not isinstance(operands[0], Tensor) else list(operands)
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if len(terms) != len(tensors):
+        raise RuntimeError(f"einsum(): {len(terms)} subscripts in the equation, but {len(tensors)} operands")
+    used = set(left) | set(right)
+    spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in used]
+    width = max((t.dim() - len(term.replace("...", "")) for t, term in zip(tensors, terms) if "..." in term), default=0)
+    dots = "".join(spare[:width])
+    for i, (t, term) in enumerate(zip(tensors, terms)):
+        if "..." in term:
+            own = t.dim() - len(term.replace("...", ""))
+            terms[i] = term.replace("...", dots[width - own :])
+        if len(terms[i]) != t.dim():
+            raise RuntimeError(
+                f"einsum(): the number of subscripts in the equation ({len(terms[i])}) does not match the number of "
+                f"dimensions ({t.dim()}) for operand {i}"
+            )
+    if arrow:
+        right = right.replace("...", dots)
+    else:
+        letters = "".join(terms)
+        right = dots + "".join(sorted(c for c in set(letters) if letters.count(c) == 1 and c not in dots))
+    for i, term in enumerate(terms):
+        tensors[i], terms[i] = _diagonals(tensors[i], term)
+    made, have = tensors[0], terms[0]
+    for i in range(1, len(tensors)):
+        later = "".join(terms[i + 1 :]) + right
+        made, have = _contract(made, have, tensors[i], terms[i], later)
+    extra = [d for d, c in enumerate(have) if c not in right]
+    if extra:
+        made = made.sum(tuple(extra))
+        have = "".join(c for c in have if c in right)
+    return made.permute(tuple(have.index(c) for c in right)) if have != right else made
+
+
+def _diagonals(t: Tensor, term: str) -> tuple[Tensor, str]:
+    """Take the diagonal of letters that one operand repeats."""
+    for c in dict.fromkeys(term):
+        while term.count(c) > 1:
+            a = term.index(c)
+            b = term.index(c, a + 1)
+            t = t.diagonal(0, a, b)
+            term = term[:a] + term[a + 1 : b] + term[b + 1 :] + c
+    return t, term
+
+
+def _contract(a: Tensor, ta: str, b: Tensor, tb: str, later: str) -> tuple[Tensor, str]:
+    """Two operands as one batched matrix product: batch letters, those of a, those of b; shared others are summed."""
+    drop_a = [d for d, c in enumerate(ta) if c not in tb and c not in later]
+    if drop_a:
+        a, ta = a.sum(tuple(drop_a)), "".join(c for c in ta if c in tb or c in later)
+    drop_b = [d for d, c in enumerate(tb) if c not in ta and c not in later]
+    if drop_b:
+        b, tb = b.sum(tuple(drop_b)), "".join(c for c in tb if c in ta or c in later)
+    batch = [c for c in ta if c in tb and c in later]
+    summed = [c for c in ta if c in tb and c not in later]
+    only_a = [c for c in ta if c not in tb]
+    only_b = [c for c in tb if c not in ta]
+    size: dict[str, int] = {}
+    for term, t in ((ta, a), (tb, b)):
+        for c, n in zip(term, t._shape):
+            if size.get(c, 1) != 1 and n not in (1, size[c]):
+                raise RuntimeError(f"einsum(): operands do not broadcast: size of {c!r} is {size[c]} and {n}")
+            size[c] = max(size.get(c, 1), n)
+
+    def arranged(t: Tensor, term: str, groups: Sequence[list]) -> Tensor:
+        letters = [c for g in groups for c in g]
+        t = t.permute(tuple(term.index(c) for c in letters)) if letters else t
+        t = t.expand(tuple(size[c] for c in letters))
+        return t.reshape(tuple(math.prod(size[c] for c in g) for g in groups))
+
+    if not summed:
+        x = arranged(a, ta, (batch, only_a, []))
+        y = arranged(b, tb, (batch, [], only_b))
+        made = x * y
+    else:
+        made = FUNCTIONS["matmul"](arranged(a, ta, (batch, only_a, summed)), arranged(b, tb, (batch, summed, only_b)))
+    letters = [*batch, *only_a, *only_b]
+    return made.reshape(tuple(size[c] for c in letters)), "".join(letters)
+
+
+@_function
+def broadcast_tensors(*tensors: Tensor) -> tuple:
+    """Tensors expanded to their common shape."""
+    shape: tuple = ()
+    for t in tensors:
+        shape = dispatch.broadcast_shapes(shape, t._shape)
+    return tuple(t.expand(shape) for t in tensors)
+
+
+@_function
+def broadcast_shapes(*shapes: Any) -> Any:
+    """The common shape of several shapes."""
+    made: tuple = ()
+    for s in shapes:
+        made = dispatch.broadcast_shapes(made, (s,) if isinstance(s, int) else tuple(s))
+    return dtypes.Size(made)
+
+
+@_function
+def atleast_1d(*tensors: Tensor) -> Any:
+    """Tensors with at least one dimension."""
+    made = tuple(t if t.dim() else t.reshape(1) for t in tensors)
+    return made[0] if len(made) == 1 else made
+
+
+@_function
+def atleast_2d(*tensors: Tensor) -> Any:
+    """Tensors with at least two dimensions."""
+    made = tuple(t if t.dim() > 1 else t.reshape(1, -1) for t in tensors)
+    return made[0] if len(made) == 1 else made
+
+
+@_function
+def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
+    """Distances between all pairs of rows."""
+    return (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(p, -1)
+
+
+@_function
+def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+    """Counts of elements in equal bins between min and max (the data's own range if both are 0)."""
+    a = input._value().native()
+    low, high = (min, max) if min != max else (float(a.min()), float(a.max()))
+    counts, _ = np.histogram(a, bins, (low, high) if low != high else (low - 1, high + 1))
+    return wrap(backend.copied(counts.astype(a.dtype)))
+
+
+@_function
+def numel(input: Tensor) -> int:
+    """The number of elements."""
+    return input.numel()
+
+
+@_function
+def is_tensor(obj: Any) -> bool:
+    """Whether an object is a tensor."""
+    return isinstance(obj, Tensor)
+
+
+@_function
+def is_floating_point(input: Tensor) -> bool:
+    """Whether the dtype is a floating-point one."""
+    return input.dtype.is_floating_point
+
+
+@_function
+def result_type(a: Any, b: Any) -> dtypes.dtype:
+    """The dtype of an operation on two tensors or numbers."""
+    ranked = [
+        (x.dtype, 2 if x._shape else 1) if isinstance(x, Tensor) else (dtypes.of_scalar(x), 0) for x in (a, b)
+    ]
+    return dtypes.promote_operands(ranked)
+
+
+@_function
+def can_cast(from_: dtypes.dtype, to: dtypes.dtype) -> bool:
+    """Whether an in-place operator may convert a result of one dtype to the other."""
+    return from_.category <= to.category
+
+
+def apply_(self: Tensor, function: Any) -> Tensor:
+    """Replace each element by what a Python function makes of it."""
+    a = self.detach()._value().native()
+    made = np.array([function(v) for v in a.reshape(-1).tolist()]).reshape(a.shape).astype(a.dtype)
+    return dispatch.assign_result(self, wrap(backend.copied(made)))
+
+
+Tensor.apply_ = apply_  # type: ignore[attr-defined]
+
+
+def fill_diagonal_(self: Tensor, value: Any) -> Tensor:
+    """Set the main diagonal, in place."""
+    self.diagonal().fill_(value)
+    return self
+
+
+Tensor.fill_diagonal_ = fill_diagonal_  # type: ignore[attr-defined]
+Tensor.narrow_copy = lambda self, dim, start, length: self.narrow(dim, start, length).clone()  # type: ignore[attr-defined]
+
+
+def _reshaping_in_place(name: str) -> Any:
+    def method(self: Tensor, *args: Any) -> Tensor:
+        made = getattr(self, name)(*args)
+        self._v, self._s, self._edge, self._nr = made._v, made._s, made._edge, made._nr
+        return self
+
+    return method
+
+
+for _name in ("squeeze", "unsqueeze", "transpose", "t"):
+    setattr(Tensor, _name + "_", _reshaping_in_place(_name))

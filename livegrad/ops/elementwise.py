@@ -1,0 +1,463 @@
+"""Elementwise operators: one formula each."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .. import dtypes
+from ..lazy.value import Value
+from ..tensor import Tensor
+from . import dispatch, scalar
+from .registry import ELEMENTWISE, FUNCTIONS, elementwise, public
+
+POSITIVE, UNIT = (0.1, 4.0), (-0.9, 0.9)
+
+
+def _primitive(name: str, n: int = 1, **options: Any) -> Any:
+    names = ("input", "other")[:n]
+    return elementwise(name, getattr(scalar, name), names=names, **options)
+
+
+# --- arithmetic -------------------------------------------------------------------------------------------------
+
+_SUB_BOOL = (
+    "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` operator "
+    "instead."
+)
+_NEG_BOOL = (
+    "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the `~` "
+    "or `logical_not()` operator instead."
+)
+_primitive("add", 2, rule="same")
+_primitive("sub", 2, rule="same", bool_error=_SUB_BOOL)
+_primitive("mul", 2, rule="same", aliases=("multiply",))
+_primitive("div", 2, aliases=("divide", "true_divide"))
+elementwise("rsub", lambda input, other: other - input, rule="same", bool_error=_SUB_BOOL, inplace=False)
+_primitive("neg", rule="same", bool_error=_NEG_BOOL, aliases=("negative",))
+_primitive("abs", rule="same", aliases=("absolute",))
+_primitive("sign", rule="same")
+elementwise("sgn", scalar.sign, names=("input",), rule="same")
+_primitive("square", rule="same", node="Pow")
+_primitive("reciprocal")
+_primitive("maximum", 2, rule="same", inplace=False)
+_primitive("minimum", 2, rule="same", inplace=False)
+elementwise(
+    "fmax",
+    lambda input, other: scalar.where(scalar.or_(scalar.ge(input, other), scalar.ne(other, other)), input, other),
+    rule="same",
+    inplace=False,
+)
+elementwise(
+    "fmin",
+    lambda input, other: scalar.where(scalar.or_(scalar.le(input, other), scalar.ne(other, other)), input, other),
+    rule="same",
+    inplace=False,
+)
+_floor_divide = elementwise(
+    "_floor_divide", scalar.floor_divide, names=("input", "other"), rule="number", node="FloorDivide", reference="",
+    differentiable=False, method=False, function=False,
+)  # fmt: skip
+_trunc_divide = elementwise(
+    "_trunc_divide", scalar.trunc_divide, names=("input", "other"), rule="number", node="TruncDivide", reference="",
+    differentiable=False, method=False, function=False,
+)  # fmt: skip
+_remainder = elementwise(
+    "_remainder", scalar.remainder, names=("input", "other"), rule="number", node="Remainder", reference="remainder",
+    method=False, function=False, domain=POSITIVE,
+)  # fmt: skip
+_fmod = elementwise(
+    "_fmod", scalar.fmod, names=("input", "other"), rule="number", node="Fmod", reference="fmod",
+    method=False, function=False, domain=POSITIVE,
+)  # fmt: skip
+_primitive("copysign", 2)
+_primitive("hypot", 2)
+_primitive("atan2", 2, aliases=("arctan2",))
+_primitive("logaddexp", 2, inplace=False)
+elementwise("_add_scaled", lambda input, other, alpha: input + other * alpha, rule="same", node="Add", reference="",
+            method=False, function=False)  # fmt: skip
+elementwise("_sub_scaled", lambda input, other, alpha: input - other * alpha, rule="same", node="Sub", reference="",
+            method=False, function=False, bool_error=_SUB_BOOL)  # fmt: skip
+elementwise("_addcmul", lambda input, tensor1, tensor2, value: input + tensor1 * value * tensor2, rule="same",
+            node="Addcmul", reference="", method=False, function=False)  # fmt: skip
+elementwise("_addcdiv", lambda input, tensor1, tensor2, value: input + tensor1 * value / tensor2, rule="same",
+            node="Addcdiv", reference="", method=False, function=False)  # fmt: skip
+elementwise(
+    "_lerp",
+    lambda input, end, weight: scalar.where(
+        scalar.abs(weight) < 0.5, input + weight * (end - input), end - (end - input) * (1 - weight)
+    ),
+    node="Lerp", reference="", method=False, function=False,
+)  # fmt: skip
+
+# --- powers -----------------------------------------------------------------------------------------------------
+
+_pow = elementwise("_pow", scalar.pow, names=("input", "exponent"), rule="same", node="Pow", reference="pow",
+                   method=False, function=False, domain=POSITIVE)  # fmt: skip
+# Exponents that programs really use get formulas of their own, as exact and far cheaper.
+_FIXED_POWERS = {
+    2.0: (lambda input: scalar.square(input), "same"),
+    3.0: (lambda input: input * input * input, "same"),
+    0.5: (lambda input: scalar.sqrt(input), "float"),
+    -0.5: (lambda input: scalar.rsqrt(input), "float"),
+    -1.0: (lambda input: scalar.reciprocal(input), "float"),
+    -2.0: (lambda input: scalar.reciprocal(input * input), "float"),
+}
+
+
+def _fixed_power(e: float, formula: Any, rule: str) -> Any:
+    shown = int(e) if e == int(e) else e
+    made = elementwise(f"_pow_{e}", formula, rule=rule, node="Pow", fixed=(shown,), reference="", method=False,
+                       function=False, domain=POSITIVE)  # fmt: skip
+    op = ELEMENTWISE[f"_pow_{e}"]
+    op.name = "pow"
+    return made, op
+
+
+_POWERS = {e: _fixed_power(e, *entry) for e, entry in _FIXED_POWERS.items()}
+
+
+@public("pow", inplace=True, kind="elementwise")
+def pow(input: Tensor, exponent: Any) -> Tensor:
+    """Elementwise power; the exponent is a number or a tensor.
+
+    Raises RuntimeError for an integer tensor to a negative integer power.
+    """
+    c = exponent.__class__
+    if c is int or c is float:
+        d = input.dtype
+        if d.category == dtypes.FLOATING:
+            found = _POWERS.get(exponent)
+            if found is not None:
+                return found[0](input)
+        elif c is int and exponent < 0 and d.category == dtypes.INTEGRAL:
+            raise RuntimeError("Integers to negative integer powers are not allowed.")
+    return _pow(input, exponent)
+
+
+FUNCTIONS["pow"] = lambda input, exponent, *, out=None: (
+    pow(input, exponent) if isinstance(input, Tensor) else _pow(input, exponent)
+)
+
+
+def _value_pow(v: Value, exponent: Any) -> Value:
+    if exponent.__class__ in (int, float) and v.dtype.category == dtypes.FLOATING and exponent in _POWERS:
+        return dispatch.value_call(_POWERS[exponent][1], (v,))
+    return dispatch.value_call(ELEMENTWISE["_pow"], (v, exponent))
+
+
+# --- exponentials, logarithms, trigonometry ---------------------------------------------------------------------
+
+for _name in ("exp", "exp2", "expm1", "sin", "cos", "tanh", "sinh", "cosh", "sigmoid", "atan", "asinh", "erf", "erfc"):
+    _primitive(_name)
+for _name in ("log", "log2", "log10", "log1p", "sqrt", "rsqrt", "lgamma", "digamma"):
+    _primitive(_name, domain=POSITIVE)
+for _name in ("asin", "acos", "atanh", "erfinv"):
+    _primitive(_name, domain=UNIT)
+_primitive("tan", domain=UNIT)
+_primitive("acosh", domain=(1.1, 4.0))
+for _short, _long in (("asin", "arcsin"), ("acos", "arccos"), ("atan", "arctan"), ("asinh", "arcsinh"),
+                      ("acosh", "arccosh"), ("atanh", "arctanh")):  # fmt: skip
+    for _suffix in ("", "_"):
+        setattr(Tensor, _long + _suffix, getattr(Tensor, _short + _suffix))
+    FUNCTIONS[_long] = FUNCTIONS[_short]
+elementwise("_logit", lambda input: scalar.log(input / (1 - input)), node="Logit", reference="logit", method=False,
+            function=False, domain=(0.05, 0.95))  # fmt: skip
+elementwise("xlogy", lambda input, other: scalar.where(
+    scalar.ne(other, other), other, scalar.where(scalar.eq(input, 0), 0.0, input * scalar.log(other))),
+    domain=POSITIVE)  # fmt: skip
+elementwise("sinc", lambda input: scalar.where(
+    scalar.eq(input, 0), 1.0, scalar.sin(input * math.pi) / (input * math.pi)), domain=POSITIVE)  # fmt: skip
+elementwise("deg2rad", lambda input: input * (math.pi / 180))
+elementwise("rad2deg", lambda input: input * (180 / math.pi))
+
+# --- activations that PyTorch has as methods --------------------------------------------------------------------
+
+elementwise(
+    "relu",
+    lambda input: scalar.where(input <= 0, 0.0, input),
+    rule="number",
+    grads={"input": lambda g, result: scalar.where(result <= 0, 0.0, g)},
+)
+
+# --- rounding ---------------------------------------------------------------------------------------------------
+
+for _name in ("floor", "ceil", "trunc"):
+    _primitive(_name, rule="number", aliases=("fix",) if _name == "trunc" else ())
+_round = elementwise("_round", scalar.round, names=("input",), rule="number", node="Round", reference="round",
+                     method=False, function=False)  # fmt: skip
+elementwise("frac", lambda input: input - scalar.trunc(input))
+
+# --- comparison and choice --------------------------------------------------------------------------------------
+
+for _name, _long in (("eq", "equal_elements"), ("ne", "not_equal"), ("lt", "less"), ("le", "less_equal"),
+                     ("gt", "greater"), ("ge", "greater_equal")):  # fmt: skip
+    _primitive(_name, 2, rule="bool", aliases=() if _name == "eq" else (_long,))
+for _name in ("isnan", "isinf", "isfinite", "signbit"):
+    _primitive(_name, rule="bool", inplace=False)
+_where = elementwise("_where", scalar.where, names=("condition", "input", "other"), rule="same", node="Where",
+                     reference="where", method=False, function=False)  # fmt: skip
+_masked_fill = elementwise(
+    "_masked_fill", lambda condition, value, input: scalar.where(condition, value, input), rule="same",
+    node="MaskedFill", reference="", method=False, function=False,
+)  # fmt: skip
+for _name in ("_where", "_masked_fill"):
+    ELEMENTWISE[_name].name = "where" if _name == "_where" else "masked_fill"
+_clamp = elementwise(
+    "_clamp",
+    lambda input, min, max: scalar.where(input < min, min, scalar.where(input > max, max, input)),
+    rule="number", node="Clamp", reference="clamp", method=False, function=False,
+)  # fmt: skip
+elementwise("clamp_min", lambda input, min: scalar.where(input < min, min, input), rule="number")
+elementwise("clamp_max", lambda input, max: scalar.where(input > max, max, input), rule="number")
+
+
+def _truth(x: Any) -> Any:
+    return scalar.ne(x, 0)
+
+
+elementwise("logical_and", lambda input, other: scalar.and_(_truth(input), _truth(other)), rule="bool")
+elementwise("logical_or", lambda input, other: scalar.or_(_truth(input), _truth(other)), rule="bool")
+elementwise("logical_xor", lambda input, other: scalar.xor(_truth(input), _truth(other)), rule="bool")
+elementwise("logical_not", lambda input: scalar.eq(input, 0), rule="bool")
+
+# --- bits -------------------------------------------------------------------------------------------------------
+
+for _name, _primitive_of in (("bitwise_and", scalar.and_), ("bitwise_or", scalar.or_), ("bitwise_xor", scalar.xor)):
+    elementwise(_name, _primitive_of, names=("input", "other"), rule="bits")
+elementwise("bitwise_not", scalar.not_, names=("input",), rule="bits")
+elementwise("bitwise_left_shift", scalar.shl, names=("input", "other"), rule="bits")
+elementwise("bitwise_right_shift", scalar.shr, names=("input", "other"), rule="bits")
+
+
+# --- functions whose arguments need arranging -------------------------------------------------------------------
+
+
+def _scaled(plain: str, scaled: str) -> Any:
+    fast = ELEMENTWISE[plain]
+    plain_call = dispatch.binary(fast)
+    scaled_op = ELEMENTWISE[scaled]
+
+    def method(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+        if alpha == 1 and alpha is not True:
+            made = plain_call(input, other)
+            if made is NotImplemented:
+                raise TypeError(f"{plain}(): argument 'other' must be Tensor or number, not {type(other).__name__}")
+            return made
+        if not isinstance(other, Tensor):
+            return plain_call(input, other * alpha)
+        return dispatch.call(scaled_op, (input, other, alpha))
+
+    return method
+
+
+for _name, _scaled_name in (("add", "_add_scaled"), ("sub", "_sub_scaled")):
+    _method = _scaled(_name, _scaled_name)
+    _method.__name__ = _name
+    public(_name, kind="elementwise", inplace=True, aliases=("subtract",) if _name == "sub" else ())(_method)
+
+
+@public("div", kind="elementwise", inplace=True, aliases=("divide",))
+def div(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """input / other; rounding_mode "floor" or "trunc" rounds the quotient."""
+    if rounding_mode is None:
+        return _true_divide(input, other)
+    if rounding_mode == "floor":
+        return floor_divide(input, other)
+    if rounding_mode == "trunc":
+        _check_divisor(input, other)
+        return _trunc_divide(input, other)
+    raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
+
+
+_true_divide = dispatch.binary(ELEMENTWISE["div"])
+
+
+def _check_divisor(input: Any, other: Any) -> None:
+    """Integer division by zero has no result; it raises, as in PyTorch, which means looking at the divisor now."""
+    for x in (input, other):
+        if (x.dtype.is_floating_point if isinstance(x, Tensor) else isinstance(x, float)):
+            return
+    zero = bool((other == 0).any().item()) if isinstance(other, Tensor) else other == 0
+    if zero:
+        raise RuntimeError("ZeroDivisionError: an integer tensor is divided by zero")
+
+
+@public("floor_divide", kind="elementwise", inplace=True)
+def floor_divide(input: Tensor, other: Any) -> Tensor:
+    """The quotient rounded down."""
+    _check_divisor(input, other)
+    return _floor_divide(input, other)
+
+
+@public("remainder", kind="elementwise", inplace=True)
+def remainder(input: Tensor, other: Any) -> Tensor:
+    """The remainder with the sign of the divisor, as Python's %."""
+    _check_divisor(input, other)
+    return _remainder(input, other)
+
+
+@public("fmod", kind="elementwise", inplace=True)
+def fmod(input: Tensor, other: Any) -> Tensor:
+    """The remainder with the sign of the dividend, as C's fmod."""
+    _check_divisor(input, other)
+    return _fmod(input, other)
+
+
+@public("addcmul", kind="elementwise", inplace=True)
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """input + value * tensor1 * tensor2"""
+    return dispatch.call(ELEMENTWISE["_addcmul"], (input, tensor1, tensor2, value))
+
+
+@public("addcdiv", kind="elementwise", inplace=True)
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """input + value * tensor1 / tensor2"""
+    return dispatch.call(ELEMENTWISE["_addcdiv"], (input, tensor1, tensor2, value))
+
+
+@public("lerp", kind="elementwise", inplace=True)
+def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
+    """input + weight * (end - input)"""
+    return dispatch.call(ELEMENTWISE["_lerp"], (input, end, weight))
+
+
+@public("round", kind="elementwise", inplace=True)
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """Round to the nearest integer, or to so many decimals; halves go to even."""
+    if decimals == 0:
+        return _round(input)
+    scale = 10.0 ** builtin_abs(decimals)
+    return _round(input * scale) / scale if decimals > 0 else _round(input / scale) * scale
+
+
+builtin_abs = math.fabs
+
+
+@public("logit", kind="elementwise", inplace=True)
+def logit(input: Tensor, eps: float | None = None) -> Tensor:
+    """log(x / (1 - x)), with x clamped to [eps, 1 - eps] if eps is given."""
+    if eps is not None:
+        input = input.clamp(eps, 1 - eps)
+    return dispatch.call(ELEMENTWISE["_logit"], (input,))
+
+
+@public("clamp", kind="elementwise", inplace=True, aliases=("clip",))
+def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """Limit to [min, max]; either may be a number, a tensor, or left out."""
+    if min is None and max is None:
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    if min is None:
+        return input.clamp_max(max)
+    if max is None:
+        return input.clamp_min(min)
+    return dispatch.call(ELEMENTWISE["_clamp"], (input, min, max))
+
+
+def _condition(t: Any) -> Tensor:
+    if not isinstance(t, Tensor):
+        raise TypeError(f"where(): argument 'condition' must be Tensor, not {type(t).__name__}")
+    if t.dtype is not dtypes.bool_:
+        if t.dtype is dtypes.uint8:
+            return dispatch.cast(t, dtypes.bool_)
+        raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {t.dtype}")
+    return t
+
+
+def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tensor | None = None) -> Any:
+    """`input` where the condition holds, `other` elsewhere; with the condition alone, the indices where it holds."""
+    if input is None and other is None:
+        return condition.nonzero(as_tuple=True)
+    condition = _condition(condition)
+    if isinstance(input, Tensor) or isinstance(other, Tensor):
+        made = dispatch.call(ELEMENTWISE["_where"], (condition, input, other))
+    else:
+        from ..creation import tensor
+
+        common = dtypes.promote_types(dtypes.of_scalar(input), dtypes.of_scalar(other))
+        made = dispatch.call(ELEMENTWISE["_where"], (condition, tensor(input, dtype=common), tensor(other, dtype=common)))
+    if out is not None:
+        from .registry import write_out
+
+        return write_out(out, made)
+    return made
+
+
+FUNCTIONS["where"] = where
+Tensor.where = lambda self, condition, other: where(condition, self, other)  # type: ignore[attr-defined]
+
+
+@public("masked_fill", kind="elementwise", inplace=True)
+def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """`input` with `value` (a number or a zero-dimensional tensor) where the mask holds."""
+    if not isinstance(mask, Tensor) or mask.dtype is not dtypes.bool_:
+        got = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+        raise RuntimeError(f"masked_fill_ only supports boolean masks, but got mask with dtype {got}")
+    if isinstance(value, Tensor) and value._shape != ():
+        raise RuntimeError(
+            f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.dim()} dimension(s)."
+        )
+    if isinstance(value, Tensor) and value.dtype is not input.dtype:
+        value = dispatch.cast(value, input.dtype)
+    if isinstance(value, float) and not input.dtype.is_floating_point:
+        if value != int(value):
+            raise RuntimeError(f"value cannot be converted to type {input.dtype.name} without overflow")
+        value = int(value)
+    return dispatch.call(ELEMENTWISE["_masked_fill"], (mask, value, input))
+
+
+# --- Python's operators -----------------------------------------------------------------------------------------
+
+
+def _install_python_operators() -> None:
+    table = {"add": "add", "sub": "sub", "mul": "mul", "eq": "eq", "ne": "ne", "lt": "lt", "le": "le", "gt": "gt",
+             "ge": "ge", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
+             "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift"}  # fmt: skip
+    for python, name in table.items():
+        op = ELEMENTWISE[name]
+        setattr(Tensor, f"__{python}__", dispatch.binary(op))
+        setattr(Value, f"__{python}__", dispatch.value_function(op))
+        if python in ("add", "mul", "and", "or", "xor"):
+            setattr(Tensor, f"__r{python}__", dispatch.binary(op, reflected=python not in ("add", "mul")))
+            setattr(Value, f"__r{python}__", dispatch.value_function(op, reflected=True))
+        if python not in ("eq", "ne", "lt", "le", "gt", "ge"):
+            setattr(Tensor, f"__i{python}__", dispatch.in_place(dispatch.binary(op), f"__i{python}__"))
+    Tensor.__hash__ = lambda self: id(self)  # type: ignore[method-assign]
+    Value.__hash__ = object.__hash__  # type: ignore[method-assign]
+    Value.__eq__ = object.__eq__  # type: ignore[method-assign]
+    Value.__ne__ = object.__ne__  # type: ignore[method-assign]
+    T: Any = Tensor
+    V: Any = Value
+    rsub = dispatch.binary(ELEMENTWISE["rsub"])
+    T.__rsub__ = rsub
+    V.__rsub__ = dispatch.value_function(ELEMENTWISE["sub"], reflected=True)
+    true_divide = dispatch.binary(ELEMENTWISE["div"])
+    T.__truediv__ = true_divide
+    T.__itruediv__ = dispatch.in_place(true_divide, "__itruediv__")
+    T.__rtruediv__ = lambda self, other: self.reciprocal() * other
+    V.__truediv__ = dispatch.value_function(ELEMENTWISE["div"])
+    V.__rtruediv__ = dispatch.value_function(ELEMENTWISE["div"], reflected=True)
+    T.__neg__ = T.neg
+    T.__pos__ = lambda self: self
+    T.__abs__ = T.abs
+    T.__invert__ = T.bitwise_not
+    V.__neg__ = dispatch.value_function(ELEMENTWISE["neg"])
+    T.__pow__ = pow
+    T.__rpow__ = lambda self, other: _pow(other, self)
+    T.__ipow__ = dispatch.in_place(pow, "__ipow__")
+    V.__pow__ = _value_pow
+    T.__floordiv__ = floor_divide
+    T.__rfloordiv__ = lambda self, other: _reflected(floor_divide, other, self)
+    T.__ifloordiv__ = dispatch.in_place(floor_divide, "__ifloordiv__")
+    T.__mod__ = remainder
+    T.__rmod__ = lambda self, other: _reflected(remainder, other, self)
+    T.__imod__ = dispatch.in_place(remainder, "__imod__")
+
+
+def _reflected(function: Any, number: Any, t: Tensor) -> Tensor:
+    from ..creation import tensor
+
+    return function(tensor(number), t)
+
+
+_install_python_operators()

@@ -1,0 +1,359 @@
+"""Elementwise operators and their instructions: an operator specialised to operand kinds and dtypes.
+
+An operator's entry is one formula. From it come the dtype rule, the instruction for each combination of operands,
+the gradient operators (by differentiating the formula), the kernels and the NumPy reference.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from .. import dtypes
+from . import scalar
+from .scalar import Expr
+
+_ids = itertools.count(1)
+BY_ID: dict[int, Instruction] = {}
+
+
+class Instruction:
+    """An elementwise operator specialised to a pattern of operands and dtypes.
+
+    pattern: a letter per argument, "t" for a tensor and "s" for a Python number.
+    in_dtypes: dtype of each tensor argument. compute: dtype in which the formula is evaluated. dtype: of the result.
+    """
+
+    __slots__ = ("id", "op", "pattern", "in_dtypes", "compute", "dtype", "rules", "rules_made", "keeps_inputs",
+                 "keeps_result", "scalar_positions", "tensor_positions")  # fmt: skip
+
+    def __init__(self, op: ElementwiseOp, pattern: str, in_dtypes: tuple, compute: dtypes.dtype, dtype: dtypes.dtype):
+        self.id = next(_ids)
+        self.op = op
+        self.pattern = pattern
+        self.in_dtypes = in_dtypes
+        self.compute = compute
+        self.dtype = dtype
+        self.rules: list = []
+        self.rules_made = False
+        self.tensor_positions = tuple(i for i, p in enumerate(pattern) if p == "t")
+        self.scalar_positions = tuple(i for i, p in enumerate(pattern) if p == "s")
+        self.keeps_inputs, self.keeps_result = op.keeps(pattern)
+        BY_ID[self.id] = self
+
+    def __repr__(self) -> str:
+        return f"{self.op.name}[{self.pattern}]"
+
+    def describe(self) -> tuple:
+        """What identifies the instruction in every process, for the kernels kept on disk."""
+        names = tuple(d.name for d in self.in_dtypes)
+        return self.op.canonical(), self.pattern, names, self.compute.name, self.dtype.name
+
+    def gradient(self, i: int) -> Any:
+        """How g flows to tensor argument i: see `ElementwiseOp.gradient`, specialised to these dtypes."""
+        if not self.rules_made:
+            self.rules = [self._rule(k) for k in range(len(self.tensor_positions))]
+            self.rules_made = True
+        return self.rules[i]
+
+    def _rule(self, i: int) -> Any:
+        position = self.tensor_positions[i]
+        rule = self.op.gradient(position)
+        if rule is None or self.dtype.category != dtypes.FLOATING:
+            return None
+        target = self.in_dtypes[i]
+        if target.category != dtypes.FLOATING:
+            return None
+        if rule == "g":
+            return IDENTITY if target is self.dtype else CastRule(target)
+        op, names = rule
+        pattern, in_dtypes, tensors, scalars = "", [], [], []
+        tensor_index = {p: k for k, p in enumerate(self.tensor_positions)}
+        scalar_index = {p: k for k, p in enumerate(self.scalar_positions)}
+        for name in names:
+            if name == "g" or name == "result":
+                pattern += "t"
+                in_dtypes.append(self.dtype)
+                tensors.append(name)
+                continue
+            p = self.op.names.index(name)
+            if p in tensor_index:
+                pattern += "t"
+                in_dtypes.append(self.in_dtypes[tensor_index[p]])
+                tensors.append(tensor_index[p])
+            else:
+                pattern += "s"
+                scalars.append(scalar_index[p])
+        compute = self.compute if self.compute.category == dtypes.FLOATING else self.dtype
+        return GradientRule(op.specialise(pattern, tuple(in_dtypes), compute, target), tuple(tensors), tuple(scalars))
+
+
+class GradientRule:
+    """One gradient: the instruction, and where its operands come from ("g", "result" or the index of an input)."""
+
+    __slots__ = ("instr", "tensors", "scalars", "inputs", "wants_result", "op")
+
+    def __init__(self, instr: Instruction, tensors: tuple, scalars: tuple):
+        self.instr = instr
+        self.op = instr.op
+        self.tensors = tensors
+        self.scalars = scalars
+        self.inputs = tuple(t for t in tensors if isinstance(t, int))
+        self.wants_result = "result" in tensors
+
+
+class CastRule:
+    """The gradient is g in another dtype."""
+
+    __slots__ = ("dtype", "inputs", "wants_result")
+
+    def __init__(self, dtype: dtypes.dtype):
+        self.dtype = dtype
+        self.inputs = ()
+        self.wants_result = False
+
+
+class _Identity:
+    inputs = ()
+    wants_result = False
+
+
+IDENTITY = _Identity()
+
+
+class ElementwiseOp:
+    """An elementwise operator: a formula over scalars.
+
+    name: the operator's public name. node: name of its graph node without "Backward0".
+    formula: Python function over scalars, written with the functions of `ops.scalar`.
+    rule: how the result's dtype follows, one of
+        "same": operands promote; "float": like "same", integers become the default float;
+        "bool": operands promote for comparing, the result is bool; "bits": integers and bools only;
+        "number": like "same" but bool is refused.
+    differentiable: whether gradients flow; else the result never requires one.
+    grads: gradients that are stated instead of derived, by argument: functions of scalars whose parameters are among
+    "g", the operator's arguments and "result". fixed: numbers that the formula has built in, for showing.
+    """
+
+    __slots__ = ("name", "node", "formula", "names", "rule", "differentiable", "_instructions", "same_tt", "_gradients",
+                 "_canonical", "_keeps", "expr", "scalar_tables", "bool_error",
+                 "stated", "fixed")  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        formula: Any,
+        *,
+        names: tuple | None = None,
+        rule: str = "same",
+        node: str | None = None,
+        differentiable: bool = True,
+        bool_error: str | None = None,
+        grads: dict[str, Callable] | None = None,
+        fixed: tuple = (),
+    ):
+        self.stated = grads or {}
+        self.fixed = fixed
+        self.name = name
+        self.node = node or "".join(part.capitalize() for part in name.split("_"))
+        self.rule = rule
+        self.formula = formula
+        self.differentiable = differentiable and rule != "bool" and rule != "bits"
+        self.bool_error = bool_error
+        self.names = names if names is not None else tuple(inspect.signature(formula).parameters)
+        self._instructions: dict = {}
+        self._gradients: dict[int, Any] = {}
+        self._keeps: dict[str, tuple] = {}
+        if isinstance(formula, scalar.Primitive):
+            formula = _over_inputs(formula, len(self.names))
+        self.expr = formula if formula.__class__ is Expr else formula(*(Expr(None, (), n) for n in self.names))
+        self._canonical: str | None = None
+        table = _SameDtype(self)
+        self.same_tt = table
+        self.scalar_tables = {c: _WithScalar(self, c) for c in (float, int, bool)}
+        dtypes._DEFAULT_DEPENDENT.append(self._instructions)
+        dtypes._DEFAULT_DEPENDENT.append(table)
+        dtypes._DEFAULT_DEPENDENT.extend(self.scalar_tables.values())
+
+    def __repr__(self) -> str:
+        return f"<operator {self.name}>"
+
+    def canonical(self) -> str:
+        """The formula as text: one step a line, shared parts once."""
+        if self._canonical is None:
+            steps: list[str] = []
+            numbers: dict[int, str] = {}
+            for node in scalar.postorder(self.expr):
+                if node.primitive is None:
+                    numbers[id(node)] = f"${self.names.index(node.name)}"
+                    continue
+                args = ",".join(numbers[id(a)] if a.__class__ is Expr else repr(a) for a in node.args)
+                numbers[id(node)] = f"%{len(steps)}"
+                steps.append(f"{node.primitive.name}({args})")
+            root = numbers[id(self.expr)] if self.expr.__class__ is Expr else repr(self.expr)
+            self._canonical = ";".join([*steps, root])
+        return self._canonical
+
+    # --- dtypes -------------------------------------------------------------------------------------------------
+
+    def instruction(self, pattern: str, ranked: list[tuple[dtypes.dtype, int]]) -> Instruction:
+        """The instruction for arguments given as (dtype, priority) pairs (see `dtypes.promote_operands`)."""
+        key = (pattern, *ranked)
+        found = self._instructions.get(key)
+        if found is None:
+            common = self.common(ranked)
+            out, compute = self.result(common)
+            in_dtypes = tuple(d for (d, _), p in zip(ranked, pattern) if p == "t")
+            found = self._instructions[key] = self.specialise(pattern, in_dtypes, compute, out)
+        return found
+
+    def common(self, ranked: list) -> dtypes.dtype:
+        if self.name == "where":  # the condition does not take part
+            ranked = ranked[1:]
+        return dtypes.promote_operands(ranked)
+
+    def result(self, common: dtypes.dtype) -> tuple[dtypes.dtype, dtypes.dtype]:
+        """(dtype of the result, dtype to compute in)."""
+        rule = self.rule
+        if common.category == dtypes.BOOL and self.bool_error is not None:
+            raise RuntimeError(self.bool_error)
+        if rule == "same":
+            return common, common
+        if rule == "float":
+            out = common if common.category == dtypes.FLOATING else dtypes.get_default_dtype()
+            return out, out
+        if rule == "bool":
+            return dtypes.bool_, common
+        if rule == "bits":
+            if common.category == dtypes.FLOATING:
+                raise RuntimeError(f'"{self.name}" not implemented for \'{_NAMES[common]}\'')
+            return common, common
+        if rule == "number":
+            if common.category == dtypes.BOOL:
+                raise RuntimeError(f'"{self.name}" not implemented for \'Bool\'')
+            return common, common
+        raise ValueError(f"unknown dtype rule {rule!r} of operator {self.name}")
+
+    def specialise(self, pattern: str, in_dtypes: tuple, compute: dtypes.dtype, out: dtypes.dtype) -> Instruction:
+        key = ("exact", pattern, in_dtypes, compute, out)
+        found = self._instructions.get(key)
+        if found is None:
+            found = self._instructions[key] = Instruction(self, pattern, in_dtypes, compute, out)
+        return found
+
+    # --- gradients ----------------------------------------------------------------------------------------------
+
+    def gradient(self, i: int) -> Any:
+        """How the gradient g of the result flows to argument i.
+
+        None: not at all. "g": unchanged. Otherwise (operator, names): an elementwise operator and the names of its
+        arguments among "g", "result" and this operator's own.
+        """
+        if i not in self._gradients:
+            self._gradients[i] = self._differentiate(i)
+        return self._gradients[i]
+
+    def _differentiate(self, i: int) -> Any:
+        if not self.differentiable:
+            return None
+        g, result = Expr(None, (), "g"), Expr(None, (), "result")
+        inputs = {n: Expr(None, (), n) for n in self.names}
+        expr = _substitute(self.expr, inputs)
+        if expr.__class__ is not Expr:
+            return None
+        stated = self.stated.get(self.names[i])
+        if stated is not None:
+            known = {**inputs, "g": g, "result": result}
+            part = stated(*(known[n] for n in inspect.signature(stated).parameters))
+        else:
+            part = scalar.differentiate(expr, [inputs[n] for n in self.names], g, result)[0][i]
+        if part is None:
+            # The formula does not vary with it (floor, sign): the gradient is zero, and defined.
+            part = scalar.mul(g, 0.0) if self.names[i] in scalar.inputs_of(expr) else None
+            if part is None:
+                return None
+            return _ZERO, ("g",)
+        if part is g:
+            return "g"
+        used = scalar.inputs_of(part)
+        names = tuple(n for n in ("g", *self.names, "result") if n in used)
+        if "g" not in names:
+            names = ("g", *names)
+        return ElementwiseOp(f"{self.name}_grad_{self.names[i]}", part, names=names, node=f"{self.node}Backward"), names
+
+    def keeps(self, pattern: str) -> tuple[bool, bool]:
+        """Whether any gradient reads an input, and whether any reads the result."""
+        found = self._keeps.get(pattern)
+        if found is None:
+            inputs = result = False
+            for i, p in enumerate(pattern):
+                rule = self.gradient(i) if p == "t" else None
+                if rule.__class__ is tuple:
+                    result = result or "result" in rule[1]
+                    inputs = inputs or any(n not in ("g", "result") for n in rule[1])
+            found = self._keeps[pattern] = (inputs, result)
+        return found
+
+
+class _SameDtype(dict):
+    """dtype -> instruction for two tensors of that dtype (with dimensions or both without)."""
+
+    def __init__(self, op: ElementwiseOp):
+        self.op = op
+
+    def __missing__(self, d: dtypes.dtype) -> Instruction:
+        n = len(self.op.names)
+        found = self[d] = self.op.instruction("t" * n, [(d, 2)] * n)
+        return found
+
+
+class _WithScalar(dict):
+    """(pattern, dtype, whether it has dimensions) -> instruction, for a tensor and a Python number of one class."""
+
+    def __init__(self, op: ElementwiseOp, number: type):
+        self.op = op
+        self.number_dtype = {float: dtypes.float64, int: dtypes.int64, bool: dtypes.bool_}[number]
+
+    def __missing__(self, key: tuple) -> Instruction:
+        pattern, d, has_dims = key
+        scalar_dtype = self.number_dtype
+        tensor = (d, 2 if has_dims else 1)
+        ranked = [tensor if p == "t" else (scalar_dtype, 0) for p in pattern]
+        found = self[key] = self.op.instruction(pattern, ranked)
+        return found
+
+
+def _over_inputs(primitive: scalar.Primitive, n: int) -> Callable:
+    return lambda *xs: Expr(primitive, xs)
+
+
+def _substitute(expr: Any, inputs: dict[str, Expr]) -> Any:
+    """A copy of an expression with its named inputs replaced; sharing is kept."""
+    made: dict[int, Any] = {}
+    stack = [(expr, False)]
+    while stack:
+        node, done = stack.pop()
+        if node.__class__ is not Expr or id(node) in made:
+            continue
+        if node.primitive is None:
+            made[id(node)] = inputs.get(node.name, node)
+        elif done:
+            args = tuple(made[id(a)] if a.__class__ is Expr else a for a in node.args)
+            made[id(node)] = Expr(node.primitive, args)
+        else:
+            stack.append((node, True))
+            stack.extend((a, False) for a in node.args)
+    return made[id(expr)] if expr.__class__ is Expr else expr
+
+
+_NAMES = {
+    dtypes.bool_: "Bool", dtypes.uint8: "Byte", dtypes.int8: "Char", dtypes.int16: "Short", dtypes.int32: "Int",
+    dtypes.int64: "Long", dtypes.float16: "Half", dtypes.bfloat16: "BFloat16", dtypes.float32: "Float",
+    dtypes.float64: "Double",
+}  # fmt: skip
+SCALAR_TYPE_NAMES = _NAMES
+
+_ZERO = ElementwiseOp("zero", Expr(scalar.where, (False, Expr(None, (), "g"), 0.0)), names=("g",))
+CAST = ElementwiseOp("to", Expr(None, (), "x"), names=("x",), node="ToCopy")

@@ -1,0 +1,330 @@
+"""Matrix products. They go to the vendor's library; transposed operands are passed as such, never copied."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import dtypes
+from ..autograd.node import cast_value
+from ..lazy.value import Value, from_array
+from ..runtime import array as arrays
+from ..runtime import backend, blas
+from ..runtime.array import numel
+from ..tensor import Tensor
+from . import dispatch
+from .registry import operator, public
+
+_KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}
+
+
+def _blas_ready(v: Value) -> Any:
+    return v.ready()
+
+
+def _product(a: Value, b: Value) -> Value:
+    """Matrices a (m, k) and b (k, n) -> (m, n)."""
+    (m, k), n = a.shape, b.shape[1]
+    kind = _KINDS.get(a.dtype)
+    if kind is not None and blas.available:
+        x, y = a.ready(), b.ready()
+        out = arrays.empty((m, n), a.dtype)
+        if blas.gemm(kind, m, n, k, x.ptr, *x.strides, y.ptr, *y.strides, out.ptr, n):
+            return from_array(out)
+    return _by_library(a, b)
+
+
+def _by_library(a: Value, b: Value) -> Value:
+    """What the BLAS does not do: other dtypes (half types in float32), odd strides."""
+    xp = backend.of(a)
+    if a.dtype.kind in ("f16", "bf16"):
+        made = _matmul(cast_value(a, dtypes.float32), cast_value(b, dtypes.float32))
+        return cast_value(made, a.dtype)
+    x, y = a.native(), b.native()
+    kind = _KINDS.get(a.dtype)
+    if kind is not None and blas.available and (x.ndim == 2 or y.ndim == 2 or x.shape[:-2] == y.shape[:-2]):
+        fixed = [v if _plain(v) else backend.copied(v.native()) for v in (a, b)]
+        if fixed[0] is not a or fixed[1] is not b:
+            return _matmul(*fixed)
+    return backend.fresh(xp.ascontiguousarray(xp.matmul(x, y)))
+
+
+def _plain(v: Value) -> bool:
+    """Whether the last two dimensions are laid out as a BLAS takes them."""
+    r, c = v.ready().strides[-2:]
+    return c == 1 or r == 1
+
+
+def _batched(a: Value, b: Value) -> Value:
+    """Stacks of matrices with broadcast leading dimensions."""
+    lead = dispatch.broadcast_shapes(a.shape[:-2], b.shape[:-2]) if a.shape[:-2] != b.shape[:-2] else a.shape[:-2]
+    m, k = a.shape[-2:]
+    n = b.shape[-1]
+    kind = _KINDS.get(a.dtype)
+    if kind is not None and blas.available and len(lead) >= 1:
+        x, y = a.ready(), b.ready()
+        xs, ys = _batch_stride(x, lead), _batch_stride(y, lead)
+        if xs is not None and ys is not None:
+            out = arrays.empty((*lead, m, n), a.dtype)
+            done = blas.batched(
+                kind, numel(lead), m, n, k, x.ptr, xs, *x.strides[-2:], y.ptr, ys, *y.strides[-2:], out.ptr, m * n, n
+            )
+            if done:
+                return from_array(out)
+    return _by_library(a, b)
+
+
+def _batch_stride(x: Any, lead: tuple) -> int | None:
+    """The one step from matrix to matrix over all leading dimensions, if there is one."""
+    from ..lazy.program import broadcast_strides, merged_dims
+
+    strides = broadcast_strides(x, (*lead, *x.shape[-2:]))[:-2]
+    sizes, merged, _ = merged_dims(lead, [strides])
+    if not sizes:
+        return 0
+    return merged[0][0] if len(sizes) == 1 else None
+
+
+def _matmul(a: Value, b: Value) -> Value:
+    na, nb = len(a.shape), len(b.shape)
+    if na == 2 and nb == 2:
+        return _product(a, b)
+    if na == 1 and nb == 1:
+        return _product(a.reshape((1, -1)), b.reshape((-1, 1))).reshape(())
+    if na == 1:
+        made = _matmul(a.reshape((1, -1)), b)
+        return made.reshape(made.shape[:-2] + made.shape[-1:])
+    if nb == 1:
+        made = _matmul(a, b.reshape((-1, 1)))
+        return made.reshape(made.shape[:-1])
+    if nb == 2 and a.ready().contiguous and numel(a.shape):
+        # One product for the whole stack.
+        flat = _product(a.reshape((-1, a.shape[-1])), b)
+        return flat.reshape((*a.shape[:-1], b.shape[-1]))
+    return _batched(a, b)
+
+
+Value.__matmul__ = _matmul  # type: ignore[attr-defined]
+
+
+def _either(x: Any, y: Any) -> Any:
+    """a @ b on tensors or bare values."""
+    return _matmul(x, y) if x.__class__ is Value else matmul(x, y)
+
+
+def _gradient_a(g: Any, b: Any, a_shape: tuple) -> Any:
+    nb = len(b.shape)
+    if len(a_shape) == 1:
+        if nb == 1:
+            return g * b
+        g = g.unsqueeze(-2)
+        made = _either(g, b.mT)
+        return made.reshape(made.shape[:-2] + made.shape[-1:]).sum_to_size(a_shape)
+    if nb == 1:
+        return (g.unsqueeze(-1) * b).sum_to_size(a_shape)
+    return _either(g, b.mT).sum_to_size(a_shape)
+
+
+def _gradient_b(g: Any, a: Any, b_shape: tuple) -> Any:
+    na = len(a.shape)
+    if na == 1:
+        if len(b_shape) == 1:
+            return g * a
+        return (a.unsqueeze(-1) * g.unsqueeze(-2)).sum_to_size(b_shape)
+    if len(b_shape) == 1:
+        made = _either(a.mT, g.unsqueeze(-1))
+        return made.reshape(made.shape[:-1]).sum_to_size(b_shape)
+    if len(b_shape) == 2 and na > 2:
+        k, n = b_shape
+        return _either(a.reshape((-1, k)).mT, g.reshape((-1, n)))
+    return _either(a.mT, g).sum_to_size(b_shape)
+
+
+MATMUL = operator(
+    "matmul",
+    _matmul,
+    tensors=("a", "b"),
+    grads={"a": _gradient_a, "b": _gradient_b},
+    node="Mm",
+)
+
+
+def _check(a: Tensor, b: Tensor) -> None:
+    for x in (a, b):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"matmul(): argument must be Tensor, not {type(x).__name__}")
+    if a.dtype is not b.dtype:
+        from .instruction import SCALAR_TYPE_NAMES
+
+        raise RuntimeError(
+            f"expected m1 and m2 to have the same dtype, but got: {SCALAR_TYPE_NAMES[a.dtype].lower()} != "
+            f"{SCALAR_TYPE_NAMES[b.dtype].lower()}"
+        )
+    if not a._shape or not b._shape:
+        raise RuntimeError(
+            f"both arguments to matmul need to be at least 1D, but they are {a.dim()}D and {b.dim()}D"
+        )
+    inner = b._shape[-2] if len(b._shape) > 1 else b._shape[0]
+    if a._shape[-1] != inner:
+        two = f"({'x'.join(map(str, _as_matrix(a._shape)))} and {'x'.join(map(str, _as_matrix(b._shape, True)))})"
+        raise RuntimeError(
+            f"mat1 and mat2 shapes cannot be multiplied {two}: the tensors have shapes {list(a._shape)} and "
+            f"{list(b._shape)}"
+        )
+
+
+def _as_matrix(shape: tuple, right: bool = False) -> tuple:
+    if len(shape) == 1:
+        return (shape[0], 1) if right else (1, shape[0])
+    return (numel(shape[:-1]), shape[-1]) if not right else shape[-2:]
+
+
+def _node_name(a: tuple, b: tuple) -> str:
+    if len(a) == 2 and len(b) == 2:
+        return "MmBackward"
+    if len(a) == 1 and len(b) == 1:
+        return "DotBackward"
+    if len(a) == 2 and len(b) == 1:
+        return "MvBackward"
+    return "BmmBackward" if len(a) == 3 and len(b) == 3 else "UnsafeViewBackward"
+
+
+@public("matmul", kind="library", op=MATMUL)
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """The matrix product; leading dimensions are a batch and broadcast, one-dimensional operands are vectors.
+
+    Raises RuntimeError where the inner sizes or the dtypes differ.
+    """
+    _check(a, b)
+    return MATMUL.apply((a, b), _node_name(a._shape, b._shape))
+
+
+def _fixed_dims(name: str, da: int, db: int) -> Any:
+    def function(a: Tensor, b: Tensor) -> Tensor:
+        _check(a, b)
+        if a.dim() != da or b.dim() != db:
+            raise RuntimeError(f"{name}: expected tensors of {da} and {db} dimensions, got {a.dim()} and {b.dim()}")
+        if da == 3 and a._shape[0] != b._shape[0]:
+            raise RuntimeError(
+                f"batch1 and batch2 must have same number of batches, got {a._shape[0]} and {b._shape[0]}"
+            )
+        return MATMUL.apply((a, b), name.capitalize() + "Backward")
+
+    function.__name__ = name
+    function.__doc__ = f"The product of a tensor of {da} and one of {db} dimensions."
+    return public(name, kind="library")(function)
+
+
+mm, bmm, mv, dot = (_fixed_dims(n, *d) for n, d in (("mm", (2, 2)), ("bmm", (3, 3)), ("mv", (2, 1)), ("dot", (1, 1))))
+
+
+def _or_not_implemented(a: Tensor, b: Any) -> Any:
+    return matmul(a, b) if isinstance(b, Tensor) else NotImplemented
+
+
+Tensor.__matmul__ = _or_not_implemented  # type: ignore[attr-defined]
+Tensor.__imatmul__ = dispatch.in_place(_or_not_implemented, "__imatmul__")  # type: ignore[attr-defined]
+
+
+# --- products with something added ------------------------------------------------------------------------------
+
+
+def _linear(x: Value, weight: Value, bias: Value) -> Value:
+    return _matmul(x, weight.mT) + bias
+
+
+def _linear_gradient_weight(g: Any, x: Any, weight_shape: tuple) -> Any:
+    n, k = weight_shape
+    return _either(g.reshape((-1, n)).mT, x.reshape((-1, k)))
+
+
+LINEAR = operator(
+    "linear",
+    _linear,
+    tensors=("x", "weight", "bias"),
+    grads={
+        "x": lambda g, weight: _either(g, weight),
+        "weight": _linear_gradient_weight,
+        "bias": lambda g, bias_shape: g.sum_to_size(bias_shape),
+    },
+    node="Addmm",
+)
+LINEAR_NO_BIAS = operator(
+    "linear",
+    lambda x, weight: _matmul(x, weight.mT),
+    tensors=("x", "weight"),
+    grads={"x": lambda g, weight: _either(g, weight), "weight": _linear_gradient_weight},
+    node="Mm",
+)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x @ weight.T + bias, for x (..., in), weight (out, in) and bias (out)."""
+    if weight.dim() != 2 or x.dim() == 0:
+        made = matmul(x, weight.t() if weight.dim() == 2 else weight)
+        return made if bias is None else made + bias
+    if x.dtype is not weight.dtype:
+        from .instruction import SCALAR_TYPE_NAMES
+
+        raise RuntimeError(
+            f"mat1 and mat2 must have the same dtype, but got {SCALAR_TYPE_NAMES[x.dtype]} and "
+            f"{SCALAR_TYPE_NAMES[weight.dtype]}"
+        )
+    if x._shape[-1] != weight._shape[1]:
+        left, (n, k) = _as_matrix(x._shape), weight._shape
+        raise RuntimeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({left[0]}x{left[1]} and {k}x{n}): the input has shape "
+            f"{list(x._shape)}, the weight {list(weight._shape)}"
+        )
+    if bias is None:
+        return LINEAR_NO_BIAS.apply((x, weight), None if x.dim() == 2 else "UnsafeViewBackward")
+    return LINEAR.apply((x, weight, bias), None if x.dim() == 2 else "ViewBackward")
+
+
+@public("addmm", kind="library", inplace=True)
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * input + alpha * (mat1 @ mat2)"""
+    product = mm(mat1, mat2)
+    if alpha != 1:
+        product = product * alpha
+    return product + input if beta == 1 else product if beta == 0 else product + input * beta
+
+
+@public("addmv", kind="library", inplace=True)
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * input + alpha * (mat @ vec)"""
+    return input * beta + mv(mat, vec) * alpha
+
+
+@public("baddbmm", kind="library", inplace=True)
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * input + alpha * (batch1 @ batch2)"""
+    return input * beta + bmm(batch1, batch2) * alpha
+
+
+@public("outer", kind="library", aliases=("ger",))
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
+    """The outer product of two vectors."""
+    return input.unsqueeze(1) * vec2.unsqueeze(0)
+
+
+@public("inner", kind="library")
+def inner(input: Tensor, other: Tensor) -> Tensor:
+    """The sum of products over the last dimensions."""
+    if input.dim() == 0 or other.dim() == 0:
+        return input * other
+    return tensordot(input, other, ([-1], [-1]))
+
+
+@public("tensordot", kind="library", method=False)
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
+    """The sum of products over the named dimensions of both (the last n and first n for a number)."""
+    if isinstance(dims, int):
+        left, right = list(range(a.dim() - dims, a.dim())), list(range(dims))
+    else:
+        left, right = ([d % x.dim() for d in side] for side, x in zip(dims, (a, b)))
+    free_a = [d for d in range(a.dim()) if d not in left]
+    free_b = [d for d in range(b.dim()) if d not in right]
+    k = numel(tuple(a._shape[d] for d in left))
+    x = a.permute(*free_a, *left).reshape(-1, k) if a.dim() else a.reshape(1, 1)
+    y = b.permute(*right, *free_b).reshape(k, -1) if b.dim() else b.reshape(1, 1)
+    return mm(x, y).reshape([a._shape[d] for d in free_a] + [b._shape[d] for d in free_b])

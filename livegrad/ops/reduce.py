@@ -1,0 +1,555 @@
+"""Reductions: operators that combine elements along dimensions. What feeds them, if pending, runs in their kernel."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .. import dtypes
+from ..autograd.node import cast_value
+from ..lazy.evaluate import reduce as run_reduction
+from ..lazy.value import Value
+from ..runtime import backend
+from ..runtime.array import numel
+from ..tensor import Tensor
+from . import dispatch
+from .instruction import SCALAR_TYPE_NAMES
+from .registry import ELEMENTWISE, operator, public
+from .view import normal_dim, on_either
+
+
+def dims_of(dim: Any, n: int) -> tuple:
+    """The dimensions to reduce, counted from the front; all of them for None or ()."""
+    if dim is None:
+        return tuple(range(n))
+    if isinstance(dim, int):
+        return (normal_dim(dim, n),) if n else _scalar_dim(dim)
+    wanted = tuple(dim)
+    if not wanted:
+        return tuple(range(n))
+    found = tuple(normal_dim(int(d), n) for d in wanted) if n else ()
+    if len(set(found)) != len(found):
+        raise RuntimeError(f"dim {found[0]} appears multiple times in the list of dims")
+    return found
+
+
+def _scalar_dim(dim: int) -> tuple:
+    normal_dim(dim, 0)
+    return ()
+
+
+def kept_shape(shape: tuple, dims: tuple) -> tuple:
+    """The shape with reduced dimensions left in at size 1."""
+    return tuple([1 if d in dims else n for d, n in enumerate(shape)])
+
+
+def _reduced(x: Value, name: str, dims: tuple, keepdim: bool, acc: dtypes.dtype) -> Value:
+    made = run_reduction(x, name, dims, acc)
+    return made.reshape(kept_shape(x.shape, dims)) if keepdim else made
+
+
+def accumulator(d: dtypes.dtype) -> dtypes.dtype:
+    """The dtype in which sums and products of `d` are accumulated."""
+    if d.category == dtypes.FLOATING:
+        return dtypes.float32 if d.itemsize < 4 else d
+    return dtypes.int64
+
+
+def back_to(g: Any, shape: tuple, dims: tuple) -> Any:
+    """A reduced gradient broadcast over the dimensions that were reduced."""
+    return g.reshape(kept_shape(shape, dims)).expand(shape)
+
+
+# --- sums and means ---------------------------------------------------------------------------------------------
+
+
+def _sum(x: Value, dims: tuple, keepdim: bool, dtype: Any = None) -> Value:
+    acc = accumulator(dtype or x.dtype)
+    made = _reduced(cast_value(x, dtype) if dtype else x, "sum", dims, keepdim, acc)
+    wanted = dtype or (x.dtype if x.dtype.category == dtypes.FLOATING else dtypes.int64)
+    return cast_value(made, wanted)
+
+
+def _cast_like(g: Any, dtype: Any) -> Any:
+    return cast_value(g, dtype) if g.__class__ is Value else dispatch.cast(g, dtype)
+
+
+SUM = operator(
+    "sum",
+    _sum,
+    tensors=("x",),
+    grads={"x": lambda g, x_shape, x_dtype, dims: _cast_like(back_to(g, x_shape, dims), x_dtype)},
+)
+Value.sum = lambda v, dims=None, keepdim=False: _sum(v, dims_of(dims, len(v.shape)), keepdim)  # type: ignore[attr-defined]
+
+
+def _label(name: str, dim: Any) -> str:
+    return f"{name}Backward{0 if dim is None else 1}"
+
+
+@public("sum", kind="reduction", op=SUM)
+def sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, axis: Any = None) -> Tensor:
+    """The sum over all elements or some dimensions. Integers and bools add up in int64."""
+    if axis is not None:
+        dim = axis
+    return SUM.apply((x,), _label("Sum", dim), dims=dims_of(dim, x.dim()), keepdim=keepdim, dtype=dtype)
+
+
+def _count(shape: tuple, dims: tuple) -> int:
+    return numel(tuple([shape[d] for d in dims]))
+
+
+def _mean(x: Value, dims: tuple, keepdim: bool, dtype: Any = None) -> Value:
+    if dtype:
+        x = cast_value(x, dtype)
+    made = _reduced(x, "sum", dims, keepdim, accumulator(x.dtype))
+    n = _count(x.shape, dims)
+    return cast_value(dispatch.value_call(ELEMENTWISE["div"], (made, n if n else math.nan)), x.dtype)
+
+
+MEAN = operator(
+    "mean",
+    _mean,
+    tensors=("x",),
+    grads={
+        "x": lambda g, x_shape, x_dtype, dims: _cast_like(
+            back_to(g / max(_count(x_shape, dims), 1), x_shape, dims), x_dtype
+        )
+    },
+)
+
+
+@public("mean", kind="reduction", op=MEAN)
+def mean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, axis: Any = None) -> Tensor:
+    """The mean over all elements or some dimensions, of a floating-point tensor."""
+    if axis is not None:
+        dim = axis
+    d = dtype or x.dtype
+    if d.category != dtypes.FLOATING:
+        raise RuntimeError(
+            "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
+            f"Got: {SCALAR_TYPE_NAMES[d]}"
+        )
+    return MEAN.apply((x,), _label("Mean", dim), dims=dims_of(dim, x.dim()), keepdim=keepdim, dtype=dtype)
+
+
+def _prod(x: Value, dims: tuple, keepdim: bool, dtype: Any = None) -> Value:
+    if dtype:
+        x = cast_value(x, dtype)
+    wanted = x.dtype if x.dtype.category == dtypes.FLOATING else dtypes.int64
+    return cast_value(_reduced(x, "prod", dims, keepdim, accumulator(x.dtype)), dtype or wanted)
+
+
+def _prod_gradient(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple) -> Any:
+    """g times the product of the other elements: result / x, or exclusive products where an element is zero."""
+    values = x if x.__class__ is Value else x._value()
+    if not backend.of(values).any(values.native() == 0):
+        return back_to(g * result, x_shape, dims) / x
+    return back_to(g, x_shape, dims) * on_either(PROD_OF_OTHERS, x, dims=dims)
+
+
+def _prod_of_others(x: Value, dims: tuple) -> Value:
+    """For each element the product of all the others along dims: products from both ends, multiplied."""
+    xp = backend.of(x)
+    a = x.native()
+    moved = xp.moveaxis(a, dims, range(a.ndim - len(dims), a.ndim))
+    flat = moved.reshape((*moved.shape[: a.ndim - len(dims)], -1))
+    ones = xp.ones((*flat.shape[:-1], 1), flat.dtype)
+    left = xp.cumprod(xp.concatenate([ones, flat[..., :-1]], -1), -1)
+    right = xp.cumprod(xp.concatenate([ones, flat[..., :0:-1]], -1), -1)[..., ::-1]
+    out = (left * right).reshape(moved.shape)
+    return backend.copied(xp.moveaxis(out, range(a.ndim - len(dims), a.ndim), dims))
+
+
+def _prod_of_others_gradient(g: Any, x: Any, x_shape: tuple, dims: tuple) -> Any:
+    raise RuntimeError(
+        "the second derivative of prod() is not available where an element is zero; shift the input away from zero"
+    )
+
+
+PROD_OF_OTHERS = operator(
+    "prod_of_others", _prod_of_others, tensors=("x",), grads={"x": _prod_of_others_gradient}, node="ProdOfOthers"
+)
+PROD = operator("prod", _prod, tensors=("x",), grads={"x": _prod_gradient})
+
+
+@public("prod", kind="reduction", op=PROD)
+def prod(x: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """The product over all elements or one dimension."""
+    return PROD.apply((x,), _label("Prod", dim), dims=dims_of(dim, x.dim()), keepdim=keepdim, dtype=dtype)
+
+
+# --- extremes ---------------------------------------------------------------------------------------------------
+
+
+def _extreme(name: str) -> Any:
+    def forward(x: Value, dims: tuple, keepdim: bool) -> Value:
+        if _count(x.shape, dims) == 0 and (numel(x.shape) == 0):
+            raise RuntimeError(
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
+                "with the 'dim' argument."
+            )
+        acc = dtypes.float32 if x.dtype.kind in ("f16", "bf16") else x.dtype
+        return cast_value(_reduced(x, name, dims, keepdim, acc), x.dtype)
+
+    return forward
+
+
+def _share_among_ties(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple) -> Any:
+    chosen = x.eq(back_to(result, x_shape, dims))
+    ties = chosen.sum(dims, keepdim=True)
+    return chosen * (g.reshape(kept_shape(x_shape, dims)) / ties)
+
+
+AMAX = operator("amax", _extreme("amax"), tensors=("x",), grads={"x": _share_among_ties})
+AMIN = operator("amin", _extreme("amin"), tensors=("x",), grads={"x": _share_among_ties})
+
+
+@public("amax", kind="reduction", op=AMAX)
+def amax(x: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+    """The largest element over dimensions; ties share the gradient."""
+    return AMAX.apply((x,), dims=dims_of(dim, x.dim()), keepdim=keepdim)
+
+
+@public("amin", kind="reduction", op=AMIN)
+def amin(x: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+    """The smallest element over dimensions; ties share the gradient."""
+    return AMIN.apply((x,), dims=dims_of(dim, x.dim()), keepdim=keepdim)
+
+
+@public("aminmax", kind="reduction")
+def aminmax(x: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
+    """(smallest, largest), over all elements or one dimension."""
+    from .results import AMinMax
+
+    return AMinMax(amin(x, () if dim is None else dim, keepdim), amax(x, () if dim is None else dim, keepdim))
+
+
+def _arg(xp: Any, a: Any, largest: bool, dim: int) -> Any:
+    """Index of the extreme element; the first NaN counts as extreme."""
+    if a.dtype.kind not in "fiub":
+        a = a.astype(xp.float32)  # bfloat16: the library's own argmax ignores NaN
+    return (xp.argmax if largest else xp.argmin)(a, axis=dim)
+
+
+def _argument(x: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tensor:
+    from ..tensor import wrap
+
+    v = x._value()
+    xp = backend.of(v)
+    a = v.native()
+    name = "argmax" if largest else "argmin"
+    if a.size == 0 and (dim is None or a.shape[dim] == 0):
+        raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
+    if dim is None:
+        found = _arg(xp, a.reshape(-1), largest, 0)
+        shape = (1,) * a.ndim if keepdim else ()
+    else:
+        d = normal_dim(dim, a.ndim)
+        if a.ndim == 0:
+            return wrap(backend.copied(xp.zeros((), xp.int64)))
+        found = _arg(xp, a, largest, d)
+        shape = kept_shape(a.shape, (d,)) if keepdim else found.shape
+    return wrap(backend.copied(xp.asarray(found, xp.int64).reshape(shape)))
+
+
+@public("argmax", kind="reduction")
+def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """The index of the largest element: of the flattened tensor, or along one dimension."""
+    return _argument(x, dim, keepdim, True)
+
+
+@public("argmin", kind="reduction")
+def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """The index of the smallest element: of the flattened tensor, or along one dimension."""
+    return _argument(x, dim, keepdim, False)
+
+
+def _along(x: Tensor, dim: int, keepdim: bool, largest: bool, result: Any) -> Any:
+    """Values and indices of the extreme elements along a dimension; the gradient goes to the chosen element."""
+    d = normal_dim(dim, x.dim())
+    if x.dim() == 0:
+        return result(x.clone(), _argument(x, 0, False, largest))
+    index = _argument(x, d, True, largest)
+    values = x.gather(d, index)
+    if values._edge is not None:
+        values._edge.label = ("Max" if largest else "Min") + "Backward0"
+    return result(values, index) if keepdim else result(values.squeeze(d), index.squeeze(d))
+
+
+def _max_or_min(x: Tensor, dim: Any, keepdim: bool, largest: bool) -> Any:
+    from .results import Max, Min
+
+    name = "max" if largest else "min"
+    if dim is None:
+        if x.numel() == 0:
+            raise RuntimeError(
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
+                "with the 'dim' argument."
+            )
+        op = AMAX if largest else AMIN
+        return op.apply((x,), ("Max" if largest else "Min") + "Backward1", dims=dims_of(None, x.dim()), keepdim=False)
+    if isinstance(dim, Tensor):
+        return (x.maximum if largest else x.minimum)(dim)
+    return _along(x, dim, keepdim, largest, Max if largest else Min)
+
+
+@public("max", kind="reduction")
+def max_(x: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    """The largest element; along a dimension also its index, as (values, indices); against a tensor, elementwise."""
+    return _max_or_min(x, other if other is not None else dim, keepdim, True)
+
+
+@public("min", kind="reduction")
+def min_(x: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    """The smallest element; along a dimension also its index, as (values, indices); against a tensor, elementwise."""
+    return _max_or_min(x, other if other is not None else dim, keepdim, False)
+
+
+# --- truth ------------------------------------------------------------------------------------------------------
+
+
+def _truth(name: str) -> Any:
+    def function(x: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+        from ..tensor import wrap
+
+        v = x._value()
+        out = dtypes.uint8 if x.dtype is dtypes.uint8 else dtypes.bool_
+        made = _reduced(cast_value(v, dtypes.bool_), name, dims_of(dim, x.dim()), keepdim, dtypes.bool_)
+        return wrap(cast_value(made, out))
+
+    function.__name__ = name
+    function.__doc__ = f"Whether {name} of the elements are true (not zero), over all or some dimensions."
+    return public(name, kind="reduction")(function)
+
+
+all_, any_ = _truth("all"), _truth("any")
+
+
+@public("count_nonzero", kind="reduction")
+def count_nonzero(x: Tensor, dim: Any = None) -> Tensor:
+    """How many elements are not zero."""
+    return (x != 0).sum(dim)
+
+
+# --- spread -----------------------------------------------------------------------------------------------------
+
+
+def _correction(unbiased: Any, correction: Any) -> float:
+    if correction is not None:
+        return correction
+    return 1 if unbiased is None or unbiased else 0
+
+
+def _var_parts(x: Tensor, dim: Any, unbiased: Any, correction: Any, keepdim: bool) -> tuple:
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    return dims_of(dim, x.dim()), _correction(unbiased, correction), keepdim
+
+
+def _centred(x: Value, dims: tuple) -> Value:
+    return x - _mean(x, dims, True)
+
+
+def _var(x: Value, dims: tuple, keepdim: bool, correction: float) -> Value:
+    """Two passes: the mean, then the mean square of what is left."""
+    work = cast_value(x, dtypes.float32) if x.dtype.itemsize < 4 else x
+    n = _count(x.shape, dims)
+    centred = _centred(work, dims)
+    total = _reduced(centred * centred, "sum", dims, keepdim, work.dtype)
+    divisor = n - correction
+    made = dispatch.value_call(ELEMENTWISE["div"], (total, max(divisor, 0.0)))
+    return cast_value(made, x.dtype)
+
+
+def _var_gradient(g: Any, x: Any, x_shape: tuple, dims: tuple, correction: float) -> Any:
+    n = _count(x_shape, dims)
+    centre = _mean(x, dims, True) if x.__class__ is Value else x.mean(dims, keepdim=True)
+    scale = 2.0 / (n - correction) if n > correction else math.nan
+    return back_to(g, x_shape, dims) * ((x - centre) * scale)
+
+
+VAR = operator("var", _var, tensors=("x",), grads={"x": _var_gradient})
+
+
+def _std(x: Value, dims: tuple, keepdim: bool, correction: float) -> Value:
+    return dispatch.value_call(ELEMENTWISE["sqrt"], (_var(x, dims, keepdim, correction),))
+
+
+def _std_gradient(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple, correction: float) -> Any:
+    shape = kept_shape(x_shape, dims)
+    ratio = g.reshape(shape) / (result.reshape(shape) * 2)
+    zero = result.reshape(shape).eq(0)
+    return _var_gradient(ratio.masked_zero(zero), x, x_shape, dims, correction)
+
+
+def _masked_zero(x: Any, mask: Any) -> Any:
+    """x with zeros where the mask holds, whatever x is there."""
+    op = ELEMENTWISE["_masked_fill"]
+    return dispatch.value_call(op, (mask, 0, x)) if x.__class__ is Value else dispatch.call(op, (mask, 0, x))
+
+
+Value.masked_zero = _masked_zero  # type: ignore[attr-defined]
+Tensor.masked_zero = _masked_zero  # type: ignore[attr-defined]
+STD = operator("std", _std, tensors=("x",), grads={"x": _std_gradient})
+
+
+def _need_floating(name: str, x: Tensor) -> None:
+    if x.dtype.category != dtypes.FLOATING:
+        raise RuntimeError(f"{name}(): input dtype should be either floating point or complex, got {x.dtype}")
+
+
+@public("var", kind="reduction", op=VAR)
+def var(
+    x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+) -> Tensor:
+    """The variance over all elements or some dimensions; the sum of squares is divided by N - correction (1)."""
+    _need_floating("var", x)
+    dims, corrected, keep = _var_parts(x, dim, unbiased, correction, keepdim)
+    return VAR.apply((x,), dims=dims, keepdim=keep, correction=corrected)
+
+
+@public("std", kind="reduction", op=STD)
+def std(
+    x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+) -> Tensor:
+    """The standard deviation over all elements or some dimensions (see `var`)."""
+    _need_floating("std", x)
+    dims, corrected, keep = _var_parts(x, dim, unbiased, correction, keepdim)
+    return STD.apply((x,), dims=dims, keepdim=keep, correction=corrected)
+
+
+@public("var_mean", kind="reduction", method=False)
+def var_mean(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Any:
+    """(variance, mean)"""
+    return var(x, dim, unbiased, keepdim, correction=correction), mean(x, dim, keepdim)
+
+
+@public("std_mean", kind="reduction", method=False)
+def std_mean(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Any:
+    """(standard deviation, mean)"""
+    return std(x, dim, unbiased, keepdim, correction=correction), mean(x, dim, keepdim)
+
+
+# --- logsumexp, norms -------------------------------------------------------------------------------------------
+
+
+def _logsumexp(x: Value, dims: tuple, keepdim: bool) -> Value:
+    """Shifted by the largest element, so that nothing overflows; an infinite one is not subtracted from itself."""
+    top = _extreme("amax")(x, dims, True)
+    finite = top.isfinite()
+    shift = dispatch.value_call(ELEMENTWISE["_where"], (finite, top, 0))
+    total = _reduced((x - shift).exp(), "sum", dims, True, accumulator(x.dtype))
+    made = cast_value(total.log() + shift, x.dtype)
+    return made if keepdim else made.reshape(tuple(n for d, n in enumerate(x.shape) if d not in dims))
+
+
+def _logsumexp_gradient(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple) -> Any:
+    shape = kept_shape(x_shape, dims)
+    lse = result.reshape(shape)
+    infinite = lse.isinf()
+    return g.reshape(shape) * (x - lse.masked_zero(infinite)).exp()
+
+
+LOGSUMEXP = operator("logsumexp", _logsumexp, tensors=("x",), grads={"x": _logsumexp_gradient})
+
+
+@public("logsumexp", kind="reduction", op=LOGSUMEXP)
+def logsumexp(x: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
+    """log(sum(exp(x))) over dimensions, without overflow."""
+    if x.dtype.category != dtypes.FLOATING:
+        x = dispatch.cast(x, dtypes.get_default_dtype())
+    return LOGSUMEXP.apply((x,), dims=dims_of(dim, x.dim()), keepdim=keepdim)
+
+
+def _euclidean(x: Value, dims: tuple, keepdim: bool) -> Value:
+    work = cast_value(x, dtypes.float32) if x.dtype.itemsize < 4 else x
+    total = _reduced(work * work, "sum", dims, keepdim, work.dtype)
+    return cast_value(total.sqrt(), x.dtype)
+
+
+def _euclidean_gradient(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple) -> Any:
+    shape = kept_shape(x_shape, dims)
+    length = result.reshape(shape)
+    return x * (g.reshape(shape) / length).masked_zero(length.eq(0))
+
+
+NORM = operator("norm", _euclidean, tensors=("x",), grads={"x": _euclidean_gradient}, node="LinalgVectorNorm")
+
+
+@public("norm", kind="reduction", op=NORM)
+def norm(x: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """The p-norm over all elements or some dimensions; "fro" is 2, infinity and 0 as usual.
+
+    "nuc" (singular values) is not a vector norm and raises RuntimeError.
+    """
+    if dtype is not None:
+        x = dispatch.cast(x, dtype)
+    _need_floating("norm", x)
+    dims = dims_of(dim, x.dim())
+    if p in ("fro", 2, None):
+        return NORM.apply((x,), dims=dims, keepdim=keepdim)
+    if not isinstance(p, (int, float)):
+        raise RuntimeError(f"norm(): unsupported norm {p!r}; expected a number or 'fro'")
+    if p == math.inf:
+        return x.abs().amax(dims, keepdim)
+    if p == -math.inf:
+        return x.abs().amin(dims, keepdim)
+    if p == 0:
+        return dispatch.cast(x != 0, x.dtype).sum(dims, keepdim)
+    if p == 1:
+        return x.abs().sum(dims, keepdim)
+    return (x.abs() ** p).sum(dims, keepdim) ** (1.0 / p)
+
+
+# --- softmax ----------------------------------------------------------------------------------------------------
+
+
+def _softmax(x: Value, dim: int) -> Value:
+    e = (x - _extreme("amax")(x, (dim,), True)).exp() if numel(x.shape) else x
+    return e / _reduced(e, "sum", (dim,), True, accumulator(x.dtype)) if numel(x.shape) else e
+
+
+def _softmax_gradient(g: Any, result: Any, dim: int) -> Any:
+    product = g * result
+    return product - result * product.sum((dim,), keepdim=True)
+
+
+def _log_softmax(x: Value, dim: int) -> Value:
+    if not numel(x.shape):
+        return x
+    shifted = x - _extreme("amax")(x, (dim,), True)
+    return shifted - _reduced(shifted.exp(), "sum", (dim,), True, accumulator(x.dtype)).log()
+
+
+def _log_softmax_gradient(g: Any, result: Any, dim: int) -> Any:
+    return g - result.exp() * g.sum((dim,), keepdim=True)
+
+
+SOFTMAX = operator("softmax", _softmax, tensors=("x",), grads={"x": _softmax_gradient})
+LOG_SOFTMAX = operator("log_softmax", _log_softmax, tensors=("x",), grads={"x": _log_softmax_gradient})
+
+
+def _over_dim(op: Any, x: Tensor, dim: int, dtype: Any) -> Tensor:
+    if dtype is not None:
+        x = dispatch.cast(x, dtype)
+    _need_floating(op.name, x)
+    d = normal_dim(dim, x.dim())
+    if x.dim() == 0:
+        return op.apply((x.reshape(1),), dim=0).reshape(())
+    half = x.dtype if x.dtype.itemsize < 4 else None
+    made = op.apply((dispatch.cast(x, dtypes.float32) if half else x,), dim=d)
+    return dispatch.cast(made, half) if half else made
+
+
+@public("softmax", kind="reduction", op=SOFTMAX)
+def softmax(x: Tensor, dim: int, dtype: Any = None) -> Tensor:
+    """exp(x) / sum(exp(x)) along a dimension."""
+    return _over_dim(SOFTMAX, x, dim, dtype)
+
+
+@public("log_softmax", kind="reduction", op=LOG_SOFTMAX)
+def log_softmax(x: Tensor, dim: int, dtype: Any = None) -> Tensor:
+    """x - log(sum(exp(x))) along a dimension."""
+    return _over_dim(LOG_SOFTMAX, x, dim, dtype)
+

@@ -1,0 +1,372 @@
+"""The registry: how an operator is declared, and what follows from its declaration.
+
+`elementwise` takes a formula. From it come the kernel on every device, the reference, the gradient, broadcasting,
+promotion, the function, the method, its in-place form and `out=`.
+
+`operator` takes a function of values and, for each tensor, its gradient: a function whose parameter names say what has
+to be kept: `g`, the operator's own tensors and arguments, `result`, and `NAME_shape` or `NAME_dtype`, which keep no
+data. Gradients are written in the library's own operators, so they run on bare values and, to be differentiated
+again, on tensors.
+
+`composite` takes a Python function of other operators.
+
+A new elementwise operator, complete:
+
+>>> import livegrad
+>>> from livegrad.ops.registry import elementwise
+>>> from livegrad.ops.scalar import exp
+>>> bump = elementwise("bump", lambda x: exp(-x * x))
+>>> x = livegrad.tensor([0.0, 1.0], requires_grad=True)
+>>> x.bump().sum().backward()
+>>> x.grad
+tensor([-0.0000, -0.7358])
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..autograd.mode import MODE
+from ..autograd.node import OpNode, next_seq
+from ..lazy.value import Value
+from ..tensor import Tensor, wrap
+from . import dispatch
+from .instruction import ElementwiseOp
+
+# Everything declared, by name.
+REGISTRY: dict[str, Entry] = {}
+# The bare elementwise operators, by the name they were declared under.
+ELEMENTWISE: dict[str, ElementwiseOp] = {}
+# Functions of the package's namespace, by name.
+FUNCTIONS: dict[str, Callable] = {}
+
+
+class Entry:
+    """One operator: its kind, what calls it, and what its tests are made from.
+
+    samples: a function that yields (args, kwargs) of NumPy arrays and numbers, or None for those of its kind.
+    reference: PyTorch's name for it, dotted from `torch` ("nn.functional.silu"); empty where there is none.
+    """
+
+    __slots__ = ("name", "kind", "op", "function", "samples", "reference", "domain")
+
+    def __init__(self, name: str, kind: str, op: Any, function: Callable, samples: Any, reference: str, domain: Any):
+        self.name, self.kind, self.op, self.function = name, kind, op, function
+        self.samples, self.reference, self.domain = samples, reference, domain
+
+
+def elementwise(
+    name: str,
+    formula: Any,
+    *,
+    names: tuple | None = None,
+    rule: str = "float",
+    node: str | None = None,
+    method: bool = True,
+    function: bool = True,
+    inplace: bool = True,
+    differentiable: bool = True,
+    bool_error: str | None = None,
+    grads: dict[str, Callable] | None = None,
+    fixed: tuple = (),
+    aliases: tuple = (),
+    reference: str | None = None,
+    domain: tuple = (-3.0, 3.0),
+    samples: Callable | None = None,
+) -> Callable:
+    """Declare an elementwise operator by its formula; returns the function on tensors.
+
+    formula: a function of scalars written with `livegrad.ops.scalar`, or one of its primitives.
+    rule, grads: see `ElementwiseOp`. node: the graph node's name without "Backward0". domain: where the samples of its tests
+    lie. reference: PyTorch's dotted name, the operator's own if not given.
+    """
+    op = ElementwiseOp(
+        name, formula, names=names, rule=rule, node=node, differentiable=differentiable, bool_error=bool_error,
+        grads=grads, fixed=fixed,
+    )  # fmt: skip
+    ELEMENTWISE[name] = op
+    n = len(op.names)
+    if n == 1:
+        as_method = dispatch.unary(op)
+    elif n == 2:
+        as_method = dispatch.binary(op)
+    else:
+
+        def as_method(*args: Any) -> Tensor:  # type: ignore[misc]
+            return dispatch.call(op, args)
+
+    public = _function_form(op, as_method)
+    for each in (name, *aliases):
+        if method and not hasattr(Tensor, each):
+            setattr(Tensor, each, _named(_method_form(op, as_method), each))
+            if inplace:
+                setattr(Tensor, each + "_", dispatch.in_place(_method_form(op, as_method), each + "_"))
+        if not hasattr(Value, each):
+            setattr(Value, each, dispatch.value_function(op))
+        if function:
+            FUNCTIONS[each] = public
+    REGISTRY[name] = Entry(name, "elementwise", op, public, samples, name if reference is None else reference, domain)
+    return public
+
+
+def _named(function: Callable, name: str) -> Callable:
+    try:
+        function.__name__ = function.__qualname__ = name
+    except AttributeError:
+        pass
+    return function
+
+
+def _method_form(op: ElementwiseOp, fast: Callable) -> Callable:
+    """The method: like the fast form, but an operand that is no tensor or number is an error."""
+    if len(op.names) == 1:
+        return fast
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if kwargs:
+            args = _by_keyword(op, (self, *args), kwargs)[1:]
+        if len(args) == 1 and len(op.names) == 2:
+            made = fast(self, args[0])
+            if made is not NotImplemented:
+                return made
+        return dispatch.call(op, (self, *args))
+
+    return method
+
+
+def _by_keyword(op: ElementwiseOp, args: tuple, kwargs: dict) -> tuple:
+    """Positional arguments from positional and keyword ones; PyTorch calls the first two `input` and `other`."""
+    names = list(op.names)
+    spoken = {"input": 0, "self": 0, "other": 1, "exponent": 1}
+    full: list = [*args, *([None] * (len(names) - len(args)))]
+    for key, given in kwargs.items():
+        place = names.index(key) if key in names else spoken.get(key)
+        if place is None or place >= len(full):
+            raise TypeError(f"{op.name}() got an unexpected keyword argument '{key}'")
+        full[place] = given
+    return tuple(full)
+
+
+def _function_form(op: ElementwiseOp, fast: Callable) -> Callable:
+    n = len(op.names)
+
+    def function(*args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
+        if kwargs:
+            args = _by_keyword(op, args, kwargs)
+        if len(args) != n:
+            raise TypeError(f"{op.name}() takes {n} arguments ({', '.join(op.names)}), got {len(args)}")
+        if isinstance(args[0], Tensor) and n <= 2:
+            made = fast(*args)
+            if made is NotImplemented:
+                made = dispatch.call(op, args)
+        else:
+            made = dispatch.call(op, args)
+        if out is None:
+            return made
+        return write_out(out, made)
+
+    function.__doc__ = f"{op.name}({', '.join(op.names)}, *, out=None): elementwise, with broadcasting."
+    return _named(function, op.name)
+
+
+def write_out(out: Tensor, made: Tensor) -> Tensor:
+    """Put a result into the tensor given as `out=`. Its shape must be the result's, or empty."""
+    if made._edge is not None or out._edge is not None:
+        raise RuntimeError("functions with out=... arguments don't support automatic differentiation")
+    if out._shape != made._shape and out.numel() == 0:
+        out._v, out._s = dispatch.cast(made, out.dtype)._value(), None
+        return out
+    return dispatch.assign_result(out, made)
+
+
+# --- operators with stated gradients ----------------------------------------------------------------------------
+
+
+class Rule:
+    """A gradient formula and the names that it reads."""
+
+    __slots__ = ("function", "names")
+
+    def __init__(self, function: Callable):
+        self.function = function
+        self.names = tuple(inspect.signature(function).parameters)
+
+
+class Operator:
+    """An operator given by a function of values.
+
+    tensors: names of its tensor arguments; with variadic=True there is one name, for a whole sequence.
+    forward: function (values..., **arguments) -> value, or a tuple of them.
+    grads: tensor name -> gradient function (see the module's description); for a variadic operator the function
+    returns a list. A tensor without an entry gets no gradient.
+    """
+
+    __slots__ = ("name", "label", "tensors", "forward", "grads", "variadic", "differentiable_outputs")
+
+    def __init__(self, name: str, forward: Callable, tensors: tuple, grads: dict, label: str, variadic: bool):
+        self.name = name
+        self.label = label
+        self.tensors = tensors
+        self.forward = forward
+        self.grads = {n: Rule(f) for n, f in grads.items()}
+        self.variadic = variadic
+
+    def __repr__(self) -> str:
+        return f"<operator {self.name}>"
+
+    def apply(self, tensors: Sequence[Tensor], label: str | None = None, **args: Any) -> Any:
+        """Run on tensors, and record."""
+        values = []
+        for t in tensors:
+            v = t._v
+            values.append(t._read() if v is None else v)
+        made = self.forward(values, **args) if self.variadic else self.forward(*values, **args)
+        if made.__class__ is tuple:
+            outs = tuple([wrap(v) for v in made])
+        else:
+            outs = (wrap(made),)
+        if self.grads and MODE.grad:
+            for t in tensors:
+                if t._edge is not None:
+                    self.record(outs, values, tensors, label, args)
+                    break
+        return outs if made.__class__ is tuple else outs[0]
+
+    def record(
+        self, outs: tuple, values: Sequence[Value], tensors: Sequence[Tensor], label: str | None, args: dict
+    ) -> OpNode | None:
+        """Add the node of results that this operator made of `tensors`."""
+        if not any(t.dtype.category == 2 for t in outs):
+            return None
+        node = object.__new__(OpNode)
+        node.op = self
+        node.label = (label or self.label) if (label or self.label)[-1:].isdigit() else (label or self.label) + "0"
+        names = self.tensors * len(values) if self.variadic else self.tensors
+        node.next = tuple([t._edge if n in self.grads else None for n, t in zip(names, tensors)])
+        node.nrs = tuple([t._nr for t in tensors]) if any(t._nr for t in tensors) else None
+        node.seq = next_seq()
+        node.shape = outs[0]._shape
+        node.dtype = outs[0].dtype
+        node.hooks = None
+        node.args = args
+        node.released = False
+        node.n_outputs = len(outs)
+        node.metas = tuple([(v.shape, v.dtype) for v in values])
+        node.saved_edges = {}
+        saved: dict[str, Any] = {}
+        if self.variadic:
+            wanted = set(self.grads[self.tensors[0]].names)
+        else:
+            wanted = set()
+            for n, edge in zip(names, node.next):
+                if edge is not None:
+                    wanted.update(self.grads[n].names)
+            for n, v, t in zip(names, values, tensors):
+                if n in wanted:
+                    saved[n] = v
+                    node.saved_edges[n] = (t._edge, t._nr)
+        if "result" in wanted:
+            saved["result"] = outs[0]._value()
+        for i, t in enumerate(outs):
+            if f"result_{i}" in wanted:
+                saved[f"result_{i}"] = t._value()
+        for v in saved.values():
+            v.kept += 1
+        node.saved = saved or None
+        dispatch.record_site(node)
+        for nr, t in enumerate(outs):
+            if t.dtype.category == 2:
+                t._edge = node
+                t._nr = nr
+        return node
+
+    def gradients(self, node: OpNode, g: Any, saved: dict) -> tuple:
+        """The gradients of the inputs of a recorded node."""
+        if self.variadic:
+            rule = self.grads[self.tensors[0]]
+            known = {**node.args, "g": g, "shapes": tuple(s for s, _ in node.metas), **saved}
+            return tuple(rule.function(*[known[n] for n in rule.names]))
+        known = {**node.args, **saved, "g": g}
+        for n, (shape, dtype) in zip(self.tensors, node.metas):
+            known[n + "_shape"] = shape
+            known[n + "_dtype"] = dtype
+        out = []
+        for n, edge in zip(self.tensors, node.next):
+            if edge is None:
+                out.append(None)
+            else:
+                rule = self.grads[n]
+                out.append(rule.function(*[known[x] for x in rule.names]))
+        return tuple(out)
+
+
+def operator(
+    name: str,
+    forward: Callable,
+    *,
+    tensors: tuple,
+    grads: dict[str, Callable] | None = None,
+    node: str | None = None,
+    variadic: bool = False,
+) -> Operator:
+    """Declare an operator by a function of values and its gradients; returns the `Operator`."""
+    label = (node or "".join(p.capitalize() for p in name.split("_"))) + "Backward"
+    return Operator(name, forward, tensors, grads or {}, label, variadic)
+
+
+def public(
+    name: str,
+    *,
+    kind: str = "composite",
+    method: bool = True,
+    function: bool = True,
+    inplace: bool = False,
+    aliases: tuple = (),
+    op: Operator | None = None,
+    reference: str | None = None,
+    samples: Callable | None = None,
+) -> Callable:
+    """Decorator: make a Python function of tensors a method and a function of the package, and enter it.
+
+    The decorated function's first parameter is the tensor.
+    """
+
+    def enter(f: Callable) -> Callable:
+        exported = _with_out(f)
+        for each in (name, *aliases):
+            if method:
+                setattr(Tensor, each, f)
+                if inplace:
+                    setattr(Tensor, each + "_", dispatch.in_place(f, each + "_"))
+            if function:
+                FUNCTIONS[each] = exported
+        REGISTRY[name] = Entry(name, kind, op, exported, samples, name if reference is None else reference, None)
+        return f
+
+    return enter
+
+
+def _with_out(f: Callable) -> Callable:
+    """The function form: checks that the first argument is a tensor, and takes `input=` and `out=`."""
+    first = next(iter(inspect.signature(f).parameters))
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        if "input" in kwargs and first != "input":
+            args = (kwargs.pop("input"), *args)
+        if args and not isinstance(args[0], Tensor):
+            raise TypeError(f"{f.__name__}(): argument 'input' (position 1) must be Tensor, not {type(args[0]).__name__}")
+        out = kwargs.pop("out", None) if "out" in kwargs else None
+        made = f(*args, **kwargs)
+        if out is None:
+            return made
+        if isinstance(made, tuple):
+            for o, m in zip(out, made):
+                write_out(o, m)
+            return out
+        return write_out(out, made)
+
+    function.__doc__ = f.__doc__
+    function.__wrapped__ = f  # type: ignore[attr-defined]
+    return _named(function, f.__name__)

@@ -1,0 +1,89 @@
+"""Array: concrete strided memory on a device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from . import memory
+
+
+def contiguous_strides(shape: tuple) -> tuple:
+    """Row-major strides, in elements."""
+    if len(shape) < 2:
+        return (1,) * len(shape)
+    strides = [1]
+    for n in shape[:0:-1]:
+        strides.append(strides[-1] * (n if n > 1 else 1))
+    return tuple(strides[::-1])
+
+
+def is_contiguous(shape: tuple, strides: tuple) -> bool:
+    """Whether elements lie in row-major order without gaps (strides of size-1 dimensions do not count)."""
+    expected = 1
+    for n, s in zip(reversed(shape), reversed(strides)):
+        if n == 0:
+            return True
+        if n != 1:
+            if s != expected:
+                return False
+            expected *= n
+    return True
+
+
+def numel(shape: tuple) -> int:
+    n = 1
+    for s in shape:
+        n *= s
+    return n
+
+
+class Array:
+    """A typed, strided window onto a block of memory. Strides and offset are in elements."""
+
+    __slots__ = ("block", "offset", "shape", "strides", "dtype", "contiguous", "ptr", "_native")
+
+    def __init__(self, block: Any, offset: int, shape: tuple, strides: tuple, dtype: dtypes.dtype, contiguous: bool):
+        self.block = block
+        self.offset = offset
+        self.shape = shape
+        self.strides = strides
+        self.dtype = dtype
+        self.contiguous = contiguous
+        self.ptr = block.ptr + offset * dtype.itemsize
+        self._native = None
+
+    def native(self) -> np.ndarray:
+        """The same memory as the backend's own array (NumPy on the CPU)."""
+        made = self._native
+        if made is None:
+            size = self.dtype.itemsize
+            byte_strides = None if self.contiguous else tuple(s * size for s in self.strides)
+            made = memory.ndarray(self.block, self.dtype.np, self.shape, byte_strides, self.offset * size)
+            self._native = made
+        return made
+
+    def view(self, offset: int, shape: tuple, strides: tuple) -> Array:
+        return Array(self.block, offset, shape, strides, self.dtype, is_contiguous(shape, strides))
+
+
+def empty(shape: tuple, dtype: dtypes.dtype) -> Array:
+    """Uninitialised row-major memory."""
+    n = dtype.itemsize
+    for s in shape:
+        n *= s
+    return Array(memory.allocate(n), 0, shape, contiguous_strides(shape), dtype, True)
+
+
+def from_native(a: np.ndarray) -> Array:
+    """Wrap a NumPy array without copying. Its strides must be whole multiples of the item size."""
+    dt = dtypes.from_numpy_dtype(a.dtype)
+    size = dt.itemsize
+    strides = tuple(s // size for s in a.strides)
+    block = memory.wrap(a)
+    offset = (a.__array_interface__["data"][0] - block.ptr) // size if a.size else 0
+    made = Array(block, offset, a.shape, strides, dt, is_contiguous(a.shape, strides))
+    made._native = a
+    return made

@@ -1,0 +1,40 @@
+"""The door to a device's array library: NumPy on the CPU. Operators reach it only through here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..lazy.value import Value, from_array
+from . import array as arrays
+
+
+def of(v: Value) -> Any:
+    """The array library of a value's device."""
+    return np
+
+
+def fresh(a: Any) -> Value:
+    """A value over an array that the library has just made (copied if it is a view of something else)."""
+    a = np.asarray(a)
+    if not a.flags.c_contiguous or not a.flags.owndata:
+        return copied(a)
+    return from_array(arrays.from_native(a))
+
+
+def copied(a: Any) -> Value:
+    """A value with a row-major copy of an array."""
+    from .. import dtypes
+
+    a = np.asarray(a)
+    made = arrays.empty(a.shape, dtypes.from_numpy_dtype(a.dtype))
+    made.native()[...] = a
+    return from_array(made)
+
+
+def through(function: Callable, *values: Value, **options: Any) -> Value:
+    """Run a function of the array library on values; half types are computed in float32 where that library needs it."""
+    with np.errstate(all="ignore"):
+        return fresh(function(*(v.native() for v in values), **options))

@@ -1,0 +1,64 @@
+"""Sites: where in the user's program something was recorded, and errors that name it."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from typing import Any, NamedTuple
+
+PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class _Internal(dict):
+    """File name -> whether it is part of the library; filled on demand."""
+
+    def __missing__(self, filename: str) -> bool:
+        inside = os.path.abspath(filename).startswith(PACKAGE) or filename.startswith("<livegrad")
+        self[filename] = inside
+        return inside
+
+
+INTERNAL = _Internal()
+
+
+class Site(NamedTuple):
+    """A place in the user's program: ``filename``, ``lineno``, ``function`` and the source ``line``."""
+
+    filename: str
+    lineno: int
+    function: str
+
+    @property
+    def line(self) -> str:
+        return linecache.getline(self.filename, self.lineno).strip()
+
+    def __str__(self) -> str:
+        text = f'File "{self.filename}", line {self.lineno}, in {self.function}'
+        return f"{text}: {self.line}" if self.line else text
+
+
+def user_frame(depth: int = 1) -> Any:
+    """The innermost frame outside the library, from `depth` frames up (None where there is none)."""
+    frame = sys._getframe(depth)
+    while frame is not None and INTERNAL[frame.f_code.co_filename]:
+        frame = frame.f_back
+    return frame
+
+
+def resolve(code: Any, lasti: int) -> Site | None:
+    """The site of a code object and an instruction offset."""
+    if code is None:
+        return None
+    lineno = code.co_firstlineno
+    for start, end, line in code.co_lines():
+        if start <= lasti < end and line is not None:
+            lineno = line
+            break
+    return Site(code.co_filename, lineno, code.co_qualname)
+
+
+def here() -> Site | None:
+    """The user's line that is running now."""
+    frame = user_frame(2)
+    return Site(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname) if frame else None

@@ -1,0 +1,677 @@
+"""Tensor: the user's handle. Its operators and methods come from the registry (`livegrad.ops`).
+
+This file holds what a tensor is (a value or a window onto a storage, and its place in the recorded graph) and what is
+not an operator: reading data out, in-place assignment, gradients, hooks, Python's protocols.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from . import device as devices
+from . import dtypes
+from .autograd.mode import MODE
+from .autograd.node import AccumulateGrad, Hooks, Node, RemovableHandle, hooks_of, next_seq
+from .dtypes import Size
+from .lazy.evaluate import OVERWRITTEN
+from .lazy.storage import Alias, Storage, adopt
+from .lazy.value import UNDEFERRED, Value, from_array
+from .runtime import array as arrays
+from .runtime.array import contiguous_strides, is_contiguous, numel
+from .site import Site, user_frame
+
+_new = object.__new__
+_ref = weakref.ref
+
+
+def wrap(v: Value) -> Tensor:
+    """A tensor that holds a value."""
+    t = _new(Tensor)
+    t._v = v
+    t._s = None
+    t._edge = None
+    t._nr = 0
+    t._ver = 0
+    owner = v.owner
+    if owner is not None and owner is not OVERWRITTEN and owner() is not None:
+        v.uses += 1  # two tensors hold it: its memory is not to be written into
+    else:
+        v.owner = _ref(t)
+    return t
+
+
+class Tensor:
+    """A multi-dimensional array that records how it was computed.
+
+    Made by `livegrad.tensor`, `livegrad.zeros` and the like. ``Tensor(2, 3)`` is uninitialised float32 memory of that
+    shape and ``Tensor([1, 2])`` holds float32 numbers, as in PyTorch.
+
+    >>> import livegrad
+    >>> x = livegrad.arange(1., 4., requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([2., 4., 6.])
+    """
+
+    # _v: the value, or None when the tensor shares a storage. _s: its window onto that storage.
+    # _edge: the node that made it, the AccumulateGrad of a leaf that requires gradients, or None.
+    # _nr: which output of that node. _ver: count of in-place changes (a storage keeps its own).
+    __slots__ = ("_v", "_s", "_edge", "_nr", "_ver", "__dict__", "__weakref__")
+    __array_priority__ = 1000
+
+    def __new__(cls, *data: Any, device: Any = None) -> Tensor:
+        from .creation import legacy_tensor
+
+        return legacy_tensor(data, device)._as_class(cls)
+
+    def __init__(self, *data: Any, **options: Any) -> None:
+        pass
+
+    def _as_class(self, cls: type) -> Any:
+        if type(self) is cls:
+            return self
+        return Tensor._from(self, cls)
+
+    @staticmethod
+    def _from(other: Tensor, cls: type) -> Any:
+        """An instance of a subclass that shares the data of `other` and has no history."""
+        t = _new(cls)
+        t._edge = None
+        t._nr = 0
+        t._ver = 0
+        alias = other._storage()
+        t._v = None
+        t._s = Alias(alias.storage, alias.layout)
+        return t
+
+    # --- value and storage --------------------------------------------------------------------------------------
+
+    def _read(self) -> Value:
+        """The value of a tensor that shares a storage."""
+        a = self._s
+        if a is None:
+            return self._v
+        return a.storage.read(a)
+
+    def _value(self) -> Value:
+        v = self._v
+        return self._read() if v is None else v
+
+    def _storage(self) -> Alias:
+        """This tensor's window onto a storage; made now if it had a value of its own."""
+        a = self._s
+        if a is None:
+            v = self._v
+            if v.owner is not None and v.owner is not OVERWRITTEN and v.owner() is self:
+                v.owner = None
+            a = self._s = Alias(Storage(v, self._ver), None)
+            self._v = None
+        return a
+
+    def _window(self, offset: int, shape: tuple, strides: tuple, differentiable: bool = True) -> Tensor:
+        """A view: another tensor over the same storage."""
+        a = self._storage()
+        t = _new(Tensor)
+        t._v = None
+        t._edge = None
+        t._nr = 0
+        t._ver = 0
+        base = None
+        if differentiable and MODE.grad:
+            base = a.base if a.base is not None else self
+        t._s = Alias(a.storage, (offset, shape, strides), base, a.silent)
+        a.storage.register(t)
+        return t
+
+    def _geometry(self) -> tuple:
+        """(offset, shape, strides) within the storage."""
+        a = self._s
+        if a is None:
+            shape = self._v.shape
+            return 0, shape, contiguous_strides(shape)
+        return a.geometry()
+
+    def _assign(self, v: Value, since: int | None = None) -> None:
+        """Replace the content, in place, by a value of the same shape and dtype.
+
+        since: nodes recorded before this number must not read what is replaced; later ones belong to the in-place
+        operator itself and keep the old value.
+        """
+        a = self._s
+        if a is None:
+            old = self._v
+            if old is v:
+                self._ver += 1
+                return
+            if old.kept:
+                old.stale = (self._ver, _ref(self), self._producer(), _site(), since or next_seq())
+            if old.owner is not None and old.owner() is self:
+                old.owner = OVERWRITTEN
+            self._v = v
+            self._ver += 1
+            owner = v.owner
+            if owner is not None and owner is not OVERWRITTEN and owner() is not None:
+                v.uses += 1
+            else:
+                v.owner = _ref(self)
+            return
+        storage = a.storage
+        lease = storage.lease() if storage.lease is not None else None
+        stale = None
+        if lease is not None and not a.silent:
+            stale = (storage.version, _ref(self), self._producer(), _site(), since or next_seq())
+        del lease
+        storage.write(a, v, stale)
+
+    def _producer(self) -> str:
+        edge = self._edge
+        return edge.name() if edge is not None else ""
+
+    def _accumulate(self, g: Value) -> None:
+        """Add a gradient in place, without recording."""
+        self._assign(self._value() + g)
+
+    # --- shape, dtype, device -----------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Size:
+        v = self._v
+        return Size(v.shape if v is not None else self._s.shape)
+
+    @property
+    def _shape(self) -> tuple:
+        v = self._v
+        return v.shape if v is not None else self._s.shape
+
+    @property
+    def dtype(self) -> dtypes.dtype:
+        v = self._v
+        return v.dtype if v is not None else self._s.storage.dtype
+
+    @property
+    def device(self) -> devices.device:
+        v = self._v
+        return v.device if v is not None else self._s.storage.device
+
+    @property
+    def ndim(self) -> int:
+        return len(self._shape)
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return len(self._shape)
+
+    ndimension = dim
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one dimension."""
+        shape = self._shape
+        if dim is None:
+            return Size(shape)
+        if not -len(shape) <= dim < len(shape):
+            n = max(len(shape), 1)
+            raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
+        return shape[dim]
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return numel(self._shape)
+
+    nelement = numel
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Steps in memory, in elements, along each dimension."""
+        strides = self._geometry()[2]
+        return strides if dim is None else strides[dim]
+
+    def storage_offset(self) -> int:
+        return self._geometry()[0]
+
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        _, shape, strides = self._geometry()
+        return is_contiguous(shape, strides)
+
+    def element_size(self) -> int:
+        """Bytes of one element."""
+        return self.dtype.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.numel() * self.dtype.itemsize
+
+    def data_ptr(self) -> int:
+        """The address of the first element (evaluates; from then on the memory stays where it is)."""
+        a = self._storage()
+        memory = a.storage.pin()
+        return memory.ptr + a.geometry()[0] * self.dtype.itemsize
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    @property
+    def is_cpu(self) -> bool:
+        return self.device.type == "cpu"
+
+    is_sparse = is_quantized = is_meta = is_mps = is_nested = False
+
+    @property
+    def layout(self) -> str:
+        return "torch.strided"
+
+    def is_floating_point(self) -> bool:
+        return self.dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        return False
+
+    def is_signed(self) -> bool:
+        return self.dtype.is_signed
+
+    def get_device(self) -> int:
+        return -1 if self.device.index is None else self.device.index
+
+    # --- the recorded graph -------------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._edge is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        self.requires_grad_(wanted)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Record what is done with this tensor from now on.
+
+        Raises RuntimeError for an integer or bool tensor, or when turning recording off for a result of an operator.
+        """
+        if requires_grad:
+            if self._edge is None:
+                require_floating(self.dtype)
+                held = self.__dict__.pop("_held_grad", None)
+                self._edge = AccumulateGrad(self)
+                self._edge.grad = held
+        elif self._edge is not None:
+            if not self._edge.is_leaf:
+                raise RuntimeError(
+                    "you can only change requires_grad flags of leaf variables. If you want to use a computed variable "
+                    "in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+                )
+            self.__dict__["_held_grad"] = self._edge.grad
+            self._edge = None
+        return self
+
+    @property
+    def grad_fn(self) -> Node | None:
+        edge = self._edge
+        return None if edge is None or edge.is_leaf else edge
+
+    @property
+    def is_leaf(self) -> bool:
+        edge = self._edge
+        return edge is None or edge.is_leaf
+
+    @property
+    def output_nr(self) -> int:
+        return self._nr
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` has accumulated, or None."""
+        edge = self._edge
+        if edge is not None and edge.is_leaf:
+            return edge.grad
+        held = self.__dict__.get("_held_grad")
+        if held is None and edge is not None and not self.__dict__.get("_retains"):
+            import warnings
+
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute "
+                "won't be populated during autograd.backward(). If you indeed want the .grad field to be populated "
+                "for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return held
+
+    @grad.setter
+    def grad(self, g: Tensor | None) -> None:
+        if g is not None:
+            if not isinstance(g, Tensor):
+                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(g).__name__}")
+            if g is self:
+                raise RuntimeError("can't assign Variable as its own grad")
+            if g._shape != self._shape:
+                raise RuntimeError(
+                    f"assigned grad has data of a different size: expected {list(self._shape)}, got {list(g._shape)}"
+                )
+            if g.dtype is not self.dtype:
+                raise RuntimeError(f"assigned grad has data of a different type: expected {self.dtype}, got {g.dtype}")
+        edge = self._edge
+        if edge is not None and edge.is_leaf:
+            edge.grad = g
+        else:
+            self.__dict__["_held_grad"] = g
+
+    @grad.deleter
+    def grad(self) -> None:
+        self.grad = None
+
+    def _retained_grad(self) -> Tensor | None:
+        return self.__dict__.get("_held_grad")
+
+    def _set_retained_grad(self, g: Tensor) -> None:
+        self.__dict__["_held_grad"] = g
+
+    def retain_grad(self) -> None:
+        """Keep this result's gradient in `.grad` when `backward` runs. Nothing changes for a leaf."""
+        if self._edge is None:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if not self._edge.is_leaf:
+            self.__dict__["_retains"] = True
+            hooks_of(self._edge).retain[self._nr] = _ref(self)
+
+    @property
+    def retains_grad(self) -> bool:
+        return bool(self.__dict__.get("_retains"))
+
+    def backward(
+        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+    ) -> None:
+        """Add the gradient of this tensor to `.grad` of the leaves that it was computed from.
+
+        gradient: of the same shape; may be left out for a tensor of one element.
+        Raises RuntimeError if nothing was recorded, or the graph's kept values have been freed by an earlier backward.
+        """
+        from .autograd.functions import backward
+
+        backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
+
+    def register_hook(self, hook: Callable) -> RemovableHandle:
+        """Call ``hook(grad)`` when this tensor's gradient has been computed; what it returns replaces it.
+
+        Raises RuntimeError for a tensor that does not require gradients.
+        """
+        if self._edge is None:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        hooks: Hooks = hooks_of(self._edge)
+        return RemovableHandle(hooks.pre.setdefault(self._nr, {}), hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable) -> RemovableHandle:
+        """Call ``hook(tensor)`` after this leaf's gradient has been accumulated."""
+        edge = self._edge
+        if edge is None or not edge.is_leaf:
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        if edge.post_accumulate is None:
+            edge.post_accumulate = {}
+        return RemovableHandle(edge.post_accumulate, hook)
+
+    def detach(self) -> Tensor:
+        """The same data without history. Changes in place are seen by both."""
+        return self._alias(silent=False)
+
+    def _alias(self, silent: bool) -> Tensor:
+        a = self._storage()
+        t = _new(Tensor)
+        t._v = None
+        t._edge = None
+        t._nr = 0
+        t._ver = 0
+        t._s = Alias(a.storage, a.layout, None, silent)
+        return t
+
+    def detach_(self) -> Tensor:
+        """Drop this tensor's history."""
+        if self._s is not None and self._s.base is not None:
+            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+        self._edge = None
+        return self
+
+    @property
+    def data(self) -> Tensor:
+        """The same data without history; changes made through it are not noticed by autograd."""
+        return self._alias(silent=True)
+
+    @data.setter
+    def data(self, other: Tensor) -> None:
+        if not isinstance(other, Tensor):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(other).__name__}")
+        a = other._storage()
+        self._v = None
+        self._s = Alias(a.storage, a.layout)
+        edge = self._edge
+        if edge is not None and edge.is_leaf:
+            edge.shape, edge.dtype = other._shape, other.dtype
+
+    @property
+    def _version(self) -> int:
+        a = self._s
+        return self._ver if a is None else a.storage.version
+
+    @property
+    def _base(self) -> Tensor | None:
+        a = self._s
+        return None if a is None else a.base
+
+    def _is_view(self) -> bool:
+        return self._base is not None
+
+    def is_inference(self) -> bool:
+        return False
+
+    # --- data out -----------------------------------------------------------------------------------------------
+
+    def item(self) -> Any:
+        """The only element, as a Python number. Raises RuntimeError unless there is exactly one."""
+        v = self._v
+        if v is None:
+            v = self._read()
+        array = v.array
+        if array is None:
+            array = v.ready()
+        if numel(array.shape) != 1:
+            raise RuntimeError(f"a Tensor with {numel(array.shape)} elements cannot be converted to Scalar")
+        return array.native().item()
+
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python numbers (a number for a zero-dimensional tensor)."""
+        return self._value().native().tolist()
+
+    def _to_numpy(self) -> np.ndarray:
+        """The content as a NumPy array that may share memory and must not be written to."""
+        return self._value().native()
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The same memory as a NumPy array.
+
+        Raises RuntimeError for a tensor that requires gradients (call `.detach()` first, or pass ``force=True``).
+        """
+        if force:
+            return self.detach().cpu()._pinned_numpy()
+        if self._edge is not None:
+            raise RuntimeError(
+                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+            )
+        return self._pinned_numpy()
+
+    def _pinned_numpy(self) -> np.ndarray:
+        if self.dtype is dtypes.bfloat16:
+            raise TypeError("Got unsupported ScalarType BFloat16: NumPy has none; use .float().numpy()")
+        a = self._storage()
+        memory = a.storage.pin()
+        offset, shape, strides = a.geometry()
+        return memory.view(memory.offset + offset, shape, strides).native()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        a = self.numpy()
+        if dtype is not None and np.dtype(dtype) != a.dtype:
+            if copy is False:
+                raise ValueError(f"a copy is needed to make {np.dtype(dtype)} of {a.dtype}")
+            return a.astype(dtype)
+        return a.copy() if copy else a
+
+    def __dlpack__(self, **options: Any) -> Any:
+        if self._edge is not None:
+            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+        return self._pinned_numpy().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple:
+        return (1, 0)
+
+    def __bool__(self) -> bool:
+        n = self.numel()
+        if n != 1:
+            what = "no values" if n == 0 else "more than one value"
+            raise RuntimeError(f"Boolean value of Tensor with {what} is ambiguous")
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.is_floating_point or self.numel() != 1:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __len__(self) -> int:
+        shape = self._shape
+        if not shape:
+            raise TypeError("len() of a 0-d tensor")
+        return shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self._shape:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))
+
+    def __contains__(self, x: Any) -> bool:
+        return bool((self == x).any().item())
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __format__(self, spec: str) -> str:
+        if self._shape == ():
+            return format(self.item(), spec)
+        return object.__format__(self, spec) if spec else str(self)
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
+        return self._text("tensor(")
+
+    __str__ = __repr__
+
+    def _text(self, prefix: str) -> str:
+        from .printing import tensor_repr
+
+        edge = self._edge
+        return tensor_repr(
+            self._value().native(),
+            dtype=self.dtype.name,
+            default_dtype=dtypes.get_default_dtype().name,
+            device=str(self.device),
+            requires_grad=edge is not None and edge.is_leaf,
+            grad_fn=None if edge is None or edge.is_leaf else edge.name(),
+            prefix=prefix,
+        )
+
+    def __dir__(self) -> list[str]:
+        return [n for n in object.__dir__(self) if not n.startswith("_held")]
+
+    # --- copying ------------------------------------------------------------------------------------------------
+
+    def __deepcopy__(self, memo: dict) -> Tensor:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
+                "moment. Call .detach() first."
+            )
+        if id(self) in memo:
+            return memo[id(self)]
+        import copy
+
+        fresh = wrap(from_array(arrays.empty(self._shape, self.dtype)))
+        fresh._v.array.native()[...] = self._value().native()
+        made = fresh._as_class(type(self))
+        memo[id(self)] = made
+        made.requires_grad_(self.requires_grad)
+        if self.is_leaf and self.grad is not None:
+            made.grad = copy.deepcopy(self.grad, memo)
+        for name, attribute in self.__dict__.items():
+            if not name.startswith("_held"):
+                made.__dict__[name] = copy.deepcopy(attribute, memo)
+        return made
+
+    def __copy__(self) -> Tensor:
+        made = Tensor._from(self, type(self))
+        made._edge = self._edge
+        made._nr = self._nr
+        return made
+
+    def __reduce_ex__(self, protocol: int) -> tuple:
+        if not self.is_leaf:
+            raise RuntimeError("only leaf tensors can be pickled; call .detach() first")
+        data = np.ascontiguousarray(self._value().native())
+        extra = {k: v for k, v in self.__dict__.items() if not k.startswith("_held")}
+        state = (type(self), data.tobytes(), self.dtype.name, self._shape, self.requires_grad, extra)
+        return _rebuild, state
+
+
+def _rebuild(cls: type, data: bytes, dtype: str, shape: tuple, requires_grad: bool, extra: dict) -> Tensor:
+    d = dtypes.BY_NAME[dtype]
+    array = arrays.empty(shape, d)
+    array.native()[...] = np.frombuffer(data, d.np).reshape(shape)
+    t = wrap(from_array(array))._as_class(cls)
+    t.requires_grad_(requires_grad)
+    t.__dict__.update(extra)
+    return t
+
+
+def _site() -> Site | None:
+    frame = user_frame(2)
+    return Site(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname) if frame else None
+
+
+def require_floating(d: dtypes.dtype) -> None:
+    """Raise unless tensors of this dtype can require gradients."""
+    if d.category != dtypes.FLOATING:
+        raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
+
+
+def from_native(a: np.ndarray) -> Tensor:
+    """A tensor over a fresh backend array that nobody else holds."""
+    return wrap(from_array(arrays.from_native(a)))
+
+
+def adopt_numpy(a: np.ndarray) -> Tensor:
+    """A tensor that shares memory with a NumPy array of the outside."""
+    t = _new(Tensor)
+    t._v = None
+    t._edge = None
+    t._nr = 0
+    t._ver = 0
+    if not a.flags.c_contiguous:
+        # The storage is the array's whole extent; the tensor is a window onto it.
+        array = arrays.from_native(a)
+        storage = adopt(arrays.Array(array.block, array.offset, a.shape, array.strides, array.dtype, True))
+        t._s = Alias(storage, (0, array.shape, array.strides))
+        return t
+    t._s = Alias(adopt(arrays.from_native(a)), None)
+    return t
+
+
+__all__ = ["UNDEFERRED", "Tensor", "adopt_numpy", "from_native", "require_floating", "wrap"]
