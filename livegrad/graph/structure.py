@@ -195,7 +195,8 @@ class Graph:
         """Counts and sums: a dict.
 
         ``bytes`` adds up the values of all operators, though few are in memory at once; ``kept_bytes`` what is kept for
-        backward; ``flops`` the operators that have a formula, ``uncounted`` how many have none.
+        backward, a value as often as it is kept; ``flops`` the operators that have a formula, ``uncounted`` how many
+        have none.
         """
         every = [part for node in self.nodes for part in node.folded or (node,)]
         ops = [node for node in every if node.kind == "op"]

@@ -61,7 +61,7 @@ def _collect(tensor, made, stop):
         else:
             made[key] = Node(
                 "op",
-                record.op_name,
+                record.op_name.lstrip("_"),
                 record.name(),
                 tuple(record.out_shape),
                 type_name(record.out_dtype),

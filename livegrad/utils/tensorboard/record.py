@@ -79,11 +79,11 @@ def tensors(value):
 
 
 def _name_constants(recorded, plain):
-    """Integer inputs are recorded as constants: those with the shape and type of one input only get its name."""
+    """Integer inputs are recorded as constants: those with the size and type of one input only get its name."""
     kinds = {}
     for name, tensor in plain:
-        kinds.setdefault((tuple(tensor.shape), tensor.dtype.name), []).append(name)
+        kinds.setdefault((tensor.numel(), tensor.dtype.name), []).append(name)
     for node in recorded.constants:
-        names = kinds.get((node.shape, node.dtype), ())
+        names = kinds.get((node.numel, node.dtype), ())
         if len(names) == 1:
             node.kind, node.op, node.label, node.module = "input", "input", names[0], ""
