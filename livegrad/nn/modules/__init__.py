@@ -1,8 +1,20 @@
 """The layers and losses, one idea a file."""
 
 from ..module import Module
-from . import activation, batchnorm, container, distance, dropout, flatten, instancenorm, linear, loss, normalization
-from . import padding, sparse
+from . import (
+    activation,
+    batchnorm,
+    container,
+    distance,
+    dropout,
+    flatten,
+    instancenorm,
+    linear,
+    loss,
+    normalization,
+    padding,
+    sparse,
+)
 from .activation import *  # noqa: F403
 from .batchnorm import *  # noqa: F403
 from .container import *  # noqa: F403
