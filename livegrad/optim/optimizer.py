@@ -127,7 +127,8 @@ class Optimizer:
         return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
 
     def __setstate__(self, state):
-        self._set_up()
+        if "_opt_called" not in self.__dict__:
+            self._set_up()
         self.__dict__.update(state)
 
     def __repr__(self):

@@ -182,7 +182,8 @@ def test_get_items_at_once():
 
 
 WRONG = [
-    "d.DataLoader(range(3), num_workers=-1)", "d.DataLoader(range(3), timeout=-1)", "d.DataLoader(range(3), batch_size=0)",
+    "d.DataLoader(range(3), num_workers=-1)", "d.DataLoader(range(3), timeout=-1)",
+    "d.DataLoader(range(3), batch_size=0)",
     "d.DataLoader(range(3), prefetch_factor=2)", "d.DataLoader(range(3), persistent_workers=True)",
     "d.DataLoader(range(3), sampler=[1], shuffle=True)", "d.DataLoader(range(3), batch_sampler=[[1]], batch_size=2)",
     "d.DataLoader(range(3), batch_size=None, drop_last=True)", "d.DataLoader(s, shuffle=True)",

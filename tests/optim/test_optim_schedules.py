@@ -177,7 +177,7 @@ def test_one_cycle_ends():
     for library in BOTH:
         optimizer = optimizer_of(library)
         schedule = library.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, 3)
-        with pytest.raises(ValueError, match="Tried to step 4 times. The total number of steps is 3"):
+        with pytest.raises(ValueError, match="Tried to step 4 times. The specified number of total steps is 3"):
             for _ in range(5):
                 optimizer.step()
                 schedule.step()

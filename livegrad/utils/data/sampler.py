@@ -3,7 +3,6 @@
 import itertools
 
 import livegrad
-from livegrad.tensor import Tensor
 
 __all__ = [
     "BatchSampler",
@@ -46,9 +45,9 @@ def fresh_seed(generator=None):
     return int(livegrad.empty((), dtype=livegrad.int64).random_(generator=generator).item())
 
 
-def _check_replacement(replacement):
+def _check_replacement(replacement, error):
     if not isinstance(replacement, bool):
-        raise TypeError(f"replacement should be a boolean value, but got replacement={replacement}")
+        raise error(f"replacement should be a boolean value, but got replacement={replacement}")
 
 
 def _check_count(count):
@@ -67,7 +66,7 @@ class RandomSampler(Sampler):
         self.replacement = replacement
         self._num_samples = num_samples
         self.generator = generator
-        _check_replacement(replacement)
+        _check_replacement(replacement, TypeError)
         _check_count(self.num_samples)
 
     @property
@@ -113,11 +112,8 @@ class WeightedRandomSampler(Sampler):
 
     def __init__(self, weights, num_samples, replacement=True, generator=None):
         _check_count(num_samples)
-        _check_replacement(replacement)
-        if isinstance(weights, Tensor):
-            weights = weights.to(livegrad.float64)
-        else:
-            weights = livegrad.tensor([float(weight) for weight in weights], dtype=livegrad.float64)
+        _check_replacement(replacement, ValueError)
+        weights = livegrad.as_tensor(weights, dtype=livegrad.float64)
         if weights.dim() != 1:
             raise ValueError(
                 f"weights should be a 1d sequence but given weights have shape {tuple(weights.shape)}"
