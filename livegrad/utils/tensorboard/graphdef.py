@@ -105,7 +105,7 @@ def _describe(entry, node, outputs):
     site, count = node.site, node.flops
     texts = {
         "call": call(node) if node.kind in ("op", "module") else "",
-        "backward": node.name,
+        "backward": node.name if node.kind != "input" else "",
         "source": f"{node.where}  {(site.line or '').strip()}" if site is not None else "",
         "file": f"{site.filename}:{site.lineno} in {site.function}" if site is not None else "",
         "module": node.module,
