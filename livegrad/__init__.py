@@ -33,7 +33,7 @@ from .creation import (
     logspace, meshgrid, ones, ones_like, scalar_tensor, tensor, tril_indices, triu_indices, zeros, zeros_like,
 )  # fmt: skip
 from .creation import range_ as range  # noqa: A004
-from .device import device
+from .devices import device
 from .dtypes import (
     Size, bfloat16, dtype, finfo, float16, float32, float64, get_default_dtype, iinfo, int8, int16, int32,
     int64, promote_types, set_default_dtype, uint8,

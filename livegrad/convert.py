@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import device as devices
+from . import devices
 from . import dtypes
 from .ops import dispatch
 from .tensor import Tensor

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import device as devices
+from . import devices
 from . import dtypes
 from .lazy.value import from_array
 from .runtime import array as arrays

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import device as devices
+from . import devices
 from . import dtypes
 from .autograd.mode import MODE
 from .creation import _finish, _from_numpy_copy, _sizes

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import device as devices
+from . import devices
 from . import dtypes
 from .autograd.mode import MODE
 from .autograd.node import AccumulateGrad, Hooks, Node, RemovableHandle, hooks_of, next_seq

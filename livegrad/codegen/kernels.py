@@ -50,7 +50,10 @@ def compiling(mode: str) -> Iterator[None]:
 
 
 class Kernel:
-    """A program's kernel: its address once there is one, and how its arguments are packed."""
+    """A program's kernel: its address once there is one, and how pointers and numbers are packed for it.
+
+    What follows them, the words that describe sizes and strides, is packed by whoever plans the launch.
+    """
 
     __slots__ = ("describe", "source", "pack", "address", "seen", "state", "code", "error", "cost")
 
@@ -183,8 +186,6 @@ def map_kernel(code: tuple, outputs: tuple, classes: tuple, rank: int, streaming
     found = _maps.get(key)
     if found is None:
         formats = "q" * (len(outputs) + len(classes)) + body.param_formats(code)
-        if rank:
-            formats += "q" * (rank + rank * len(classes))
 
         def describe() -> tuple:
             return ("map", _describe_code(code), outputs, classes, rank, streaming)
@@ -206,9 +207,7 @@ def reduce_kernel(
     key = (scheme, name, acc, code, source, classes, kept, outer)
     found = _reductions.get(key)
     if found is None:
-        n = len(classes)
-        words = (3 if scheme == "rows" else 4) + 2 * kept + outer + 1 + n * (kept + outer) + n
-        formats = "q" * (1 + n) + body.param_formats(code) + "q" * words
+        formats = "q" * (1 + len(classes)) + body.param_formats(code)
 
         def describe() -> tuple:
             return (scheme, name, acc.name, _describe_code(code), source.name, classes, kept, outer)

@@ -9,6 +9,7 @@ A pending value is evaluated when, and only when
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections.abc import Iterable
 from time import perf_counter
@@ -17,9 +18,11 @@ from typing import Any
 from .. import dtypes
 from ..codegen import kernels
 from ..codegen.elementwise import CONTIGUOUS, SCALAR, STRIDED
+from ..codegen.reduction import COLUMN_BLOCK, REDUCTIONS
 from ..runtime import array as arrays
 from ..runtime import interpreter, pool
 from ..runtime.array import Array, numel
+from ..runtime.memory import allocate
 from . import log, value
 from .program import broadcast_strides, linearize, merged_dims
 from .value import LEAF_CAP, Value
@@ -60,6 +63,33 @@ def evaluate_all(roots: Iterable[Value], reason: str) -> None:
                 _run_map(v, reason)
 
 
+class MapPlan:
+    """Everything about running an elementwise program that follows from its code and the layouts of its leaves."""
+
+    __slots__ = ("kernel", "tail", "total", "grain", "elements", "classes", "strides", "dtypes", "sizes")
+
+
+class ReducePlan:
+    """The same for a reduction. partial: shape of the partial results, None where there is a single segment."""
+
+    __slots__ = ("kernel", "tail", "total", "grain", "elements", "partial")
+
+
+# Plans by code and layout. A step with the structure and sizes of an earlier one pays for no analysis.
+_map_plans: dict[tuple, MapPlan] = {}
+_reduce_plans: dict[tuple, ReducePlan] = {}
+MAX_PLANS = 20_000
+
+
+def _layouts(leaves: list[Value], shape: tuple) -> tuple:
+    """Per leaf None if it is contiguous and of that shape, else its own shape and strides."""
+    found = []
+    for leaf in leaves:
+        a = leaf.array
+        found.append(None if a.contiguous and a.shape == shape else (a.shape, a.strides))  # type: ignore[union-attr]
+    return tuple(found)
+
+
 def _run_map(root: Value, reason: str) -> None:
     if root.instr is None:
         raise RuntimeError(
@@ -71,48 +101,64 @@ def _run_map(root: Value, reason: str) -> None:
     started = perf_counter() if log.kernels else 0.0
     shape = root.shape
     nodes, leaves, outputs = piece.nodes, piece.leaves, piece.outputs
-    n = numel(shape)
     described = log.describe(nodes) if log.kernels else ""
+    key = (piece.code, outputs, shape, _layouts(leaves, shape))
+    plan = _map_plans.get(key)
+    if plan is None:
+        plan = _plan_map(piece, shape, key)
+    n = plan.elements
+    kernel = plan.kernel
+    if n and not (kernel.address and not kernels.Policy.mode == "never") and not kernel.available(n):
+        made = _interpret(piece, shape)
+        how = "tier 0"
+    else:
+        made = _outputs(piece, shape, plan)
+        if n:
+            pointers = [a.ptr for a in made]
+            for leaf in leaves:
+                pointers.append(leaf.array.ptr)
+            args = kernel.pack(*pointers, *piece.params) + plan.tail
+            _empty_reused(leaves, made)
+            pool.launch(kernel.address, args, plan.total, plan.grain)
+        how = "kernel"
+    for j, a in zip(outputs, made):
+        _settle(nodes[j], a)
+    if log.kernels:
+        log.launch(described, shape, reason, how, perf_counter() - started)
+
+
+def _plan_map(piece: Any, shape: tuple, key: tuple) -> MapPlan:
+    if len(_map_plans) >= MAX_PLANS:
+        _map_plans.clear()
+    plan = _map_plans[key] = MapPlan()
+    n = numel(shape)
+    last = piece.nodes[-1].dtype
     classes = []
-    flat = True
-    for leaf in leaves:
+    for leaf in piece.leaves:
         a = leaf.array
         if a.contiguous and a.shape == shape:
             classes.append(CONTIGUOUS)
         elif numel(a.shape) == 1:
             classes.append(SCALAR)
         else:
-            flat = False
-            break
-    how = "empty"
-    if flat:
-        streaming = n * 4 >= STREAM_BYTES and n * nodes[-1].dtype.itemsize >= STREAM_BYTES
-        kernel = kernels.map_kernel(piece.code, outputs, tuple(classes), 0, streaming)
-        words: tuple = ()
-        total, per_item = n, 1
+            classes.append(STRIDED)
+    plan.elements = n
+    plan.strides = arrays.contiguous_strides(shape)
+    plan.dtypes = [piece.nodes[j].dtype for j in piece.outputs]
+    plan.sizes = [n * d.itemsize for d in plan.dtypes]
+    if STRIDED not in classes:
+        streaming = n * last.itemsize >= STREAM_BYTES
+        plan.kernel = kernels.map_kernel(piece.code, piece.outputs, tuple(classes), 0, streaming)
+        plan.tail = b""
+        plan.total = n
+        plan.grain = (GRAIN // plan.kernel.cost + 1024) & -1024
+        plan.classes = classes
     else:
-        kernel, words, total, per_item = _strided(piece, shape)
-    if n and not kernel.available(n):
-        made = _interpret(piece, shape)
-        how = "tier 0"
-    else:
-        targets = _outputs(piece, shape, classes if flat else None)
-        if n:
-            pointers = [a.ptr for a in targets]
-            pointers += [leaf.array.ptr for leaf in leaves]
-            args = kernel.pack(*pointers, *piece.params, *words)
-            grain = GRAIN // (per_item * kernel.cost) + 1
-            if flat:
-                grain = (grain + 1023) & -1024
-            for leaf in piece_reused(piece, targets):
-                leaf.array = None
-            pool.launch(kernel.address, args, total, grain)
-            how = "kernel"
-        made = targets
-    for j, a in zip(outputs, made):
-        _settle(nodes[j], a)
-    if log.kernels:
-        log.launch(described, shape, reason, how, perf_counter() - started)
+        plan.kernel, words, plan.total, per_item = _strided(piece, shape)
+        plan.tail = struct.pack(f"={len(words)}q", *words)
+        plan.grain = GRAIN // (max(per_item, 1) * plan.kernel.cost) + 1
+        plan.classes = None
+    return plan
 
 
 def _settle(v: Value, a: Array) -> None:
@@ -144,20 +190,19 @@ def _strided(piece: Any, shape: tuple) -> tuple:
     return kernel, tuple(words), total, sizes[-1]
 
 
-def _outputs(piece: Any, shape: tuple, classes: list | None) -> list[Array]:
+def _outputs(piece: Any, shape: tuple, plan: MapPlan) -> list[Array]:
     """Memory for what is written; the buffer of an operand that an in-place operator replaced is used again."""
-    free = _reusable(piece, classes) if classes is not None else []
+    free = _reusable(piece, plan.classes) if plan.classes is not None else ()
     made = []
-    for j in piece.outputs:
-        d = piece.nodes[j].dtype
-        for leaf in free:
-            if leaf.dtype.itemsize == d.itemsize:
+    for d, size in zip(plan.dtypes, plan.sizes):
+        if free:
+            leaf = next((leaf for leaf in free if leaf.dtype.itemsize == d.itemsize), None)
+            if leaf is not None:
                 free.remove(leaf)
                 old = leaf.array
-                made.append(Array(old.block, old.offset, shape, arrays.contiguous_strides(shape), d, True))
-                break
-        else:
-            made.append(arrays.empty(shape, d))
+                made.append(Array(old.block, old.offset, shape, plan.strides, d, True))
+                continue
+        made.append(Array(allocate(size), 0, shape, plan.strides, d, True))
     return made
 
 
@@ -166,13 +211,14 @@ def _reusable(piece: Any, classes: list) -> list[Value]:
 
     Every unwritten node must be gone afterwards too, or it could not be computed again.
     """
+    found = [leaf for leaf in piece.leaves if leaf.owner is OVERWRITTEN]
+    if not found:
+        return found
     found = [
         leaf
         for leaf, c in zip(piece.leaves, classes)
         if leaf.owner is OVERWRITTEN and c == CONTIGUOUS and leaf.kept == 0 and leaf.lease is None
     ]
-    if not found:
-        return found
     if any(v.kept for v in piece.nodes):
         return []
     counts = dict.fromkeys(found, 0)
@@ -183,10 +229,13 @@ def _reusable(piece: Any, classes: list) -> list[Value]:
     return [leaf for leaf in found if leaf.uses == counts[leaf]]
 
 
-def piece_reused(piece: Any, targets: list[Array]) -> list[Value]:
-    """The leaves whose memory is about to be overwritten (they are emptied, so that nobody reads them by mistake)."""
-    blocks = {id(a.block) for a in targets}
-    return [leaf for leaf in piece.leaves if leaf.owner is OVERWRITTEN and id(leaf.array.block) in blocks]
+def _empty_reused(leaves: list[Value], targets: list[Array]) -> None:
+    """Empty the leaves whose memory is about to be overwritten, so that nobody reads them by mistake."""
+    for leaf in leaves:
+        if leaf.owner is OVERWRITTEN:
+            block = leaf.array.block  # type: ignore[union-attr]
+            if any(a.block is block for a in targets):
+                leaf.array = None
 
 
 def _interpret(piece: Any, shape: tuple) -> list[Array]:
@@ -214,58 +263,68 @@ def reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str = "r
 def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) -> Array:
     started = perf_counter() if log.kernels else 0.0
     shape = x.shape
-    out_shape = tuple(n for d, n in enumerate(shape) if d not in axes)
+    piece = None
     if x.array is None:
-        owner = x.owner
-        if x.uses or (owner is not None and owner() is not None):
-            evaluate(x, reason)  # somebody can ask for it later: write it, then reduce what was written
+        if x.uses:
+            evaluate(x, reason)  # something else reads it too: write it, then reduce what was written
         else:
             piece = linearize(x, evaluate, write_root=False)
-            if x.array is None and piece.outputs:
-                evaluate(x, reason)
-    if x.array is not None:
+            if x.array is not None:
+                piece = None
+    if piece is None:
         leaves, code, params, source = [x], (), (), x.dtype
-        described = name
     else:
         leaves, code, params, source = piece.leaves, piece.code, piece.params, x.dtype
-        described = f"{log.describe(piece.nodes)} {name}" if log.kernels else ""
-    if numel(shape) == 0 or 0 in out_shape:
-        out = arrays.empty(out_shape, acc)
-        if numel(out_shape):
-            from ..codegen.reduction import REDUCTIONS
-
-            out.native()[...] = REDUCTIONS[name].identity(acc)
-        return out
-    strides = [broadcast_strides(leaf.array, shape) for leaf in leaves]
-    made = _reduce_kernel(leaves, code, params, source, shape, strides, axes, name, acc, out_shape)
+        # It is not written now. If somebody asks for it later (whoever called this can), it is computed again, once.
+        x.uses += 1
+    described = "" if not log.kernels else name if piece is None else f"{log.describe(piece.nodes)} {name}"
+    key = (name, acc, code, source, shape, axes, _layouts(leaves, shape))
+    plan = _reduce_plans.get(key)
+    if plan is None:
+        plan = _plan_reduce(leaves, code, source, shape, axes, name, acc, key)
+    out_shape = tuple([n for d, n in enumerate(shape) if d not in axes]) if len(axes) < len(shape) else ()
+    kernel = plan.kernel
     how = "kernel"
-    if made is None:
-        how = "tier 0"
-        native = x.array.native() if x.array is not None else None
-        if native is None:
-            native = np_broadcast(interpreter.run_piece(piece.nodes, leaves, shape)[-1], shape)
+    if kernel is None:  # nothing to reduce
         made = arrays.empty(out_shape, acc)
-        made.native()[...] = interpreter.reduce(name, native, tuple(axes), acc)
+        made.native()[...] = REDUCTIONS[name].identity(acc)
+    elif not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(plan.elements):
+        how = "tier 0"
+        if piece is None:
+            native = x.native()
+        else:
+            native = interpreter.broadcast(interpreter.run_piece(piece.nodes, leaves, shape)[-1], shape)
+        made = arrays.empty(out_shape, acc)
+        made.native()[...] = interpreter.reduce(name, native, axes, acc)
+    else:
+        made = arrays.empty(out_shape if plan.partial is None else plan.partial, acc)
+        pointers = [leaf.array.ptr for leaf in leaves]
+        args = kernel.pack(made.ptr, *pointers, *params) + plan.tail
+        pool.launch(kernel.address, args, plan.total, plan.grain)
+        if plan.partial is not None:
+            # Combine the partial results the same way.
+            again = _reduce(value.from_array(made), name, (1,), acc, "partial results")
+            made = Array(again.block, 0, out_shape, arrays.contiguous_strides(out_shape), acc, True)
     if log.kernels:
         log.launch(described, shape, reason, how, perf_counter() - started)
     return made
-
-
-def np_broadcast(a: Any, shape: tuple) -> Any:
-    """A native array read over `shape`."""
-    import numpy as np
-
-    return np.broadcast_to(a, shape)
 
 
 SEGMENT = 16384  # elements that one partial result stands for
 SEGMENT_ROWS = 128
 
 
-def _reduce_kernel(
-    leaves: list, code: tuple, params: tuple, source: Any, shape: tuple, strides: list, axes: tuple, name: str,
-    acc: dtypes.dtype, out_shape: tuple,
-) -> Array | None:  # fmt: skip
+def _plan_reduce(
+    leaves: list, code: tuple, source: Any, shape: tuple, axes: tuple, name: str, acc: dtypes.dtype, key: tuple
+) -> ReducePlan:
+    if len(_reduce_plans) >= MAX_PLANS:
+        _reduce_plans.clear()
+    plan = _reduce_plans[key] = ReducePlan()
+    elements = plan.elements = numel(shape)
+    plan.kernel = plan.partial = None
+    if elements == 0:
+        return plan
+    strides = [broadcast_strides(leaf.array, shape) for leaf in leaves]
     kinds = tuple("r" if d in axes else "k" for d in range(len(shape)))
     sizes, merged, labels = merged_dims(shape, strides, kinds)
     if "r" not in labels:
@@ -275,57 +334,39 @@ def _reduce_kernel(
     outer = [d for d, k in enumerate(labels[:-1]) if k == "r"]
     classes = tuple(CONTIGUOUS if m[-1] == 1 else SCALAR if m[-1] == 0 else STRIDED for m in merged)
     rows = labels[-1] == "r"
-    kernel = kernels.reduce_kernel(
-        "rows" if rows else "columns", name, acc, code, source, classes, len(kept), len(outer)
-    )
-    elements = numel(shape)
-    if not kernel.available(elements):
-        return None
+    scheme = "rows" if rows else "columns"
+    plan.kernel = kernel = kernels.reduce_kernel(scheme, name, acc, code, source, classes, len(kept), len(outer))
     inner = sizes[-1]
     outer_sizes = [sizes[d] for d in outer]
     outer_total = numel(tuple(outer_sizes))
     kept_sizes = [sizes[d] for d in kept]
     items = numel(tuple(kept_sizes))
     if rows:
-        if outer:
-            length = max(1, SEGMENT // inner)
-            limit = outer_total
-        else:
-            length, limit = SEGMENT, inner
+        length, limit = (max(1, SEGMENT // inner), outer_total) if outer else (SEGMENT, inner)
         if limit < 2 * length:
             length = limit
         segments = -(-limit // length)
-        out = arrays.empty((items, segments), acc) if segments > 1 else arrays.empty(out_shape, acc)
+        plan.partial = (items, segments)
         head = [inner, segments, length]
-        total = items * segments
-        per_item = max(1, elements // max(items * segments, 1))
+        plan.total = items * segments
     else:
         length = SEGMENT_ROWS if outer_total >= 2 * SEGMENT_ROWS else outer_total
         segments = -(-outer_total // length)
-        blocks = -(-inner // _column_block())
-        out = arrays.empty((items, segments, inner), acc) if segments > 1 else arrays.empty(out_shape, acc)
+        blocks = -(-inner // COLUMN_BLOCK)
+        plan.partial = (items, segments, inner)
         head = [inner, blocks, segments, length]
-        total = items * segments * blocks
-        per_item = max(1, elements // total)
+        plan.total = items * segments * blocks
+    if segments == 1:
+        plan.partial = None
     words = [*head, *kept_sizes, *arrays.contiguous_strides(tuple(kept_sizes)), *outer_sizes, outer_total]
     for m in merged:
         words += [m[d] for d in kept]
     for m in merged:
         words += [m[d] for d in outer]
     words += [m[-1] for m in merged]
-    args = kernel.pack(out.ptr, *(leaf.array.ptr for leaf in leaves), *params, *words)
-    pool.launch(kernel.address, args, total, GRAIN // (per_item * kernel.cost) + 1)
-    if segments == 1:
-        return out
-    # Combine the partial results the same way.
-    again = _reduce(value.from_array(out), name, (1,), acc, "partial results")
-    return Array(again.block, 0, out_shape, arrays.contiguous_strides(out_shape), acc, True)
-
-
-def _column_block() -> int:
-    from ..codegen.reduction import COLUMN_BLOCK
-
-    return COLUMN_BLOCK
+    plan.tail = struct.pack(f"={len(words)}q", *words)
+    plan.grain = GRAIN // (max(1, elements // plan.total) * kernel.cost) + 1
+    return plan
 
 
 value.evaluate_hook = evaluate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..device import cpu
+from ..devices import cpu
 from ..runtime.array import Array, numel
 
 # Bounds on the pending graph, in one currency. Each recorded operator weighs OPERATOR, each array that it holds on to

@@ -57,7 +57,11 @@ def accumulator(d: dtypes.dtype) -> dtypes.dtype:
 
 def back_to(g: Any, shape: tuple, dims: tuple) -> Any:
     """A reduced gradient broadcast over the dimensions that were reduced."""
-    return g.reshape(kept_shape(shape, dims)).expand(shape)
+    if len(dims) < len(shape):
+        g = g.reshape(kept_shape(shape, dims))
+    elif len(g.shape) > len(shape):
+        g = g.reshape(())
+    return g.expand(shape)
 
 
 # --- sums and means ---------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from .. import dtypes
 from . import memory
 
 
+@functools.lru_cache(4096)
 def contiguous_strides(shape: tuple) -> tuple:
     """Row-major strides, in elements."""
     if len(shape) < 2:

@@ -111,6 +111,11 @@ def run_piece(nodes: list, leaves: list, shape: tuple) -> list:
     return [made[v] for v in nodes]
 
 
+def broadcast(a: Any, shape: tuple) -> Any:
+    """A native array read over `shape`."""
+    return np.broadcast_to(a, shape)
+
+
 def reduce(name: str, array: Any, axes: tuple, acc: Any) -> Any:
     """A reduction without a kernel; `acc` is the dtype of accumulation and of the result."""
     if name in ("any", "all"):
