@@ -47,8 +47,8 @@ class Adadelta(Optimizer):
                 state["acc_delta"] = livegrad.zeros_like(param)
             state["step"] = float(state["step"]) + 1.0
             square, moved = state["square_avg"], state["acc_delta"]
-            square.mul_(rho).addcmul_(gradient, gradient, value=1 - rho)
+            square._decay_square_(gradient, rho, 1 - rho)
             delta = moved.add(eps).sqrt_().div_(square.add(eps).sqrt_()).mul_(gradient)
-            moved.mul_(rho).addcmul_(delta, delta, value=1 - rho)
+            moved._decay_square_(delta, rho, 1 - rho)
             param.add_(delta, alpha=size)
             changed += (param, square, moved)

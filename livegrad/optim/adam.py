@@ -72,13 +72,10 @@ class Adam(Optimizer):
                     gradient = gradient.add(param, alpha=weight_decay)
             mean, square = state["exp_avg"], state["exp_avg_sq"]
             mean.lerp_(gradient, new1)
-            square.mul_(beta2).addcmul_(gradient, gradient, value=new2)
+            square._decay_square_(gradient, beta2, new2)
+            changed += (param, mean, square)
             if amsgrad:
                 greatest = state["max_exp_avg_sq"]
-                greatest.copy_(livegrad.maximum(greatest, square))
+                square = greatest.copy_(livegrad.maximum(greatest, square))
                 changed.append(greatest)
-                divisor = greatest.sqrt()
-            else:
-                divisor = square.sqrt()
-            param.addcdiv_(mean, divisor.div_(root).add_(eps), value=size)
-            changed += (param, mean, square)
+            param._step_by_root_(mean, square, size, root, eps)

@@ -53,7 +53,7 @@ class NAdam(Optimizer):
             product = state["mu_product"] = float(state["mu_product"]) * momentum
             mean, square = state["exp_avg"], state["exp_avg_sq"]
             mean.lerp_(gradient, 1 - beta1)
-            square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+            square._decay_square_(gradient, beta2, 1 - beta2)
             divisor = square.div(1 - beta2**step).sqrt_().add_(group["eps"])
             param.addcdiv_(gradient, divisor, value=-lr * (1.0 - momentum) / (1.0 - product))
             param.addcdiv_(mean, divisor, value=-lr * next_momentum / (1.0 - product * next_momentum))

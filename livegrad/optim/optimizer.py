@@ -10,6 +10,8 @@ import livegrad
 from livegrad.nn.hooks import RemovableHandle
 from livegrad.tensor import Tensor
 
+from . import formulas  # noqa: F401 - declares the operators that the optimizers use
+
 __all__ = ["Optimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook"]
 
 _global_pre_hooks = OrderedDict()

@@ -52,7 +52,7 @@ class RAdam(Optimizer):
             step = state["step"] = float(state["step"]) + 1.0
             mean, square = state["exp_avg"], state["exp_avg_sq"]
             mean.lerp_(gradient, 1 - beta1)
-            square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+            square._decay_square_(gradient, beta2, 1 - beta2)
             correction = 1 - beta2**step
             length = limit - 2 * step * (beta2**step) / correction  # of the running mean, in effective samples
             update = mean / (1 - beta1**step) * lr

@@ -49,14 +49,18 @@ class RMSprop(Optimizer):
                     state["grad_avg"] = livegrad.zeros_like(param)
             state["step"] = float(state["step"]) + 1.0
             square = state["square_avg"]
-            square.mul_(alpha).addcmul_(gradient, gradient, value=1 - alpha)
+            square._decay_square_(gradient, alpha, 1 - alpha)
             if group["centered"]:
                 mean = state["grad_avg"]
                 mean.lerp_(gradient, 1 - alpha)
                 changed.append(mean)
                 divisor = square.addcmul(mean, mean, value=-1).sqrt_().add_(eps)
-            else:
+            elif momentum > 0:
                 divisor = square.sqrt().add_(eps)
+            else:
+                param._step_by_root_(gradient, square, step, 1.0, eps)
+                changed += (param, square)
+                continue
             if momentum > 0:
                 buffer = state["momentum_buffer"]
                 buffer.mul_(momentum).addcdiv_(gradient, divisor)

@@ -46,7 +46,7 @@ class SGD(Optimizer):
                 if buffer is None:
                     buffer = state["momentum_buffer"] = gradient.detach().clone()
                 else:
-                    buffer.mul_(momentum).add_(gradient, alpha=keep)
+                    buffer._decay_add_(gradient, momentum, keep)
                 changed.append(buffer)
                 gradient = gradient.add(buffer, alpha=momentum) if nesterov else buffer
             param.add_(gradient, alpha=step)

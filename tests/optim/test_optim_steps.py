@@ -73,7 +73,7 @@ def both(name, options, steps=20, dtype=np.float32):
     return result
 
 
-def close(mine, theirs, rtol=2e-6, atol=2e-7):
+def close(mine, theirs, rtol=2e-6, atol=1e-6):
     for a, b in zip(mine, theirs):
         for p, q in zip(a, b):
             np.testing.assert_allclose(p, q, rtol=rtol, atol=atol)
