@@ -1,6 +1,7 @@
 """The graph object: nodes, edges, queries and totals. How nodes are read from a tensor is in ``view``."""
 
 import os
+from functools import cached_property
 from typing import NamedTuple
 
 from .flops import flops
@@ -190,7 +191,7 @@ class Graph:
             and (line is None or _on_line(node, line))
         ]
 
-    @property
+    @cached_property
     def totals(self):
         """Counts and sums: a dict.
 

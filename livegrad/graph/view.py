@@ -14,12 +14,14 @@ def read(results, names=(), stop=()):
     """The graph behind ``results``. ``names`` are pairs of name and tensor; reading stops at those in ``stop``."""
     stop = {_key(tensor): tensor for tensor in stop}
     made = {}  # key of a recorded node or leaf -> Node
+    functions = {}  # key of a recorded node -> its next_functions, read once
     constants = []
     for tensor in results:
-        _collect(tensor, made, stop)
-    nodes = _in_order(made)
+        _collect(tensor, made, functions, stop)
+    nodes = _in_order(made, functions)
     for node in nodes:
-        _connect(node, made, constants)
+        if node.kind == "op":
+            _connect(node, functions[id(node.grad_fn)], made, constants)
     ends = [_end(tensor, made, constants) for tensor in results]
     nodes = _leaves_at_first_use(nodes)
     for place, node in enumerate(nodes):
@@ -42,7 +44,7 @@ def _record_key(record):
     return id(record if variable is None else variable)
 
 
-def _collect(tensor, made, stop):
+def _collect(tensor, made, functions, stop):
     """Makes a Node for each recorded node behind ``tensor``, without recursion."""
     if tensor.grad_fn is None:
         if tensor.requires_grad and id(tensor) not in made:
@@ -69,7 +71,8 @@ def _collect(tensor, made, stop):
                 record,
                 record.module_path or "",
             )
-            todo.extend(previous for previous, _ in record.next_functions if previous is not None)
+            functions[key] = record.next_functions
+            todo.extend(previous for previous, _ in functions[key] if previous is not None)
 
 
 def _leaf(tensor, record, kind):
@@ -85,19 +88,15 @@ def _constant(shape, dtype, device, module=""):
     return Node("constant", "constant", "", shape, dtype, device, module=module, requires_grad=False)
 
 
-def _connect(node, made, constants):
+def _connect(node, functions, made, constants):
     """Fills in ``inputs`` and ``outputs`` of an operator."""
-    if node.kind != "op":
-        return
-    record = node.grad_fn
-    functions = record.next_functions
     inputs, outputs, seen = [], [], set()
 
     def add(item, output=0):
         inputs.append(item)
         outputs.append(output)
 
-    for entry in record.inputs_info():
+    for entry in node.grad_fn.inputs_info():
         what = entry[0]
         if what == "node" and functions[entry[1]][0] is not None:
             previous, output = functions[entry[1]]
@@ -125,12 +124,12 @@ def _end(tensor, made, constants):
     return node, getattr(tensor, "output_nr", 0)
 
 
-def _in_order(made):
+def _in_order(made, functions):
     """The nodes by time of creation; by dependence where that differs (an in-place change can rewire older nodes)."""
     ops = [node for node in made.values() if node.kind == "op"]
     ops.sort(key=lambda node: node.grad_fn.seq)
     place = {id(node.grad_fn): index for index, node in enumerate(ops)}
-    needs = [[place[id(f)] for f, _ in node.grad_fn.next_functions if id(f) in place] for node in ops]
+    needs = [[place[id(f)] for f, _ in functions[id(node.grad_fn)] if id(f) in place] for node in ops]
     if any(need > index for index, found in enumerate(needs) for need in found):
         ops = _by_dependence(ops, needs)
     return [node for node in made.values() if node.kind != "op"] + ops
