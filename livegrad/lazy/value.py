@@ -116,15 +116,14 @@ def pending(instr: Any, operands: tuple, params: tuple, shape: tuple) -> Value:
     v.owner = None
     v.stale = None
     v.lease = None
-    weight = 0
+    weight = OPERATOR
     for o in operands:
         o.uses += 1
-        w = o.weight
         if o.array is not None:
-            weight += w
-        elif w > weight:
-            weight = w
-    v.weight = weight = weight + OPERATOR
+            weight += o.weight
+        elif o.weight >= weight:
+            weight = o.weight + OPERATOR
+    v.weight = weight
     if weight > Bound.limit:
         evaluate_hook(v, "bound reached")
     return v

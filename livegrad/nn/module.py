@@ -45,7 +45,7 @@ def module_path():
     return path
 
 
-set_module_path(module_path)
+set_module_path(module_path, _stack)
 
 
 class Registry(dict):

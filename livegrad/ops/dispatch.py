@@ -15,9 +15,11 @@ import numpy as np
 from .. import dtypes
 from ..autograd.mode import MODE
 from ..autograd.node import AccumulateGrad, ElementwiseNode, next_seq
-from ..lazy.value import Value, pending
+from ..devices import cpu
+from ..lazy import value as values
+from ..lazy.value import OPERATOR, Bound, Value, pending
 from ..site import INTERNAL
-from ..tensor import Tensor, wrap
+from ..tensor import Tensor
 from .instruction import CAST, ElementwiseOp, Instruction
 
 _new = object.__new__
@@ -25,13 +27,16 @@ _ref = weakref.ref
 _getframe = sys._getframe
 _NUMBERS = (int, float, bool)
 
-# The dotted path of the nn.Module that is running, for the graph; set by `nn.Module` through `set_module_path`.
+# Who knows the dotted path of the nn.Module that is running, for the graph; set by `nn.Module`. `running` is its stack
+# of modules, so that nothing is called while none runs.
+running: list = []
 current_module: Callable[[], str | None] = lambda: None
 
 
-def set_module_path(function: Callable[[], str | None]) -> None:
-    global current_module
-    current_module = function
+def set_module_path(function: Callable[[], str | None], stack: list) -> None:
+    """Let `nn` tell which module is running."""
+    global current_module, running
+    current_module, running = function, stack
 
 
 def broadcast_shapes(a: tuple, b: tuple) -> tuple:
@@ -67,55 +72,115 @@ def record_site(node: Any) -> None:
     else:
         node.code = frame.f_code
         node.lasti = frame.f_lasti
-    node.module = current_module()
+    node.module = current_module() if running else None
 
 
-def _record(t: Tensor, v: Value, instr: Instruction, tensors: tuple, in_shapes: tuple | None) -> None:
-    """Add the node of `v`, whose tensor operands were `tensors`."""
-    node = _new(ElementwiseNode)
-    node.instr = instr
-    node.next = tuple([x._edge for x in tensors])
-    nrs = None
-    for x in tensors:
-        if x._nr:
-            nrs = tuple([y._nr for y in tensors])
-            break
-    node.nrs = nrs
-    node.seq = next_seq()
-    node.shape = v.shape
-    node.dtype = v.dtype
-    node.hooks = None
-    node.params = v.params
-    node.in_shapes = in_shapes
-    node.released = False
-    if instr.keeps_inputs:
-        operands = v.operands or t.__dict__.pop("_operands", ())
-        if len(tensors) > 1:
-            operands = _needed(instr, node.next, operands)
-        node.operands = operands
-        for o in operands:
-            if o is not None:
-                o.kept += 1
-    else:
-        node.operands = None
-    if instr.keeps_result:
-        node.result = v
-        v.kept += 1
-    else:
-        node.result = None
-    record_site(node)
-    t._edge = node
+def emit(
+    instr: Instruction, operands: tuple, params: tuple, shape: tuple, tensors: tuple, in_shapes: tuple | None
+) -> Tensor:
+    """The tensor of a new pending value, recorded if need be.
+
+    This is the body of every elementwise operator, so it is written out in one piece: what `pending`, `wrap` and
+    `record_site` do, without calling them.
+    """
+    v = Value()
+    v.instr = instr
+    v.operands = operands
+    v.params = params
+    v.shape = shape
+    v.dtype = dtype = instr.dtype
+    v.device = cpu
+    v.array = None
+    v.uses = 0
+    v.kept = 0
+    v.stale = None
+    v.lease = None
+    weight = OPERATOR
+    for o in operands:
+        o.uses += 1
+        if o.array is not None:
+            weight += o.weight
+        elif o.weight >= weight:
+            weight = o.weight + OPERATOR
+    v.weight = weight
+    t = _new(Tensor)
+    t._v = v
+    t._s = None
+    t._nr = 0
+    t._ver = 0
+    v.owner = _ref(t)
+    t._edge = None
+    if instr.differentiable:
+        for x in tensors:
+            if x._edge is not None:
+                break
+        else:
+            if weight > Bound.limit:
+                values.evaluate_hook(v, "bound reached")
+            return t
+        if MODE.grad:
+            node = _new(ElementwiseNode)
+            node.instr = instr
+            node.nrs = None
+            if len(tensors) == 1:
+                x = tensors[0]
+                node.next = (x._edge,)
+                if x._nr:
+                    node.nrs = (x._nr,)
+            else:
+                node.next = edges = tuple([x._edge for x in tensors])
+                for x in tensors:
+                    if x._nr:
+                        node.nrs = tuple([y._nr for y in tensors])
+                        break
+            node.seq = next_seq()
+            node.shape = shape
+            node.dtype = dtype
+            node.hooks = None
+            node.params = params
+            node.in_shapes = in_shapes
+            node.released = False
+            if instr.keeps_inputs:
+                kept = operands if len(tensors) == 1 else _needed(instr, edges, operands)
+                node.operands = kept
+                for o in kept:
+                    if o is not None:
+                        o.kept += 1
+            else:
+                node.operands = None
+            if instr.keeps_result:
+                node.result = v
+                v.kept = 1
+            else:
+                node.result = None
+            frame = _getframe(2)
+            while frame is not None and INTERNAL[frame.f_code.co_filename]:
+                frame = frame.f_back
+            if frame is None:
+                node.code = None
+                node.lasti = 0
+            else:
+                node.code = frame.f_code
+                node.lasti = frame.f_lasti
+            node.module = current_module() if running else None
+            t._edge = node
+    if weight > Bound.limit:
+        values.evaluate_hook(v, "bound reached")
+    return t
 
 
 def _needed(instr: Instruction, edges: tuple, operands: tuple) -> tuple:
     """The operands that the gradients which will run do read; None for the others."""
-    needed: set[int] = set()
-    for i, edge in enumerate(edges):
-        if edge is not None:
-            rule = instr.gradient(i)
+    mask = tuple([edge is not None for edge in edges])
+    wanted = instr.kept_operands.get(mask)
+    if wanted is None:
+        needed: set[int] = set()
+        for i, has_edge in enumerate(mask):
+            rule = instr.gradient(i) if has_edge else None
             if rule is not None:
                 needed.update(rule.inputs)
-    return tuple([o if i in needed else None for i, o in enumerate(operands)])
+        wanted = instr.kept_operands[mask] = tuple([i in needed for i in range(len(operands))])
+    return tuple([o if w else None for o, w in zip(operands, wanted)])
 
 
 def apply_instruction(instr: Instruction, tensors: tuple, params: tuple) -> Tensor:
@@ -127,29 +192,7 @@ def apply_instruction(instr: Instruction, tensors: tuple, params: tuple) -> Tens
         if o.shape != shape:
             shape = broadcast_shapes(shape, o.shape)
             same = False
-    v = pending(instr, operands, params, shape)
-    t = wrap(v)
-    if MODE.grad and instr.op.differentiable and instr.dtype.category == 2:
-        for x in tensors:
-            if x._edge is not None:
-                if v.array is not None:  # evaluated already: it has dropped its operands
-                    v_operands = operands
-                    _record_ready(t, v, instr, tensors, None if same else tuple(o.shape for o in operands), v_operands,
-                                  params)  # fmt: skip
-                else:
-                    _record(t, v, instr, tensors, None if same else tuple(o.shape for o in operands))
-                break
-    return t
-
-
-def _record_ready(
-    t: Tensor, v: Value, instr: Instruction, tensors: tuple, in_shapes: tuple | None, operands: tuple, params: tuple
-) -> None:
-    """Record a value that was evaluated at once."""
-    t.__dict__["_operands"] = operands
-    _record(t, v, instr, tensors, in_shapes)
-    t.__dict__.pop("_operands", None)
-    t._edge.params = params
+    return emit(instr, operands, params, shape, tensors, None if same else tuple([o.shape for o in operands]))
 
 
 def as_operand(x: Any, like: Tensor) -> Any:
@@ -200,7 +243,6 @@ def _scalar_dtype(x: Any) -> dtypes.dtype:
 def unary(op: ElementwiseOp) -> Callable:
     """The function of an operator of one tensor."""
     same = op.same_tt
-    differentiable = op.differentiable
 
     def function(self: Tensor) -> Tensor:
         if self.__class__ is not Tensor and not isinstance(self, Tensor):
@@ -208,21 +250,7 @@ def unary(op: ElementwiseOp) -> Callable:
         va = self._v
         if va is None:
             va = self._read()
-        instr = same[va.dtype]
-        v = pending(instr, (va,), (), va.shape)
-        t = _new(Tensor)
-        t._v = v
-        t._s = None
-        t._edge = None
-        t._nr = 0
-        t._ver = 0
-        v.owner = _ref(t)
-        if self._edge is not None and differentiable and MODE.grad and instr.dtype.category == 2:
-            if v.array is None:
-                _record(t, v, instr, (self,), None)
-            else:
-                _record_ready(t, v, instr, (self,), None, (va,), ())
-        return t
+        return emit(same[va.dtype], (va,), (), va.shape, (self,), None)
 
     return function
 
@@ -231,7 +259,6 @@ def binary(op: ElementwiseOp, reflected: bool = False) -> Callable:
     """The function of an operator of two operands; `reflected` swaps them."""
     same = op.same_tt
     with_scalar = op.scalar_tables
-    differentiable = op.differentiable
     scalar_pattern = "st" if reflected else "ts"
 
     def function(self: Tensor, other: Any) -> Any:
@@ -241,20 +268,7 @@ def binary(op: ElementwiseOp, reflected: bool = False) -> Callable:
         c = other.__class__
         if c is float or c is int or c is bool:
             instr = with_scalar[c][scalar_pattern, va.dtype, va.shape != ()]
-            v = pending(instr, (va,), (other,), va.shape)
-            t = _new(Tensor)
-            t._v = v
-            t._s = None
-            t._edge = None
-            t._nr = 0
-            t._ver = 0
-            v.owner = _ref(t)
-            if self._edge is not None and differentiable and MODE.grad and instr.dtype.category == 2:
-                if v.array is None:
-                    _record(t, v, instr, (self,), None)
-                else:
-                    _record_ready(t, v, instr, (self,), None, (va,), (other,))
-            return t
+            return emit(instr, (va,), (other,), va.shape, (self,), None)
         if c is not Tensor and not isinstance(other, Tensor):
             other = as_operand(other, self)
             if other is NotImplemented:
@@ -266,35 +280,14 @@ def binary(op: ElementwiseOp, reflected: bool = False) -> Callable:
         if reflected:
             self, other, va, vb = other, self, vb, va
         shape = va.shape
-        if shape == vb.shape and va.dtype is vb.dtype:
-            in_shapes = None
+        if va.dtype is vb.dtype:
             instr = same[va.dtype]
         else:
-            if va.dtype is vb.dtype:
-                instr = same[va.dtype]
-            else:
-                ranked = [(va.dtype, 2 if shape else 1), (vb.dtype, 2 if vb.shape else 1)]
-                instr = op.instruction("tt", ranked)
-            if shape != vb.shape:
-                in_shapes = (shape, vb.shape)
-                shape = broadcast_shapes(shape, vb.shape)
-            else:
-                in_shapes = None
-        v = pending(instr, (va, vb), (), shape)
-        t = _new(Tensor)
-        t._v = v
-        t._s = None
-        t._edge = None
-        t._nr = 0
-        t._ver = 0
-        v.owner = _ref(t)
-        if (self._edge is not None or other._edge is not None) and differentiable and MODE.grad:
-            if instr.dtype.category == 2:
-                if v.array is None:
-                    _record(t, v, instr, (self, other), in_shapes)
-                else:
-                    _record_ready(t, v, instr, (self, other), in_shapes, (va, vb), ())
-        return t
+            instr = op.instruction("tt", [(va.dtype, 2 if shape else 1), (vb.dtype, 2 if vb.shape else 1)])
+        if shape == vb.shape:
+            return emit(instr, (va, vb), (), shape, (self, other), None)
+        common = broadcast_shapes(shape, vb.shape)
+        return emit(instr, (va, vb), (), common, (self, other), (shape, vb.shape))
 
     return function
 

@@ -27,7 +27,7 @@ class Instruction:
     """
 
     __slots__ = ("id", "op", "pattern", "in_dtypes", "compute", "dtype", "rules", "rules_made", "keeps_inputs",
-                 "keeps_result", "scalar_positions", "tensor_positions")  # fmt: skip
+                 "keeps_result", "differentiable", "kept_operands", "scalar_positions", "tensor_positions")  # fmt: skip
 
     def __init__(self, op: ElementwiseOp, pattern: str, in_dtypes: tuple, compute: dtypes.dtype, dtype: dtypes.dtype):
         self.id = next(_ids)
@@ -37,6 +37,8 @@ class Instruction:
         self.compute = compute
         self.dtype = dtype
         self.rules: list = []
+        self.differentiable = op.differentiable and dtype.category == dtypes.FLOATING
+        self.kept_operands: dict[tuple, tuple] = {}  # which operands require gradients -> which to keep
         self.rules_made = False
         self.tensor_positions = tuple(i for i, p in enumerate(pattern) if p == "t")
         self.scalar_positions = tuple(i for i, p in enumerate(pattern) if p == "s")
