@@ -1,0 +1,200 @@
+"""Every operator of the registry against PyTorch and in every mode: values, dtypes, layouts, out=, in place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ops_samples import ALIASES, CASES
+from ops_support import (
+    ALL, LAYOUTS, MODES, Raised, as_dtype, assert_same, attempt, force, laid_out, mode, needs_torch, to_livegrad, to_torch,
+    unsupported,
+)  # fmt: skip
+
+import livegrad
+from livegrad import dtypes
+from livegrad.ops.registry import FUNCTIONS
+
+# Not compared with PyTorch, and why.
+DIFFERS = {}
+
+
+def test_every_operator_has_samples():
+    """An operator without samples would not be tested at all."""
+    assert [name for name, case in CASES.items() if not case.samples()] == []
+
+
+def test_aliases_are_other_names():
+    for name in ALIASES:
+        assert name in FUNCTIONS
+
+
+def pairs(case, d):
+    """(arguments, keyword arguments) of a case's samples with the data in one dtype."""
+    for args, kwargs in case.samples():
+        yield tuple(as_dtype(a, d) for a in args), {k: as_dtype(v, d) for k, v in kwargs.items()}
+
+
+def dtypes_for(case):
+    return ALL
+
+
+@needs_torch
+@pytest.mark.parametrize("name", [n for n in CASES if n not in DIFFERS])
+def test_values_and_dtypes_as_in_pytorch(name):
+    case = CASES[name]
+    expected_by = case.torch_function
+    if expected_by is None:
+        pytest.skip("no operator of PyTorch by itself; covered by its formula and by the function that uses it")
+    problems = []
+    for d in dtypes_for(case):
+        for args, kwargs in pairs(case, d):
+            expected = attempt(expected_by, *map(to_torch, args), **{k: to_torch(v) for k, v in kwargs.items()})
+            if unsupported(expected):
+                continue
+            with mode("deferred"):
+                got = attempt(case.function, *map(to_livegrad, args), **{k: to_livegrad(v) for k, v in kwargs.items()})
+            try:
+                if isinstance(expected, Raised) or isinstance(got, Raised):
+                    assert isinstance(expected, Raised) and isinstance(got, Raised), f"{got!r} against {expected!r}"
+                else:
+                    assert_same(got, expected, **tolerance(name, d))
+            except AssertionError as error:
+                shown = ", ".join(str(a.shape) if isinstance(a, np.ndarray) else repr(a) for a in args)
+                problems.append(f"{d.name} ({shown}, {kwargs}): {str(error).strip()[:600]}")
+    assert not problems, "\n".join(problems)
+
+
+# Sums round differently by their order, and these divide or subtract near-equal numbers afterwards.
+LOOSE = {"float16": 2e-3, "bfloat16": 1.6e-2, "float32": 1e-5, "float64": 1e-13}
+ORDER = {"sum", "mean", "prod", "var", "std", "var_mean", "std_mean", "logsumexp", "norm", "softmax", "log_softmax",
+         "matmul", "mm", "bmm", "mv", "dot", "addmm", "addmv", "baddbmm", "inner", "tensordot", "einsum", "cov", "cdist",
+         "cumsum", "cumprod", "dist", "quantile", "renorm", "trace", "cross", "diff"}  # fmt: skip
+ROUNDED_STEPS = {"addcmul", "addcdiv", "lerp", "logit", "pow", "_pow", "cross", "add", "sub"}
+
+
+def tolerance(name, d):
+    if name in ORDER or name in ROUNDED_STEPS:
+        return {"rtol": LOOSE[d.name], "atol": LOOSE[d.name]} if d.is_floating_point else {"rtol": 1e-5, "atol": 1e-5}
+    if not d.is_floating_point:
+        return {"rtol": 1.5e-6}
+    return {}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_mode_gives_the_same(name):
+    """Deferred and eager agree to the bit; kernels and tier 0 to rounding; on every layout."""
+    case = CASES[name]
+    for args, kwargs in pairs(case, dtypes.float32):
+        made = {}
+        for m in MODES:
+            with mode(m):
+                made[m] = attempt(case.function, *map(to_livegrad, args),
+                                  **{k: to_livegrad(v) for k, v in kwargs.items()})  # fmt: skip
+        for m, layout in LAYOUTS.items():
+            if name in ("as_strided", "view"):  # these see the layout
+                continue
+            with mode("deferred"):
+                laid = [laid_out(to_livegrad(a), layout) for a in args]
+                made[m] = attempt(case.function, *laid, **{k: to_livegrad(v) for k, v in kwargs.items()})
+        first = made["deferred"]
+        if isinstance(first, Raised):
+            assert all(isinstance(m, Raised) for m in made.values()), made
+            continue
+        for m, got in made.items():
+            assert not isinstance(got, Raised), f"{m}: {got!r}"
+            if m == "eager":
+                assert_same(got, first, rtol=0)
+            else:
+                assert_same(got, first, rtol=1e-5, atol=1e-6)
+
+
+def forms(name):
+    """The function, and the method where there is one."""
+    method = getattr(livegrad.Tensor, name, None)
+    return method
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_method_is_the_function(name):
+    case = CASES[name]
+    method = getattr(livegrad.Tensor, name, None)
+    if method is None or name.startswith("_"):
+        pytest.skip("no method by that name")
+    for args, kwargs in pairs(case, dtypes.float32):
+        if not isinstance(args[0], np.ndarray) or name == "where":
+            continue
+        a, k = list(map(to_livegrad, args)), {k: to_livegrad(v) for k, v in kwargs.items()}
+        expected = attempt(case.function, *a, **k)
+        got = attempt(method, *a, **k)
+        if isinstance(expected, Raised):
+            assert isinstance(got, Raised)
+        else:
+            assert_same(got, expected, rtol=0)
+
+
+@needs_torch
+@pytest.mark.parametrize("name", [n for n in CASES if hasattr(livegrad.Tensor, n + "_") and not n.startswith("_")])
+def test_in_place_as_in_pytorch(name):
+    import torch
+
+    method, expected_by = getattr(livegrad.Tensor, name + "_"), getattr(torch.Tensor, name + "_", None)
+    if expected_by is None:
+        pytest.skip("PyTorch has no such method")
+    problems = []
+    for d in (dtypes.float32, dtypes.float16, dtypes.int32, dtypes.uint8, dtypes.bool_):
+        for args, kwargs in pairs(CASES[name], d):
+            if not isinstance(args[0], np.ndarray):
+                continue
+            x, y = to_livegrad(args[0]), to_torch(args[0])
+            expected = attempt(expected_by, y, *map(to_torch, args[1:]), **{k: to_torch(v) for k, v in kwargs.items()})
+            if unsupported(expected):
+                continue
+            with mode("deferred"):
+                got = attempt(method, x, *map(to_livegrad, args[1:]), **{k: to_livegrad(v) for k, v in kwargs.items()})
+            try:
+                if isinstance(expected, Raised) or isinstance(got, Raised):
+                    assert isinstance(expected, Raised) and isinstance(got, Raised), f"{got!r} against {expected!r}"
+                else:
+                    assert got is x
+                    assert_same(x, y, **tolerance(name, d))
+            except AssertionError as error:
+                shown = ", ".join(str(a.shape) if isinstance(a, np.ndarray) else repr(a) for a in args)
+                problems.append(f"{d.name} ({shown}, {kwargs}): {str(error).strip()[:600]}")
+    assert not problems, "\n".join(problems)
+
+
+@needs_torch
+@pytest.mark.parametrize("name", [n for n in CASES if not n.startswith("_")])
+def test_out_as_in_pytorch(name):
+    """out= of the result's dtype, of a wider one and of a narrower one."""
+    case = CASES[name]
+    if case.torch_function is None:
+        pytest.skip("no such function in PyTorch")
+    args, kwargs = next(pairs(case, dtypes.float32))
+    plain = attempt(case.torch_function, *map(to_torch, args), **{k: to_torch(v) for k, v in kwargs.items()})
+    if isinstance(plain, Raised) or not hasattr(plain, "dtype"):
+        pytest.skip("the result is not one tensor")
+    tried = 0
+    for d in (dtypes.float32, dtypes.float64, dtypes.int64, dtypes.bool_):
+        out = np.zeros(tuple(plain.shape), d.np)
+        expected_out, got_out = to_torch(out), to_livegrad(out)
+        expected = attempt(case.torch_function, *map(to_torch, args),
+                           **{k: to_torch(v) for k, v in kwargs.items()}, out=expected_out)  # fmt: skip
+        if isinstance(expected, Raised) and isinstance(expected.error, TypeError):
+            pytest.skip("PyTorch's function takes no out=")
+        got = attempt(case.function, *map(to_livegrad, args), **{k: to_livegrad(v) for k, v in kwargs.items()}, out=got_out)
+        tried += 1
+        if isinstance(expected, Raised):
+            # Operators that PyTorch writes without a conversion refuse any other dtype; here a safe conversion is made.
+            if d in (dtypes.float32, dtypes.float64):
+                continue
+            assert isinstance(got, Raised), f"{d}: {got!r} against {expected!r}"
+        else:
+            assert got is got_out, f"{d}: {got!r}"
+            assert_same(got_out, expected_out, rtol=1e-5, atol=1e-6)
+    assert tried
+
+
+def test_force_evaluates():
+    x = livegrad.ones(3) + 1
+    assert force([x])[0]._v.array is not None
