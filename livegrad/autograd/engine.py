@@ -33,11 +33,17 @@ def run(
     before = MODE.grad
     MODE.grad = recording
     try:
-        while heap:
-            node = heappop(heap)[2]
-            g = pending.pop(node)
-            if g.__class__ is Value:
-                g.uses -= 1
+        lane = None  # the next node where the graph is a chain: nothing else waits, so it needs no heap
+        while True:
+            if lane is not None:
+                node, lane = lane, None
+            elif heap:
+                node = heappop(heap)[2]
+                g = pending.pop(node)
+                if g.__class__ is Value:
+                    g.uses -= 1
+            else:
+                break
             hooks = node.hooks
             if hooks is not None:
                 g = _run_pre_hooks(node, hooks, g, recording)
@@ -55,7 +61,13 @@ def run(
             if not keep_graph:
                 node.release()
             nrs = node.nrs
-            for i, edge in enumerate(node.next):
+            edges = node.next
+            if len(edges) == 1 and nrs is None and not heap:
+                edge, g = edges[0], grads[0]
+                if edge is not None and g is not None and edge.outputs == 1 and (useful is None or edge in useful):
+                    lane = edge
+                continue
+            for i, edge in enumerate(edges):
                 if edge is None:
                     continue
                 part = grads[i]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..lazy.value import Value, pending
-from ..ops.instruction import CAST, IDENTITY, SCALAR_TYPE_NAMES, CastRule
+from ..ops.instruction import CAST, IDENTITY, SCALAR_TYPE_NAMES, CastRule, GradientRule
 from ..site import Site, resolve
 
 next_seq = itertools.count(1).__next__
@@ -220,34 +220,37 @@ class ElementwiseNode(Node):
             raise RuntimeError(FREED)
         if recording:
             return self._run_recorded(g)
-        out = []
-        instr, operands = self.instr, self.operands
-        for i, edge in enumerate(self.next):
-            if edge is None:
-                out.append(None)
-                continue
-            rule = instr.gradient(i)
-            if rule is IDENTITY:
-                v = g
-            elif rule is None:
-                out.append(None)
-                continue
-            elif rule.__class__ is CastRule:
-                v = cast_value(g, rule.dtype)
-            else:
-                args = []
-                for t in rule.tensors:
-                    o = g if t == "g" else self.result if t == "result" else operands[t]
-                    if o is not g:
-                        if o.stale is not None or o.lease is not None:
-                            check_fresh(o, self)
-                    args.append(o)
-                params = self.params
-                v = pending(rule.instr, tuple(args), tuple([params[k] for k in rule.scalars]), g.shape)
-            if self.in_shapes is not None and self.in_shapes[i] != g.shape:
-                v = v.sum_to_size(self.in_shapes[i])
-            out.append(v)
-        return tuple(out)
+        instr, edges = self.instr, self.next
+        rules = instr.rules if instr.rules_made else instr.all_rules()
+        if len(edges) == 1:
+            return (self._flow(g, 0, rules[0]),)
+        return tuple([None if edge is None else self._flow(g, i, rules[i]) for i, edge in enumerate(edges)])
+
+    def _flow(self, g: Value, i: int, rule: Any) -> Value | None:
+        """The gradient of input i, as a value."""
+        if rule.__class__ is GradientRule:
+            args = []
+            for t in rule.tensors:
+                if t == "g":
+                    args.append(g)
+                    continue
+                o = self.result if t == "result" else self.operands[t]
+                if o.stale is not None or o.lease is not None:
+                    check_fresh(o, self)
+                args.append(o)
+            params = self.params
+            if params:
+                params = tuple([params[k] for k in rule.scalars])
+            v = pending(rule.instr, tuple(args), params, g.shape)
+        elif rule is IDENTITY:
+            v = g
+        elif rule is None:
+            return None
+        else:
+            v = cast_value(g, rule.dtype)
+        if self.in_shapes is not None and self.in_shapes[i] != g.shape:
+            v = v.sum_to_size(self.in_shapes[i])
+        return v
 
     def _run_recorded(self, g: Any) -> tuple:
         from ..ops.dispatch import apply_instruction

@@ -55,10 +55,13 @@ class Instruction:
 
     def gradient(self, i: int) -> Any:
         """How g flows to tensor argument i: see `ElementwiseOp.gradient`, specialised to these dtypes."""
-        if not self.rules_made:
-            self.rules = [self._rule(k) for k in range(len(self.tensor_positions))]
-            self.rules_made = True
-        return self.rules[i]
+        return (self.rules if self.rules_made else self.all_rules())[i]
+
+    def all_rules(self) -> list:
+        """How g flows to each tensor argument; worked out when first needed."""
+        self.rules = [self._rule(k) for k in range(len(self.tensor_positions))]
+        self.rules_made = True
+        return self.rules
 
     def _rule(self, i: int) -> Any:
         position = self.tensor_positions[i]
