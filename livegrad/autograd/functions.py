@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,9 +21,7 @@ def _seed(output: Tensor, gradient: Any, recording: bool) -> Any:
                 "grad can be implicitly created only for scalar outputs: this tensor has shape "
                 f"{list(output._shape)}; pass gradient= of that shape, or reduce it with .sum() or .mean()"
             )
-        one = arrays.empty(output._shape, output.dtype)
-        one.native()[...] = 1
-        v = from_array(one)
+        v = _one(output._shape, output.dtype)
         return wrap(v) if recording else v
     if not isinstance(gradient, Tensor):
         raise TypeError(f"gradients can be either Tensors or None, but got {type(gradient).__name__}")
@@ -34,6 +33,16 @@ def _seed(output: Tensor, gradient: Any, recording: bool) -> Any:
     if gradient.dtype is not output.dtype:
         gradient = gradient.to(output.dtype)
     return gradient if recording else gradient._value()
+
+
+@functools.lru_cache(256)
+def _one(shape: tuple, dtype: Any) -> Any:
+    """A shared value of one element, 1."""
+    one = arrays.empty(shape, dtype)
+    one.native()[...] = 1
+    v = from_array(one)
+    v.uses = 1 << 40  # it has many readers, so nobody may ever write into its memory
+    return v
 
 
 def _roots(outputs: Sequence[Tensor], gradients: Sequence[Any], recording: bool) -> list:

@@ -346,10 +346,10 @@ class AccumulateGrad(Node):
 class OpNode(Node):
     """The node of an operator with stated gradients (see `ops.registry.Operator`)."""
 
-    __slots__ = ("op", "label", "args", "saved", "saved_edges", "metas", "released", "n_outputs")
+    __slots__ = ("op", "label", "args", "saved", "metas", "released", "n_outputs")
 
     def name(self) -> str:
-        return self.label
+        return self.label + "0" if self.label.endswith("Backward") else self.label
 
     @property
     def op_name(self) -> str:
@@ -395,12 +395,14 @@ class OpNode(Node):
             if v.__class__ is Value:
                 check_fresh(v, self)
         if recording:
-            saved = {
-                n: saved_tensor(v, *self.saved_edges.get(n, (None, 0))) if v.__class__ is Value else v
-                for n, v in saved.items()
-            }
-            for n in saved:
-                if n == "result" or n.startswith("result_"):
-                    saved[n]._edge = self
-                    saved[n]._nr = int(n[7:] or 0)
+            saved = {n: self._as_tensor(n, v) for n, v in saved.items()}
         return self.op.gradients(self, g, saved)
+
+    def _as_tensor(self, name: str, v: Any) -> Any:
+        """A kept value as a tensor, connected to the graph where it came from."""
+        if v.__class__ is not Value:
+            return v
+        if name == "result" or name.startswith("result_"):
+            return saved_tensor(v, self, int(name[7:] or 0))
+        i = self.op.tensors.index(name)
+        return saved_tensor(v, self.next[i], self.nrs[i] if self.nrs else 0)

@@ -8,7 +8,7 @@ from typing import Any
 from .. import dtypes
 from ..autograd.node import cast_value
 from ..lazy.evaluate import reduce as run_reduction
-from ..lazy.value import Value
+from ..lazy.value import Value, pending
 from ..runtime import backend
 from ..runtime.array import numel
 from ..tensor import Tensor
@@ -99,6 +99,9 @@ def sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None,
     return SUM.apply((x,), _label("Sum", dim), dims=dims_of(dim, x.dim()), keepdim=keepdim, dtype=dtype)
 
 
+_DIVIDE_BY_NUMBER = ELEMENTWISE["div"].scalar_tables[float]
+
+
 def _count(shape: tuple, dims: tuple) -> int:
     return numel(tuple([shape[d] for d in dims]))
 
@@ -108,7 +111,8 @@ def _mean(x: Value, dims: tuple, keepdim: bool, dtype: Any = None) -> Value:
         x = cast_value(x, dtype)
     made = _reduced(x, "sum", dims, keepdim, accumulator(x.dtype))
     n = _count(x.shape, dims)
-    return cast_value(dispatch.value_call(ELEMENTWISE["div"], (made, n if n else math.nan)), x.dtype)
+    instr = _DIVIDE_BY_NUMBER["ts", made.dtype, True]
+    return cast_value(pending(instr, (made,), (n if n else math.nan,), made.shape), x.dtype)
 
 
 MEAN = operator(

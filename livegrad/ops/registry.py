@@ -203,7 +203,7 @@ class Operator:
     returns a list. A tensor without an entry gets no gradient.
     """
 
-    __slots__ = ("name", "label", "tensors", "forward", "grads", "variadic", "differentiable_outputs")
+    __slots__ = ("name", "label", "tensors", "forward", "grads", "variadic", "_plans")
 
     def __init__(self, name: str, forward: Callable, tensors: tuple, grads: dict, label: str, variadic: bool):
         self.name = name
@@ -212,6 +212,7 @@ class Operator:
         self.forward = forward
         self.grads = {n: Rule(f) for n, f in grads.items()}
         self.variadic = variadic
+        self._plans: dict[tuple, tuple] = {}
 
     def __repr__(self) -> str:
         return f"<operator {self.name}>"
@@ -238,49 +239,60 @@ class Operator:
         self, outs: tuple, values: Sequence[Value], tensors: Sequence[Tensor], label: str | None, args: dict
     ) -> OpNode | None:
         """Add the node of results that this operator made of `tensors`."""
-        if not any(t.dtype.category == 2 for t in outs):
+        first = outs[0]._value()
+        if first.dtype.category != 2 and not any(t.dtype.category == 2 for t in outs):
             return None
         node = object.__new__(OpNode)
         node.op = self
-        node.label = (label or self.label) if (label or self.label)[-1:].isdigit() else (label or self.label) + "0"
-        names = self.tensors * len(values) if self.variadic else self.tensors
-        node.next = tuple([t._edge if n in self.grads else None for n, t in zip(names, tensors)])
-        node.nrs = tuple([t._nr for t in tensors]) if any(t._nr for t in tensors) else None
+        node.label = label or self.label
+        if self.variadic:
+            node.next = edges = tuple([t._edge for t in tensors])
+        else:
+            grads = self.grads
+            node.next = edges = tuple([t._edge if n in grads else None for n, t in zip(self.tensors, tensors)])
+        node.nrs = None
+        for t in tensors:
+            if t._nr:
+                node.nrs = tuple([t._nr for t in tensors])
+                break
         node.seq = next_seq()
-        node.shape = outs[0]._shape
-        node.dtype = outs[0].dtype
+        node.shape = first.shape
+        node.dtype = first.dtype
         node.hooks = None
         node.args = args
         node.released = False
         node.n_outputs = len(outs)
         node.metas = tuple([(v.shape, v.dtype) for v in values])
-        node.saved_edges = {}
-        saved: dict[str, Any] = {}
-        if self.variadic:
-            wanted = set(self.grads[self.tensors[0]].names)
-        else:
-            wanted = set()
-            for n, edge in zip(names, node.next):
-                if edge is not None:
-                    wanted.update(self.grads[n].names)
-            for n, v, t in zip(names, values, tensors):
-                if n in wanted:
-                    saved[n] = v
-                    node.saved_edges[n] = (t._edge, t._nr)
-        if "result" in wanted:
-            saved["result"] = outs[0]._value()
-        for i, t in enumerate(outs):
-            if f"result_{i}" in wanted:
-                saved[f"result_{i}"] = t._value()
-        for v in saved.values():
-            v.kept += 1
-        node.saved = saved or None
+        inputs, results = self._kept(edges)
+        node.saved = None
+        if inputs or results:
+            saved = {name: values[i] for name, i in inputs}
+            for name, i in results:
+                saved[name] = outs[i]._value()
+            for v in saved.values():
+                v.kept += 1
+            node.saved = saved
         dispatch.record_site(node)
         for nr, t in enumerate(outs):
             if t.dtype.category == 2:
                 t._edge = node
                 t._nr = nr
         return node
+
+    def _kept(self, edges: tuple) -> tuple:
+        """What the gradients that will run read: ((name, input number), ...) and ((name, output number), ...)."""
+        mask = () if self.variadic else tuple([e is not None for e in edges])
+        plan = self._plans.get(mask)
+        if plan is None:
+            wanted: set[str] = set()
+            for n, needed in zip(self.tensors, (True,) if self.variadic else mask):
+                if needed:
+                    wanted.update(self.grads[n].names)
+            inputs = () if self.variadic else tuple((n, i) for i, n in enumerate(self.tensors) if n in wanted)
+            results = [("result", 0)] if "result" in wanted else []
+            results += [(n, int(n[7:])) for n in sorted(wanted) if n.startswith("result_")]
+            plan = self._plans[mask] = inputs, tuple(results)
+        return plan
 
     def gradients(self, node: OpNode, g: Any, saved: dict) -> tuple:
         """The gradients of the inputs of a recorded node."""
