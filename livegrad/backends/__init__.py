@@ -1,0 +1,13 @@
+"""Settings of the libraries that PyTorch can use, so that programs which set them run unchanged.
+
+None of these libraries is used here. A setting keeps its value and has no other effect.
+
+>>> import livegrad
+>>> livegrad.backends.cudnn.deterministic = True
+>>> livegrad.backends.cudnn.is_available()
+False
+"""
+
+from . import cuda, cudnn, mkl, mkldnn, mps, openmp
+
+__all__ = ["cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp"]
