@@ -82,6 +82,15 @@ def _sign_bit(b: Builder, x: Reg) -> Reg:
     return b.icmp("slt", bits, b.like(bits, 0))
 
 
+def _copy_sign(b: Builder, x: Reg, y: Reg) -> Reg:
+    """By bits: LLVM narrows its own copysign through conversions, down to calls of functions that are not there."""
+    kind = "i32" if x.kind == "f32" else "i64"
+    bits = 32 if x.kind == "f32" else 64
+    size, sign = b.bitcast(x, kind), b.bitcast(y, kind)
+    mask = b.like(size, -(1 << (bits - 1)))
+    return b.bitcast(b.or_(b.and_(size, b.not_(mask)), b.and_(sign, mask)), x.kind)
+
+
 _FLOAT: dict[str, Callable] = {
     "add": lambda b, x, y: b.fadd(x, y),
     "sub": lambda b, x, y: b.fsub(x, y),
@@ -97,7 +106,7 @@ _FLOAT: dict[str, Callable] = {
     "ceil": lambda b, x: b.ceil(x),
     "trunc": lambda b, x: b.trunc(x),
     "round": lambda b, x: b.rint(x),
-    "copysign": lambda b, x, y: b.copysign(x, y),
+    "copysign": _copy_sign,
     "trunc_divide": lambda b, x, y: b.trunc(b.fdiv(x, y)),
     "eq": _compare_float("oeq"),
     "ne": _compare_float("une"),
