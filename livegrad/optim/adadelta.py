@@ -2,7 +2,7 @@
 
 import livegrad
 
-from .optimizer import Optimizer, check_options, gradient_of, scalar
+from .optimizer import Optimizer, adjusted, check_options, scalar
 
 __all__ = ["Adadelta"]
 
@@ -37,9 +37,10 @@ class Adadelta(Optimizer):
         size = -scalar(group["lr"])
         rho, eps = group["rho"], group["eps"]
         for param in group["params"]:
-            if param.grad is None:
+            gradient = param.grad
+            if gradient is None:
                 continue
-            gradient = gradient_of(param, group["maximize"], group["weight_decay"])
+            gradient = adjusted(gradient, param, group["maximize"], group["weight_decay"])
             state = self.state[param]
             if not state:
                 state["step"] = 0.0

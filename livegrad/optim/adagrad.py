@@ -2,7 +2,7 @@
 
 import livegrad
 
-from .optimizer import Optimizer, check_modes, check_options, gradient_of, scalar
+from .optimizer import Optimizer, adjusted, check_modes, check_options, scalar
 
 __all__ = ["Adagrad"]
 
@@ -51,9 +51,10 @@ class Adagrad(Optimizer):
     def _update(self, group, changed):
         lr = scalar(group["lr"])
         for param in group["params"]:
-            if param.grad is None:
+            gradient = param.grad
+            if gradient is None:
                 continue
-            gradient = gradient_of(param, group["maximize"], group["weight_decay"])
+            gradient = adjusted(gradient, param, group["maximize"], group["weight_decay"])
             state = self.state[param] or self._start(param, group)
             step = state["step"] = float(state["step"]) + 1.0
             total = state["sum"]

@@ -2,7 +2,7 @@
 
 import livegrad
 
-from .optimizer import Optimizer, check_options, gradient_of, scalar
+from .optimizer import Optimizer, adjusted, check_options, scalar
 
 __all__ = ["Adamax"]
 
@@ -32,9 +32,10 @@ class Adamax(Optimizer):
         lr = scalar(group["lr"])
         beta1, beta2 = group["betas"]
         for param in group["params"]:
-            if param.grad is None:
+            gradient = param.grad
+            if gradient is None:
                 continue
-            gradient = gradient_of(param, group["maximize"], group["weight_decay"])
+            gradient = adjusted(gradient, param, group["maximize"], group["weight_decay"])
             state = self.state[param]
             if not state:
                 state["step"] = 0.0

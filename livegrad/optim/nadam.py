@@ -2,7 +2,7 @@
 
 import livegrad
 
-from .optimizer import Optimizer, check_options, gradient_of, scalar
+from .optimizer import Optimizer, adjusted, check_options, scalar
 
 __all__ = ["NAdam"]
 
@@ -36,7 +36,8 @@ class NAdam(Optimizer):
         weight_decay = group["weight_decay"]
         decoupled = group["decoupled_weight_decay"]
         for param in group["params"]:
-            if param.grad is None:
+            gradient = param.grad
+            if gradient is None:
                 continue
             state = self.state[param]
             if not state:
@@ -46,7 +47,7 @@ class NAdam(Optimizer):
                 state["exp_avg_sq"] = livegrad.zeros_like(param)
             if weight_decay and decoupled:
                 param.mul_(1 - lr * weight_decay)
-            gradient = gradient_of(param, group["maximize"], 0 if decoupled else weight_decay)
+            gradient = adjusted(gradient, param, group["maximize"], 0 if decoupled else weight_decay)
             step = state["step"] = float(state["step"]) + 1.0
             momentum = beta1 * (1.0 - 0.5 * (0.96 ** (step * decay)))
             next_momentum = beta1 * (1.0 - 0.5 * (0.96 ** ((step + 1) * decay)))

@@ -349,9 +349,8 @@ def _evaluate(changed):
         livegrad.eval(*changed)
 
 
-def gradient_of(param, maximize, weight_decay):
+def adjusted(gradient, param, maximize, weight_decay):
     """The gradient to follow: turned round to maximise, with ``weight_decay`` times the parameter added."""
-    gradient = param.grad
     if maximize:
         gradient = -gradient
     if weight_decay:

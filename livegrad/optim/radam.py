@@ -2,7 +2,7 @@
 
 import livegrad
 
-from .optimizer import Optimizer, check_options, gradient_of, scalar
+from .optimizer import Optimizer, adjusted, check_options, scalar
 
 __all__ = ["RAdam"]
 
@@ -39,7 +39,8 @@ class RAdam(Optimizer):
         decoupled = group["decoupled_weight_decay"]
         limit = 2 / (1 - beta2) - 1
         for param in group["params"]:
-            if param.grad is None:
+            gradient = param.grad
+            if gradient is None:
                 continue
             state = self.state[param]
             if not state:
@@ -48,7 +49,7 @@ class RAdam(Optimizer):
                 state["exp_avg_sq"] = livegrad.zeros_like(param)
             if weight_decay and decoupled:
                 param.mul_(1 - lr * weight_decay)
-            gradient = gradient_of(param, group["maximize"], 0 if decoupled else weight_decay)
+            gradient = adjusted(gradient, param, group["maximize"], 0 if decoupled else weight_decay)
             step = state["step"] = float(state["step"]) + 1.0
             mean, square = state["exp_avg"], state["exp_avg_sq"]
             mean.lerp_(gradient, 1 - beta1)

@@ -1,6 +1,6 @@
 """Stochastic gradient descent."""
 
-from .optimizer import Optimizer, check_modes, check_options, gradient_of, scalar
+from .optimizer import Optimizer, adjusted, check_modes, check_options, scalar
 
 __all__ = ["SGD"]
 
@@ -37,9 +37,11 @@ class SGD(Optimizer):
         weight_decay = scalar(group["weight_decay"])
         maximize = group["maximize"]
         for param in group["params"]:
-            if param.grad is None:
+            gradient = param.grad
+            if gradient is None:
                 continue
-            gradient = gradient_of(param, maximize, weight_decay)
+            if maximize or weight_decay:
+                gradient = adjusted(gradient, param, maximize, weight_decay)
             if momentum:
                 state = self.state[param]
                 buffer = state.get("momentum_buffer")

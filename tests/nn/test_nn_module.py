@@ -496,3 +496,10 @@ def test_calling_costs_little():
         assert m._hooked
     assert m(3) == 3
     assert not m._hooked
+
+
+def test_data_parallel_wraps():
+    for library in BOTH:
+        model = library.nn.DataParallel(library.nn.Linear(2, 3))
+        assert list(model.state_dict()) == ["module.weight", "module.bias"]
+        assert tuple(model(library.ones(4, 2)).shape) == (4, 3)

@@ -62,10 +62,10 @@ def _negative(x):
     return where(x > 0, 0.0, x)
 
 
-def _softplus_formula(x, beta, threshold):
+def _softplus_formula(input, beta, threshold):
     """log(1 + exp(beta x)) / beta, and x itself where that is the same to rounding (so that exp cannot overflow)."""
-    large = x * beta > threshold
-    return where(large, x, log1p(exp(where(large, 0.0, x * beta))) / beta)
+    large = input * beta > threshold
+    return where(large, input, log1p(exp(where(large, 0.0, input * beta))) / beta)
 
 
 def _gelu_tanh(x):
@@ -73,10 +73,10 @@ def _gelu_tanh(x):
     return 0.5 * x * (1 + tanh_(inner))
 
 
-def _activation(name, formula, node, torch_has_it=False, samples=None):
+def _activation(name, formula, node, torch_has_it=False, **grads):
     """An activation as an operator: a method, its in-place form, and a function of the package if PyTorch has one."""
     return elementwise(
-        name, formula, node=node, function=torch_has_it, reference=f"nn.functional.{name}", samples=samples
+        name, formula, node=node, grads=grads, function=torch_has_it, reference=f"nn.functional.{name}"
     )
 
 
@@ -108,7 +108,12 @@ _hardtanh = _activation(
 _leaky_relu = _activation(
     "leaky_relu", lambda input, negative_slope: where(input > 0, input, input * negative_slope), "LeakyRelu"
 )
-_logsigmoid = _activation("logsigmoid", lambda input: minimum(input, 0.0) - log1p(exp(-abs_(input))), "LogSigmoid")
+_logsigmoid = _activation(
+    "logsigmoid",
+    lambda input: minimum(input, 0.0) - log1p(exp(-abs_(input))),
+    "LogSigmoid",
+    input=lambda g, input: g * sigmoid_(-input),
+)
 _mish = _activation("mish", lambda input: input * tanh_(_softplus_formula(input, 1.0, 20.0)), "Mish")
 _prelu = _activation("prelu", lambda input, weight: where(input > 0, input, weight * input), "PreluKernel", True)
 _selu = _activation(
@@ -118,7 +123,12 @@ _selu = _activation(
     True,
 )
 _silu = _activation("silu", lambda input: input * sigmoid_(input), "Silu")
-_softplus = _activation("softplus", _softplus_formula, "Softplus")
+_softplus = _activation(
+    "softplus",
+    _softplus_formula,
+    "Softplus",
+    input=lambda g, input, beta, threshold: where(input * beta > threshold, g, g * sigmoid_(input * beta)),
+)
 _softshrink = _activation(
     "softshrink",
     lambda input, lambd: where(input > lambd, input - lambd, where(input < -lambd, input + lambd, input * 0.0)),

@@ -7,9 +7,9 @@ import math
 import warnings
 
 import livegrad
-from livegrad.ops.registry import elementwise, operator
+from livegrad.ops.registry import elementwise
 from livegrad.ops.scalar import abs as abs_
-from livegrad.ops.scalar import exp, log, log1p, maximum, minimum, where
+from livegrad.ops.scalar import exp, log, log1p, maximum, minimum, sigmoid, square, where
 
 from .distance import pairwise_distance
 
@@ -54,39 +54,38 @@ def _kl(log_x, y):
     return where(positive, y * (log(where(positive, y, 1.0)) - log_x), 0.0 * y)
 
 
-def _loss(name, formula, node):
+def _loss(name, formula, node, **grads):
     """The terms of a loss, as an operator without a name of its own in the package."""
-    return elementwise(name, formula, node=node, function=False, inplace=False, reference="")
+    return elementwise(name, formula, node=node, grads=grads, function=False, inplace=False, reference="")
 
 
-_mse = _loss("_mse_loss", lambda x, y: (x - y) * (x - y), "MseLoss")
-_l1 = _loss("_l1_loss", lambda x, y: abs_(x - y), "L1Loss")
+_mse = _loss("_mse_loss", lambda input, target: square(input - target), "MseLoss")
+_l1 = _loss("_l1_loss", lambda input, target: abs_(input - target), "L1Loss")
 _smooth_l1 = _loss("_smooth_l1_loss", _smooth_l1, "SmoothL1Loss")
 _huber = _loss("_huber_loss", _huber, "HuberLoss")
-# Its gradient is stated, not derived: it is cut off where the logarithm in the loss is.
-_loss(
-    "_bce_value", lambda x, y: (y - 1) * maximum(log1p(-x), -100.0) - y * maximum(log(x), -100.0), "BinaryCrossEntropy"
+# The logarithms are cut off at -100, and the gradient where they are: the two do not follow from one another.
+_bce = _loss(
+    "_binary_cross_entropy",
+    lambda input, target: (target - 1) * maximum(log1p(-input), -100.0) - target * maximum(log(input), -100.0),
+    "BinaryCrossEntropy",
+    input=lambda g, input, target: g * (input - target) / maximum((1 - input) * input, 1e-12),
+    target=lambda g, input: g * (log(1 - input) - log(input)),
 )
-_loss("_bce_slope", lambda g, x, y: g * (x - y) / maximum((1 - x) * x, 1e-12), "BinaryCrossEntropyBackward")
-_bce = operator(
-    "binary_cross_entropy",
-    lambda input, target: input._bce_value(target),
-    tensors=("input", "target"),
-    grads={
-        "input": lambda g, input, target: g._bce_slope(input, target),
-        "target": lambda g, input: g * ((1 - input).log() - input.log()),
-    },
-    node="BinaryCrossEntropy",
+_bce_logits = _loss(
+    "_bce_logits",
+    lambda input, target: (1 - target) * input - _log_sigmoid(input),
+    "BinaryCrossEntropyWithLogits",
+    input=lambda g, input, target: g * (sigmoid(input) - target),
 )
-_bce_logits = _loss("_bce_logits", lambda x, y: (1 - y) * x - _log_sigmoid(x), "BinaryCrossEntropyWithLogits")
 _bce_logits_weighted = _loss(
     "_bce_logits_weighted",
-    lambda x, y, pos_weight: (1 - y) * x - ((pos_weight - 1) * y + 1) * _log_sigmoid(x),
+    lambda input, target, weight: (1 - target) * input - ((weight - 1) * target + 1) * _log_sigmoid(input),
     "BinaryCrossEntropyWithLogits",
+    input=lambda g, input, target, weight: g * ((1 - target) - ((weight - 1) * target + 1) * sigmoid(-input)),
 )
 _kl = _loss("_kl_div", _kl, "KlDiv")
-_kl_log = _loss("_kl_div_log_target", lambda log_x, log_y: exp(log_y) * (log_y - log_x), "KlDiv")
-_soft_margin = _loss("_soft_margin_loss", lambda x, y: log1p(exp(-y * x)), "SoftMarginLoss")
+_kl_log = _loss("_kl_div_log", lambda input, target: exp(target) * (target - input), "KlDiv")
+_soft_margin = _loss("_soft_margin_loss", lambda input, target: log1p(exp(-target * input)), "SoftMarginLoss")
 
 
 def legacy_reduction(size_average, reduce):
@@ -181,7 +180,7 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
     with livegrad.no_grad():
         if not bool(((input >= 0) & (input <= 1)).all()):
             raise RuntimeError("all elements of input should be between 0 and 1")
-    loss = _bce.apply((input, target))
+    loss = _bce(input, target)
     return _reduced(loss if weight is None else loss * weight, reduction)
 
 
