@@ -6,6 +6,7 @@ not an operator: reading data out, in-place assignment, gradients, hooks, Python
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,7 +19,7 @@ from .autograd.mode import MODE
 from .autograd.node import AccumulateGrad, Hooks, Node, RemovableHandle, hooks_of, next_seq
 from .dtypes import Size
 from .lazy.evaluate import OVERWRITTEN
-from .lazy.storage import Alias, Storage, adopt
+from .lazy.storage import Alias, Counter, Storage, adopt
 from .lazy.value import UNDEFERRED, Value, from_array
 from .runtime import array as arrays
 from .runtime.array import contiguous_strides, is_contiguous, numel
@@ -26,6 +27,13 @@ from .site import Site, user_frame
 
 _new = object.__new__
 _ref = weakref.ref
+
+
+@functools.cache
+def _autograd() -> Any:
+    from .autograd import functions  # it depends on this module
+
+    return functions
 
 
 def wrap(v: Value) -> Tensor:
@@ -85,7 +93,7 @@ class Tensor:
         t._ver = 0
         alias = other._storage()
         t._v = None
-        t._s = Alias(alias.storage, alias.layout)
+        t._s = Alias(alias.storage, alias.layout, alias.counter)
         return t
 
     # --- value and storage --------------------------------------------------------------------------------------
@@ -108,11 +116,11 @@ class Tensor:
             v = self._v
             if v.owner is not None and v.owner is not OVERWRITTEN and v.owner() is self:
                 v.owner = None
-            a = self._s = Alias(Storage(v, self._ver), None)
+            a = self._s = Alias(Storage(v), None, Counter(self._ver))
             self._v = None
         return a
 
-    def _window(self, offset: int, shape: tuple, strides: tuple, differentiable: bool = True) -> Tensor:
+    def _window(self, offset: int, shape: tuple, strides: tuple) -> Tensor:
         """A view: another tensor over the same storage."""
         a = self._storage()
         t = _new(Tensor)
@@ -120,10 +128,9 @@ class Tensor:
         t._edge = None
         t._nr = 0
         t._ver = 0
-        base = None
-        if differentiable and MODE.grad:
-            base = a.base if a.base is not None else self
-        t._s = Alias(a.storage, (offset, shape, strides), base, a.silent)
+        base = a.base if a.base is not None else self
+        made = a.made if a.made is not None or MODE.grad else "no_grad"
+        t._s = Alias(a.storage, (offset, shape, strides), a.counter, base, a.silent, made)
         a.storage.register(t)
         return t
 
@@ -159,13 +166,38 @@ class Tensor:
             else:
                 v.owner = _ref(self)
             return
-        storage = a.storage
-        lease = storage.lease() if storage.lease is not None else None
-        stale = None
-        if lease is not None and not a.silent:
-            stale = (storage.version, _ref(self), self._producer(), _site(), since or next_seq())
-        del lease
-        storage.write(a, v, stale)
+        a.storage.write(a, v, self._stale(a, since))
+        a.counter.n += 1
+
+    def _stale(self, a: Alias, since: int | None) -> tuple | None:
+        """What to tell those who have kept the present content: which version it was, and what changes it where."""
+        if not a.storage.noticed(a):
+            return None
+        return a.counter.n, _ref(self), self._producer(), _site(), since or next_seq()
+
+    def _written(self, since: int | None = None, fresh: bool = False) -> Any:
+        """The memory as the backend's array, for changing it in place now; this counts as one change.
+
+        fresh: all of it will be overwritten, so what it held need not be there.
+        """
+        a = self._s
+        if fresh and (a is None or (a.layout is None and not a.storage.pinned)):
+            array = arrays.empty(self._shape, self.dtype)
+            self._assign(from_array(array), since)
+            return array.native()
+        a = self._storage()
+        memory = a.storage.window(a, self._stale(a, since))
+        a.counter.n += 1
+        return memory
+
+    def _touch(self) -> None:
+        """Count a change in place that leaves everything as it was."""
+        a = self._s
+        if a is None:
+            self._ver += 1
+            return
+        a.storage.changed(a, self._stale(a, None))
+        a.counter.n += 1
 
     def _producer(self) -> str:
         edge = self._edge
@@ -392,9 +424,7 @@ class Tensor:
         gradient: of the same shape; may be left out for a tensor of one element.
         Raises RuntimeError if nothing was recorded, or the graph's kept values have been freed by an earlier backward.
         """
-        from .autograd.functions import backward
-
-        backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
+        _autograd().backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
 
     def register_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(grad)`` when this tensor's gradient has been computed; what it returns replaces it.
@@ -426,7 +456,7 @@ class Tensor:
         t._edge = None
         t._nr = 0
         t._ver = 0
-        t._s = Alias(a.storage, a.layout, None, silent)
+        t._s = Alias(a.storage, a.layout, Counter() if silent else a.counter, None, silent or a.silent)
         return t
 
     def detach_(self) -> Tensor:
@@ -446,8 +476,7 @@ class Tensor:
         if not isinstance(other, Tensor):
             raise TypeError(f"Variable data has to be a tensor, but got {type(other).__name__}")
         a = other._storage()
-        self._v = None
-        self._s = Alias(a.storage, a.layout)
+        self._s, self._v = Alias(a.storage, a.layout, Counter(self._version)), None
         edge = self._edge
         if edge is not None and edge.is_leaf:
             edge.shape, edge.dtype = other._shape, other.dtype
@@ -455,7 +484,7 @@ class Tensor:
     @property
     def _version(self) -> int:
         a = self._s
-        return self._ver if a is None else a.storage.version
+        return self._ver if a is None else a.counter.n
 
     @property
     def _base(self) -> Tensor | None:
@@ -668,9 +697,9 @@ def adopt_numpy(a: np.ndarray) -> Tensor:
         # The storage is the array's whole extent; the tensor is a window onto it.
         array = arrays.from_native(a)
         storage = adopt(arrays.Array(array.block, array.offset, a.shape, array.strides, array.dtype, True))
-        t._s = Alias(storage, (0, array.shape, array.strides))
+        t._s = Alias(storage, (0, array.shape, array.strides), Counter())
         return t
-    t._s = Alias(adopt(arrays.from_native(a)), None)
+    t._s = Alias(adopt(arrays.from_native(a)), None, Counter())
     return t
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from ..runtime import array as arrays
 from ..runtime.array import Array, contiguous_strides
 from .evaluate import OVERWRITTEN
-from .value import UNDEFERRED, Value, from_array, reshaped
+from .value import UNDEFERRED, Value, from_array
 
 
 class Lease:
@@ -28,21 +28,41 @@ class Lease:
         self.stale = None
 
 
+class Counter:
+    """Counts in-place changes, for all tensors that are told of them (a tensor's `.data` counts its own)."""
+
+    __slots__ = ("n",)
+
+    def __init__(self, n: int = 0) -> None:
+        self.n = n
+
+
 class Alias:
     """How a tensor sees its storage: the whole (layout None) or a window (offset, shape, strides) onto it.
 
-    base: the tensor whose differentiable view this is, or None. silent: writes do not count as changes for autograd.
+    base: the tensor that this is a view of, or None. counter: counts the changes that this tensor is told of.
+    silent: what is written through this alias does not count as a change of what was read through others.
+    made: None for a view that may be changed in place while recording; else why not: "no_grad" (made while not
+    recording) or its number among the views that one operator returned.
     """
 
-    __slots__ = ("storage", "layout", "cache", "seen", "base", "silent")
+    __slots__ = ("storage", "layout", "base", "counter", "silent", "made")
 
-    def __init__(self, storage: Storage, layout: tuple | None, base: Any = None, silent: bool = False):
+    def __init__(
+        self,
+        storage: Storage,
+        layout: tuple | None,
+        counter: Counter,
+        base: Any = None,
+        silent: bool = False,
+        made: Any = None,
+    ):
         self.storage = storage
         self.layout = layout
-        self.cache: Value | None = None
-        self.seen = -1
+        self.counter = counter
         self.base = base
         self.silent = silent
+        self.made = made
 
     @property
     def shape(self) -> tuple:
@@ -57,48 +77,49 @@ class Alias:
 
 
 class Storage:
-    """See the module's description."""
+    """See the module's description.
 
-    __slots__ = ("value", "array", "lease", "pinned", "version", "shape", "dtype", "device", "views", "__weakref__")
+    value or array: what it holds. lease: weak reference to the lease of whatever reads the present content.
+    unnoticed: leases of content that was overwritten silently, still to be told of the next change that counts.
+    """
 
-    def __init__(self, value: Value, version: int = 0):
-        if value.array is not None and not value.array.contiguous:
-            value = from_array(contiguous_copy(value.array))
+    __slots__ = ("value", "array", "lease", "unnoticed", "pinned", "shape", "dtype", "device", "views", "__weakref__")
+
+    def __init__(self, value: Value):
         self.shape = value.shape
         self.dtype = value.dtype
         self.device = value.device
         self.array: Array | None = None
         self.pinned = False
-        self.version = version
         self.views: list = []
+        self.unnoticed: list = []
         self.value: Value | None = None
         self.lease: Any = None
         self._hold(value)
 
     def _hold(self, value: Value) -> None:
-        if value.owner is not None and value.owner is not OVERWRITTEN and value.owner() is not None:
+        lease = value.lease
+        if lease is not None or (value.array is not None and not value.array.contiguous):
+            # What another storage holds, or a window onto it: two storages must not share what each may overwrite.
+            value = from_array(contiguous_copy(value.ready()))
+        elif value.owner is not None and value.owner is not OVERWRITTEN and value.owner() is not None:
             value.uses += 1  # somebody else has it too
         self.value = value
         value.owner = weakref.ref(self)
-        lease = value.lease
-        if lease is None:
-            lease = value.lease = Lease()
+        lease = value.lease = Lease()
         self.lease = weakref.ref(lease)
 
     # --- reading ------------------------------------------------------------------------------------------------
 
     def read(self, alias: Alias) -> Value:
         """The present content of a window, as a value."""
-        if self.value is not None:
+        value = self.value
+        if value is not None:
             if alias.layout is None:
-                return self.value
-            if alias.seen != self.version or alias.cache is None:
-                offset, shape, strides = alias.layout
-                alias.cache = reshaped(self.value, self.value.ready().offset + offset, shape, strides)
-                alias.seen = self.version
-            return alias.cache
-        array = self.array
-        assert array is not None
+                return value
+            array = value.ready()
+        else:
+            array = self.array  # type: ignore[assignment]
         offset, shape, strides = alias.geometry()
         v = from_array(array.view(array.offset + offset, shape, strides))
         lease = self.lease() if self.lease is not None else None
@@ -116,28 +137,44 @@ class Storage:
         """Replace the content of a window by `v`, of the same shape and dtype."""
         if alias.layout is None and not self.pinned:
             old = self.value
-            if v.array is not None and not v.array.contiguous:
-                v = from_array(contiguous_copy(v.array))
             self._mark(stale, alias)
             if old is not None and old is not v:
                 old.owner = OVERWRITTEN
             self.array = None
             self._hold(v)
-            self.version += 1
             return
         source = v.native()
+        self.window(alias, stale)[...] = source
+
+    def window(self, alias: Alias, stale: Any) -> Any:
+        """A window's memory as the backend's array, for writing into it now."""
         self._make_writable()
         assert self.array is not None
         self._mark(stale, alias)
         offset, shape, strides = alias.geometry()
-        target = self.array.view(self.array.offset + offset, shape, strides).native()
-        target[...] = source
-        self.version += 1
+        return self.array.view(self.array.offset + offset, shape, strides).native()
+
+    def noticed(self, alias: Alias) -> bool:
+        """Whether anybody has to be told when this window is written."""
+        return not alias.silent and bool(self.unnoticed or (self.lease is not None and self.lease() is not None))
+
+    def changed(self, alias: Alias, stale: Any) -> None:
+        """A window was written with what it held already."""
+        self._make_writable()
+        self._mark(stale, alias)
 
     def _mark(self, stale: Any, alias: Alias) -> None:
-        lease = self.lease() if self.lease is not None else None
-        if lease is not None and not alias.silent and lease.stale is None:
-            lease.stale = stale
+        ref = self.lease
+        if alias.silent:
+            if ref is not None and ref() is not None:
+                self.unnoticed = [r for r in self.unnoticed if r() is not None]
+                self.unnoticed.append(ref)
+        else:
+            for reader in (ref, *self.unnoticed) if ref is not None else self.unnoticed:
+                lease = reader()
+                if lease is not None and lease.stale is None:
+                    lease.stale = stale
+            self.unnoticed = []
         self.lease = None
 
     def _make_writable(self) -> None:

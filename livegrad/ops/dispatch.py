@@ -17,7 +17,9 @@ from ..autograd.mode import MODE
 from ..autograd.node import AccumulateGrad, ElementwiseNode, next_seq
 from ..devices import cpu
 from ..lazy import value as values
-from ..lazy.value import OPERATOR, Bound, Value, pending
+from ..lazy.storage import contiguous_copy
+from ..lazy.value import OPERATOR, Bound, Value, from_array, pending
+from ..runtime.array import numel
 from ..site import INTERNAL
 from ..tensor import Tensor
 from .instruction import CAST, ElementwiseOp, Instruction
@@ -344,6 +346,7 @@ def check_in_place(t: Tensor, recording: bool) -> None:
                 "Do it inside `with livegrad.no_grad():`, or on a copy made with .clone()."
             )
         if a is not None and a.base is not None and a.base._edge is not None and a.base._edge.is_leaf:
+            _check_view(t, a)
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
     if a is not None and a.layout is not None:
         _, shape, strides = a.layout
@@ -352,6 +355,60 @@ def check_in_place(t: Tensor, recording: bool) -> None:
                 "unsupported operation: more than one element of the written-to tensor refers to a single memory "
                 "location. Please clone() the tensor before performing the operation."
             )
+
+
+def check_overlap(t: Tensor, other: Tensor) -> None:
+    """Raise where an in-place operator would write `t` over a part of what it reads of `other`."""
+    a, b = t._s, other._s
+    if a is None or b is None or a is b or a.storage is not b.storage:
+        return
+    mine, its = a.geometry(), b.geometry()
+    if not (_dense(mine) and _dense(its)):
+        return
+    n, m = numel(mine[1]), numel(its[1])
+    if mine[0] == its[0] and n == m:
+        apart = mine[2] == its[2]
+    else:
+        apart = mine[0] >= its[0] + m or its[0] >= mine[0] + n
+    if n and m and not apart:
+        raise RuntimeError(
+            "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
+            "memory location. Please clone() the tensor before performing the operation."
+        )
+
+
+def _dense(geometry: tuple) -> bool:
+    """Whether a window shows each element of one stretch of memory once, in whatever order."""
+    expected = 1
+    for s, n in sorted((s, n) for n, s in zip(geometry[1], geometry[2]) if n != 1):
+        if s != expected:
+            return False
+        expected *= n
+    return True
+
+
+def _check_view(t: Tensor, a: Any) -> None:
+    """Raise where the history of a view that is changed in place could not be told."""
+    if a.made is None:
+        return
+    if t._edge is not None:
+        output = 0 if a.made == "no_grad" else a.made
+        operator = t._edge.name().partition("Backward")[0]
+        text = f"Output {output} of {operator} is a view and is being modified inplace."
+    else:
+        text = "A view was created in no_grad mode and is being modified inplace with grad mode enabled."
+    if a.made != "no_grad":
+        text += (
+            " This view is the output of a function that returns multiple views. Such functions do not allow the "
+            "output views to be modified inplace. You should replace the inplace operation by an out-of-place one."
+        )
+    else:
+        text += (
+            " Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by "
+            "moving both the view and the inplace either both inside the no_grad block (if you don't want the inplace "
+            "to be tracked) or both outside (if you want the inplace to be tracked)."
+        )
+    raise RuntimeError(text)
 
 
 def assign_result(t: Tensor, result: Tensor, fresh: bool = True, since: int | None = None) -> Tensor:
@@ -380,6 +437,8 @@ def assign_result(t: Tensor, result: Tensor, fresh: bool = True, since: int | No
     if fresh and v.owner is not None and v.owner() is result:
         v.owner = None
     a = t._s
+    if a is not None and result._s is not None and result._s.storage is a.storage:
+        v = from_array(contiguous_copy(v.ready()))  # a value of its own, so that it does not stop the write
     if a is None or a.base is None:
         t._assign(v, since)
         if MODE.grad and (result._edge is not None or t._edge is not None):
@@ -388,8 +447,11 @@ def assign_result(t: Tensor, result: Tensor, fresh: bool = True, since: int | No
             if a is not None:
                 rebase_views(t, a)
         return t
+    recorded = MODE.grad and (result._edge is not None or a.base._edge is not None)
+    if recorded:
+        _check_view(t, a)
     t._assign(v, since)
-    if MODE.grad and (result._edge is not None or a.base._edge is not None):
+    if recorded:
         rebase_base(t, a, result)
     return t
 
@@ -402,14 +464,10 @@ def _type_name(d: dtypes.dtype) -> str:
 
 def rebase_base(t: Tensor, a: Any, result: Tensor) -> None:
     """A view was changed in place: its base's history becomes a copy of the result into the old base."""
-    from .view import record_as_strided, record_copy_slices
+    from .view import record_copy_slices
 
-    base = a.base
-    record_copy_slices(base, a.geometry(), result)
-    for ref in a.storage.views:
-        view = ref()
-        if view is not None and view._s is not None and view._s.base is base:
-            record_as_strided(view, base)
+    record_copy_slices(a.base, a.geometry(), result)
+    rebase_views(a.base, a)
 
 
 def rebase_views(base: Tensor, a: Any) -> None:
@@ -418,7 +476,7 @@ def rebase_views(base: Tensor, a: Any) -> None:
 
     for ref in a.storage.views:
         view = ref()
-        if view is not None and view._s is not None and view._s.base is base:
+        if view is not None and view._s is not None and view._s.base is base and view._s.made != "no_grad":
             record_as_strided(view, base)
 
 
@@ -430,6 +488,10 @@ def in_place(function: Callable, name: str) -> Callable:
         if self._edge is not None or self._s is not None:
             check_in_place(self, MODE.grad)
             since = next_seq()
+            if self._s is not None:
+                for other in args:
+                    if isinstance(other, Tensor):
+                        check_overlap(self, other)
         result = function(self, *args, **kwargs)
         if result is NotImplemented:
             return result

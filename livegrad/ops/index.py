@@ -9,15 +9,17 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.mode import MODE
+from ..autograd.node import cast_value
 from ..lazy.storage import contiguous_copy
-from ..lazy.value import Value, from_array
+from ..lazy.value import Value, from_array, pending
 from ..runtime import array as arrays
 from ..runtime import backend
 from ..runtime.array import numel
 from ..tensor import Tensor, from_native, wrap
 from . import dispatch
+from .instruction import CAST
 from .registry import FUNCTIONS, operator, public
-from .view import normal_dim, on_either, select, unsqueeze
+from .view import _Meta, normal_dim, on_either, select, unsqueeze
 
 # --- copying ----------------------------------------------------------------------------------------------------
 
@@ -43,22 +45,74 @@ def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
 Tensor.contiguous = contiguous  # type: ignore[attr-defined]
 
 
+ZEROS = operator("zeros", lambda x: from_array(arrays.from_native(np.zeros(x.shape, x.dtype.np))), tensors=("x",))
+
+
+def _recorded_only(*values: Value) -> Value:
+    raise AssertionError("recorded only: the write itself has been done in place")
+
+
+COPY = operator(
+    "copy",
+    _recorded_only,
+    tensors=("x", "src"),
+    grads={
+        "x": lambda g: on_either(ZEROS, g),
+        "src": lambda g, src_shape, src_dtype: _converted(g, src_dtype).sum_to_size(src_shape),
+    },
+)
+FILL = operator("fill", _recorded_only, tensors=("x",), grads={"x": lambda g: on_either(ZEROS, g)})
+
+
+def _converted(g: Any, dtype: dtypes.dtype) -> Any:
+    return cast_value(g, dtype) if g.__class__ is Value else dispatch.cast(g, dtype)
+
+
+def _meta(t: Tensor) -> _Meta:
+    return _Meta(t._shape, t.dtype)
+
+
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Copy the elements of `src`, broadcast and converted to this tensor's dtype, into this tensor."""
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
     dispatch.check_in_place(self, MODE.grad)
+    dispatch.check_overlap(self, src)
+    shape, dtype = self._shape, self.dtype
+    if src._shape != shape and _broadcast(src._shape, shape) != shape:
+        dispatch.broadcast_shapes(shape, src._shape)
+        raise RuntimeError(
+            f"output with shape {list(shape)} doesn't match the broadcast shape {list(_broadcast(src._shape, shape))}"
+        )
     a, b = self._s, src._s
-    if a is not None and b is not None and a.storage is b.storage and a.geometry() == b.geometry() and (
-        src._edge is self._edge or not MODE.grad
-    ):
+    recorded = MODE.grad and (self._edge is not None or src._edge is not None)
+    same = src is self or (
+        a is not None and b is not None and a.storage is b.storage and a.geometry() == b.geometry()
+    )
+    if same and not recorded:
+        self._touch()
         return self
-    made = dispatch.cast(src, self.dtype)
-    if made._shape != self._shape:
-        made = made.expand(self._shape)
-    if a is None and made is src:
-        made = clone(src)  # two tensors must not share what each may overwrite
-    return dispatch.assign_result(self, made, fresh=made is not src)
+    v = src._value()
+    if a is not None and a.layout is not None and not recorded and v.dtype is dtype:
+        # A part of a memory is written: straight from the source.
+        if b is not None and b.storage is a.storage:
+            v = from_array(contiguous_copy(v.ready()))
+        self._assign(v)
+        return self
+    result = wrap(pending(CAST.specialise("t", (v.dtype,), dtype, dtype), (v,), (), shape))
+    del v
+    if recorded:
+        COPY.record((result,), (_meta(self), _meta(src)), (self, src), None, {})
+        if result._edge is not None:
+            result._edge.label = "CopyBackwards"
+    return dispatch.assign_result(self, result)
+
+
+def _broadcast(a: tuple, b: tuple) -> tuple | None:
+    try:
+        return np.broadcast_shapes(a, b)
+    except ValueError:
+        return None
 
 
 Tensor.copy_ = copy_  # type: ignore[attr-defined]
@@ -66,7 +120,6 @@ Tensor.copy_ = copy_  # type: ignore[attr-defined]
 
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Set every element, in place."""
-    dispatch.check_in_place(self, MODE.grad)
     if isinstance(value, Tensor):
         if value.dim():
             raise RuntimeError(
@@ -74,10 +127,22 @@ def fill_(self: Tensor, value: Any) -> Tensor:
                 f"{value.dim()} dimensions."
             )
         return copy_(self, value)
+    return _filled(self, value, "FillBackward0")
+
+
+def _filled(self: Tensor, value: Any, label: str) -> Tensor:
+    dispatch.check_in_place(self, MODE.grad)
     d = self.dtype
+    number = _checked_number(value, d)
+    if not (MODE.grad and self._edge is not None):
+        with np.errstate(all="ignore"):
+            self._written(fresh=True)[...] = number
+        return self
     full = arrays.empty(self._shape, d)
-    full.native()[...] = _checked_number(value, d)
-    return dispatch.assign_result(self, wrap(from_array(full)))
+    full.native()[...] = number
+    result = wrap(from_array(full))
+    FILL.record((result,), (_meta(self),), (self,), label, {})
+    return dispatch.assign_result(self, result)
 
 
 def _checked_number(value: Any, d: dtypes.dtype) -> Any:
@@ -93,7 +158,7 @@ def _checked_number(value: Any, d: dtypes.dtype) -> Any:
 
 def zero_(self: Tensor) -> Tensor:
     """Set every element to zero, in place."""
-    return fill_(self, 0)
+    return _filled(self, 0, "ZeroBackward0")
 
 
 Tensor.fill_ = fill_  # type: ignore[attr-defined]
@@ -347,66 +412,54 @@ def _as_source(x: Tensor, value: Any) -> Tensor:
 
 def setitem(x: Tensor, index: Any, value: Any) -> None:
     """x[index] = value, in place; `value` broadcasts."""
-    source = _as_source(x, value)
     window, left = _basic(x, _items(x, index))
-    if not any(i is not None for i in left):
-        dispatch.check_in_place(x, MODE.grad)
-        shape = window._shape
-        if source._shape != shape:
-            extra = len(source._shape) - len(shape)
-            if extra > 0 and all(n == 1 for n in source._shape[:extra]):
-                source = source.reshape(source._shape[extra:])
-            try:
-                source = source.expand(shape)
-            except RuntimeError:
-                raise RuntimeError(
-                    f"shape mismatch: value tensor of shape {list(source._shape)} cannot be broadcast to indexing "
-                    f"result of shape {list(shape)}"
-                ) from None
-        copy_(window._alias_view() if window is x else window, source)
+    if any(i is not None for i in left):
+        put(window, _advanced(window, left), _as_source(x, value), False)
         return
-    put(window, _advanced(window, left), source, False, owner=x)
-
-
-def put(window: Tensor, index: tuple, source: Tensor, accumulate: bool, owner: Tensor | None = None) -> None:
-    """Write `source` at advanced indices of a tensor, in place."""
-    dispatch.check_in_place(window if owner is None else owner, MODE.grad)
-    shape = np.empty(window._shape, np.bool_)[index].shape if not accumulate else None
-    if shape is not None:
-        own = source._shape
-        lead = len(own) - len(shape)
-        if lead > 0 and all(n == 1 for n in own[:lead]):
-            source = source.reshape(own[lead:])
-        try:
-            np.broadcast_shapes(source._shape, shape)
-            if np.broadcast_shapes(source._shape, shape) != shape:
-                raise ValueError
-        except ValueError:
+    if window is x:
+        window = x._alias_view()
+    if isinstance(value, (int, float)):
+        fill_(window, value)
+        return
+    source = _as_source(x, value)
+    shape = window._shape
+    if source._shape != shape:
+        extra = len(source._shape) - len(shape)
+        if extra > 0 and all(n == 1 for n in source._shape[:extra]):
+            source = source.reshape(source._shape[extra:])
+        if _broadcast(source._shape, shape) != shape:
             raise RuntimeError(
-                f"shape mismatch: value tensor of shape {list(own)} cannot be broadcast to indexing result of shape "
-                f"{list(shape)}"
-            ) from None
+                f"shape mismatch: value tensor of shape {list(source._shape)} cannot be broadcast to indexing "
+                f"result of shape {list(shape)}"
+            )
+    copy_(window, source)
+
+
+def put(window: Tensor, index: tuple, source: Tensor, accumulate: bool) -> None:
+    """Write `source` at advanced indices of a tensor, in place."""
+    dispatch.check_in_place(window, MODE.grad)
+    shape = np.empty(window._shape, np.bool_)[index].shape
+    own = source._shape
+    lead = len(own) - len(shape)
+    if lead > 0 and all(n == 1 for n in own[:lead]):
+        source = source.reshape(own[lead:])
+    if _broadcast(source._shape, shape) != shape:
+        raise RuntimeError(
+            f"shape mismatch: value tensor of shape {list(own)} cannot be broadcast to indexing result of shape "
+            f"{list(shape)}"
+        )
     if not MODE.grad or (window._edge is None and source._edge is None):
-        _put_in_memory(window, index, source, accumulate)
+        values = source._value().native()
+        if source._s is not None and source._s.storage is window._storage().storage:
+            values = values.copy()
+        target = window._written()
+        if accumulate:
+            np.add.at(target, index, values)
+        else:
+            target[index] = values
         return
     made = INDEX_PUT.apply((window, source), index=index, accumulate=accumulate)
     dispatch.assign_result(window, made)
-
-
-def _put_in_memory(window: Tensor, index: tuple, source: Tensor, accumulate: bool) -> None:
-    values = source._value().native().copy()
-    whole = window._storage()
-    made = arrays.empty(window._shape, window.dtype) if whole.storage.value is not None and whole.layout is None else None
-    if made is not None:
-        made.native()[...] = window._value().native()
-        target = made.native()
-    else:
-        target = np.array(window._value().native())
-    if accumulate:
-        np.add.at(target, index, values)
-    else:
-        target[index] = values
-    window._assign(from_array(made) if made is not None else backend.copied(target))
 
 
 Tensor.__getitem__ = getitem  # type: ignore[attr-defined]
@@ -424,7 +477,7 @@ def index_put(x: Tensor, indices: Sequence[Any], values: Tensor, accumulate: boo
 def index_put_(x: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False) -> Tensor:
     """Write (or add) `values` at x[indices], in place."""
     window, left = _basic(x, _items(x, tuple(slice(None) if i is None else i for i in indices)))
-    put(window, _advanced(window, left), _as_source(x, values), accumulate, owner=x)
+    put(window, _advanced(window, left), _as_source(x, values), accumulate)
     return x
 
 
@@ -776,13 +829,13 @@ for _function, _names in ((cat, ("cat", "concat", "concatenate")), (stack, ("sta
 
 
 def _joined(name: str, dim_of: Any, at_least: int) -> Any:
-    def function(tensors: Sequence[Tensor]) -> Tensor:
+    def function(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
         raised = []
         for t in tensors:
             while t.dim() < at_least:
                 t = t.unsqueeze(0)
             raised.append(t)
-        return cat(raised, dim_of(raised[0].dim()))
+        return cat(raised, dim_of(raised[0].dim()), out=out)
 
     function.__name__ = name
     FUNCTIONS[name] = function
@@ -815,10 +868,18 @@ def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple:
     for s in sizes:
         out.append(x.narrow_step(d, start, 1, s))
         start += s
-    for piece in out:
-        if piece._edge is not None and MODE.grad:
-            piece._edge.label = "SplitBackward0"
-    return tuple(out)
+    return _several(out, "SplitBackward0" if isinstance(split_size_or_sections, int) else "SplitWithSizesBackward0")
+
+
+def _several(pieces: list, label: str) -> tuple:
+    """The views that one operator returns together."""
+    if MODE.grad:
+        for i, piece in enumerate(pieces):
+            if piece._s.made is None:
+                piece._s.made = i
+            if piece._edge is not None:
+                piece._edge.label = label
+    return tuple(pieces)
 
 
 @public("split_with_sizes", kind="view")
@@ -854,7 +915,7 @@ def tensor_split(x: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple:
 def unbind(x: Tensor, dim: int = 0) -> tuple:
     """Views of every index of a dimension."""
     d = normal_dim(dim, x.dim())
-    return tuple([select(x, d, i) for i in range(x._shape[d])])
+    return _several([select(x, d, i) for i in range(x._shape[d])], "UnbindBackward0")
 
 
 def repeat(x: Tensor, *sizes: Any) -> Tensor:
@@ -1069,8 +1130,15 @@ Tensor.unique = unique  # type: ignore[attr-defined]
 @public("bincount", kind="library")
 def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each non-negative integer occurs, or the sum of its weights."""
-    w = None if weights is None else weights._value().native()
-    return wrap(backend.copied(np.bincount(x._value().native(), w, minlength)))
+    if x.dim() != 1 or x.dtype.category != dtypes.INTEGRAL:
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    a = x._value().native()
+    if a.size and int(a.min()) < 0:
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if weights is None:
+        return wrap(backend.copied(np.bincount(a, None, minlength)))
+    made = np.bincount(a, weights._value().native(), minlength)
+    return wrap(backend.copied(made.astype(np.float32) if weights.dtype is dtypes.float32 else made))
 
 
 def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False) -> Tensor:
@@ -1091,11 +1159,17 @@ FUNCTIONS["bucketize"] = lambda input, boundaries, *, out_int32=False, right=Fal
 # --- running totals ---------------------------------------------------------------------------------------------
 
 
-def _cumsum(x: Value, dim: int) -> Value:
+def _running(function: Any, x: Value, dim: int) -> Value:
+    """Running totals, half types in float32 and integers in int64."""
     a = x.native()
     half = x.dtype.kind in ("f16", "bf16")
-    made = np.cumsum(a, axis=dim, dtype=np.float32 if half else (np.int64 if a.dtype.kind in "iub" else a.dtype))
-    return backend.copied(made.astype(a.dtype) if half else made)
+    with np.errstate(all="ignore"):
+        made = function(a, axis=dim, dtype=np.float32 if half else (np.int64 if a.dtype.kind in "iub" else a.dtype))
+        return backend.copied(made.astype(a.dtype) if half else made)
+
+
+def _cumsum(x: Value, dim: int) -> Value:
+    return _running(np.cumsum, x, dim)
 
 
 def _reverse_cumsum(g: Value, dim: int) -> Value:
@@ -1144,9 +1218,13 @@ def _cumprod_gradient_with_zeros(g: Value, x: Value, dim: int) -> Value:
     return backend.copied(np.moveaxis(out, 0, dim))
 
 
+def _cumprod(x: Value, dim: int) -> Value:
+    return _running(np.cumprod, x, dim)
+
+
 CUMPROD = operator(
     "cumprod",
-    lambda x, dim: backend.copied(np.cumprod(x.native(), axis=dim)),
+    lambda x, dim: _cumprod(x, dim),
     tensors=("x",),
     grads={"x": _cumprod_gradient},
 )

@@ -25,6 +25,7 @@ tensor([-0.0000, -0.7358])
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -71,6 +72,7 @@ def elementwise(
     bool_error: str | None = None,
     grads: dict[str, Callable] | None = None,
     fixed: tuple = (),
+    aside: tuple = (),
     aliases: tuple = (),
     reference: str | None = None,
     domain: tuple = (-3.0, 3.0),
@@ -79,12 +81,12 @@ def elementwise(
     """Declare an elementwise operator by its formula; returns the function on tensors.
 
     formula: a function of scalars written with `livegrad.ops.scalar`, or one of its primitives.
-    rule, grads: see `ElementwiseOp`. node: the graph node's name without "Backward0". domain: where the samples of its tests
+    rule, grads, aside: see `ElementwiseOp`. node: the graph node's name without "Backward0". domain: where the samples of its tests
     lie. reference: PyTorch's dotted name, the operator's own if not given.
     """
     op = ElementwiseOp(
         name, formula, names=names, rule=rule, node=node, differentiable=differentiable, bool_error=bool_error,
-        grads=grads, fixed=fixed,
+        grads=grads, fixed=fixed, aside=aside,
     )  # fmt: skip
     ELEMENTWISE[name] = op
     n = len(op.names)
@@ -176,7 +178,11 @@ def write_out(out: Tensor, made: Tensor) -> Tensor:
     if made._edge is not None or out._edge is not None:
         raise RuntimeError("functions with out=... arguments don't support automatic differentiation")
     if out._shape != made._shape and out.numel() == 0:
-        out._v, out._s = dispatch.cast(made, out.dtype)._value(), None
+        if out.dtype is not made.dtype or made._s is not None:
+            made = made.to(out.dtype).clone()
+        out._ver = out._version + 1
+        out._s, out._v = None, made._v
+        made._v.owner = weakref.ref(out)
         return out
     return dispatch.assign_result(out, made)
 

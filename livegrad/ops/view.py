@@ -202,7 +202,9 @@ def _unfold_geometry(offset: int, shape: tuple, strides: tuple, dim: int, size: 
     return offset, new_shape, strides[:dim] + (strides[dim] * step,) + strides[dim + 1 :] + (strides[dim],)
 
 
-def _as_strided_geometry(offset: int, shape: tuple, strides: tuple, size: tuple, stride: tuple, start: int) -> tuple:
+def _as_strided_geometry(
+    offset: int, shape: tuple, strides: tuple, size: tuple, stride: tuple, start: int, base: tuple
+) -> tuple:
     return start, size, stride
 
 
@@ -245,7 +247,7 @@ UNFOLD = View(
 AS_STRIDED = View(
     "as_strided",
     _as_strided_geometry,
-    lambda g, x_shape, size, stride, start: embed(g, AS_STRIDED, x_shape, size=size, stride=stride, start=start),
+    lambda g, size, stride, start, base: on_either(INSERT, g, base=base, window=(start, size, stride)),
     "AsStrided",
 )
 
@@ -257,7 +259,7 @@ def _embed(g: Value, view: View, shape: tuple, args: dict) -> Value:
     offset, window_shape, strides = view.geometry(0, shape, contiguous_strides(shape), **args)
     array = whole.ready()
     window = array.view(array.offset + offset, window_shape, strides).native()
-    if view in (UNFOLD, AS_STRIDED):
+    if view is UNFOLD:
         # Places may repeat, so add one by one.
         places = _places(xp, offset, window_shape, strides)
         xp.add.at(array.native().reshape(-1), places.reshape(-1), g.native().reshape(-1))
@@ -619,7 +621,7 @@ def as_strided(x: Tensor, size: Any, stride: Any, storage_offset: int | None = N
             f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {start} are out of bounds for "
             f"storage of {held} elements"
         )
-    return AS_STRIDED.apply((x,), size=size, stride=stride, start=start)
+    return AS_STRIDED.apply((x,), size=size, stride=stride, start=start, base=x._geometry())
 
 
 def _mT(x: Tensor) -> Tensor:
@@ -643,50 +645,98 @@ Tensor.real = property(lambda x: x)  # type: ignore[attr-defined]
 # --- histories of views that were changed in place --------------------------------------------------------------
 
 
-def _copy_slices(base: Value, source: Value, geometry: tuple) -> Value:
+def _copy_slices(x: Value, source: Value, base: tuple, window: tuple) -> Value:
     raise AssertionError("recorded only: the write itself has been done in place")
 
 
-def _base_gradient(g: Any, geometry: tuple) -> Any:
-    """What is left for the old base: g with the overwritten window cleared."""
-    return on_either(CLEAR, g, geometry=geometry)
+def _laid_out(xp: Any, dtype: Any, base: tuple, window: tuple) -> tuple:
+    """Zeroed memory that two windows of one storage fit into, and the two windows onto it, as arrays."""
+    low, high = [], []
+    for offset, shape, strides in (base, window):
+        low.append(offset)
+        high.append(offset + sum((n - 1) * s for n, s in zip(shape, strides)) + 1 if 0 not in shape else offset)
+    start = min(low)
+    whole = backend.fresh(xp.zeros(max(high) - start, dtype)).ready()
+    return tuple(whole.view(offset - start, shape, strides) for offset, shape, strides in (base, window))
 
 
-def _clear(g: Value, geometry: tuple) -> Value:
-    whole = backend.copied(g.native())
-    array = whole.ready()
-    offset, shape, strides = geometry
-    array.view(array.offset + offset, shape, strides).native()[...] = 0
-    return whole
+def _clear(g: Value, base: tuple, window: tuple) -> Value:
+    """g, which is laid out like the base, with a window of it cleared."""
+    mine, part = _laid_out(backend.of(g), g.dtype.np, base, window)
+    mine.native()[...] = g.native()
+    part.native()[...] = 0
+    return backend.copied(mine.native())
 
 
-def _window_of(g: Any, geometry: tuple) -> Any:
-    """The part of g that belongs to the window."""
-    offset, shape, strides = geometry
-    if g.__class__ is Value:
-        if not g.ready().contiguous:
-            g = backend.copied(g.native())
-        return reshaped(g, g.ready().offset + offset, shape, strides)
-    return AS_STRIDED.apply((g.contiguous(),), size=shape, stride=strides, start=offset)
+def _extract(x: Value, base: tuple, window: tuple) -> Value:
+    """What a window shows of x, which is laid out like the base."""
+    mine, part = _laid_out(backend.of(x), x.dtype.np, base, window)
+    mine.native()[...] = x.native()
+    return backend.copied(part.native())
 
 
-CLEAR = operator("clear", _clear, tensors=("x",), grads={"x": _base_gradient}, node="Clear")
+def _insert(g: Value, base: tuple, window: tuple) -> Value:
+    """The adjoint of `_extract`: what g adds to each element of the base."""
+    xp = backend.of(g)
+    mine, part = _laid_out(xp, g.dtype.np, base, window)
+    if _overlapping(window):
+        start = min(base[0], window[0])
+        places = _places(xp, window[0] - start, window[1], window[2])
+        flat = mine.view(0, (mine.block.nbytes // g.dtype.itemsize,), (1,)).native()
+        xp.add.at(flat, places.reshape(-1), g.native().reshape(-1))
+    else:
+        part.native()[...] = g.native()
+    return backend.copied(mine.native())
+
+
+def _overlapping(window: tuple) -> bool:
+    """Whether a window may show an element more than once."""
+    reach = 1
+    for s, n in sorted((s, n) for n, s in zip(window[1], window[2]) if n != 1):
+        if s < reach:
+            return True
+        reach = s * (n - 1) + reach
+    return False
+
+
+CLEAR = operator(
+    "clear",
+    _clear,
+    tensors=("x",),
+    grads={"x": lambda g, base, window: on_either(CLEAR, g, base=base, window=window)},
+    node="Clear",
+)
+EXTRACT = operator(
+    "extract",
+    _extract,
+    tensors=("x",),
+    grads={"x": lambda g, base, window: on_either(INSERT, g, base=base, window=window)},
+    node="Extract",
+)
+INSERT = operator(
+    "insert",
+    _insert,
+    tensors=("x",),
+    grads={"x": lambda g, base, window: on_either(EXTRACT, g, base=base, window=window)},
+    node="Insert",
+)
 COPY_SLICES = operator(
     "copy_slices",
     _copy_slices,
-    tensors=("base", "source"),
-    grads={"base": _base_gradient, "source": _window_of},
+    tensors=("x", "source"),
+    grads={
+        "x": lambda g, base, window: on_either(CLEAR, g, base=base, window=window),
+        "source": lambda g, base, window: on_either(EXTRACT, g, base=base, window=window),
+    },
     node="CopySlices",
 )
-COPY_SLICES.label = "CopySlices"
 
 
-def record_copy_slices(base: Tensor, geometry: tuple, source: Tensor) -> None:
+def record_copy_slices(base: Tensor, window: tuple, source: Tensor) -> None:
     """The history of `base` after `source` was written into a window of it."""
-    meta = _Meta(base._shape, base.dtype)
-    node = COPY_SLICES.record(
-        (base,), (meta, _Meta(source._shape, source.dtype)), (base, source), "CopySlices", {"geometry": geometry}
-    )
+    metas = (_Meta(base._shape, base.dtype), _Meta(source._shape, source.dtype))
+    args = {"base": base._geometry(), "window": window}
+    node = COPY_SLICES.record((base,), metas, (base, source), None, args)
     if node is not None:
         node.label = "CopySlices"
 
@@ -697,5 +747,5 @@ def record_as_strided(view: Tensor, base: Tensor) -> None:
         view._edge = None
         return
     offset, shape, strides = view._geometry()
-    args = {"size": shape, "stride": strides, "start": offset}
+    args = {"size": shape, "stride": strides, "start": offset, "base": base._geometry()}
     AS_STRIDED.record((view,), (_Meta(base._shape, base.dtype),), (base,), None, args)
