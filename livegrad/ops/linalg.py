@@ -280,9 +280,25 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return LINEAR.apply((x, weight, bias), None if x.dim() == 2 else "ViewBackward")
 
 
+ADDMM = operator(
+    "addmm",
+    lambda input, a, b: _matmul(a, b) + input,
+    tensors=("input", "a", "b"),
+    grads={
+        "input": lambda g, input_shape: g.sum_to_size(input_shape),
+        "a": lambda g, b: _either(g, b.mT),
+        "b": lambda g, a: _either(a.mT, g),
+    },
+)
+
+
 @public("addmm", kind="library", inplace=True)
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (mat1 @ mat2)"""
+    if beta == 1 and alpha == 1 and input.dtype is mat1.dtype:
+        _check(mat1, mat2)
+        if mat1.dim() == 2 and mat2.dim() == 2:
+            return ADDMM.apply((input, mat1, mat2))
     product = mm(mat1, mat2)
     if alpha != 1:
         product = product * alpha

@@ -1,17 +1,13 @@
 """Linear maps."""
 
-import livegrad
+from livegrad.ops import linalg
 
 __all__ = ["bilinear", "linear"]
 
 
 def linear(input, weight, bias=None):
     """``input @ weight.T + bias``: (*, in) with a weight (out, in) gives (*, out)."""
-    if bias is None:
-        return input.matmul(weight.t())
-    if input.dim() == 2:
-        return livegrad.addmm(bias, input, weight.t())
-    return input.matmul(weight.t()) + bias
+    return linalg.linear(input, weight, bias)
 
 
 def bilinear(input1, input2, weight, bias=None):
