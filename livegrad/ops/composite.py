@@ -26,6 +26,8 @@ def isclose(x: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, 
     """Elementwise |x - other| <= atol + rtol * |other|."""
     x, other = x.detach(), other.detach()
     close = x == other
+    if x.dtype is dtypes.bool_:
+        return close
     if x.dtype.is_floating_point:
         near = (x - other).abs() <= atol + rtol * other.abs()
         close = close | (near & other.isfinite() & x.isfinite())
@@ -64,7 +66,8 @@ def diff(x: Tensor, n: int = 1, dim: int = -1) -> Tensor:
     d = normal_dim(dim, x.dim())
     for _ in range(n):
         size = x._shape[d]
-        x = x.narrow(d, 1, size - 1) - x.narrow(d, 0, size - 1)
+        after, before = x.narrow(d, min(1, size), max(size - 1, 0)), x.narrow(d, 0, max(size - 1, 0))
+        x = after != before if x.dtype is dtypes.bool_ else after - before
     return x
 
 
@@ -76,7 +79,13 @@ def trace(x: Tensor) -> Tensor:
 
 @public("cov")
 def cov(x: Tensor, *, correction: int = 1) -> Tensor:
-    """The covariance matrix of variables in rows."""
+    """The covariance matrix of variables in rows; of one variable its variance."""
+    if x.dtype is dtypes.bool_:
+        raise RuntimeError("cov(): bool dtype is not supported for input")
+    if not x.dtype.is_floating_point:
+        x = dispatch.cast(x, dtypes.get_default_dtype())
+    if x.dim() < 2:
+        return cov(x.reshape(1, -1), correction=correction).reshape(())
     centred = x - x.mean(1, keepdim=True)
     return centred @ centred.t() / (x.size(1) - correction)
 
@@ -101,13 +110,14 @@ def renorm(x: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     d = normal_dim(dim, x.dim())
     others = tuple(k for k in range(x.dim()) if k != d)
     length = x.norm(p, others, keepdim=True)
-    scale = FUNCTIONS["where"](length > maxnorm, maxnorm / (length + 1e-7), FUNCTIONS["ones_like"](length))
-    return x * scale
+    return x * FUNCTIONS["where"](length > maxnorm, maxnorm / (length + 1e-7), 1.0)
 
 
 @public("quantile")
 def quantile(x: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear") -> Tensor:
     """Quantiles by sorting, interpolated between neighbours."""
+    if x.dtype not in (dtypes.float32, dtypes.float64):
+        raise RuntimeError("quantile() input tensor must be either float or double dtype")
     if dim is None:
         x, dim = x.reshape(-1), 0
     d = normal_dim(dim, x.dim())

@@ -38,7 +38,7 @@ _primitive("neg", rule="same", bool_error=_NEG_BOOL, aliases=("negative",))
 _primitive("abs", rule="same", aliases=("absolute",))
 _primitive("sign", rule="same")
 elementwise("sgn", scalar.sign, names=("input",), rule="same")
-_primitive("square", rule="same", node="Pow")
+_primitive("square", rule="count", node="Pow")
 _primitive("reciprocal")
 _primitive("maximum", 2, rule="same", inplace=False)
 _primitive("minimum", 2, rule="same", inplace=False)
@@ -63,11 +63,11 @@ _trunc_divide = elementwise(
     differentiable=False, method=False, function=False,
 )  # fmt: skip
 _remainder = elementwise(
-    "_remainder", scalar.remainder, names=("input", "other"), rule="number", node="Remainder", reference="remainder",
+    "_remainder", scalar.remainder, names=("input", "other"), rule="number", node="Remainder", reference="",
     method=False, function=False, domain=POSITIVE,
 )  # fmt: skip
 _fmod = elementwise(
-    "_fmod", scalar.fmod, names=("input", "other"), rule="number", node="Fmod", reference="fmod",
+    "_fmod", scalar.fmod, names=("input", "other"), rule="number", node="Fmod", reference="",
     method=False, function=False, domain=POSITIVE,
 )  # fmt: skip
 _primitive("copysign", 2)
@@ -75,13 +75,13 @@ _primitive("hypot", 2)
 _primitive("atan2", 2, aliases=("arctan2",))
 _primitive("logaddexp", 2, inplace=False)
 elementwise("_add_scaled", lambda input, other, alpha: input + other * alpha, rule="same", node="Add", reference="",
-            method=False, function=False)  # fmt: skip
+            method=False, function=False, aside=("alpha",))  # fmt: skip
 elementwise("_sub_scaled", lambda input, other, alpha: input - other * alpha, rule="same", node="Sub", reference="",
-            method=False, function=False, bool_error=_SUB_BOOL)  # fmt: skip
+            method=False, function=False, bool_error=_SUB_BOOL, aside=("alpha",))  # fmt: skip
 elementwise("_addcmul", lambda input, tensor1, tensor2, value: input + tensor1 * value * tensor2, rule="same",
-            node="Addcmul", reference="", method=False, function=False)  # fmt: skip
-elementwise("_addcdiv", lambda input, tensor1, tensor2, value: input + tensor1 * value / tensor2, rule="same",
-            node="Addcdiv", reference="", method=False, function=False)  # fmt: skip
+            node="Addcmul", reference="", method=False, function=False, aside=("value",))  # fmt: skip
+elementwise("_addcdiv", lambda input, tensor1, tensor2, value: input + tensor1 * value / tensor2, rule="float",
+            node="Addcdiv", reference="", method=False, function=False, aside=("value",))  # fmt: skip
 elementwise(
     "_lerp",
     lambda input, end, weight: scalar.where(
@@ -117,7 +117,7 @@ def _fixed_power(e: float, formula: Any, rule: str) -> Any:
 _POWERS = {e: _fixed_power(e, *entry) for e, entry in _FIXED_POWERS.items()}
 
 
-@public("pow", inplace=True, kind="elementwise")
+@public("pow", inplace=True, kind="elementwise", number_first=_pow)
 def pow(input: Tensor, exponent: Any) -> Tensor:
     """Elementwise power; the exponent is a number or a tensor.
 
@@ -133,11 +133,6 @@ def pow(input: Tensor, exponent: Any) -> Tensor:
         elif c is int and exponent < 0 and d.category == dtypes.INTEGRAL:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
     return _pow(input, exponent)
-
-
-FUNCTIONS["pow"] = lambda input, exponent, *, out=None: (
-    pow(input, exponent) if isinstance(input, Tensor) else _pow(input, exponent)
-)
 
 
 def _value_pow(v: Value, exponent: Any) -> Value:
@@ -196,20 +191,34 @@ for _name, _long in (("eq", "equal_elements"), ("ne", "not_equal"), ("lt", "less
 for _name in ("isnan", "isinf", "isfinite", "signbit"):
     _primitive(_name, rule="bool", inplace=False)
 _where = elementwise("_where", scalar.where, names=("condition", "input", "other"), rule="same", node="Where",
-                     reference="where", method=False, function=False)  # fmt: skip
+                     reference="where", aside=("condition",), method=False, function=False)  # fmt: skip
 _masked_fill = elementwise(
     "_masked_fill", lambda condition, value, input: scalar.where(condition, value, input), rule="same",
-    node="MaskedFill", reference="", method=False, function=False,
+    node="MaskedFill", reference="", method=False, function=False, aside=("condition", "value"),
 )  # fmt: skip
 for _name in ("_where", "_masked_fill"):
     ELEMENTWISE[_name].name = "where" if _name == "_where" else "masked_fill"
 _clamp = elementwise(
     "_clamp",
-    lambda input, min, max: scalar.where(input < min, min, scalar.where(input > max, max, input)),
-    rule="number", node="Clamp", reference="clamp", method=False, function=False,
+    lambda input, min, max: scalar.minimum(scalar.maximum(input, min), max),
+    rule="same",
+    grads={
+        "input": lambda g, input, min, max: scalar.where(scalar.and_(input >= min, input <= max), g, 0.0),
+        "min": lambda g, input, min, max: scalar.where(scalar.and_(min < max, input < min), g, 0.0),
+        "max": lambda g, input, min, max: scalar.where(scalar.or_(max < min, input > max), g, 0.0),
+    },
+    node="Clamp", reference="clamp", method=False, function=False,
 )  # fmt: skip
-elementwise("clamp_min", lambda input, min: scalar.where(input < min, min, input), rule="number")
-elementwise("clamp_max", lambda input, max: scalar.where(input > max, max, input), rule="number")
+elementwise(
+    "clamp_min", lambda input, min: scalar.maximum(input, min), rule="same",
+    grads={"input": lambda g, input, min: scalar.where(input >= min, g, 0.0),
+           "min": lambda g, input, min: scalar.where(input < min, g, 0.0)},
+)  # fmt: skip
+elementwise(
+    "clamp_max", lambda input, max: scalar.minimum(input, max), rule="same",
+    grads={"input": lambda g, input, max: scalar.where(input <= max, g, 0.0),
+           "max": lambda g, input, max: scalar.where(input > max, g, 0.0)},
+)  # fmt: skip
 
 
 def _truth(x: Any) -> Any:
@@ -290,7 +299,7 @@ def floor_divide(input: Tensor, other: Any) -> Tensor:
     return _floor_divide(input, other)
 
 
-@public("remainder", kind="elementwise", inplace=True)
+@public("remainder", kind="elementwise", inplace=True, number_first=lambda x, y: _reflected(remainder, x, y))
 def remainder(input: Tensor, other: Any) -> Tensor:
     """The remainder with the sign of the divisor, as Python's %."""
     _check_divisor(input, other)
@@ -313,6 +322,11 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 @public("addcdiv", kind="elementwise", inplace=True)
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 / tensor2"""
+    if not any(t.dtype.is_floating_point for t in (tensor1, tensor2)):
+        raise RuntimeError(
+            "Integer division with addcdiv is no longer supported: it would truncate. Use input + value * "
+            "livegrad.div(tensor1, tensor2, rounding_mode='trunc') for that, or convert the tensors to floats."
+        )
     return dispatch.call(ELEMENTWISE["_addcdiv"], (input, tensor1, tensor2, value))
 
 

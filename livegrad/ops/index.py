@@ -1168,6 +1168,10 @@ def _running(function: Any, x: Value, dim: int) -> Value:
         return backend.copied(made.astype(a.dtype) if half else made)
 
 
+def _total_of_one(x: Tensor) -> Tensor:
+    return clone(x) if x.dtype.is_floating_point else dispatch.cast(x, dtypes.int64)
+
+
 def _cumsum(x: Value, dim: int) -> Value:
     return _running(np.cumsum, x, dim)
 
@@ -1191,7 +1195,7 @@ def cumsum(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     if dtype is not None:
         x = dispatch.cast(x, dtype)
     d = normal_dim(dim, x.dim())
-    return CUMSUM.apply((x,), dim=d) if x.dim() else clone(x)
+    return CUMSUM.apply((x,), dim=d) if x.dim() else _total_of_one(x)
 
 
 def _cumprod_gradient(g: Any, x: Any, result: Any, dim: int) -> Any:
@@ -1236,7 +1240,7 @@ def cumprod(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     if dtype is not None:
         x = dispatch.cast(x, dtype)
     d = normal_dim(dim, x.dim())
-    return CUMPROD.apply((x,), dim=d) if x.dim() else clone(x)
+    return CUMPROD.apply((x,), dim=d) if x.dim() else _total_of_one(x)
 
 
 def _running_extreme(x: Tensor, dim: int, largest: bool, result: Any) -> Any:

@@ -136,7 +136,8 @@ class ElementwiseOp:
     rule: how the result's dtype follows, one of
         "same": operands promote; "float": like "same", integers become the default float;
         "bool": operands promote for comparing, the result is bool; "bits": integers and bools only;
-        "number": like "same" but bool is refused.
+        "number": like "same" but bool is refused; "count": like "same", bools become int64.
+    aside: names of arguments that take no part in promotion (conditions, scales); the others decide.
     differentiable: whether gradients flow; else the result never requires one.
     grads: gradients that are stated instead of derived, by argument: functions of scalars whose parameters are among
     "g", the operator's arguments and "result". fixed: numbers that the formula has built in, for showing.
@@ -144,7 +145,7 @@ class ElementwiseOp:
 
     __slots__ = ("name", "node", "formula", "names", "rule", "differentiable", "_instructions", "same_tt", "_gradients",
                  "_canonical", "_keeps", "expr", "scalar_tables", "bool_error",
-                 "stated", "fixed")  # fmt: skip
+                 "stated", "fixed", "aside")  # fmt: skip
 
     def __init__(
         self,
@@ -158,6 +159,7 @@ class ElementwiseOp:
         bool_error: str | None = None,
         grads: dict[str, Callable] | None = None,
         fixed: tuple = (),
+        aside: tuple = (),
     ):
         self.stated = grads or {}
         self.fixed = fixed
@@ -173,6 +175,7 @@ class ElementwiseOp:
         self._keeps: dict[str, tuple] = {}
         if isinstance(formula, scalar.Primitive):
             formula = _over_inputs(formula, len(self.names))
+        self.aside = tuple(self.names.index(n) for n in aside)
         self.expr = formula if formula.__class__ is Expr else formula(*(Expr(None, (), n) for n in self.names))
         self._canonical: str | None = None
         table = _SameDtype(self)
@@ -215,16 +218,28 @@ class ElementwiseOp:
         return found
 
     def common(self, ranked: list) -> dtypes.dtype:
-        if self.name == "where":  # the condition does not take part
-            ranked = ranked[1:]
-        return dtypes.promote_operands(ranked)
+        if self.aside:
+            number = max(d.category for i, (d, _) in enumerate(ranked) if i in self.aside)
+            ranked = [r for i, r in enumerate(ranked) if i not in self.aside]
+            common = dtypes.promote_operands(ranked)
+            if number == dtypes.FLOATING and common.category != dtypes.FLOATING and self.rule != "float":
+                scale = self.names[self.aside[-1]]
+                raise RuntimeError(
+                    f"For integral input tensors, argument {scale} must not be a floating point number."
+                )
+        else:
+            common = dtypes.promote_operands(ranked)
+        if self.bool_error is not None and any(d is dtypes.bool_ for d, _ in ranked):
+            two = all(d is dtypes.bool_ for d, _ in ranked)
+            raise RuntimeError(self.bool_error if two else self.bool_error.replace("two bool tensors", "a bool tensor"))
+        return common
 
     def result(self, common: dtypes.dtype) -> tuple[dtypes.dtype, dtypes.dtype]:
         """(dtype of the result, dtype to compute in)."""
         rule = self.rule
-        if common.category == dtypes.BOOL and self.bool_error is not None:
-            raise RuntimeError(self.bool_error)
-        if rule == "same":
+        if rule == "count" and common is dtypes.bool_:
+            return dtypes.int64, dtypes.int64
+        if rule == "same" or rule == "count":
             return common, common
         if rule == "float":
             out = common if common.category == dtypes.FLOATING else dtypes.get_default_dtype()

@@ -240,6 +240,11 @@ def _arg(xp: Any, a: Any, largest: bool, dim: int) -> Any:
     return (xp.argmax if largest else xp.argmin)(a, axis=dim)
 
 
+def _refuse_bool(name: str, x: Tensor) -> None:
+    if x.dtype is dtypes.bool_:
+        raise RuntimeError(f"{name}(): does not support bool input")
+
+
 def _argument(x: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tensor:
     from ..tensor import wrap
 
@@ -264,12 +269,14 @@ def _argument(x: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tenso
 @public("argmax", kind="reduction")
 def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """The index of the largest element: of the flattened tensor, or along one dimension."""
+    _refuse_bool("argmax", x)
     return _argument(x, dim, keepdim, True)
 
 
 @public("argmin", kind="reduction")
 def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """The index of the smallest element: of the flattened tensor, or along one dimension."""
+    _refuse_bool("argmin", x)
     return _argument(x, dim, keepdim, False)
 
 
@@ -444,6 +451,8 @@ def std_mean(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = F
 
 def _logsumexp(x: Value, dims: tuple, keepdim: bool) -> Value:
     """Shifted by the largest element, so that nothing overflows; an infinite one is not subtracted from itself."""
+    if _count(x.shape, dims) == 0:
+        return cast_value(_reduced(x, "sum", dims, keepdim, accumulator(x.dtype)).log(), x.dtype)
     top = _extreme("amax")(x, dims, True)
     finite = top.isfinite()
     shift = dispatch.value_call(ELEMENTWISE["_where"], (finite, top, 0))
@@ -544,7 +553,7 @@ def _over_dim(op: Any, x: Tensor, dim: int, dtype: Any) -> Tensor:
     _need_floating(op.name, x)
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
-        return op.apply((x.reshape(1),), dim=0).reshape(())
+        return _over_dim(op, x.reshape(1), 0, None).reshape(())
     half = x.dtype if x.dtype.itemsize < 4 else None
     made = op.apply((dispatch.cast(x, dtypes.float32) if half else x,), dim=d)
     return dispatch.cast(made, half) if half else made

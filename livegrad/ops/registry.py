@@ -345,14 +345,16 @@ def public(
     op: Operator | None = None,
     reference: str | None = None,
     samples: Callable | None = None,
+    number_first: Callable | None = None,
 ) -> Callable:
     """Decorator: make a Python function of tensors a method and a function of the package, and enter it.
 
-    The decorated function's first parameter is the tensor.
+    The decorated function's first parameter is the tensor. number_first: what the function calls instead where its
+    first argument is a Python number.
     """
 
     def enter(f: Callable) -> Callable:
-        exported = _with_out(f)
+        exported = _with_out(f, number_first)
         for each in (name, *aliases):
             if method:
                 setattr(Tensor, each, f)
@@ -366,17 +368,21 @@ def public(
     return enter
 
 
-def _with_out(f: Callable) -> Callable:
+def _with_out(f: Callable, number_first: Callable | None = None) -> Callable:
     """The function form: checks that the first argument is a tensor, and takes `input=` and `out=`."""
     first = next(iter(inspect.signature(f).parameters))
 
     def function(*args: Any, **kwargs: Any) -> Any:
         if "input" in kwargs and first != "input":
             args = (kwargs.pop("input"), *args)
+        chosen = f
         if args and not isinstance(args[0], Tensor):
-            raise TypeError(f"{f.__name__}(): argument 'input' (position 1) must be Tensor, not {type(args[0]).__name__}")
+            if number_first is not None and isinstance(args[0], (int, float)):
+                chosen = number_first
+            else:
+                raise TypeError(f"{f.__name__}(): argument 'input' (position 1) must be Tensor, not {type(args[0]).__name__}")
         out = kwargs.pop("out", None) if "out" in kwargs else None
-        made = f(*args, **kwargs)
+        made = chosen(*args, **kwargs)
         if out is None:
             return made
         if isinstance(made, tuple):

@@ -77,7 +77,7 @@ def normal_dim(dim: int, n: int) -> int:
     if not -max(n, 1) <= dim < max(n, 1):
         m = max(n, 1)
         raise IndexError(f"Dimension out of range (expected to be in range of [{-m}, {m - 1}], but got {dim})")
-    return dim + n if dim < 0 else dim
+    return dim + max(n, 1) if dim < 0 else dim
 
 
 def sizes_of(args: tuple) -> tuple:

@@ -70,10 +70,10 @@ def as_dtype(x: Any, d: dtypes.dtype) -> Any:
     if isinstance(x, np.ndarray) and x.dtype == np.float64:
         with np.errstate(all="ignore"):
             if d is dtypes.bool_:
-                return x > np.median(x) if x.size else x.astype(bool)
+                return np.asarray(x > np.median(x) if x.size > 1 else x.astype(bool))
             if not d.is_floating_point:
                 x = np.rint(x) if d.is_signed else np.abs(np.rint(x))
-            return x.astype(d.np)
+            return np.asarray(x).astype(d.np)
     if isinstance(x, (list, tuple)):
         return type(x)(as_dtype(i, d) for i in x)
     return x
