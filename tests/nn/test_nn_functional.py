@@ -314,3 +314,16 @@ def test_a_target_out_of_range_is_an_index_error():
         F.cross_entropy(livegrad.ones(3, 2), livegrad.tensor([0, 1, 2])).item()
     with pytest.raises(IndexError):
         F.embedding(livegrad.tensor([3]), livegrad.ones(3, 2)).sum().item()
+
+
+def test_integers_stay_integers():
+    x = np.arange(-3, 4)
+    for inplace in (False, True):
+        a, b = pair(x)
+        same(F.hardtanh(a, -1.0, 2.0, inplace), TF.hardtanh(b, -1.0, 2.0, inplace))
+        a, b = pair(x)
+        same(F.threshold(a, 1, 9, inplace), TF.threshold(b, 1, 9, inplace))
+    a, b = pair(x)
+    same(F.relu(a), TF.relu(b))
+    a, b = pair(floats(5))
+    same(F.threshold_(a, 0.1, 9.0), TF.threshold_(b, 0.1, 9.0))

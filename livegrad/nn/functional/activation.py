@@ -7,6 +7,8 @@ are methods that every tensor has, or a few tensor operations.
 import math
 import warnings
 
+import numpy as np
+
 import livegrad
 from livegrad.ops.registry import elementwise
 from livegrad.ops.scalar import abs as abs_
@@ -73,17 +75,33 @@ def _gelu_tanh(x):
     return 0.5 * x * (1 + tanh_(inner))
 
 
-def _activation(name, formula, node, torch_has_it=False, **grads):
-    """An activation as an operator: a method, its in-place form, and a function of the package if PyTorch has one."""
+_KEEP_INTEGERS = ("hardtanh", "threshold")  # which their functions below see to
+
+
+def _activation(name, formula, node, torch_has_it=False, numbers=(), **grads):
+    """An activation as an operator: a method, its in-place form, and a function of the package if PyTorch has one.
+
+    ``numbers`` are values of the formula's further parameters, for its samples.
+    """
+
+    def samples():
+        for shape in ((2, 3), (3,), (0, 3)):
+            yield (np.linspace(-3, 3, math.prod(shape)).reshape(shape), *numbers), {}
+
+    reference = "" if name in _KEEP_INTEGERS else f"nn.functional.{name}"
     return elementwise(
-        name, formula, node=node, grads=grads, function=torch_has_it, reference=f"nn.functional.{name}"
-    )
+        name, formula, node=node, grads=grads, function=torch_has_it, reference=reference,
+        samples=samples if numbers else None,
+    )  # fmt: skip
 
 
 _celu = _activation(
-    "celu", lambda input, alpha: where(input > 0, input, expm1(_negative(input) / alpha) * alpha), "Celu", True
+    "celu", lambda input, alpha: where(input > 0, input, expm1(_negative(input) / alpha) * alpha), "Celu", True,
+    (1.5,),
 )
-_elu = _activation("elu", lambda input, alpha: where(input > 0, input, expm1(_negative(input)) * alpha), "Elu")
+_elu = _activation(
+    "elu", lambda input, alpha: where(input > 0, input, expm1(_negative(input)) * alpha), "Elu", numbers=(1.5,)
+)
 _gelu = _activation("gelu", lambda input: input * 0.5 * (1 + erf(input * math.sqrt(0.5))), "Gelu")
 _gelu_tanh = elementwise("_gelu_tanh", _gelu_tanh, node="Gelu", function=False, inplace=False, reference="")
 _hardshrink = _activation(
@@ -91,6 +109,7 @@ _hardshrink = _activation(
     lambda input, lambd: where((input >= -lambd) & (input <= lambd), 0.0, input),
     "Hardshrink",
     True,
+    (0.7,),
 )
 _hardsigmoid = _activation(
     "hardsigmoid", lambda input: where(input <= -3, 0.0, where(input >= 3, 1.0, (input + 3) / 6)), "Hardsigmoid"
@@ -104,9 +123,11 @@ _hardtanh = _activation(
     "hardtanh",
     lambda input, min_val, max_val: where(input <= min_val, min_val, where(input >= max_val, max_val, input)),
     "Hardtanh",
+    numbers=(-1.5, 0.7),
 )
 _leaky_relu = _activation(
-    "leaky_relu", lambda input, negative_slope: where(input > 0, input, input * negative_slope), "LeakyRelu"
+    "leaky_relu", lambda input, negative_slope: where(input > 0, input, input * negative_slope), "LeakyRelu",
+    numbers=(0.2,),
 )
 _logsigmoid = _activation(
     "logsigmoid",
@@ -115,7 +136,10 @@ _logsigmoid = _activation(
     input=lambda g, input: g * sigmoid_(-input),
 )
 _mish = _activation("mish", lambda input: input * tanh_(_softplus_formula(input, 1.0, 20.0)), "Mish")
-_prelu = _activation("prelu", lambda input, weight: where(input > 0, input, weight * input), "PreluKernel", True)
+_prelu = _activation(
+    "prelu", lambda input, weight: where(input > 0, input, weight * input), "PreluKernel", True,
+    (np.array([0.2, -0.1, 0.5]),),
+)  # fmt: skip
 _selu = _activation(
     "selu",
     lambda input: where(input > 0, input * SELU_SCALE, expm1(_negative(input)) * (SELU_ALPHA * SELU_SCALE)),
@@ -127,15 +151,18 @@ _softplus = _activation(
     "softplus",
     _softplus_formula,
     "Softplus",
+    numbers=(2.0, 4.0),
     input=lambda g, input, beta, threshold: where(input * beta > threshold, g, g * sigmoid_(input * beta)),
 )
 _softshrink = _activation(
     "softshrink",
     lambda input, lambd: where(input > lambd, input - lambd, where(input < -lambd, input + lambd, input * 0.0)),
     "Softshrink",
+    numbers=(0.7,),
 )
 _threshold = _activation(
-    "threshold", lambda input, threshold, value: where(input <= threshold, value, input), "Threshold", True
+    "threshold", lambda input, threshold, value: where(input <= threshold, value, input), "Threshold",
+    numbers=(0.5, 2.0),
 )
 
 
@@ -266,6 +293,9 @@ def hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False):
     """x, cut off at ``min_val`` and ``max_val``."""
     if min_val > max_val:
         raise ValueError("min_val cannot be greater than max_val")
+    if not input.is_floating_point():
+        min_val, max_val = int(min_val), int(max_val)
+        return input.clamp_(min_val, max_val) if inplace else input.clamp(min_val, max_val)
     return _apply(_hardtanh, inplace, input, min_val, max_val)
 
 
@@ -301,12 +331,15 @@ def softshrink(input, lambd=0.5):
 
 def threshold(input, threshold, value, inplace=False):
     """x where x > threshold, else ``value``."""
+    if not input.is_floating_point():
+        low = input <= int(threshold)
+        return input.masked_fill_(low, int(value)) if inplace else input.masked_fill(low, int(value))
     return _apply(_threshold, inplace, input, threshold, value)
 
 
-def threshold_(input, threshold, value):
+def threshold_(input, *args, **kwargs):
     """In-place `threshold`."""
-    return _apply(_threshold, True, input, threshold, value)
+    return threshold(input, *args, **kwargs, inplace=True)
 
 
 def sigmoid(input):
