@@ -1,0 +1,38 @@
+"""The command ``livegrad``: ``livegrad tour`` shows what the library does, ``livegrad info`` what it found here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from .arguments import parser
+from .problem import Problem
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments (the program's own if None) and return its exit code.
+
+    What the user can mend (an option, a folder, a missing package) is one line on stderr and exit code 2.
+    """
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows "?"
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        options = parser().parse_args(arguments)
+        status: int = options.command(options)
+        sys.stdout.flush()
+        return status
+    except Problem as problem:
+        print(f"livegrad: {problem}", file=sys.stderr)
+        return problem.status
+    except SystemExit as leaving:  # argparse, after --help or --version
+        return leaving.code if isinstance(leaving.code, int) else 0
+    except KeyboardInterrupt:
+        print("livegrad: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader has seen enough, as in `livegrad tour | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
