@@ -85,7 +85,7 @@ def _activation(name, formula, node, torch_has_it=False, numbers=(), **grads):
     """
 
     def samples():
-        for shape in ((2, 3), (3,), (0, 3)):
+        for shape in ((2, 3), (4, 3), (0, 3)):
             yield (np.linspace(-3, 3, math.prod(shape)).reshape(shape), *numbers), {}
 
     reference = "" if name in _KEEP_INTEGERS else f"nn.functional.{name}"
