@@ -343,6 +343,28 @@ class AccumulateGrad(Node):
                 hook(variable)
 
 
+class ShownNode(Node):
+    """A step that an operator takes within itself, shown in the graph between its node and an input's."""
+
+    __slots__ = ("label",)
+
+    def __init__(self, label: str, node: Node, i: int):
+        self.label = label
+        self.next = (node.next[i],)
+        self.nrs = None if node.nrs is None else (node.nrs[i],)
+        self.shape, self.dtype = node.metas[i]  # type: ignore[attr-defined]
+        self.shape = self.shape[::-1]
+        self.seq, self.code, self.lasti, self.module = node.seq, node.code, node.lasti, node.module
+        self.hooks = None
+
+    def name(self) -> str:
+        return self.label
+
+    @property
+    def op_name(self) -> str:
+        return self.label.partition("Backward")[0].lower()
+
+
 class OpNode(Node):
     """The node of an operator with stated gradients (see `ops.registry.Operator`)."""
 
@@ -354,6 +376,20 @@ class OpNode(Node):
     @property
     def op_name(self) -> str:
         return self.op.name
+
+    @property
+    def next_functions(self) -> tuple:
+        through = self.op.through
+        if not through:
+            return super().next_functions
+        shown = self.__dict__.get("_shown")
+        if shown is None:
+            shown = list(super().next_functions)
+            for i, n in enumerate(self.op.tensors):
+                if n in through and shown[i][0] is not None:
+                    shown[i] = (ShownNode(through[n], self, i), 0)
+            shown = self.__dict__["_shown"] = tuple(shown)
+        return shown
 
     @property
     def outputs(self) -> int:  # type: ignore[override]
@@ -368,6 +404,9 @@ class OpNode(Node):
                 shape, dtype = self.metas[i]
                 info.append(("const", shape, dtype.name))
         for value in self.args.values():
+            for item in value if isinstance(value, tuple) else (value,):
+                if hasattr(item, "dtype") and hasattr(item, "shape"):  # integer tensors that say where to read or write
+                    info.append(("const", tuple(item.shape), str(item.dtype)))
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 info.append(("scalar", value))
         return tuple(info)

@@ -228,25 +228,23 @@ Tensor.__imatmul__ = dispatch.in_place(_or_not_implemented, "__imatmul__")  # ty
 # --- products with something added ------------------------------------------------------------------------------
 
 
-def _linear(x: Value, weight: Value, bias: Value) -> Value:
-    return _matmul(x, weight.mT) + bias
-
-
 def _linear_gradient_weight(g: Any, x: Any, weight_shape: tuple) -> Any:
     n, k = weight_shape
     return _either(g.reshape((-1, n)).mT, x.reshape((-1, k)))
 
 
+# The weight is read transposed; the graph shows that as the step of its own that it is in PyTorch.
 LINEAR = operator(
     "linear",
-    _linear,
-    tensors=("x", "weight", "bias"),
+    lambda bias, x, weight: _matmul(x, weight.mT) + bias,
+    tensors=("bias", "x", "weight"),
     grads={
+        "bias": lambda g, bias_shape: g.sum_to_size(bias_shape),
         "x": lambda g, weight: _either(g, weight),
         "weight": _linear_gradient_weight,
-        "bias": lambda g, bias_shape: g.sum_to_size(bias_shape),
     },
     node="Addmm",
+    through={"weight": "TBackward0"},
 )
 LINEAR_NO_BIAS = operator(
     "linear",
@@ -254,6 +252,7 @@ LINEAR_NO_BIAS = operator(
     tensors=("x", "weight"),
     grads={"x": lambda g, weight: _either(g, weight), "weight": _linear_gradient_weight},
     node="Mm",
+    through={"weight": "TBackward0"},
 )
 
 
@@ -277,7 +276,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         )
     if bias is None:
         return LINEAR_NO_BIAS.apply((x, weight), None if x.dim() == 2 else "UnsafeViewBackward")
-    return LINEAR.apply((x, weight, bias), None if x.dim() == 2 else "ViewBackward")
+    return LINEAR.apply((bias, x, weight), None if x.dim() == 2 else "ViewBackward")
 
 
 ADDMM = operator(

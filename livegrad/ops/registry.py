@@ -193,11 +193,19 @@ def write_out(out: Tensor, made: Tensor) -> Tensor:
 class Rule:
     """A gradient formula and the names that it reads."""
 
-    __slots__ = ("function", "names")
+    __slots__ = ("function", "names", "_reads")
 
     def __init__(self, function: Callable):
         self.function = function
         self.names = tuple(inspect.signature(function).parameters)
+        self._reads: tuple | None = None
+
+    def reads(self, tensors: tuple) -> tuple:
+        """For each name (name, place): place is (input number, 0 for its shape or 1 for its dtype), else None."""
+        if self._reads is None:
+            places = {n + end: (i, k) for i, n in enumerate(tensors) for k, end in enumerate(("_shape", "_dtype"))}
+            self._reads = tuple((n, places.get(n)) for n in self.names)
+        return self._reads
 
 
 class Operator:
@@ -207,9 +215,10 @@ class Operator:
     forward: function (values..., **arguments) -> value, or a tuple of them.
     grads: tensor name -> gradient function (see the module's description); for a variadic operator the function
     returns a list. A tensor without an entry gets no gradient.
+    through: tensor name -> name of a node that the graph shows between this one and that input.
     """
 
-    __slots__ = ("name", "label", "tensors", "forward", "grads", "variadic", "_plans")
+    __slots__ = ("name", "label", "tensors", "forward", "grads", "variadic", "through", "_plans")
 
     def __init__(self, name: str, forward: Callable, tensors: tuple, grads: dict, label: str, variadic: bool):
         self.name = name
@@ -218,6 +227,7 @@ class Operator:
         self.forward = forward
         self.grads = {n: Rule(f) for n, f in grads.items()}
         self.variadic = variadic
+        self.through: dict[str, str] = {}
         self._plans: dict[tuple, tuple] = {}
 
     def __repr__(self) -> str:
@@ -306,17 +316,25 @@ class Operator:
             rule = self.grads[self.tensors[0]]
             known = {**node.args, "g": g, "shapes": tuple(s for s, _ in node.metas), **saved}
             return tuple(rule.function(*[known[n] for n in rule.names]))
-        known = {**node.args, **saved, "g": g}
-        for n, (shape, dtype) in zip(self.tensors, node.metas):
-            known[n + "_shape"] = shape
-            known[n + "_dtype"] = dtype
-        out = []
+        out: list = []
+        args, metas = node.args, node.metas
         for n, edge in zip(self.tensors, node.next):
             if edge is None:
                 out.append(None)
-            else:
-                rule = self.grads[n]
-                out.append(rule.function(*[known[x] for x in rule.names]))
+                continue
+            rule = self.grads[n]
+            given = []
+            for name, place in rule.reads(self.tensors):
+                if name == "g":
+                    given.append(g)
+                elif name in args:
+                    given.append(args[name])
+                elif place is None:
+                    given.append(saved[name])
+                else:
+                    i, part = place
+                    given.append(metas[i][part])
+            out.append(rule.function(*given))
         return tuple(out)
 
 
@@ -328,10 +346,13 @@ def operator(
     grads: dict[str, Callable] | None = None,
     node: str | None = None,
     variadic: bool = False,
+    through: dict[str, str] | None = None,
 ) -> Operator:
     """Declare an operator by a function of values and its gradients; returns the `Operator`."""
     label = (node or "".join(p.capitalize() for p in name.split("_"))) + "Backward"
-    return Operator(name, forward, tensors, grads or {}, label, variadic)
+    made = Operator(name, forward, tensors, grads or {}, label, variadic)
+    made.through = through or {}
+    return made
 
 
 def public(
