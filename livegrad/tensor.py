@@ -129,7 +129,11 @@ class Tensor:
         t._nr = 0
         t._ver = 0
         base = a.base if a.base is not None else self
-        made = a.made if a.made is not None or MODE.grad else "no_grad"
+        made = a.made
+        if made is None:
+            made = None if MODE.grad else "no_grad"
+        elif made != "no_grad":
+            made = 0
         t._s = Alias(a.storage, (offset, shape, strides), a.counter, base, a.silent, made)
         a.storage.register(t)
         return t
@@ -155,7 +159,7 @@ class Tensor:
                 self._ver += 1
                 return
             if old.kept:
-                old.stale = (self._ver, _ref(self), self._producer(), _site(), since or next_seq())
+                old.stale = (self._ver, _version_of(_ref(self), self._ver + 1), _site(), since or next_seq())
             if old.owner is not None and old.owner() is self:
                 old.owner = OVERWRITTEN
             self._v = v
@@ -173,7 +177,7 @@ class Tensor:
         """What to tell those who have kept the present content: which version it was, and what changes it where."""
         if not a.storage.noticed(a):
             return None
-        return a.counter.n, _ref(self), self._producer(), _site(), since or next_seq()
+        return a.counter.n, a.counter.now, _site(), since or next_seq()
 
     def _written(self, since: int | None = None, fresh: bool = False) -> Any:
         """The memory as the backend's array, for changing it in place now; this counts as one change.
@@ -198,10 +202,6 @@ class Tensor:
             return
         a.storage.changed(a, self._stale(a, None))
         a.counter.n += 1
-
-    def _producer(self) -> str:
-        edge = self._edge
-        return edge.name() if edge is not None else ""
 
     def _accumulate(self, g: Value) -> None:
         """Add a gradient in place, without recording."""
@@ -668,6 +668,16 @@ def _rebuild(cls: type, data: bytes, dtype: str, shape: tuple, requires_grad: bo
     t.requires_grad_(requires_grad)
     t.__dict__.update(extra)
     return t
+
+
+def _version_of(ref: Any, default: int) -> Callable[[], int]:
+    """A function that gives the version of a tensor, as far as it is still known."""
+
+    def version() -> int:
+        tensor = ref()
+        return tensor._version if tensor is not None else default
+
+    return version
 
 
 def _site() -> Site | None:

@@ -121,6 +121,10 @@ class Node:
     def metadata(self) -> dict:
         return self.__dict__.setdefault("_metadata", {})
 
+    def source_of(self, v: Value) -> tuple:
+        """Which node, if any, made a value that this one keeps, and as which output."""
+        return None, 0
+
     # What the engine calls:
     def run(self, g: Any, recording: bool) -> tuple:
         """Gradients of the inputs. `g` is the gradient of the result (a list of them where there are several
@@ -144,13 +148,13 @@ def check_fresh(v: Value, node: Node) -> None:
         stale = v.lease.stale
     if stale is None:
         return
-    version_then, changed, producer, site, since = stale
+    version_then, version, site, since = stale
     if node.seq >= since:
         return
-    tensor = changed()
-    version_now = tensor._version if tensor is not None else version_then + 1
+    version_now = version()
     kind = f"torch.{SCALAR_TYPE_NAMES[v.dtype]}Tensor"
-    made_by = f", which is output 0 of {producer}," if producer else ""
+    source, nr = node.source_of(v)
+    made_by = f", which is output {nr} of {source.name().partition('Backward')[0]}," if source is not None else ""
     text = (
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
         f"[{kind} {list(v.shape)}]{made_by} is at version {version_now}; expected version {version_then} instead. "
@@ -171,6 +175,14 @@ class ElementwiseNode(Node):
 
     def name(self) -> str:
         return self.instr.op.node + "Backward" + ("1" if self._second_form() else "0")
+
+    def source_of(self, v: Value) -> tuple:
+        if v is self.result:
+            return self, 0
+        for i, o in enumerate(self.operands or ()):
+            if o is v and self.next[i] is not None and not self.next[i].is_leaf:
+                return self.next[i], self.nrs[i] if self.nrs else 0
+        return None, 0
 
     def _second_form(self) -> bool:
         name, pattern = self.instr.op.name, self.instr.pattern
@@ -425,6 +437,15 @@ class OpNode(Node):
                     v.kept -= 1
             self.released = True
         self.saved = None
+
+    def source_of(self, v: Value) -> tuple:
+        for name, kept in (self.saved or {}).items():
+            if kept is v:
+                if name.startswith("result"):
+                    return self, int(name[7:] or 0)
+                source, nr = self.saved_edges.get(name, (None, 0))
+                return (None, 0) if source is None or source.is_leaf else (source, nr)
+        return None, 0
 
     def run(self, g: Any, recording: bool) -> tuple:
         if self.released:

@@ -36,6 +36,9 @@ class Counter:
     def __init__(self, n: int = 0) -> None:
         self.n = n
 
+    def now(self) -> int:
+        return self.n
+
 
 class Alias:
     """How a tensor sees its storage: the whole (layout None) or a window (offset, shape, strides) onto it.

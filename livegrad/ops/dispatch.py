@@ -316,9 +316,23 @@ def value_call(op: ElementwiseOp, args: tuple) -> Value:
 
 
 def value_function(op: ElementwiseOp, reflected: bool = False) -> Callable:
-    if reflected:
-        return lambda self, other: value_call(op, (other, self))
-    return lambda self, *others: value_call(op, (self, *others))
+    """The method of values for an operator; `reflected` swaps two operands."""
+    if len(op.names) != 2:
+        return lambda self, *others: value_call(op, (self, *others))
+    same, with_scalar = op.same_tt, op.scalar_tables
+    pattern = "st" if reflected else "ts"
+
+    def function(self: Value, other: Any) -> Value:
+        c = other.__class__
+        if c is Value:
+            if self.dtype is other.dtype and self.shape == other.shape:
+                pair = (other, self) if reflected else (self, other)
+                return pending(same[self.dtype], pair, (), self.shape)
+        elif c is float or c is int:
+            return pending(with_scalar[c][pattern, self.dtype, self.shape != ()], (self,), (other,), self.shape)
+        return value_call(op, (other, self) if reflected else (self, other))
+
+    return function
 
 
 # --- conversion -------------------------------------------------------------------------------------------------
@@ -346,28 +360,31 @@ def check_in_place(t: Tensor, recording: bool) -> None:
                 "Do it inside `with livegrad.no_grad():`, or on a copy made with .clone()."
             )
         if a is not None and a.base is not None and a.base._edge is not None and a.base._edge.is_leaf:
-            _check_view(t, a)
+            check_view(t)
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
     if a is not None and a.layout is not None:
         _, shape, strides = a.layout
-        if any(s == 0 and n > 1 for n, s in zip(shape, strides)):
+        if 0 in strides and any(s == 0 and n > 1 for n, s in zip(shape, strides)) and 0 not in shape:
             raise RuntimeError(
                 "unsupported operation: more than one element of the written-to tensor refers to a single memory "
                 "location. Please clone() the tensor before performing the operation."
             )
 
 
-def check_overlap(t: Tensor, other: Tensor) -> None:
-    """Raise where an in-place operator would write `t` over a part of what it reads of `other`."""
-    a, b = t._s, other._s
-    if a is None or b is None or a is b or a.storage is not b.storage:
+def check_overlap(t: Tensor, other: Tensor, whole: bool = False) -> None:
+    """Raise where an in-place operator would write `t` over a part (or, if `whole`, all) of what it reads of `other`."""
+    if t is other and not whole:
         return
+    a, b = t._s, other._s
+    if t is not other and (a is None or b is None or a.storage is not b.storage):
+        return
+    a, b = t._storage(), other._storage()
     mine, its = a.geometry(), b.geometry()
     if not (_dense(mine) and _dense(its)):
         return
     n, m = numel(mine[1]), numel(its[1])
     if mine[0] == its[0] and n == m:
-        apart = mine[2] == its[2]
+        apart = mine[2] == its[2] and not whole
     else:
         apart = mine[0] >= its[0] + m or its[0] >= mine[0] + n
     if n and m and not apart:
@@ -387,9 +404,10 @@ def _dense(geometry: tuple) -> bool:
     return True
 
 
-def _check_view(t: Tensor, a: Any) -> None:
+def check_view(t: Tensor) -> None:
     """Raise where the history of a view that is changed in place could not be told."""
-    if a.made is None:
+    a = t._s
+    if a is None or a.made is None:
         return
     if t._edge is not None:
         output = 0 if a.made == "no_grad" else a.made
@@ -449,7 +467,7 @@ def assign_result(t: Tensor, result: Tensor, fresh: bool = True, since: int | No
         return t
     recorded = MODE.grad and (result._edge is not None or a.base._edge is not None)
     if recorded:
-        _check_view(t, a)
+        check_view(t)
     t._assign(v, since)
     if recorded:
         rebase_base(t, a, result)

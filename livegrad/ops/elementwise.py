@@ -56,11 +56,11 @@ elementwise(
 )
 _floor_divide = elementwise(
     "_floor_divide", scalar.floor_divide, names=("input", "other"), rule="number", node="FloorDivide", reference="",
-    differentiable=False, method=False, function=False,
+    method=False, function=False,
 )  # fmt: skip
 _trunc_divide = elementwise(
     "_trunc_divide", scalar.trunc_divide, names=("input", "other"), rule="number", node="TruncDivide", reference="",
-    differentiable=False, method=False, function=False,
+    method=False, function=False,
 )  # fmt: skip
 _remainder = elementwise(
     "_remainder", scalar.remainder, names=("input", "other"), rule="number", node="Remainder", reference="",
@@ -107,11 +107,11 @@ _FIXED_POWERS = {
 
 def _fixed_power(e: float, formula: Any, rule: str) -> Any:
     shown = int(e) if e == int(e) else e
-    made = elementwise(f"_pow_{e}", formula, rule=rule, node="Pow", fixed=(shown,), reference="", method=False,
+    elementwise(f"_pow_{e}", formula, rule=rule, node="Pow", fixed=(shown,), reference="", method=False,
                        function=False, domain=POSITIVE)  # fmt: skip
     op = ELEMENTWISE[f"_pow_{e}"]
     op.name = "pow"
-    return made, op
+    return dispatch.unary(op), op
 
 
 _POWERS = {e: _fixed_power(e, *entry) for e, entry in _FIXED_POWERS.items()}
@@ -130,7 +130,7 @@ def pow(input: Tensor, exponent: Any) -> Tensor:
             found = _POWERS.get(exponent)
             if found is not None:
                 return found[0](input)
-        elif c is int and exponent < 0 and d.category == dtypes.INTEGRAL:
+        elif c is int and exponent < 0:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
     return _pow(input, exponent)
 
@@ -414,7 +414,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     if isinstance(value, Tensor) and value.dtype is not input.dtype:
         value = dispatch.cast(value, input.dtype)
     if isinstance(value, float) and not input.dtype.is_floating_point:
-        if value != int(value):
+        if not math.isfinite(value):
             raise RuntimeError(f"value cannot be converted to type {input.dtype.name} without overflow")
         value = int(value)
     return dispatch.call(ELEMENTWISE["_masked_fill"], (mask, value, input))

@@ -76,6 +76,10 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Copy the elements of `src`, broadcast and converted to this tensor's dtype, into this tensor."""
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
+    return _copied(self, src, "CopyBackwards")
+
+
+def _copied(self: Tensor, src: Tensor, label: str) -> Tensor:
     dispatch.check_in_place(self, MODE.grad)
     dispatch.check_overlap(self, src)
     shape, dtype = self._shape, self.dtype
@@ -104,7 +108,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     if recorded:
         COPY.record((result,), (_meta(self), _meta(src)), (self, src), None, {})
         if result._edge is not None:
-            result._edge.label = "CopyBackwards"
+            result._edge.label = label
     return dispatch.assign_result(self, result)
 
 
@@ -126,7 +130,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
                 "fill_ only supports 0-dimension value tensor but got tensor with "
                 f"{value.dim()} dimensions."
             )
-        return copy_(self, value)
+        return _copied(self, value, "FillBackward1")
     return _filled(self, value, "FillBackward0")
 
 
@@ -272,7 +276,7 @@ def _basic(x: Tensor, items: list) -> tuple[Tensor, list]:
         elif isinstance(i, slice):
             n = x._shape[dim]
             start, step, length = _slice_bounds(i, n)
-            if start or step != 1 or length != n:
+            if i.start or step != 1 or not (i.stop is None or i.stop >= n):
                 x = x.narrow_step(dim, start, step, length)
             left.append(None)
             dim += 1
@@ -349,6 +353,8 @@ def getitem(x: Tensor, index: Any) -> Tensor:
             "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
             "0-dim tensor to a number"
         )
+    if index.__class__ is slice and x._shape:
+        return x.narrow_step(0, *_slice_bounds(index, x._shape[0]))
     made, left = _basic(x, _items(x, index))
     if not any(i is not None for i in left):
         return made._alias_view() if made is x else made
@@ -416,10 +422,8 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     if any(i is not None for i in left):
         put(window, _advanced(window, left), _as_source(x, value), False)
         return
-    if window is x:
-        window = x._alias_view()
     if isinstance(value, (int, float)):
-        fill_(window, value)
+        _filled(window, value, "FillBackward0" if window._shape else "CopyBackwards")
         return
     source = _as_source(x, value)
     shape = window._shape
@@ -432,7 +436,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
                 f"shape mismatch: value tensor of shape {list(source._shape)} cannot be broadcast to indexing "
                 f"result of shape {list(shape)}"
             )
-    copy_(window, source)
+    _copied(window, source, "CopyBackwards" if source._shape or not shape else "FillBackward1")
 
 
 def put(window: Tensor, index: tuple, source: Tensor, accumulate: bool) -> None:
@@ -448,7 +452,11 @@ def put(window: Tensor, index: tuple, source: Tensor, accumulate: bool) -> None:
             f"shape mismatch: value tensor of shape {list(own)} cannot be broadcast to indexing result of shape "
             f"{list(shape)}"
         )
-    if not MODE.grad or (window._edge is None and source._edge is None):
+    recorded = MODE.grad and (window._edge is not None or source._edge is not None)
+    if recorded:
+        dispatch.check_view(window)
+    dispatch.check_overlap(window, source, whole=True)
+    if not recorded:
         values = source._value().native()
         if source._s is not None and source._s.storage is window._storage().storage:
             values = values.copy()
@@ -875,7 +883,7 @@ def _several(pieces: list, label: str) -> tuple:
     """The views that one operator returns together."""
     if MODE.grad:
         for i, piece in enumerate(pieces):
-            if piece._s.made is None:
+            if piece._s.made != "no_grad":
                 piece._s.made = i
             if piece._edge is not None:
                 piece._edge.label = label
@@ -895,7 +903,7 @@ def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     d = normal_dim(dim, x.dim())
     n = x._shape[d]
-    return split(x, max(-(-n // chunks), 1), d)
+    return split(x, -(-n // chunks), d) if n else split(x, [0] * chunks, d)
 
 
 @public("tensor_split", kind="view")
@@ -1141,19 +1149,37 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
     return wrap(backend.copied(made.astype(np.float32) if weights.dtype is dtypes.float32 else made))
 
 
-def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False) -> Tensor:
+def searchsorted(
+    sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False, side: str | None = None,
+    out: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """Where elements would be inserted into a sorted sequence."""
     from ..creation import as_tensor
 
-    side = "right" if right else "left"
-    x = as_tensor(input)
-    a = np.searchsorted(sorted_sequence._value().native(), x._value().native(), side)
-    return wrap(backend.copied(np.asarray(a, np.int32 if out_int32 else np.int64)))
+    side = side or ("right" if right else "left")
+    sequence, x = sorted_sequence._value().native(), as_tensor(input)._value().native()
+    if sequence.ndim == 1:
+        a = np.searchsorted(sequence, x, side)
+    else:  # one sequence for each row
+        if sequence.shape[:-1] != x.shape[:-1]:
+            raise RuntimeError(
+                "searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries "
+                f"tensor and input value tensor must match, but we got {list(sequence.shape)} and {list(x.shape)}"
+            )
+        a = np.empty(x.shape, np.int64)
+        for row in np.ndindex(x.shape[:-1]):
+            a[row] = np.searchsorted(sequence[row], x[row], side)
+    made = wrap(backend.copied(np.asarray(a, np.int32 if out_int32 else np.int64)))
+    if out is not None:
+        from .registry import write_out
+
+        return write_out(out, made)
+    return made
 
 
 FUNCTIONS["searchsorted"] = searchsorted
-FUNCTIONS["bucketize"] = lambda input, boundaries, *, out_int32=False, right=False: searchsorted(
-    boundaries, input, out_int32=out_int32, right=right
+FUNCTIONS["bucketize"] = lambda input, boundaries, *, out_int32=False, right=False, out=None: searchsorted(
+    boundaries, input, out_int32=out_int32, right=right, out=out
 )
 
 # --- running totals ---------------------------------------------------------------------------------------------

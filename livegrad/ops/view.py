@@ -120,43 +120,44 @@ def infer_shape(shape: tuple, n: int) -> tuple:
 def view_strides(shape: tuple, strides: tuple, new: tuple) -> tuple | None:
     """Strides that walk the same elements in the same order in another shape, or None if there are none."""
     if numel(shape) == 0:
-        return contiguous_strides(new)
-    # Runs of dimensions that are contiguous among themselves, as (elements, innermost stride).
-    runs: list[list[int]] = []
-    previous_stride = 0
-    for n, s in zip(reversed(shape), reversed(strides)):
-        if n == 1:
+        return strides if shape == new else contiguous_strides(new)
+    if not shape:
+        return (1,) * len(new)
+    # From the last dimension on, collect runs of dimensions that are contiguous among themselves, and give each run to
+    # the new dimensions that have as many elements. Strides of single elements come out as PyTorch's.
+    out = [0] * len(new)
+    k = len(new) - 1
+    step = strides[-1]
+    run = filled = 1
+    for d in range(len(shape) - 1, -1, -1):
+        run *= shape[d]
+        if d and (shape[d - 1] == 1 or strides[d - 1] == run * step):
             continue
-        if runs and s == runs[-1][0] * runs[-1][1]:
-            runs[-1][0] *= n
-        else:
-            runs.append([n, s])
-        previous_stride = s
-    del previous_stride
-    if not runs:
-        runs = [[1, 1]]
-    out: list[int] = []
-    k, left, step = 0, runs[0][0], runs[0][1]
-    for n in reversed(new):
-        if n == 1:
-            out.append(step)
-            continue
-        if left == 1:
-            k += 1
-            if k == len(runs):
-                return None
-            left, step = runs[k]
-        if left % n:
+        while k >= 0 and (filled < run or new[k] == 1):
+            out[k] = filled * step
+            filled *= new[k]
+            k -= 1
+        if filled != run:
             return None
-        out.append(step)
-        left //= n
-        step *= n
-    return tuple(reversed(out))
+        if d:
+            step = strides[d - 1]
+            run = filled = 1
+    return tuple(out) if k < 0 else None
 
 
 def _reshape_geometry(offset: int, shape: tuple, strides: tuple, new: tuple) -> tuple | None:
     found = view_strides(shape, strides, new)
     return None if found is None else (offset, new, found)
+
+
+def _unsqueeze_geometry(offset: int, shape: tuple, strides: tuple, dim: int) -> tuple:
+    step = shape[dim] * strides[dim] if dim < len(shape) else 1
+    return offset, shape[:dim] + (1,) + shape[dim:], strides[:dim] + (step,) + strides[dim:]
+
+
+def _squeeze_geometry(offset: int, shape: tuple, strides: tuple, dims: Any) -> tuple:
+    left = [d for d, n in enumerate(shape) if n != 1 or d not in dims]
+    return offset, tuple([shape[d] for d in left]), tuple([strides[d] for d in left])
 
 
 def _permute_geometry(offset: int, shape: tuple, strides: tuple, dims: tuple) -> tuple:
@@ -219,6 +220,8 @@ def _inverse(dims: tuple) -> tuple:
 
 
 RESHAPE = View("reshape", _reshape_geometry, lambda g, x_shape: g.reshape(x_shape), "View")
+UNSQUEEZE = View("unsqueeze", _unsqueeze_geometry, lambda g, x_shape: g.reshape(x_shape), "Unsqueeze")
+SQUEEZE = View("squeeze", _squeeze_geometry, lambda g, x_shape: g.reshape(x_shape), "Squeeze")
 PERMUTE = View("permute", _permute_geometry, lambda g, dims: g.permute(_inverse(dims)), "Permute")
 EXPAND = View("expand", _expand_geometry, lambda g, x_shape: g.sum_to_size(x_shape), "Expand")
 SELECT = View(
@@ -405,8 +408,9 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
     """The same elements in another shape; a view where possible, else a copy."""
     new = infer_shape(sizes_of(shape), x.numel())
     label = None
-    if x._edge is not None and RESHAPE.geometry(*x._geometry(), new=new) is None:
-        label = "UnsafeViewBackward"
+    if x._edge is not None and not x.is_contiguous():
+        window = RESHAPE.geometry(*x._geometry(), new=new)
+        label = "UnsafeViewBackward" if window is None else "ReshapeAliasBackward"
     return RESHAPE.apply((x,), label=label, new=new)
 
 
@@ -505,20 +509,17 @@ def movedim(x: Tensor, source: Any, destination: Any) -> Tensor:
 @public("squeeze", kind="view")
 def squeeze(x: Tensor, dim: Any = None) -> Tensor:
     """Drop dimensions of size 1: all of them, or those named."""
-    shape = x._shape
+    n = x.dim()
     if dim is None:
-        return RESHAPE.apply((x,), label="SqueezeBackward0", new=tuple(n for n in shape if n != 1))
-    dims = {normal_dim(d, len(shape)) for d in ((dim,) if isinstance(dim, int) else dim)}
-    new = tuple(n for d, n in enumerate(shape) if n != 1 or d not in dims)
-    return RESHAPE.apply((x,), label="SqueezeBackward1" if isinstance(dim, int) else "SqueezeBackward2", new=new)
+        return SQUEEZE.apply((x,), label="SqueezeBackward0", dims=range(n))
+    dims = tuple([normal_dim(d, n) for d in ((dim,) if isinstance(dim, int) else dim)])
+    return SQUEEZE.apply((x,), label="SqueezeBackward1" if isinstance(dim, int) else "SqueezeBackward2", dims=dims)
 
 
 @public("unsqueeze", kind="view")
 def unsqueeze(x: Tensor, dim: int) -> Tensor:
     """Insert a dimension of size 1."""
-    shape = x._shape
-    dim = normal_dim(dim, len(shape) + 1)
-    return RESHAPE.apply((x,), label="UnsqueezeBackward", new=shape[:dim] + (1,) + shape[dim:])
+    return UNSQUEEZE.apply((x,), dim=normal_dim(dim, x.dim() + 1))
 
 
 @public("expand", kind="view", function=False)
@@ -631,8 +632,7 @@ def _mT(x: Tensor) -> Tensor:
 
 
 def _T(x: Tensor) -> Tensor:
-    n = x.dim()
-    return t(x) if n == 2 else permute(x, tuple(range(n))[::-1])
+    return permute(x, tuple(range(x.dim()))[::-1])
 
 
 Tensor.mT = property(_mT)  # type: ignore[attr-defined]
