@@ -80,13 +80,12 @@ def _encode(cone: list[Value], counts: dict[Value, int], write_root: bool) -> Pi
     leaves: list[Value] = []
     slots: dict[Value, int] = {}
     params: tuple = ()
-    outputs: list[int] = []
-    last = len(cone) - 1
-    j = 0
+    add, slot_of = code.append, slots.get
+    j = -1  # node k has slot -1 - k
     for v in cone:
-        code.append(v.instr.id)
+        add(v.instr.id)
         for o in v.operands:
-            s = slots.get(o)
+            s = slot_of(o)
             if s is None:
                 if o.array is None:
                     raise RuntimeError(
@@ -95,20 +94,23 @@ def _encode(cone: list[Value], counts: dict[Value, int], write_root: bool) -> Pi
                     )
                 s = slots[o] = len(leaves)
                 leaves.append(o)
-            code.append(s)
+            add(s)
         if v.params:
             params += v.params
-        slots[v] = -1 - j
-        if j == last:
+        slots[v] = j
+        j -= 1
+    root = cone[-1]
+    outputs = []
+    for j, v in enumerate(cone):
+        if v is root:
             if write_root:
                 outputs.append(j)
-        elif v.uses > counts[v]:
+        elif v.uses > 1 and v.uses > counts[v]:
             outputs.append(j)
         else:
             owner = v.owner
             if owner is not None and owner() is not None:
                 outputs.append(j)
-        j += 1
     piece = Piece()
     piece.nodes = cone
     piece.leaves = leaves

@@ -268,14 +268,15 @@ def binary(op: ElementwiseOp, reflected: bool = False) -> Callable:
         if va is None:
             va = self._read()
         c = other.__class__
-        if c is float or c is int or c is bool:
-            instr = with_scalar[c][scalar_pattern, va.dtype, va.shape != ()]
-            return emit(instr, (va,), (other,), va.shape, (self,), None)
-        if c is not Tensor and not isinstance(other, Tensor):
-            other = as_operand(other, self)
-            if other is NotImplemented:
-                return NotImplemented
-            return call(op, (other, self) if reflected else (self, other))
+        if c is not Tensor:
+            if c is float or c is int or c is bool:
+                instr = with_scalar[c][scalar_pattern, va.dtype, va.shape != ()]
+                return emit(instr, (va,), (other,), va.shape, (self,), None)
+            if not isinstance(other, Tensor):
+                other = as_operand(other, self)
+                if other is NotImplemented:
+                    return NotImplemented
+                return call(op, (other, self) if reflected else (self, other))
         vb = other._v
         if vb is None:
             vb = other._read()
