@@ -170,6 +170,8 @@ class ElementwiseOp:
         self.differentiable = differentiable and rule != "bool" and rule != "bits"
         self.bool_error = bool_error
         self.names = names if names is not None else tuple(inspect.signature(formula).parameters)
+        if "g" in self.names or "result" in self.names:
+            raise ValueError(f"operator {name}: arguments may not be called g or result, which gradients call their own")
         self._instructions: dict = {}
         self._gradients: dict[int, Any] = {}
         self._keeps: dict[str, tuple] = {}
@@ -301,7 +303,16 @@ class ElementwiseOp:
         names = tuple(n for n in ("g", *self.names, "result") if n in used)
         if "g" not in names:
             names = ("g", *names)
-        return ElementwiseOp(f"{self.name}_grad_{self.names[i]}", part, names=names, node=f"{self.node}Backward"), names
+        # As arguments of an operator that has a gradient itself, "g" and "result" need names of their own.
+        formal = []
+        for n in names:
+            n = {"g": "grad", "result": "output"}.get(n, n)
+            while n in formal:
+                n += "_"
+            formal.append(n)
+        part = _substitute(part, {n: Expr(None, (), f) for n, f in zip(names, formal)})
+        label = f"{self.name}_grad_{self.names[i]}"
+        return ElementwiseOp(label, part, names=tuple(formal), node=f"{self.node}Backward"), names
 
     def keeps(self, pattern: str) -> tuple[bool, bool]:
         """Whether any gradient reads an input, and whether any reads the result."""
@@ -375,5 +386,5 @@ _NAMES = {
 }  # fmt: skip
 SCALAR_TYPE_NAMES = _NAMES
 
-_ZERO = ElementwiseOp("zero", Expr(scalar.where, (False, Expr(None, (), "g"), 0.0)), names=("g",))
+_ZERO = ElementwiseOp("zero", Expr(scalar.where, (False, Expr(None, (), "x"), 0.0)), names=("x",))
 CAST = ElementwiseOp("to", Expr(None, (), "x"), names=("x",), node="ToCopy")
