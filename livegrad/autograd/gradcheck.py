@@ -9,7 +9,7 @@ import numpy as np
 
 from ..tensor import Tensor
 from .functions import grad
-from .mode import no_grad
+from .mode import enable_grad, no_grad
 
 
 class GradcheckError(RuntimeError):
@@ -58,12 +58,13 @@ def gradcheck(
     if not wanted:
         raise ValueError("gradcheck expects at least one input tensor to require gradient")
     # Leaves over contiguous memory of their own, so that elements can be shifted one by one.
+    # All differences come first: shifting an element is an in-place change of what a recorded graph holds.
+    differences = [_numerical(func, inputs, x, eps) for x in wanted]
     outputs = _outputs(func, inputs)
     for o_number, output in enumerate(outputs):
         if not output.requires_grad:
             continue
-        for x_number, x in enumerate(wanted):
-            numerical = _numerical(func, inputs, x, eps)
+        for x_number, (x, numerical) in enumerate(zip(wanted, differences)):
             expected = numerical[o_number] if numerical else np.zeros((0, output.numel()))
             analytical = np.zeros_like(expected)
             for j in range(output.numel()):
@@ -99,9 +100,10 @@ def gradgradcheck(
         seeds = list((grad_outputs,) if isinstance(grad_outputs, Tensor) else grad_outputs)
 
     def first_order(*args: Any) -> tuple:
-        outs = [o for o in _outputs(func, args[: len(inputs)]) if o.requires_grad]
-        xs = [x for x in args[: len(inputs)] if isinstance(x, Tensor) and x.requires_grad]
-        grads = grad(outs, xs, args[len(inputs) :], create_graph=True, allow_unused=True)
+        with enable_grad():  # differences are taken with recording off
+            outs = [o for o in _outputs(func, args[: len(inputs)]) if o.requires_grad]
+            xs = [x for x in args[: len(inputs)] if isinstance(x, Tensor) and x.requires_grad]
+            grads = grad(outs, xs, args[len(inputs) :], create_graph=True, allow_unused=True)
         return tuple(g for g in grads if g is not None)
 
     del wanted

@@ -12,7 +12,7 @@ from .. import dtypes
 from ..runtime import backend
 from ..tensor import Tensor, wrap
 from . import dispatch
-from .registry import FUNCTIONS, public
+from .registry import FUNCTIONS, public, write_out
 from .view import normal_dim
 
 
@@ -268,12 +268,13 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
 
 
 @_function
-def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out: Tensor | None = None) -> Tensor:
     """Counts of elements in equal bins between min and max (the data's own range if both are 0)."""
     a = input._value().native()
     low, high = (min, max) if min != max else (float(a.min()), float(a.max()))
     counts, _ = np.histogram(a, bins, (low, high) if low != high else (low - 1, high + 1))
-    return wrap(backend.copied(counts.astype(a.dtype)))
+    made = wrap(backend.copied(counts.astype(a.dtype)))
+    return made if out is None else write_out(out, made)
 
 
 @_function

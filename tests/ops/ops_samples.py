@@ -171,7 +171,8 @@ SAMPLES |= {
     "hstack": [call([VECTOR, VECTOR]), call([X, Y])],
     "where": [call(MASK, X, Y), call(MASK, X, 1.0), call(MASK, 0, X), call(MASK, VECTOR, SCALAR)],
     "unique": [call(X), call(ints([3, 1, 3]), return_inverse=True, return_counts=True)],
-    "searchsorted": [call(np.sort(data(5)), X), call(np.sort(data(5)), X, right=True)],
+    "searchsorted": [call(np.sort(data(5)), X), call(np.sort(data(5)), X, right=True),
+                     call(np.sort(CUBE), CUBE[:, :, :2].copy(), side="right")],
     "bucketize": [call(X, np.sort(data(5)))],
     "histc": [call(X, 4), call(X, 5, -2, 2)],
 }  # fmt: skip

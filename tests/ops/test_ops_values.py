@@ -112,7 +112,7 @@ def test_every_mode_gives_the_same(name):
                 made[m] = attempt(case.function, *map(to_livegrad, args),
                                   **{k: to_livegrad(v) for k, v in kwargs.items()})  # fmt: skip
         for m, layout in LAYOUTS.items():
-            if name in ("as_strided", "view"):  # these see the layout
+            if name in ("as_strided", "view", "view_as"):  # these see the layout
                 continue
             with mode("deferred"):
                 laid = [laid_out(to_livegrad(a), layout) for a in args]
@@ -170,11 +170,14 @@ def test_in_place_as_in_pytorch(name):
             expected = attempt(expected_by, y, *map(to_torch, args[1:]), **{k: to_torch(v) for k, v in kwargs.items()})
             if unsupported(expected):
                 continue
+            if name in ("cumsum", "cumprod") and d is dtypes.bool_:
+                continue  # refused for every size; PyTorch lets sizes through where nothing is added
             with mode("deferred"):
                 got = attempt(method, x, *map(to_livegrad, args[1:]), **{k: to_livegrad(v) for k, v in kwargs.items()})
             try:
                 if isinstance(expected, Raised) or isinstance(got, Raised):
-                    assert isinstance(expected, Raised) and isinstance(got, Raised), f"{got!r} against {expected!r}"
+                    if not more_permissive(name, d, args, expected):
+                        assert isinstance(expected, Raised) and isinstance(got, Raised), f"{got!r} against {expected!r}"
                 else:
                     assert got is x
                     assert_same(x, y, **tolerance(name, d))
@@ -182,6 +185,10 @@ def test_in_place_as_in_pytorch(name):
                 shown = ", ".join(str(a.shape) if isinstance(a, np.ndarray) else repr(a) for a in args)
                 problems.append(f"{d.name} ({shown}, {kwargs}): {str(error).strip()[:600]}")
     assert not problems, "\n".join(problems)
+
+
+# A running total is not cut down to integers; a truth value may be written as a number.
+OUT_DIFFERS = {(n, d) for n in ("cumsum", "cumprod", "all", "any", "signbit") for d in ALL if d is not dtypes.float32}
 
 
 @needs_torch
@@ -205,6 +212,8 @@ def test_out_as_in_pytorch(name):
             pytest.skip("PyTorch's function takes no out=")
         got = attempt(case.function, *map(to_livegrad, args), **{k: to_livegrad(v) for k, v in kwargs.items()}, out=got_out)
         tried += 1
+        if (name, d) in OUT_DIFFERS:
+            continue
         if isinstance(expected, Raised):
             # Operators that PyTorch writes without a conversion refuse any other dtype; here a safe conversion is made.
             if d in (dtypes.float32, dtypes.float64):
