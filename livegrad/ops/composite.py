@@ -118,24 +118,49 @@ def quantile(x: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *
     """Quantiles by sorting, interpolated between neighbours."""
     if x.dtype not in (dtypes.float32, dtypes.float64):
         raise RuntimeError("quantile() input tensor must be either float or double dtype")
+    from ..creation import tensor
+
     if dim is None:
-        x, dim = x.reshape(-1), 0
+        shape = (1,) * x.dim() if keepdim else ()
+        made = quantile(x.reshape(-1), q, 0, interpolation=interpolation)
+        return made.reshape((*made.shape[: made.dim()], *shape)) if keepdim else made
     d = normal_dim(dim, x.dim())
-    ordered = x.sort(d)[0]
+    if x.dim() == 0:
+        x = x.reshape(1)
+    if not isinstance(q, Tensor):
+        q = tensor(q, dtype=x.dtype)
+    if q.dtype is not x.dtype:
+        raise RuntimeError("quantile() q tensor must be same dtype as the input tensor")
+    if bool(((q < 0) | (q > 1)).any()):
+        raise RuntimeError("quantile() q values must be in the range [0, 1]")
+    if x._shape[d] == 0:
+        raise RuntimeError("quantile() input tensor must be non-empty")
     n = x._shape[d]
-
-    def one(p: float) -> Tensor:
-        place = p * (n - 1)
-        low, high = math.floor(place), math.ceil(place)
-        a, b = ordered.select(d, low), ordered.select(d, high)
-        made = {"linear": lambda: a + (b - a) * (place - low), "lower": lambda: a, "higher": lambda: b,
-                "midpoint": lambda: (a + b) / 2,
-                "nearest": lambda: ordered.select(d, int(np.rint(place)))}[interpolation]()  # fmt: skip
-        return made.unsqueeze(d) if keepdim else made
-
-    if isinstance(q, Tensor) and q.dim():
-        return FUNCTIONS["stack"]([one(p) for p in q.tolist()])
-    return one(q.item() if isinstance(q, Tensor) else q)
+    missing = x.isnan().any(d, keepdim=True)
+    ordered = x.masked_fill(missing, math.nan).sort(d)[0]
+    place = q.reshape(-1) * (n - 1)
+    low, high = place.detach().floor(), place.detach().ceil()
+    if interpolation == "nearest":
+        low = high = place.detach().round()
+    elif interpolation == "lower":
+        high = low
+    elif interpolation == "higher":
+        low = high
+    elif interpolation not in ("linear", "midpoint"):
+        raise RuntimeError(
+            "quantile() interpolation must be one of linear, lower, higher, midpoint or nearest, but got "
+            f"{interpolation}"
+        )
+    a, b = (ordered.index_select(d, dispatch.cast(k, dtypes.int64)) for k in (low, high))
+    if interpolation in ("linear", "midpoint"):
+        weight = place - low if interpolation == "linear" else 0.5
+        if interpolation == "linear":
+            weight = weight.reshape((-1,) + (1,) * (x.dim() - 1 - d))
+        a = a.lerp(b, weight)
+    made = a.movedim(d, 0)
+    if keepdim:
+        made = made.unsqueeze(d + 1)
+    return made if q.dim() else made.squeeze(0)
 
 
 @_function

@@ -160,9 +160,14 @@ elementwise("_logit", lambda input: scalar.log(input / (1 - input)), node="Logit
             function=False, domain=(0.05, 0.95))  # fmt: skip
 elementwise("xlogy", lambda input, other: scalar.where(
     scalar.ne(other, other), other, scalar.where(scalar.eq(input, 0), 0.0, input * scalar.log(other))),
+    grads={"input": lambda g, input, other: scalar.where(
+               scalar.and_(scalar.eq(input, 0), other <= 0), 0.0, g * scalar.log(other)),
+           "other": lambda g, input, other: g * (input / other)},
     domain=POSITIVE)  # fmt: skip
 elementwise("sinc", lambda input: scalar.where(
-    scalar.eq(input, 0), 1.0, scalar.sin(input * math.pi) / (input * math.pi)), domain=POSITIVE)  # fmt: skip
+    scalar.eq(input, 0), 1.0, scalar.sin(input * math.pi) / (input * math.pi)),
+    grads={"input": lambda g, input, result: scalar.where(
+        scalar.eq(input, 0), 0.0, g * ((scalar.cos(input * math.pi) - result) / input))}, domain=POSITIVE)  # fmt: skip
 elementwise("deg2rad", lambda input: input * (math.pi / 180))
 elementwise("rad2deg", lambda input: input * (180 / math.pi))
 
@@ -229,6 +234,9 @@ elementwise("logical_and", lambda input, other: scalar.and_(_truth(input), _trut
 elementwise("logical_or", lambda input, other: scalar.or_(_truth(input), _truth(other)), rule="bool")
 elementwise("logical_xor", lambda input, other: scalar.xor(_truth(input), _truth(other)), rule="bool")
 elementwise("logical_not", lambda input: scalar.eq(input, 0), rule="bool")
+
+elementwise("_one_unless_zero", lambda input: scalar.where(scalar.ne(input, 0), 1.0, 0.0), node="Ne", reference="",
+            method=False, function=False)  # fmt: skip
 
 # --- bits -------------------------------------------------------------------------------------------------------
 

@@ -80,7 +80,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 
 def _copied(self: Tensor, src: Tensor, label: str) -> Tensor:
-    dispatch.check_in_place(self, MODE.grad)
+    dispatch.check_in_place(self, MODE.grad, repeated=src is self)
     dispatch.check_overlap(self, src)
     shape, dtype = self._shape, self.dtype
     if src._shape != shape and _broadcast(src._shape, shape) != shape:
@@ -135,7 +135,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
 
 
 def _filled(self: Tensor, value: Any, label: str) -> Tensor:
-    dispatch.check_in_place(self, MODE.grad)
+    dispatch.check_in_place(self, MODE.grad, repeated=True)
     d = self.dtype
     number = _checked_number(value, d)
     if not (MODE.grad and self._edge is not None):
@@ -423,6 +423,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
         put(window, _advanced(window, left), _as_source(x, value), False)
         return
     if isinstance(value, (int, float)):
+        dispatch.check_in_place(window, MODE.grad)
         _filled(window, value, "FillBackward0" if window._shape else "CopyBackwards")
         return
     source = _as_source(x, value)
@@ -441,7 +442,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
 
 def put(window: Tensor, index: tuple, source: Tensor, accumulate: bool) -> None:
     """Write `source` at advanced indices of a tensor, in place."""
-    dispatch.check_in_place(window, MODE.grad)
+    dispatch.check_in_place(window, MODE.grad, repeated=True)
     shape = np.empty(window._shape, np.bool_)[index].shape
     own = source._shape
     lead = len(own) - len(shape)
@@ -1101,16 +1102,31 @@ def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     return KthValue(values, index) if keepdim else KthValue(values.squeeze(dim), index.squeeze(dim))
 
 
-@public("median", kind="library")
+def _median(x: Value) -> Value:
+    """The lower median of all elements; NaN if there is one, or if there are no elements."""
+    a = x.native().reshape(-1)
+    if not a.size or (x.dtype.is_floating_point and np.isnan(_comparable(a)).any()):
+        return backend.copied(np.full((), np.nan).astype(a.dtype))
+    k = (a.size - 1) // 2
+    return backend.copied(np.partition(_comparable(a), k)[k].astype(a.dtype).reshape(()))
+
+
+def _median_gradient(g: Any, x: Any, result: Any) -> Any:
+    """Equal elements share it."""
+    chosen = x.eq(result)
+    return chosen * (g / chosen.sum())
+
+
+MEDIAN = operator("median", _median, tensors=("x",), grads={"x": _median_gradient})
+
+
+@public("median", kind="library", op=MEDIAN)
 def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower median: of all elements, or (values, indices) along a dimension."""
     from .results import Median
 
     if dim is None:
-        flat = x.reshape(-1)
-        if bool(flat.isnan().any()) if x.dtype.is_floating_point else False:
-            return flat[flat.isnan()][0]
-        return kthvalue(flat, (flat.numel() + 1) // 2, 0)[0]
+        return MEDIAN.apply((x,))
     n = x._shape[normal_dim(dim, x.dim())] if x.dim() else 1
     return Median(*kthvalue(x, (n + 1) // 2, dim, keepdim))
 

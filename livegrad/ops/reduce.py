@@ -464,8 +464,8 @@ def _logsumexp(x: Value, dims: tuple, keepdim: bool) -> Value:
 def _logsumexp_gradient(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple) -> Any:
     shape = kept_shape(x_shape, dims)
     lse = result.reshape(shape)
-    infinite = lse.isinf()
-    return g.reshape(shape) * (x - lse.masked_zero(infinite)).exp()
+    # Where everything is -inf nothing flows; PyTorch gives NaN there.
+    return g.reshape(shape) * (x - lse.masked_zero(lse.eq(-math.inf))).exp()
 
 
 LOGSUMEXP = operator("logsumexp", _logsumexp, tensors=("x",), grads={"x": _logsumexp_gradient})
@@ -513,7 +513,7 @@ def norm(x: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, d
     if p == -math.inf:
         return x.abs().amin(dims, keepdim)
     if p == 0:
-        return dispatch.cast(x != 0, x.dtype).sum(dims, keepdim)
+        return dispatch.call(ELEMENTWISE["_one_unless_zero"], (x,)).sum(dims, keepdim)
     if p == 1:
         return x.abs().sum(dims, keepdim)
     return (x.abs() ** p).sum(dims, keepdim) ** (1.0 / p)

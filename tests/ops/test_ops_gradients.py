@@ -119,7 +119,8 @@ def test_gradients_as_in_pytorch(name):
                             continue
                         assert x.grad.dtype is x.dtype
                         scale = float(y.grad.abs().max()) if y.numel() else 0.0
-                        small = 1e-11 if d is dtypes.float64 else 2e-5
+                        # PyTorch's trigamma is good to 5e-10 only.
+                        small = 1e-9 if name == "digamma" and d is dtypes.float64 else 1e-11 if d is dtypes.float64 else 2e-5
                         compare(to_numpy(x.grad), to_numpy(y.grad), small, small * max(scale, 1e-3))
                 except AssertionError as error:
                     shown = ", ".join(str(a.shape) if isinstance(a, np.ndarray) else repr(a) for a in args)
@@ -154,7 +155,6 @@ AT_EDGES = [
     ("std", call(np.ones(3))),
     ("var", call(np.ones((1, 3)), 0)),
     ("logsumexp", call(np.array([-np.inf, 0.0, 1.0]), 0)),
-    ("logsumexp", call(np.array([-np.inf, -np.inf]), 0)),
     ("logsumexp", call(np.array([np.inf, 0.0]), 0)),
     ("clamp", call(np.array([-1.0, 0.0, 0.5, 1.0, 2.0]), 0, 1)),
     ("clamp", call(np.array([-1.0, 0.0, 0.5, 1.0, 2.0]), np.array([0.0, 0.0, 1.0, 1.0, 3.0]), np.array([1.0, 0.0, 0.0, 1.0, 1.0]))),
@@ -173,6 +173,13 @@ AT_EDGES = [
     ("lerp", call(X, data(2, 3, seed=9), 0.5)),
     ("copysign", call(np.array([1.0, -1.0, 0.0]), np.array([-1.0, 1.0, 1.0]))),
 ]
+
+
+def test_logsumexp_of_nothing_but_minus_infinity_passes_no_gradient():
+    """PyTorch gives NaN here; a row that is masked altogether should not spoil the others."""
+    x = livegrad.tensor([[-np.inf, -np.inf], [0.0, 0.0]], requires_grad=True)
+    x.logsumexp(1).sum().backward()
+    assert x.grad.tolist() == [[0.0, 0.0], [0.5, 0.5]]
 
 
 @needs_torch
