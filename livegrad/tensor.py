@@ -24,6 +24,7 @@ from .lazy.value import UNDEFERRED, Value, from_array
 from .runtime import array as arrays
 from .runtime.array import contiguous_strides, is_contiguous, numel
 from .site import Site, user_frame
+from .typed import Registered
 
 _new = object.__new__
 _ref = weakref.ref
@@ -52,7 +53,7 @@ def wrap(v: Value) -> Tensor:
     return t
 
 
-class Tensor:
+class Tensor(Registered):
     """A multi-dimensional array that records how it was computed.
 
     Made by `livegrad.tensor`, `livegrad.zeros` and the like. ``Tensor(2, 3)`` is uninitialised float32 memory of that
@@ -198,8 +199,10 @@ class Tensor:
         """Count a change in place that leaves everything as it was."""
         a = self._s
         if a is None:
-            self._ver += 1
-            return
+            if not self._v.kept:
+                self._ver += 1
+                return
+            a = self._storage()  # which leaves those who have kept the content the old memory
         a.storage.changed(a, self._stale(a, None))
         a.counter.n += 1
 
@@ -703,13 +706,13 @@ def adopt_numpy(a: np.ndarray) -> Tensor:
     t._edge = None
     t._nr = 0
     t._ver = 0
-    if not a.flags.c_contiguous:
+    array = arrays.from_native(a)
+    if array.strides != contiguous_strides(a.shape):
         # The storage is the array's whole extent; the tensor is a window onto it.
-        array = arrays.from_native(a)
         storage = adopt(arrays.Array(array.block, array.offset, a.shape, array.strides, array.dtype, True))
         t._s = Alias(storage, (0, array.shape, array.strides), Counter())
         return t
-    t._s = Alias(adopt(arrays.from_native(a)), None, Counter())
+    t._s = Alias(adopt(array), None, Counter())
     return t
 
 

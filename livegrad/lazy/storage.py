@@ -157,6 +157,12 @@ class Storage:
         offset, shape, strides = alias.geometry()
         return self.array.view(self.array.offset + offset, shape, strides).native()
 
+    def watch(self, v: Value) -> None:
+        """Tell those who have kept `v`, which was just written into this storage, of the next change."""
+        if v.lease is None:
+            lease = v.lease = Lease()
+            self.unnoticed.append(weakref.ref(lease))
+
     def noticed(self, alias: Alias) -> bool:
         """Whether anybody has to be told when this window is written."""
         return not alias.silent and bool(self.unnoticed or (self.lease is not None and self.lease() is not None))

@@ -350,8 +350,11 @@ def cast(t: Tensor, dtype: dtypes.dtype) -> Tensor:
 # --- in place ---------------------------------------------------------------------------------------------------
 
 
-def check_in_place(t: Tensor, recording: bool) -> None:
-    """Raise where an in-place change is not allowed."""
+def check_in_place(t: Tensor, recording: bool, repeated: bool = False) -> None:
+    """Raise where an in-place change is not allowed.
+
+    repeated: it does not matter if an element is written more than once.
+    """
     edge = t._edge
     a = t._s
     if recording:
@@ -360,10 +363,11 @@ def check_in_place(t: Tensor, recording: bool) -> None:
                 "a leaf Variable that requires grad is being used in an in-place operation. "
                 "Do it inside `with livegrad.no_grad():`, or on a copy made with .clone()."
             )
-        if a is not None and a.base is not None and a.base._edge is not None and a.base._edge.is_leaf:
+        base = None if a is None else a.base
+        if base is not None and (edge is not None if base._edge is None else base._edge.is_leaf):
             check_view(t)
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
-    if a is not None and a.layout is not None:
+    if a is not None and a.layout is not None and not repeated:
         _, shape, strides = a.layout
         if 0 in strides and any(s == 0 and n > 1 for n, s in zip(shape, strides)) and 0 not in shape:
             raise RuntimeError(
@@ -471,6 +475,8 @@ def assign_result(t: Tensor, result: Tensor, fresh: bool = True, since: int | No
         check_view(t)
     t._assign(v, since)
     if recorded:
+        if fresh and v.kept:
+            a.storage.watch(v)
         rebase_base(t, a, result)
     return t
 
@@ -502,11 +508,12 @@ def rebase_views(base: Tensor, a: Any) -> None:
 def in_place(function: Callable, name: str) -> Callable:
     """The in-place form of an operator: `x.add_(y)` from `add`."""
 
+    repeated = name == "masked_fill_"
+
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        since = None
+        since = next_seq() if MODE.grad else None
         if self._edge is not None or self._s is not None:
-            check_in_place(self, MODE.grad)
-            since = next_seq()
+            check_in_place(self, MODE.grad, repeated)
             if self._s is not None:
                 for other in args:
                     if isinstance(other, Tensor):

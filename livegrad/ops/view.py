@@ -679,13 +679,15 @@ def _insert(g: Value, base: tuple, window: tuple) -> Value:
     """The adjoint of `_extract`: what g adds to each element of the base."""
     xp = backend.of(g)
     mine, part = _laid_out(xp, g.dtype.np, base, window)
+    start = min(base[0], window[0])
+    flat = mine.view(0, (mine.block.nbytes // g.dtype.itemsize,), (1,)).native()
     if _overlapping(window):
-        start = min(base[0], window[0])
-        places = _places(xp, window[0] - start, window[1], window[2])
-        flat = mine.view(0, (mine.block.nbytes // g.dtype.itemsize,), (1,)).native()
-        xp.add.at(flat, places.reshape(-1), g.native().reshape(-1))
+        xp.add.at(flat, _places(xp, window[0] - start, window[1], window[2]).reshape(-1), g.native().reshape(-1))
     else:
         part.native()[...] = g.native()
+    if _overlapping(base):  # an element that the base shows several times shares its gradient among them
+        times = xp.bincount(_places(xp, base[0] - start, base[1], base[2]).reshape(-1), minlength=flat.size)
+        flat /= xp.maximum(times, 1)
     return backend.copied(mine.native())
 
 

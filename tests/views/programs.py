@@ -347,6 +347,8 @@ class Program:
             return f"{n}.fill_(2)"
         r = self.random
         o = self.partner(x, x)
+        if self.gradients and o[0] == "t" and np.intersect1d(places(x), places(self.torch.names[o])).size:
+            o = self.number()  # PyTorch keeps the operand itself, and then finds it changed; livegrad keeps its value
         options = [f"{n}.add_({o})", f"{n}.mul_({o})", f"{n}.sub_({o})", f"{n} += {o}", f"{n} *= {o}", f"{n} -= 1",
                    f"{n}.zero_()", f"{n}.fill_({self.number()})", f"{n}.clamp_(-1, 2)", f"{n}.neg_()", f"{n}.abs_()",
                    f"{n}.masked_fill_({n} > 0, {self.number()})", f"{n}.add_({o}, alpha=2)",
