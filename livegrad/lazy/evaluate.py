@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Any
 
 from .. import dtypes
-from ..codegen import kernels
+from ..codegen import batch, kernels
 from ..codegen.elementwise import CONTIGUOUS, SCALAR, STRIDED
 from ..codegen.reduction import COLUMN_BLOCK, REDUCTIONS
 from ..runtime import array as arrays
@@ -53,14 +53,53 @@ def evaluate(root: Value, reason: str) -> None:
             _run_map(root, reason)
 
 
+class _Batch:
+    """Launches put off until several can run as one. Their results become ready when they have run."""
+
+    def __init__(self) -> None:
+        self.jobs: list[tuple[int, bytes, int]] = []
+        self.grain = 0
+        self.results: dict[Value, Array] = {}
+        self.keep: list = []
+
+    def add(self, plan: MapPlan, args: bytes, leaves: list[Value], results: dict[Value, Array]) -> None:
+        self.jobs.append((plan.kernel.address, args, plan.total))
+        self.grain = min(self.grain, plan.grain) if self.grain else plan.grain
+        self.results.update(results)
+        # An operand that is overwritten is emptied, but its memory must stay.
+        self.keep.append([leaf.array for leaf in leaves])
+
+    def run(self) -> None:
+        jobs, self.jobs = self.jobs, []
+        grain, self.grain = self.grain, 0
+        together = batch.address() if len(jobs) > 1 else 0
+        if together:
+            args, total, alive = batch.pack(jobs)
+            pool.launch(together, args, total, grain)
+            del alive
+        else:
+            for kernel, args, total in jobs:
+                pool.launch(kernel, args, total, grain)
+        for v, a in self.results.items():
+            _settle(v, a)
+        self.results.clear()
+        self.keep.clear()
+
+
+_batch = _Batch()
+
+
 def evaluate_all(roots: Iterable[Value], reason: str) -> None:
-    """Make several values ready; a value that another one needs is written by the same kernel."""
+    """Make several values ready, in one launch where that can be; what another one needs is written along with it."""
     with _lock:
         waiting = [v for v in roots if v.array is None]
         waiting.sort(key=lambda v: -v.weight)
-        for v in waiting:
-            if v.array is None:
-                _run_map(v, reason)
+        try:
+            for v in waiting:
+                if v.array is None and v not in _batch.results:
+                    _run_map(v, reason, True)
+        finally:
+            _batch.run()
 
 
 class MapPlan:
@@ -90,12 +129,15 @@ def _layouts(leaves: list[Value], shape: tuple) -> tuple:
     return tuple(found)
 
 
-def _run_map(root: Value, reason: str) -> None:
+def _run_map(root: Value, reason: str, together: bool = False) -> None:
     if root.instr is None:
         raise RuntimeError(
             "this value was lost when an in-place update of it was interrupted; compute it again from its inputs"
         )
     piece = linearize(root, evaluate)
+    if _batch.jobs and not _batch.results.keys().isdisjoint(piece.nodes):
+        _batch.run()  # this reads what a launch that was put off will write
+        piece = linearize(root, evaluate) if root.array is None else piece
     if root.array is not None:  # evaluating an operand can bring the root along
         return
     started = perf_counter() if log.kernels else 0.0
@@ -118,8 +160,13 @@ def _run_map(root: Value, reason: str) -> None:
             for leaf in leaves:
                 pointers.append(leaf.array.ptr)
             args = kernel.pack(*pointers, *piece.params) + plan.tail
-            _empty_reused(leaves, made)
-            pool.launch(kernel.address, args, plan.total, plan.grain)
+            if together:
+                _batch.add(plan, args, leaves, {nodes[j]: a for j, a in zip(outputs, made)})
+                _empty_reused(leaves, made)
+                made = []
+            else:
+                _empty_reused(leaves, made)
+                pool.launch(kernel.address, args, plan.total, plan.grain)
         how = "kernel"
     for j, a in zip(outputs, made):
         _settle(nodes[j], a)
@@ -219,8 +266,10 @@ def _reusable(piece: Any, classes: list) -> list[Value]:
         for leaf, c in zip(piece.leaves, classes)
         if leaf.owner is OVERWRITTEN and c == CONTIGUOUS and leaf.kept == 0 and leaf.lease is None
     ]
-    if any(v.kept for v in piece.nodes):
-        return []
+    for j, v in enumerate(piece.nodes):
+        # What no tensor has had yet (owner None) may be in the hands of a gradient formula or of the engine.
+        if v.kept or (v.owner is None and j not in piece.outputs):
+            return []
     counts = dict.fromkeys(found, 0)
     for v in piece.nodes:
         for o in v.operands:
