@@ -45,7 +45,8 @@ __version__ = "0.1.0"
 from . import convert  # isort: skip  (methods of Tensor)
 from .codegen.kernels import compiling, wait_for_compiler
 from .lazy.control import eager, eval, is_eager  # noqa: A004
-from .ops import composite, elementwise, index, linalg, reduce, view  # noqa: F401  (registers all operators)
+for _part in ("elementwise", "reduce", "view", "index", "matmul", "composite"):  # registers all operators
+    importlib.import_module(f"livegrad.ops.{_part}")
 from .ops.registry import FUNCTIONS as _FUNCTIONS
 from .random import (
     Generator, bernoulli, default_generator, get_rng_state, initial_seed, manual_seed, multinomial, normal, poisson,

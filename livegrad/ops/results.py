@@ -6,7 +6,7 @@ from collections import namedtuple
 from typing import Any
 
 
-def _named(name: str, fields: str) -> Any:
+def named(name: str, fields: str) -> Any:
     made = namedtuple(name, fields)  # type: ignore[misc]
 
     def text(self: Any) -> str:
@@ -17,13 +17,13 @@ def _named(name: str, fields: str) -> Any:
     return made
 
 
-Max = _named("max", "values indices")
-Min = _named("min", "values indices")
-Median = _named("median", "values indices")
-Mode = _named("mode", "values indices")
-Sort = _named("sort", "values indices")
-TopK = _named("topk", "values indices")
-KthValue = _named("kthvalue", "values indices")
-CumMax = _named("cummax", "values indices")
-CumMin = _named("cummin", "values indices")
-AMinMax = _named("aminmax", "min max")
+Max = named("max", "values indices")
+Min = named("min", "values indices")
+Median = named("median", "values indices")
+Mode = named("mode", "values indices")
+Sort = named("sort", "values indices")
+TopK = named("topk", "values indices")
+KthValue = named("kthvalue", "values indices")
+CumMax = named("cummax", "values indices")
+CumMin = named("cummin", "values indices")
+AMinMax = named("aminmax", "min max")

@@ -1,13 +1,13 @@
 """Linear maps."""
 
-from livegrad.ops import linalg
+from livegrad.ops import matmul
 
 __all__ = ["bilinear", "linear"]
 
 
 def linear(input, weight, bias=None):
     """``input @ weight.T + bias``: (*, in) with a weight (out, in) gives (*, out)."""
-    return linalg.linear(input, weight, bias)
+    return matmul.linear(input, weight, bias)
 
 
 def bilinear(input1, input2, weight, bias=None):
