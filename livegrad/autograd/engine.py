@@ -27,7 +27,9 @@ def run(
     """
     pending: dict[Node, Any] = {}
     heap: list[tuple[int, int, Node]] = []
-    useful = _leading_to(roots, capture) if capture is not None else None
+    useful = through = None
+    if capture is not None:
+        useful, through = _leading_to(roots, capture)
     for node, nr, g in roots:
         _receive(node, nr, g, pending, heap)
     before = MODE.grad
@@ -51,10 +53,16 @@ def run(
                 _capture(node, g, capture)
             if node.is_leaf:
                 if capture is None:
+                    if hooks is not None and hooks.prehooks:
+                        g = _run_node_pre_hooks(hooks, g, recording)
                     node.accumulate(g, recording)  # type: ignore[attr-defined]
+                    if hooks is not None and hooks.post:
+                        _run_post_hooks(hooks, (), g, recording)
                 continue
-            if useful is not None and node not in useful:
+            if through is not None and node not in through:
                 continue
+            if hooks is not None and hooks.prehooks:
+                g = _run_node_pre_hooks(hooks, g, recording)
             grads = node.run(g, recording)
             if hooks is not None and hooks.post:
                 grads = _run_post_hooks(hooks, grads, g, recording)
@@ -64,9 +72,11 @@ def run(
             edges = node.next
             if len(edges) == 1 and nrs is None and not heap:
                 edge, g = edges[0], grads[0]
-                if edge is not None and g is not None and edge.outputs == 1 and (useful is None or edge in useful):
+                if edge is None or g is None or (useful is not None and edge not in useful):
+                    continue
+                if edge.outputs == 1:
                     lane = edge
-                continue
+                    continue
             for i, edge in enumerate(edges):
                 if edge is None:
                     continue
@@ -89,8 +99,18 @@ def run(
                             total.uses += 1
                 else:
                     _receive(edge, nr, part, pending, heap)
+    except Exception as error:
+        _name_the_line(error, node)
+        raise
     finally:
         MODE.grad = before
+
+
+def _name_the_line(error: Exception, node: Node) -> None:
+    """Add to an error the user's line that recorded the node in which it came up."""
+    site = node.site()
+    if site is not None and not any(str(site) in note for note in (str(error), *getattr(error, "__notes__", ()))):
+        error.add_note(f"In the backward pass of {node.name()}, recorded here: {site}")
 
 
 def _receive(node: Node, nr: int, g: Any, pending: dict, heap: list) -> None:
@@ -113,12 +133,14 @@ def _receive(node: Node, nr: int, g: Any, pending: dict, heap: list) -> None:
         slots = pending[node] = [None] * node.outputs
         heappush(heap, (-node.seq, id(node), node))
     slots[nr] = g if slots[nr] is None else slots[nr] + g
+    if slots[nr].__class__ is Value:
+        slots[nr].uses += 1
 
 
-def _leading_to(roots: Sequence, capture: dict) -> set[Node]:
-    """The nodes from which a captured node is reached (captured ones included)."""
-    targets = {node for node, _ in capture}
-    useful = set(targets)
+def _leading_to(roots: Sequence, capture: dict) -> tuple[set[Node], set[Node]]:
+    """The nodes from which a captured node is reached, captured ones included; and those of them that have to run."""
+    useful = {node for node, _ in capture}
+    through: set[Node] = set()
     order: list[Node] = []
     seen: set[Node] = set()
     stack = [node for node, _, _ in roots]
@@ -133,7 +155,8 @@ def _leading_to(roots: Sequence, capture: dict) -> set[Node]:
     for node in order:
         if any(e is not None and e in useful for e in node.next):
             useful.add(node)
-    return useful
+            through.add(node)
+    return useful, through
 
 
 def _as_tensor(g: Any, recording: bool) -> Any:
@@ -155,15 +178,20 @@ def _checked(t: Any, g: Any) -> Any:
     return t
 
 
+def _run_node_pre_hooks(hooks: Any, g: Any, recording: bool) -> Any:
+    """Hooks registered on a node, which see the gradients of all its results, just before it runs."""
+    given = tuple(_as_tensor(x, recording) for x in (g if isinstance(g, list) else [g]))
+    for hook in list(hooks.prehooks.values()):
+        got = hook(given)
+        if got is not None:
+            given = tuple(got) if isinstance(got, (tuple, list)) else (got,)
+    grads = [_as_given(t, recording) for t in given]
+    return grads if isinstance(g, list) else grads[0]
+
+
 def _run_pre_hooks(node: Node, hooks: Any, g: Any, recording: bool) -> Any:
+    """Hooks registered on the tensors that a node made, and their retained gradients."""
     grads = list(g) if isinstance(g, list) else [g]
-    if hooks.prehooks:
-        given = tuple(_as_tensor(x, recording) for x in grads)
-        for hook in list(hooks.prehooks.values()):
-            got = hook(given)
-            if got is not None:
-                given = tuple(got) if isinstance(got, (tuple, list)) else (got,)
-        grads = [_as_given(t, recording) for t in given]
     for nr, table in hooks.pre.items():
         if grads[nr] is None:
             continue

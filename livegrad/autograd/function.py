@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +13,18 @@ from .mode import MODE, enable_grad, no_grad
 from .node import FREED, Node, check_fresh, next_seq, saved_tensor
 
 
-class FunctionNode(Node):
-    """The node of a user's `Function`; it is also the `ctx` that forward and backward receive."""
+class _Own:
+    """Stands for the node itself among what it has saved; a reference would be a cycle."""
 
-    __slots__ = ("cls", "metas", "saved", "non_differentiable", "dirty", "materialize", "needs_input_grad",
+
+class FunctionNode(Node):
+    """The node of a user's `Function`; it is also the `ctx` that forward and backward receive.
+
+    to_save: what forward handed to `save_for_backward`. saved: made of it when forward is done, (value, edge, output
+    number) or None for each; the edge is `_Own` for what this node made.
+    """
+
+    __slots__ = ("cls", "metas", "to_save", "saved", "non_differentiable", "dirty", "materialize", "needs_input_grad",
                  "n_outputs", "released", "out_metas", "positions")  # fmt: skip
 
     def name(self) -> str:
@@ -28,33 +38,66 @@ class FunctionNode(Node):
     def outputs(self) -> int:  # type: ignore[override]
         return self.n_outputs
 
+    def inputs_info(self) -> tuple:
+        return tuple(
+            ("node", i) if edge is not None else ("const", shape, dtype.name)
+            for i, (edge, (shape, dtype)) in enumerate(zip(self.next, self.metas))
+        )
+
+    def kept(self) -> tuple:
+        found = [item[0] for item in self.saved or () if item is not None]
+        return tuple((f"saved {i}", v.shape, v.dtype.name, v.numel() * v.dtype.itemsize) for i, v in enumerate(found))
+
     # --- what the user's code calls -----------------------------------------------------------------------------
 
     def save_for_backward(self, *tensors: Any) -> None:
         """Keep tensors for `backward`, which finds them in `ctx.saved_tensors`."""
-        self.saved = [
-            None if t is None else (t, t._value(), t._edge, t._nr) if isinstance(t, Tensor) else t for t in tensors
-        ]
+        for i, t in enumerate(tensors):
+            if t is not None and not isinstance(t, Tensor):
+                raise TypeError(
+                    f"save_for_backward can only save variables, but argument {i} is of type {type(t).__name__}"
+                )
+        self.to_save = tensors
 
     save_for_forward = save_for_backward
+
+    def _save(self, outputs: tuple) -> None:
+        """Keep the values of what forward saved, as they are now."""
+        self.saved = []
+        for t in self.to_save or ():
+            if t is None:
+                self.saved.append(None)
+                continue
+            own = next((nr for nr, out in enumerate(outputs) if out is t and t._edge is self), None)
+            v = t._value()
+            v.kept += 1
+            self.saved.append((v, t._edge, t._nr) if own is None else (v, _Own, own))
+        self.to_save = None
 
     @property
     def saved_tensors(self) -> tuple:
         """The tensors kept by `save_for_backward`. Raises RuntimeError once the graph has been freed."""
         if self.released:
             raise RuntimeError(FREED)
+        if self.saved is None:  # forward still runs
+            return tuple(self.to_save or ())
         out: list = []
-        for item in self.saved or ():
+        for item in self.saved:
             if item is None:
                 out.append(None)
                 continue
-            t, v, edge, nr = item
-            check_fresh(v, self)
-            if isinstance(edge, Node) or t is None:
-                out.append(saved_tensor(v, edge, nr))
-            else:
-                out.append(wrap(v))
+            v, edge, nr = item
+            if v.stale is not None or v.lease is not None:
+                check_fresh(v, self)
+            out.append(saved_tensor(v, self if edge is _Own else edge, nr))
         return tuple(out)
+
+    def source_of(self, v: Any) -> tuple:
+        for item in self.saved or ():
+            if item is not None and item[0] is v:
+                edge = self if item[1] is _Own else item[1]
+                return (None, 0) if edge is None or edge.is_leaf else (edge, item[2])
+        return None, 0
 
     def mark_dirty(self, *tensors: Tensor) -> None:
         """Say which inputs forward changed in place."""
@@ -82,7 +125,7 @@ class FunctionNode(Node):
             elif not recording:
                 given[i] = wrap(part)
         with enable_grad() if recording else no_grad():
-            grads = self.cls.backward(self, *given)
+            grads = self.cls._gradient()(self, *given)
         if not isinstance(grads, tuple):
             grads = (grads,)
         n = len(self.needs_input_grad)
@@ -115,10 +158,40 @@ class FunctionNode(Node):
             out.append(part if recording else part._value())
         return tuple(out)
 
+    def _record(self, args: tuple, results: list) -> None:
+        """Become the node of these results, in place."""
+        places = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
+        self.positions = tuple(places)
+        self.next = tuple([args[i]._edge for i in places])
+        self.nrs = tuple([args[i]._nr for i in places])
+        self.metas = tuple([(args[i]._shape, args[i].dtype) for i in places])
+        self.seq = next_seq()
+        self.n_outputs = len(results)
+        self.out_metas = tuple([(t._shape, t.dtype) if isinstance(t, Tensor) else None for t in results])
+        self.shape, self.dtype = next((meta for meta in self.out_metas if meta is not None), ((), None))
+        record_site(self)
+        given = list(results)
+        for nr, t in enumerate(given):
+            if not isinstance(t, Tensor):
+                continue
+            dirty = any(t is d for d in self.dirty)
+            if dirty and t._edge is not None and t._edge.is_leaf:
+                raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+            if not t.dtype.is_floating_point or any(t is x for x in self.non_differentiable):
+                continue
+            if not dirty and (any(t is a for a in args) or t._is_view()):
+                t = results[nr] = t._alias(silent=False)  # an input returned as it is, or a window onto it
+            t._edge = self
+            t._nr = nr
+        self._save(given)
+
     def release(self) -> None:
+        for item in self.saved or ():
+            if item is not None:
+                item[0].kept -= 1
         if self.saved:
             self.released = True
-        self.saved = None
+            self.saved = []
 
 
 class Function:
@@ -141,71 +214,90 @@ class Function:
     tensor([2., 2.])
     """
 
-    forward: Callable
-    backward: Callable
+    @staticmethod
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        """Compute the result from the inputs."""
+        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
         """Keep what backward needs; for a forward that takes no ctx."""
 
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        """Compute the gradients of the inputs from those of the outputs."""
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
+            "backward mode AD."
+        )
+
+    vjp = backward
+
     @classmethod
-    def apply(cls, *args: Any) -> Any:
+    def _gradient(cls) -> Callable:
+        """`backward`, under whichever of its two names it was written."""
+        return cls.vjp if cls.backward is Function.backward else cls.backward
+
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Run forward, recording this function as one node."""
+        separate = cls.setup_context is not Function.setup_context
+        if separate or kwargs:
+            bound = inspect.signature(cls.forward).bind(*(() if separate else (None,)), *args, **kwargs)
+            bound.apply_defaults()
+            args = bound.args if separate else bound.args[1:]
         ctx = object.__new__(FunctionNode)
         ctx.cls = cls
-        ctx.saved = None
+        ctx.to_save = ctx.saved = None
         ctx.non_differentiable = ()
         ctx.dirty = ()
         ctx.materialize = True
         ctx.released = False
         ctx.hooks = None
-        ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a._edge is not None for a in args)
+        ctx.needs_input_grad = tuple([isinstance(a, Tensor) and a._edge is not None for a in args])
         recording = MODE.grad and any(ctx.needs_input_grad)
-        separate = cls.setup_context is not Function.setup_context
         with no_grad():
             made = cls.forward(*args) if separate else cls.forward(ctx, *args)
             if separate:
                 cls.setup_context(ctx, args, made)
-        outs = made if isinstance(made, tuple) else (made,)
         if not recording:
+            ctx.to_save = None
             return made
-        places = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
-        ctx.positions = tuple(places)
-        ctx.next = tuple([args[i]._edge for i in places])
-        ctx.nrs = tuple([args[i]._nr for i in places])
-        ctx.metas = tuple([(args[i]._shape, args[i].dtype) for i in places])
-        ctx.seq = next_seq()
-        ctx.n_outputs = len(outs)
-        first = next((t for t in outs if isinstance(t, Tensor)), None)
-        ctx.shape = first._shape if first is not None else ()
-        ctx.dtype = first.dtype if first is not None else None
-        ctx.out_metas = tuple([(t._shape, t.dtype) if isinstance(t, Tensor) else None for t in outs])
-        record_site(ctx)
-        results = []
-        for nr, t in enumerate(outs):
-            if isinstance(t, Tensor) and t.dtype.is_floating_point and not any(t is x for x in ctx.non_differentiable):
-                if any(t is a for a in args) and not any(t is d for d in ctx.dirty):
-                    t = t._alias(silent=False)  # an input returned as it is
-                t._edge = ctx
-                t._nr = nr
-                if ctx.saved:
-                    ctx.saved = [
-                        (s[0], s[1], ctx, nr) if s is not None and s[0] is outs[nr] else s for s in ctx.saved
-                    ]
-            results.append(t)
-        if ctx.saved:
-            # The node must not hold the tensors themselves: an output would hold its own node.
-            ctx.saved = [s if s is None else (None, s[1], s[2], s[3]) for s in ctx.saved]
-        return tuple(results) if isinstance(made, tuple) else results[0]
+        several = isinstance(made, tuple)
+        results = list(made) if several else [made]
+        ctx._record(args, results)
+        return tuple(results) if several else results[0]
 
 
 def once_differentiable(function: Callable) -> Callable:
     """Decorator of `backward`: its result cannot be differentiated again."""
-    import functools
 
     @functools.wraps(function)
     def wrapped(ctx: Any, *grads: Any) -> Any:
         with no_grad():
-            return function(ctx, *grads)
+            made = function(ctx, *grads)
+        if MODE.grad and any(isinstance(g, Tensor) and g._edge is not None for g in grads):
+            for t in made if isinstance(made, tuple) else (made,):
+                if isinstance(t, Tensor) and t.dtype.is_floating_point:
+                    t._edge = NotTwice(t)
+        return made
 
     return wrapped
+
+
+class NotTwice(Node):
+    """The node of a gradient that must not be differentiated."""
+
+    def __init__(self, t: Tensor):
+        self.next = ()
+        self.nrs = None
+        self.seq = next_seq()
+        self.shape, self.dtype = t._shape, t.dtype
+        self.hooks = None
+        record_site(self)
+
+    def name(self) -> str:
+        return "NotDifferentiable"
+
+    def run(self, g: Any, recording: bool) -> tuple:
+        raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")

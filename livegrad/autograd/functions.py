@@ -93,8 +93,9 @@ def backward(
             continue
         if t._edge.is_leaf:
             t._edge.accumulate(g, create_graph)
-        else:
-            t._set_retained_grad(g if create_graph else wrap(g))
+        elif not t.retains_grad:  # else its hook has done it
+            held, g = t._retained_grad(), g if create_graph else wrap(g)
+            t._set_retained_grad(g if held is None else held + g)
 
 
 def grad(
@@ -144,8 +145,8 @@ def grad(
                 g = t.new_zeros(t._shape)
             elif not allow_unused:
                 raise RuntimeError(
-                    "One of the differentiated Tensors appears to not have been used in the graph. Set "
-                    f"allow_unused=True if this is the desired behavior. (input {i}, of shape {list(t._shape)})"
+                    f"The differentiated Tensor at index {i} appears to not have been used in the graph. Set "
+                    f"allow_unused=True if this is the desired behavior. (It has shape {list(t._shape)}.)"
                 )
             result.append(g)
         else:

@@ -55,19 +55,24 @@ class _Switch:
 
             @functools.wraps(function)
             def generator(*args: Any, **kwargs: Any) -> Any:
-                with self._fresh():
-                    running = function(*args, **kwargs)
+                # The mode is set whenever the generator runs, and what it was before whenever it waits.
+                running = function(*args, **kwargs)
+                resume, given = running.send, None
+                while True:
                     try:
-                        item = next(running)
-                        while True:
-                            before = MODE.grad, MODE.inference
-                            try:
-                                sent = yield item
-                            finally:
-                                MODE.grad, MODE.inference = before
-                            item = running.send(sent)
+                        with self._fresh():
+                            item = resume(given)
                     except StopIteration as stop:
                         return stop.value
+                    try:
+                        given = yield item
+                        resume = running.send
+                    except GeneratorExit:
+                        with self._fresh():
+                            running.close()
+                        raise
+                    except BaseException as error:
+                        resume, given = running.throw, error
 
             return generator
 

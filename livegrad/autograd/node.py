@@ -141,6 +141,12 @@ def hooks_of(node: Node) -> Hooks:
     return node.hooks
 
 
+def retain_from_here(t: Any, before: Node, nr: int) -> None:
+    """A tensor was changed in place: the gradient that it retains is that of its new node, no more of the one before."""
+    if before.hooks is not None and before.hooks.retain.pop(nr, None) is not None and t._edge is not None:
+        hooks_of(t._edge).retain[t._nr] = weakref.ref(t)
+
+
 def check_fresh(v: Value, node: Node) -> None:
     """Raise if an in-place operator has changed what this value was since it was recorded."""
     stale = v.stale

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.mode import MODE
-from ..autograd.node import AccumulateGrad, ElementwiseNode, next_seq
+from ..autograd.node import AccumulateGrad, ElementwiseNode, next_seq, retain_from_here
 from ..devices import cpu
 from ..lazy import value as values
 from ..lazy.storage import contiguous_copy
@@ -465,8 +465,11 @@ def assign_result(t: Tensor, result: Tensor, fresh: bool = True, since: int | No
     if a is None or a.base is None:
         t._assign(v, since)
         if MODE.grad and (result._edge is not None or t._edge is not None):
+            before = t._edge, t._nr
             t._edge = result._edge
             t._nr = result._nr
+            if before[0] is not None and before[0].hooks is not None:
+                retain_from_here(t, *before)
             if a is not None:
                 rebase_views(t, a)
         return t
