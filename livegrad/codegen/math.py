@@ -1310,6 +1310,7 @@ def lgamma(x: _V) -> _V:
     sine, _ = _sine_cosine_pi(a)
     reflected = _log(math.pi / (a * sine)) - y
     y = _where((x < 0.0) & (a > 1e-300), reflected, y)
+    y = _where(x < -(2.0**52), math.inf, y)  # an integer, so a pole
     return _where(a.eq(math.inf), math.inf, y)
 
 

@@ -243,8 +243,8 @@ elementwise("_one_unless_zero", lambda input: scalar.where(scalar.ne(input, 0), 
 for _name, _primitive_of in (("bitwise_and", scalar.and_), ("bitwise_or", scalar.or_), ("bitwise_xor", scalar.xor)):
     elementwise(_name, _primitive_of, names=("input", "other"), rule="bits")
 elementwise("bitwise_not", scalar.not_, names=("input",), rule="bits")
-elementwise("bitwise_left_shift", scalar.shl, names=("input", "other"), rule="bits")
-elementwise("bitwise_right_shift", scalar.shr, names=("input", "other"), rule="bits")
+elementwise("bitwise_left_shift", scalar.shl, names=("input", "other"), rule="integer")
+elementwise("bitwise_right_shift", scalar.shr, names=("input", "other"), rule="integer")
 
 
 # --- functions whose arguments need arranging -------------------------------------------------------------------

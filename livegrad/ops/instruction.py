@@ -136,6 +136,7 @@ class ElementwiseOp:
     rule: how the result's dtype follows, one of
         "same": operands promote; "float": like "same", integers become the default float;
         "bool": operands promote for comparing, the result is bool; "bits": integers and bools only;
+        "integer": integers only;
         "number": like "same" but bool is refused; "count": like "same", bools become int64.
     aside: names of arguments that take no part in promotion (conditions, scales); the others decide.
     differentiable: whether gradients flow; else the result never requires one.
@@ -167,7 +168,7 @@ class ElementwiseOp:
         self.node = node or "".join(part.capitalize() for part in name.split("_"))
         self.rule = rule
         self.formula = formula
-        self.differentiable = differentiable and rule != "bool" and rule != "bits"
+        self.differentiable = differentiable and rule not in ("bool", "bits", "integer")
         self.bool_error = bool_error
         self.names = names if names is not None else tuple(inspect.signature(formula).parameters)
         if "g" in self.names or "result" in self.names:
@@ -248,8 +249,8 @@ class ElementwiseOp:
             return out, out
         if rule == "bool":
             return dtypes.bool_, common
-        if rule == "bits":
-            if common.category == dtypes.FLOATING:
+        if rule == "bits" or rule == "integer":
+            if common.category == dtypes.FLOATING or (rule == "integer" and common.category == dtypes.BOOL):
                 raise RuntimeError(f'"{self.name}" not implemented for \'{_NAMES[common]}\'')
             return common, common
         if rule == "number":

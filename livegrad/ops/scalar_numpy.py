@@ -121,7 +121,7 @@ NUMPY = {
     "div": _divide,
     "neg": np.negative,
     "abs": np.abs,
-    "sign": np.sign,
+    "sign": lambda x: np.where(x != x, np.zeros_like(x), np.sign(x)),  # 0 for NaN, as in PyTorch
     "reciprocal": lambda x: 1 / np.asarray(x),
     "square": lambda x: x * x,
     "fmod": np.fmod,

@@ -46,6 +46,8 @@ def run_formula(expr: Any, inputs: dict[str, Any], compute: Any) -> Any:
 def _call(name: str, args: list, dtype: np.dtype) -> Any:
     if dtype.kind == "b" and name in _BOOL:
         return _BOOL[name](*args)
+    if name in ("floor", "ceil", "trunc", "round") and dtype.kind in "iu":
+        return args[0]  # NumPy would go through float64
     if name == "pow" and dtype.kind in "iu":
         return _int_pow(*args)
     if name in ("shl", "shr"):
