@@ -288,7 +288,9 @@ def arange(*args: Any, start: Any = None, end: Any = None, step: Any = None, dty
     """
     devices.available(device)
     given = [a.item() if isinstance(a, (Tensor, np.generic)) else a for a in args]
-    lo, hi, by = 0, None, 1
+    lo: Any = 0
+    hi: Any = None
+    by: Any = 1
     if len(given) == 1:
         hi = given[0]
     elif given:

@@ -15,6 +15,8 @@ class device:
     """
 
     __slots__ = ("type", "index")
+    type: str
+    index: int | None
     _known: dict = {}
 
     def __new__(cls, spec: Any = "cpu", index: int | None = None) -> device:

@@ -169,7 +169,7 @@ def promote_operands(ranked: list[tuple[dtype, int]]) -> dtype:
     Priority 2: tensors with dimensions, 1: zero-dimensional tensors, 0: Python numbers. A lower
     priority decides only when its category (bool < integer < float) is higher.
     """
-    best = [None, None, None]
+    best: list[dtype | None] = [None, None, None]
     for d, priority in ranked:
         current = best[priority]
         best[priority] = d if current is None else promote_types(current, d)

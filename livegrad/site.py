@@ -40,7 +40,7 @@ class Site(NamedTuple):
 
 def user_frame(depth: int = 1) -> Any:
     """The innermost frame outside the library, from `depth` frames up (None where there is none)."""
-    frame = sys._getframe(depth)
+    frame: Any = sys._getframe(depth)
     while frame is not None and INTERNAL[frame.f_code.co_filename]:
         frame = frame.f_back
     return frame

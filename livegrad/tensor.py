@@ -387,10 +387,14 @@ class Tensor(Registered):
                 raise RuntimeError("can't assign Variable as its own grad")
             if g._shape != self._shape:
                 raise RuntimeError(
-                    f"assigned grad has data of a different size: expected {list(self._shape)}, got {list(g._shape)}"
+                    f"attempting to assign a gradient of size '{list(g._shape)}' to a tensor of size "
+                    f"'{list(self._shape)}'. Please ensure that the gradient and the tensor are the same size"
                 )
             if g.dtype is not self.dtype:
-                raise RuntimeError(f"assigned grad has data of a different type: expected {self.dtype}, got {g.dtype}")
+                raise RuntimeError(
+                    f"attempting to assign a gradient with dtype '{g.dtype}' to a tensor with grad_dtype '{self.dtype}'. "
+                    "The gradient must match the tensor's dtype."
+                )
         edge = self._edge
         if edge is not None and edge.is_leaf:
             edge.grad = g

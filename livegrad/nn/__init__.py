@@ -7,11 +7,27 @@
 True
 """
 
+from typing import TYPE_CHECKING
+
 from . import functional, init, modules, parallel, parameter, utils
 from .module import Module
 from .modules import *  # noqa: F403
 from .parallel import DataParallel
 from .parameter import Buffer, Parameter
+
+if TYPE_CHECKING:  # checkers do not follow a computed __all__
+    from .modules.activation import *  # noqa: F403
+    from .modules.batchnorm import *  # noqa: F403
+    from .modules.container import *  # noqa: F403
+    from .modules.distance import *  # noqa: F403
+    from .modules.dropout import *  # noqa: F403
+    from .modules.flatten import *  # noqa: F403
+    from .modules.instancenorm import *  # noqa: F403
+    from .modules.linear import *  # noqa: F403
+    from .modules.loss import *  # noqa: F403
+    from .modules.normalization import *  # noqa: F403
+    from .modules.padding import *  # noqa: F403
+    from .modules.sparse import *  # noqa: F403
 
 __all__ = [
     "Buffer",

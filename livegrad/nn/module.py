@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 # The modules whose forward is running, the outermost first: every node of the graph is told which one made it.
-_stack = []
+_stack: list = []
 _push = _stack.append
 _pop = _stack.pop
 # Raised whenever a module gets or loses a child, as the paths that modules remember may have become wrong.
@@ -103,7 +103,7 @@ class Registry(dict):
             self[name] = default
         return self[name]
 
-    def __ior__(self, other):
+    def __ior__(self, other):  # type: ignore[misc]
         self.update(other)
         return self
 
@@ -584,7 +584,7 @@ class Module:
         The tensors share memory with the module's, detached from the graph unless ``keep_vars``.
         """
         if args:
-            destination, prefix, keep_vars = (*args, *(destination, prefix, keep_vars)[len(args) :])
+            destination, prefix, keep_vars = args + (destination, prefix, keep_vars)[len(args) :]
         return state.save(self, destination, prefix, keep_vars)
 
     def load_state_dict(self, state_dict, strict=True, assign=False):

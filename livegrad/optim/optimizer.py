@@ -14,8 +14,8 @@ from . import formulas  # noqa: F401 - declares the operators that the optimizer
 
 __all__ = ["Optimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook"]
 
-_global_pre_hooks = OrderedDict()
-_global_post_hooks = OrderedDict()
+_global_pre_hooks: OrderedDict = OrderedDict()
+_global_post_hooks: OrderedDict = OrderedDict()
 
 
 class _Required:
@@ -89,7 +89,7 @@ class Optimizer:
     The optimizers here define `_update` instead, which changes the parameters of one group.
     """
 
-    _numbers = ()  # the entries of a parameter's state that are kept as Python numbers, and saved as 0-dim tensors
+    _numbers: tuple[str, ...] = ()  # the entries of a parameter's state that are kept as Python numbers, and saved as 0-dim tensors
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
