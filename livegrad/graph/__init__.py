@@ -5,10 +5,12 @@
     >>> a = x + 2
     >>> y = (a * a).mean()
     >>> g = livegrad.graph(y)
-    >>> print(g.draw())          # the result on top, arrows from result to input
-    >>> g.find(op="mul")[0].site.lineno
-    >>> g.save("graph.dot")
+    >>> [node.op for node in g]
+    ['leaf', 'add', 'mul', 'mean']
+    >>> g.find(op="mul")[0].name
+    'MulBackward0'
 
+``print(g.draw())`` draws it, the result on top and arrows from result to input; ``g.save("graph.dot")`` writes it.
 It reads the run that happened. Nothing is traced a second time, and nothing is evaluated.
 """
 
@@ -29,8 +31,10 @@ def graph(y, *more, params=None, inputs=None):
     of the same form, are tensors at which reading stops: they are shown as inputs, however they were made. Whatever is
     not named this way takes the name of the variable that holds it in the calling function.
 
+        >>> import livegrad
         >>> model = livegrad.nn.Sequential(livegrad.nn.Linear(2, 4), livegrad.nn.Tanh())
-        >>> print(livegrad.graph(model(livegrad.ones(3, 2)), params=model))
+        >>> [node.label for node in livegrad.graph(model(livegrad.ones(3, 2)), params=model).leaves]
+        ['0.weight', '0.bias']
     """
     results = _flatten((y, *more))
     names = given_names(inputs) + given_names(params) + caller_names()

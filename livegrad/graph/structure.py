@@ -178,9 +178,9 @@ class Graph:
         ``op`` is the forward operator; ``name`` the backward node, variable or parameter; ``line`` a line number, or
         ``"file.py:12"``, or a piece of the source line; ``module`` a path, which covers the modules inside.
 
-            >>> g.find(op="mul")
-            >>> g.find(line="train.py:12")
-            >>> g.find(module="layers.0")
+            g.find(op="mul")
+            g.find(line="train.py:12")
+            g.find(module="layers.0")
         """
         return [
             node

@@ -17,9 +17,9 @@ class SummaryWriter:
     run wrote to the directory from that step on. Entries are written by a thread, at the latest after ``flush_secs``,
     or when ``max_queue`` of them wait; ``flush`` and ``close`` write them now.
 
-        >>> with SummaryWriter() as writer:
-        ...     for step in range(100):
-        ...         writer.add_scalar("loss", 1 / (step + 1), step)
+        with SummaryWriter() as writer:
+            for step in range(100):
+                writer.add_scalar("loss", 1 / (step + 1), step)
     """
 
     def __init__(self, log_dir=None, comment="", purge_step=None, max_queue=10, flush_secs=120, filename_suffix=""):
@@ -93,8 +93,8 @@ class SummaryWriter:
         the mode it is in (``train`` or ``eval``). The names are those of the modules, so TensorBoard nests them as the
         model does; every operator carries its source line.
 
-            >>> writer.add_graph(model, livegrad.zeros(1, 2))
-            >>> writer.add_graph(loss)
+            writer.add_graph(model, livegrad.zeros(1, 2))
+            writer.add_graph(loss)
         """
         from livegrad.graph import Graph, graph
 
