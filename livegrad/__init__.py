@@ -87,6 +87,8 @@ def __getattr__(name: str) -> Any:
             if missing.name != f"livegrad.{name}":
                 raise
             raise AttributeError(f"module 'livegrad' has no attribute '{name}'") from None
+    elif name in _FUNCTIONS and not name.startswith("_"):  # declared since
+        found = _FUNCTIONS[name]
     else:
         raise AttributeError(f"module 'livegrad' has no attribute '{name}'")
     globals()[name] = found

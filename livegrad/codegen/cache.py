@@ -11,6 +11,7 @@ import hashlib
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from . import ir
@@ -37,7 +38,9 @@ def _default_folder() -> Path | None:
 
 folder: Path | None = _default_folder()
 _checked: dict[Path, bool] = {}
-_since_pruned = 0
+# Pruning takes a look at the whole folder, so it comes once in so many writes; short processes take turns.
+PRUNE_EVERY = 64
+_since_pruned = os.getpid() % PRUNE_EVERY
 
 
 def _usable() -> Path | None:
@@ -107,25 +110,37 @@ def write(name: str, code: bytes) -> None:
         return
     try:
         handle, temporary = tempfile.mkstemp(dir=where, prefix="new-", suffix=".tmp")
+    except OSError:
+        return
+    try:
         with os.fdopen(handle, "wb") as f:
             f.write(hashlib.sha256(name.encode() + code).digest() + code)
         os.replace(temporary, where / (name + _SUFFIX))
-    except OSError:
-        return
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            return
+        raise
     _since_pruned += 1
-    if _since_pruned >= 64:
+    if _since_pruned >= PRUNE_EVERY:
         _since_pruned = 0
         prune(where)
 
 
-def prune(where: Path, limit: int = LIMIT_BYTES) -> None:
-    """Remove the entries used longest ago until what is left fits the limit."""
+def prune(where: Path, limit: int | None = None) -> None:
+    """Remove the entries used longest ago until what is left fits the limit, and what killed processes left behind."""
+    limit = LIMIT_BYTES if limit is None else limit
     entries = []
+    long_ago = time.time() - 3600
     with contextlib.suppress(OSError):
         for path in where.iterdir():
             with contextlib.suppress(OSError):
                 status = path.stat()
-                entries.append((status.st_mtime, status.st_size, path))
+                if path.suffix == _SUFFIX:
+                    entries.append((status.st_mtime, status.st_size, path))
+                elif path.suffix == ".tmp" and status.st_mtime < long_ago:
+                    path.unlink()
     total = sum(size for _, size, _ in entries)
     for _, size, path in sorted(entries, key=lambda e: e[0]):
         if total <= limit:
