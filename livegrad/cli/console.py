@@ -76,7 +76,7 @@ class Console:
                 nonlocal shown
                 if done == total or done * 5 // total > shown:
                     shown = done * 5 // total
-                    print(f"  {label}: {100 * done // total:3d} %  {remark}", flush=True)
+                    print(f"  {label}: {round(100 * done / total):3d} %  {remark}", flush=True)
 
             yield advance
 

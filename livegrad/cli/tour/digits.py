@@ -8,11 +8,13 @@ from typing import Any
 
 import livegrad
 from livegrad import Tensor, nn
+from livegrad.site import INTERNAL
 from livegrad.utils.data import DataLoader, TensorDataset
 
 from ..console import Console
 from ..problem import Problem
 
+INTERNAL[__file__] = False  # what is below is a program that uses the library: the graph names its lines
 EPOCHS = 30
 QUICK_EPOCHS = 12
 BATCH = 64

@@ -39,6 +39,7 @@ def run(shown: Console, out: Path, quick: bool, plot: bool) -> list[tuple[Path, 
                 done += 1
                 advance(done, f"{name}: {n} × {n}")
     rows = [(name, *(f"{rate:.0f}" for rate in rates)) for name, rates in speeds.items()]
+    shown.say("The best of several runs each; other programs that are running slow them down, NumPy's the most.")
     shown.table(("float32, GFLOP/s", *(f"{n} × {n}" for n in sizes)), rows)
     files = []
     if plot:
