@@ -602,14 +602,12 @@ class Tensor(Registered):
         return id(self)
 
     def __format__(self, spec: str) -> str:
-        if self._shape == ():
+        if self._shape == () and type(self) is Tensor:
             return format(self.item(), spec)
         return object.__format__(self, spec) if spec else str(self)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         return self._text("tensor(")
-
-    __str__ = __repr__
 
     def _text(self, prefix: str) -> str:
         from .printing import tensor_repr

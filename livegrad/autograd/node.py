@@ -160,7 +160,9 @@ def check_fresh(v: Value, node: Node) -> None:
     version_now = version()
     kind = f"torch.{SCALAR_TYPE_NAMES[v.dtype]}Tensor"
     source, nr = node.source_of(v)
-    made_by = f", which is output {nr} of {source.name().partition('Backward')[0]}," if source is not None else ""
+    made_by = ""
+    if source is not None:
+        made_by = f", which is output {nr} of {source.name().removesuffix('0').replace('Backward', '')},"
     text = (
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
         f"[{kind} {list(v.shape)}]{made_by} is at version {version_now}; expected version {version_then} instead. "
@@ -174,13 +176,29 @@ def check_fresh(v: Value, node: Node) -> None:
     raise RuntimeError(text)
 
 
+# The number at the end of a node's name where it is not 0, by operator and the pattern of tensors and numbers.
+FORMS = {
+    ("pow", "tt"): 1, ("pow", "st"): 2, ("_pow", "tt"): 1, ("_pow", "st"): 2, ("rsub", "ts"): 1, ("rsub", "tt"): 1,
+    ("clamp", "tss"): 1, ("_clamp", "tss"): 1,
+}  # fmt: skip
+ARITHMETIC = frozenset(("add", "sub", "mul", "div"))
+
+
 class ElementwiseNode(Node):
     """The node of an elementwise instruction. Its gradients are instructions derived from the formula."""
 
     __slots__ = ("instr", "operands", "params", "result", "in_shapes", "released")
 
     def name(self) -> str:
-        return self.instr.op.node + "Backward" + ("1" if self._second_form() else "0")
+        op = self.instr.op
+        return f"{op.node}Backward{FORMS.get((op.name, self.instr.pattern), 0)}"
+
+    @property
+    def next_functions(self) -> tuple:
+        found = Node.next_functions.fget(self)  # type: ignore[attr-defined]
+        if len(found) == 1 and self.params and self.instr.op.name in ARITHMETIC:
+            return (*found, (None, 0))  # PyTorch makes a tensor of the number
+        return found
 
     def source_of(self, v: Value) -> tuple:
         if v is self.result:
@@ -189,10 +207,6 @@ class ElementwiseNode(Node):
             if o is v and self.next[i] is not None and not self.next[i].is_leaf:
                 return self.next[i], self.nrs[i] if self.nrs else 0
         return None, 0
-
-    def _second_form(self) -> bool:
-        name, pattern = self.instr.op.name, self.instr.pattern
-        return (name in ("pow", "_pow") and pattern in ("tt", "st")) or name == "rsub"
 
     @property
     def op_name(self) -> str:

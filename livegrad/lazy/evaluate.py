@@ -46,6 +46,20 @@ class Overwritten:
 OVERWRITTEN = Overwritten()
 
 
+class Lost:
+    """Stands for the instruction of a value whose memory was given to a result that then was not made."""
+
+    @property
+    def id(self) -> int:
+        raise RuntimeError(
+            "a value that this result needs was lost when an in-place update of it was interrupted; compute it again "
+            "from its inputs"
+        )
+
+
+LOST = Lost()
+
+
 def evaluate(root: Value, reason: str) -> None:
     """Make `root` ready."""
     with _lock:
@@ -130,10 +144,6 @@ def _layouts(leaves: list[Value], shape: tuple) -> tuple:
 
 
 def _run_map(root: Value, reason: str, together: bool = False) -> None:
-    if root.instr is None:
-        raise RuntimeError(
-            "this value was lost when an in-place update of it was interrupted; compute it again from its inputs"
-        )
     piece = linearize(root, evaluate)
     if _batch.jobs and not _batch.results.keys().isdisjoint(piece.nodes):
         _batch.run()  # this reads what a launch that was put off will write
@@ -285,6 +295,7 @@ def _empty_reused(leaves: list[Value], targets: list[Array]) -> None:
             block = leaf.array.block  # type: ignore[union-attr]
             if any(a.block is block for a in targets):
                 leaf.array = None
+                leaf.instr = LOST  # unless the result is made, which nothing but an interruption prevents
 
 
 def _interpret(piece: Any, shape: tuple) -> list[Array]:

@@ -377,7 +377,7 @@ def check_in_place(t: Tensor, recording: bool, repeated: bool = False) -> None:
 
 
 def check_overlap(t: Tensor, other: Tensor, whole: bool = False) -> None:
-    """Raise where an in-place operator would write `t` over a part (or, if `whole`, all) of what it reads of `other`."""
+    """Raise where an in-place operator would write `t` over part (if `whole`: any) of what it reads of `other`."""
     if t is other and not whole:
         return
     a, b = t._s, other._s
@@ -416,7 +416,7 @@ def check_view(t: Tensor) -> None:
         return
     if t._edge is not None:
         output = 0 if a.made == "no_grad" else a.made
-        operator = t._edge.name().partition("Backward")[0]
+        operator = t._edge.name().removesuffix("0").replace("Backward", "")
         text = f"Output {output} of {operator} is a view and is being modified inplace."
     else:
         text = "A view was created in no_grad mode and is being modified inplace with grad mode enabled."

@@ -74,6 +74,10 @@ def _meta(t: Tensor) -> _Meta:
 
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Copy the elements of `src`, broadcast and converted to this tensor's dtype, into this tensor."""
+    if isinstance(src, (int, float)):
+        from ..creation import tensor
+
+        src = tensor(src)
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
     return _copied(self, src, "CopyBackwards")
@@ -81,6 +85,9 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 def _copied(self: Tensor, src: Tensor, label: str) -> Tensor:
     dispatch.check_in_place(self, MODE.grad, repeated=src is self)
+    recorded = MODE.grad and (self._edge is not None or src._edge is not None)
+    if recorded:
+        dispatch.check_view(self)
     dispatch.check_overlap(self, src)
     shape, dtype = self._shape, self.dtype
     if src._shape != shape and _broadcast(src._shape, shape) != shape:
@@ -89,7 +96,6 @@ def _copied(self: Tensor, src: Tensor, label: str) -> Tensor:
             f"output with shape {list(shape)} doesn't match the broadcast shape {list(_broadcast(src._shape, shape))}"
         )
     a, b = self._s, src._s
-    recorded = MODE.grad and (self._edge is not None or src._edge is not None)
     same = src is self or (
         a is not None and b is not None and a.storage is b.storage and a.geometry() == b.geometry()
     )

@@ -12,9 +12,10 @@ import re
 import warnings
 from typing import Any
 
-import livegrad
 import numpy as np
 import torch
+
+import livegrad
 
 SHAPES = [(), (1,), (3,), (4,), (2, 3), (3, 2), (4, 1), (1, 4), (2, 2), (4, 4), (2, 1, 3), (2, 2, 2), (0,), (2, 0)]
 
@@ -92,7 +93,7 @@ class Program:
             "Output ",
             "Can't detach views",
         )
-        if isinstance(theirs, (AttributeError, TypeError, SyntaxError)) or isinstance(ours, (AttributeError, SyntaxError)):
+        if any(isinstance(e, (AttributeError, TypeError, SyntaxError)) for e in (theirs, ours)):
             self.fail(f"PyTorch: {theirs!r}\nlivegrad: {ours!r}")
         a, b = str(theirs), str(ours)
         for text in known:
@@ -263,8 +264,9 @@ class Program:
         name = self.new()
         form = r.choice(
             ["{} + {o}", "{} - {o}", "{} * {o}", "{}.abs()", "-{}", "{}.clamp(-1, 1)", "{}.clone()", "({} > {o})",
-             "{}.sum()", "{}.tanh()", "{}.exp().clamp(-4, 4)", "{}.sum(-1)", "{}.contiguous()", "{} / 2", "{}.sigmoid()",
-             "T.cat([{}.reshape(-1), {}.reshape(-1)])", "T.where({} > 0, {}, {o} * 1.0)", "{}.float()", "{}.sqrt()"]
+             "{}.sum()", "{}.tanh()", "{}.exp().clamp(-4, 4)", "{}.sum(-1)", "{}.contiguous()", "{} / 2",
+             "{}.sigmoid()", "T.cat([{}.reshape(-1), {}.reshape(-1)])", "T.where({} > 0, {}, {o} * 1.0)", "{}.float()",
+             "{}.sqrt()"]
         )  # fmt: skip
         if form == "{}.float()" and self.gradients:
             form = "{}.double()"
@@ -300,7 +302,8 @@ class Program:
                         f"{n}.narrow({dim}, {r.randint(0, size)}, {r.randint(0, size)})", f"{n}.squeeze({dim})",
                         f"{n}.expand(2, {', '.join(['-1'] * d)})", f"{n}.unfold({dim}, {r.randint(1, size + 1)}, 1)",
                         f"{n}.flatten()", f"{n}.T" if d == 2 else f"{n}.movedim(0, -1)",
-                        f"{n}.chunk(2, {dim})", f"{n}.split({r.randint(1, 2)}, {dim})", f"{n}.unbind({dim})"]  # fmt: skip
+                        f"{n}.chunk(2, {dim})", f"{n}.split({r.randint(1, 2)}, {dim})",
+                        f"{n}.unbind({dim})"]  # fmt: skip
         if d >= 2:
             other = r.randrange(d)
             options += [f"{n}.transpose({dim}, {other})", f"{n}.permute({r.sample(range(d), d)})",
@@ -346,9 +349,7 @@ class Program:
         if repeats(x) and not expanded(x):
             return f"{n}.fill_(2)"
         r = self.random
-        o = self.partner(x, x)
-        if self.gradients and o[0] == "t" and np.intersect1d(places(x), places(self.torch.names[o])).size:
-            o = self.number()  # PyTorch keeps the operand itself, and then finds it changed; livegrad keeps its value
+        o = self.apart(x, self.partner(x, x))
         options = [f"{n}.add_({o})", f"{n}.mul_({o})", f"{n}.sub_({o})", f"{n} += {o}", f"{n} *= {o}", f"{n} -= 1",
                    f"{n}.zero_()", f"{n}.fill_({self.number()})", f"{n}.clamp_(-1, 2)", f"{n}.neg_()", f"{n}.abs_()",
                    f"{n}.masked_fill_({n} > 0, {self.number()})", f"{n}.add_({o}, alpha=2)",
@@ -360,6 +361,16 @@ class Program:
                 f"{n}.add_({o})", f"{n}.mul_({o})"
             ]  # fmt: skip
         return r.choice(options)
+
+    def apart(self, x: torch.Tensor, o: str) -> str:
+        """An operand for changing x in place; for gradients not of the same memory.
+
+        PyTorch keeps such an operand itself, and then finds it changed; livegrad keeps the value that it had.
+        """
+        if self.gradients and o[0] == "t":
+            if x.untyped_storage().data_ptr() == self.torch.names[o].untyped_storage().data_ptr():
+                return self.number()
+        return o
 
     def source(self, x: torch.Tensor) -> str:
         o = self.partner(x, x)
@@ -380,7 +391,7 @@ class Program:
                 return f"{n}[{index}] = 1.0"
             # (PyTorch mixes up a view of a leaf and a leaf in `view[...] += what requires gradients`.)
             if r.random() < 0.3 and not (self.gradients and window.shape == x.shape):
-                return f"{n}[{index}] {r.choice(['+=', '*=', '-='])} {self.partner(window, window)}"
+                return f"{n}[{index}] {r.choice(['+=', '*=', '-='])} {self.apart(x, self.partner(window, window))}"
             return f"{n}[{index}] = {self.partner(window, window)}"
         if kind < 0.7:
             value = self.number()

@@ -1,0 +1,269 @@
+"""What in-place operators cost, what they may overwrite, and what they say."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+import livegrad
+from livegrad.lazy import storage
+from livegrad.lazy.value import OPERATOR, Bound
+from livegrad.runtime import pool
+
+
+@pytest.fixture
+def copies(monkeypatch):
+    """Elements that storages have copied to get out of somebody's way."""
+    counted = []
+    real = storage.contiguous_copy
+
+    def copy(array):
+        counted.append(int(np.prod(array.shape)))
+        return real(array)
+
+    monkeypatch.setattr(storage, "contiguous_copy", copy)
+    return counted
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x[i % 100] = 2.0 * i",
+        "x[i % 100] = y * i",
+        "x[i % 100] = x[(i - 1) % 100]",
+        "x[0] += 1",
+        "x[i % 100] += y * 2",
+        "x[1:3].mul_(0.5)",
+        "x[m] = 1.0",
+        "x[mask] = 1.0",
+        "x.index_put_((m,), v, accumulate=True)",
+        "w.add_(1)",
+        "x[i % 100] = y\nr = x[:2].sum().item()",
+    ],
+)
+def test_a_write_to_a_part_does_not_copy_the_whole(line, copies):
+    x = livegrad.zeros(100, 50)
+    names = {
+        "x": x, "y": livegrad.ones(50), "m": livegrad.tensor([1, 2]), "v": livegrad.ones(50), "w": x[5],
+        "mask": livegrad.arange(100) > 98,
+    }  # fmt: skip
+    code = compile(line, "<line>", "exec")
+    for i in range(20):
+        exec(code, {**names, "i": i})
+    assert not [n for n in copies if n >= x.numel()]
+
+
+def test_a_pending_value_does_not_see_later_writes():
+    x = livegrad.arange(6.0)
+    whole, part = x * 2, x[1:3] + 1
+    x[1] = 100
+    x.add_(1)
+    x[2:] = 0
+    assert whole.tolist() == [0, 2, 4, 6, 8, 10]
+    assert part.tolist() == [2, 3]
+    assert x.tolist() == [1, 101, 0, 0, 0, 0]
+
+
+def test_memory_that_numpy_sees_is_read_when_the_operator_is_called():
+    a = np.arange(4.0, dtype=np.float32)
+    x = livegrad.from_numpy(a)
+    before = x + 1
+    a[:] = 7
+    assert before.tolist() == [1, 2, 3, 4]
+    assert (x + 1).tolist() == [8, 8, 8, 8]
+    y = livegrad.ones(4)
+    b = y.numpy()
+    pending = y * 3
+    y.add_(1)
+    y[0] = 9
+    assert b.tolist() == [9, 2, 2, 2]
+    b[1] = 5
+    assert y.tolist() == [9, 5, 2, 2]
+    assert pending.tolist() == [3, 3, 3, 3]
+
+
+def test_copying_makes_two_tensors():
+    x, y = livegrad.zeros(4), livegrad.arange(4.0)
+    x[0] = 1  # x has memory of its own now
+    x.copy_(y)
+    x[1] = 50
+    y[2] = 60
+    assert x.tolist() == [0, 50, 2, 3]
+    assert y.tolist() == [0, 1, 60, 3]
+    w = livegrad.ones(4, requires_grad=True)
+    z = y.clone()
+    x.copy_(z)
+    product = w * z
+    x.add_(1)  # not a change of z
+    product.sum().backward()
+    assert w.grad.tolist() == [0, 1, 60, 3]
+
+
+def test_data_counts_its_own_changes():
+    x = livegrad.ones(3)
+    x.data.add_(1)
+    assert x._version == 0 and x.tolist() == [2, 2, 2]
+    x.detach().add_(1)
+    assert x._version == 1
+    w = livegrad.ones(3, requires_grad=True)
+    y = w * x
+    x.data.mul_(2)
+    y.sum().backward()
+    z = w * x
+    x.data.mul_(2)
+    x.mul_(2)  # noticed, though the content that z needs had been overwritten before
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        z.sum().backward()
+
+
+def test_the_history_of_a_view_of_a_detached_window():
+    def program(T):
+        x = T.tensor(np.arange(1.0, 5.0), requires_grad=True)
+        d = T.zeros(6, dtype=T.float64)
+        w = d[2:6].view(2, 2).t().detach()
+        w[0] = x[:2]
+        w[1, 0] = x[3] * 2
+        (w * w).sum().backward()
+        return [w.tolist(), d.tolist(), x.grad.tolist()]
+
+    assert program(livegrad) == program(torch)
+
+
+def test_as_strided_shares_gradients_of_repeated_elements():
+    def program(T):
+        x = T.tensor(np.arange(1.0, 5.0), requires_grad=True)
+        e = x.expand(2, 4)
+        windows = (x * 1).as_strided((3, 2), (1, 1), 0)
+        ((e.as_strided((4,), (1,), 0) ** 2).sum() + (windows**3).sum()).backward()
+        return x.grad.tolist()
+
+    assert program(livegrad) == program(torch)
+
+
+@pytest.mark.parametrize("limit", [0.5, 1, 1.5, 2, 2.5, 3, 5, 64])
+@pytest.mark.parametrize("hook", [False, True])
+def test_no_buffer_is_reused_while_a_gradient_still_needs_it(limit, hook, monkeypatch):
+    def program(T):
+        x, u, v = (T.tensor(np.arange(k, k + 4.0), requires_grad=True) for k in (1, 2, 3))
+        w = u * v
+        if hook:
+            w.register_hook(lambda g: g * 1)
+        y = x * 3
+        y.mul_(w)  # replaces a value that only the backward pass needs from now on
+        y.add_(w).tanh_()
+        y.backward(T.tensor(np.ones(4)))
+        return [t.grad.tolist() for t in (x, u, v)]
+
+    expected = program(torch)
+    monkeypatch.setattr(Bound, "limit", int(limit * OPERATOR))
+    for mode in ("always", "never"):
+        with livegrad.compiling(mode):
+            np.testing.assert_allclose(program(livegrad), expected, rtol=1e-10)
+
+
+def test_an_interrupted_update_leaves_no_wrong_numbers(monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    with livegrad.compiling("always"):
+        x = livegrad.ones(1000) * 1
+        livegrad.eval(x)
+        x.mul_(3)
+        y = x * 2
+        livegrad.eval(livegrad.ones(1000) * 3 * 2)
+        with monkeypatch.context() as patch:
+            patch.setattr(pool, "launch", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                y.tolist()
+        for t, expected in ((x, 3), (y, 6)):
+            try:
+                assert set(t.tolist()) == {expected}
+            except RuntimeError as error:
+                assert "lost" in str(error)  # noqa: PT017
+
+
+def test_many_steps_in_place_hold_no_more_memory():
+    x, z = livegrad.zeros(2000), livegrad.zeros(10, 200)
+    p = livegrad.ones(100, requires_grad=True)
+    sizes = []
+    for step in range(10_000):
+        x.add_(1).mul_(0.5)
+        x[3] += 1
+        z[step % 10] = x[:200] * 2
+        x.detach().clamp_(-5, 5)
+        x.data.mul_(1.0)
+        with livegrad.no_grad():
+            p.sub_(0.1 * p)
+            p[1:].add_(0.01)
+        if step in (3000, 9999):
+            gc.collect()
+            cells = [x._s.storage, z._s.storage, p._s.storage]
+            sizes.append((len(gc.get_objects()), max(len(s.views) + len(s.unnoticed) for s in cells)))
+    assert sizes[1][0] - sizes[0][0] < 2000
+    assert sizes[1][1] < 200
+
+
+def test_threads_read_and_write_tensors_of_their_own():
+    shared = livegrad.full((10,), 2.0)
+    errors = []
+
+    def work(k):
+        try:
+            x, expected = livegrad.zeros(100), np.zeros(100, np.float32)
+            for i in range(100):
+                x.add_(k)
+                expected += k
+                x[i] *= 2
+                expected[i] *= 2
+                got = (x[10:20] * shared).sum().item()
+                assert got == pytest.approx((expected[10:20] * 2).sum(), rel=1e-3)
+            np.testing.assert_allclose(x.numpy(), expected, rtol=1e-4)
+        except BaseException as error:  # noqa: BLE001 (reported by the main thread)
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in (1, 2, 3)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not errors
+
+
+def test_errors_name_the_lines_of_the_change_and_of_the_need():
+    x = livegrad.ones(3, requires_grad=True)
+    y = x.exp()
+    z = y[:2]
+    z.add_(1)  # the change
+    with pytest.raises(RuntimeError) as caught:
+        y.sum().backward()
+    text = str(caught.value)
+    assert "is at version 1; expected version 0 instead" in text
+    assert "z.add_(1)  # the change" in text
+    assert "y = x.exp()" in text
+
+
+@pytest.mark.parametrize(
+    "program, message",
+    [
+        ("x.add_(1)", "a leaf Variable that requires grad is being used in an in-place operation."),
+        ("x[0] = 1", "a view of a leaf Variable that requires grad is being used in an in-place operation."),
+        ("x[x > 0] = 1", "a leaf Variable that requires grad is being used in an in-place operation."),
+        ("y.chunk(2)[1].mul_(2)", "Output 1 of Split is a view and is being modified inplace. This view is the output"),
+        ("y.unbind()[2].mul_(2)", "Output 2 of Unbind is a view and is being modified inplace."),
+        ("with T.no_grad(): v = y[:2]\nv.mul_(x[:2])", "A view was created in no_grad mode and is being modified"),
+        ("y[:2].detach_()", "Can't detach views in-place."),
+        ("p[1:] = p[:-1]", "unsupported operation: some elements of the input tensor and the written-to tensor"),
+        ("p[1:].add_(p[:-1])", "unsupported operation: some elements of the input tensor and the written-to tensor"),
+        ("p.expand(2, 4).add_(1)", "unsupported operation: more than one element of the written-to tensor"),
+    ],
+)
+def test_what_is_refused(program, message):
+    for T in (torch, livegrad):
+        x = T.tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True)
+        with pytest.raises(RuntimeError) as caught:
+            exec(program, {"T": T, "x": x, "y": x * 2, "p": T.arange(4.0)})
+        assert str(caught.value).startswith(message)
