@@ -7,6 +7,7 @@ the gradient operators (by differentiating the formula), the kernels and the Num
 from __future__ import annotations
 
 import inspect
+import re
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -165,7 +166,8 @@ class ElementwiseOp:
         self.stated = grads or {}
         self.fixed = fixed
         self.name = name
-        self.node = node or "".join(part.capitalize() for part in name.split("_"))
+        camel = "".join(part.capitalize() for part in name.split("_"))
+        self.node = node or re.sub(r"(?<=\d)[a-z]", lambda m: m[0].upper(), camel)
         self.rule = rule
         self.formula = formula
         self.differentiable = differentiable and rule not in ("bool", "bits", "integer")

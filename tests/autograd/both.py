@@ -31,9 +31,7 @@ def compare(got, expected, where="result"):
         assert got.keys() == expected.keys()
         for k in expected:
             compare(got[k], expected[k], f"{where}[{k!r}]")
-    elif isinstance(expected, np.ndarray):
-        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6, err_msg=where)
-    elif isinstance(expected, float):
+    elif isinstance(expected, (np.ndarray, float)):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6, err_msg=where)
     else:
         assert got == expected, f"{where}: {got!r} is not {expected!r}"
@@ -67,9 +65,9 @@ def same(program, error=None):
 
 
 def tree(node, depth=12):
-    """The recorded graph from a node: names and outputs, nested."""
+    """The recorded graph from a node: names and outputs, nested. Inputs without history are left out."""
     if node is None:
         return None
     if depth == 0:
         return "..."
-    return [node.name().split(":")[-1], [[tree(n, depth - 1), nr] for n, nr in node.next_functions]]
+    return [node.name().split(":")[-1], [[tree(n, depth - 1), nr] for n, nr in node.next_functions if n is not None]]

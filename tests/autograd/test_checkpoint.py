@@ -2,9 +2,10 @@
 
 import importlib
 
-import livegrad
 import pytest
 from both import same
+
+import livegrad
 
 
 def checkpoint_of(t):

@@ -3,9 +3,10 @@
 import gc
 import weakref
 
-import livegrad
 import pytest
 from both import same
+
+import livegrad
 
 PROGRAMS = []
 

@@ -1,7 +1,8 @@
 """gradcheck and gradgradcheck accept right gradients and catch wrong ones."""
 
-import livegrad
 import pytest
+
+import livegrad
 from livegrad.autograd import Function, gradcheck, gradgradcheck
 from livegrad.autograd.gradcheck import GradcheckError
 
