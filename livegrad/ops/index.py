@@ -1133,8 +1133,19 @@ def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 
     if dim is None:
         return MEDIAN.apply((x,))
-    n = x._shape[normal_dim(dim, x.dim())] if x.dim() else 1
-    return Median(*kthvalue(x, (n + 1) // 2, dim, keepdim))
+    d = normal_dim(dim, x.dim())
+    if x.dim() == 0:
+        return Median(clone(x), wrap(backend.copied(np.zeros((), np.int64))))
+    a = _comparable(x._value().native())
+    if not a.shape[d]:
+        raise IndexError(f"median(): Expected reduction dim {d} to have non-zero size.")
+    order = np.argsort(a, axis=d, kind="stable")
+    index = np.take(order, [(a.shape[d] - 1) // 2], axis=d)
+    if a.dtype.kind == "f":
+        missing = np.isnan(a)
+        index = np.where(missing.any(axis=d, keepdims=True), missing.argmax(axis=d, keepdims=True), index)
+    values, places = _picked(x, index, d, "MedianBackward")
+    return Median(values, places) if keepdim else Median(values.squeeze(d), places.squeeze(d))
 
 
 def unique(
