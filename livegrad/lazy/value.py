@@ -33,6 +33,13 @@ class Value:
         "instr", "operands", "params", "shape", "dtype", "device", "array", "weight",
         "uses", "kept", "owner", "stale", "lease", "__weakref__",
     )  # fmt: skip
+    instr: Any
+    operands: tuple
+    params: tuple
+    shape: tuple
+    dtype: Any
+    device: Any
+    array: Array | None
 
     def ready(self) -> Array:
         """The memory, computed now if it is pending."""
