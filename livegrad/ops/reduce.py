@@ -92,10 +92,8 @@ def _label(name: str, dim: Any) -> str:
 
 
 @public("sum", kind="reduction", op=SUM)
-def sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, axis: Any = None) -> Tensor:
+def sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum over all elements or some dimensions. Integers and bools add up in int64."""
-    if axis is not None:
-        dim = axis
     return SUM.apply((x,), _label("Sum", dim), dims=dims_of(dim, x.dim()), keepdim=keepdim, dtype=dtype)
 
 
@@ -128,10 +126,8 @@ MEAN = operator(
 
 
 @public("mean", kind="reduction", op=MEAN)
-def mean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, axis: Any = None) -> Tensor:
+def mean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The mean over all elements or some dimensions, of a floating-point tensor."""
-    if axis is not None:
-        dim = axis
     d = dtype or x.dtype
     if d.category != dtypes.FLOATING:
         raise RuntimeError(

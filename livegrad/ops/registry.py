@@ -24,6 +24,7 @@ tensor([-0.0000, -0.7358])
 
 from __future__ import annotations
 
+import functools
 import inspect
 import weakref
 from collections.abc import Callable, Sequence
@@ -375,18 +376,42 @@ def public(
     """
 
     def enter(f: Callable) -> Callable:
-        exported = _with_out(f, number_first)
+        shown = _with_numpy_names(f)
+        exported = _with_out(shown, number_first)
         for each in (name, *aliases):
             if method:
-                setattr(Tensor, each, f)
+                setattr(Tensor, each, shown)
                 if inplace:
-                    setattr(Tensor, each + "_", dispatch.in_place(f, each + "_"))
+                    setattr(Tensor, each + "_", dispatch.in_place(shown, each + "_"))
             if function:
                 FUNCTIONS[each] = exported
         REGISTRY[name] = Entry(name, kind, op, exported, samples, name if reference is None else reference, None)
         return f
 
     return enter
+
+
+NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
+
+
+def _with_numpy_names(f: Callable) -> Callable:
+    """The function, that also takes NumPy's names of the parameters that it has."""
+    parameters = inspect.signature(f).parameters
+    known = {numpy: own for numpy, own in NUMPY_NAMES.items() if own in parameters and numpy not in parameters}
+    if not known:
+        return f
+
+    @functools.wraps(f)
+    def function(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            for numpy, own in known.items():
+                if numpy in kwargs:
+                    if own in kwargs:
+                        raise TypeError(f"{f.__name__}() got both {own!r} and {numpy!r}, which name one argument")
+                    kwargs[own] = kwargs.pop(numpy)
+        return f(*args, **kwargs)
+
+    return function
 
 
 def _with_out(f: Callable, number_first: Callable | None = None) -> Callable:
