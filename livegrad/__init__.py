@@ -45,6 +45,7 @@ __version__ = "0.1.0"
 from . import convert  # isort: skip  (methods of Tensor)
 from .codegen.kernels import compiling, wait_for_compiler
 from .lazy.control import eager, eval, is_eager  # noqa: A004
+
 for _part in ("elementwise", "reduce", "view", "index", "matmul", "composite"):  # registers all operators
     importlib.import_module(f"livegrad.ops.{_part}")
 from .ops.registry import FUNCTIONS as _FUNCTIONS
@@ -64,8 +65,8 @@ globals().update({_name: _f for _name, _f in _FUNCTIONS.items() if not _name.sta
 
 # Loaded on first use.
 _MODULES = frozenset(
-    ("nn", "optim", "utils", "cuda", "linalg", "fft", "func", "distributed", "testing", "ops", "serialization", "printing",
-     "special", "backends", "amp", "profiler")
+    ("nn", "optim", "utils", "cuda", "linalg", "fft", "func", "distributed", "testing", "ops", "serialization",
+     "printing", "special", "backends", "amp", "profiler")
 )  # fmt: skip
 _LAZY = {
     "save": "serialization",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import devices
-from . import dtypes
+from . import devices, dtypes
 from .ops import dispatch
 from .tensor import Tensor
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import devices
-from . import dtypes
+from . import devices, dtypes
 from .lazy.value import from_array
 from .runtime import array as arrays
 from .tensor import Tensor, adopt_numpy, require_floating, wrap
@@ -104,7 +103,9 @@ def _to_nested(data: Any) -> Any:
     return data
 
 
-def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+def tensor(
+    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
     """A tensor with a copy of `data`: numbers, nested sequences of them, a NumPy array or a tensor.
 
     The dtype follows from the data (Python floats become the default dtype, ints int64) unless given.
@@ -119,6 +120,8 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
     c = data.__class__
     if c is float or c is int or c is bool:
         d = dtype or dtypes.of_scalar(data)
+        if c is int and not -(2**63) <= data < 2**63 and not d.is_floating_point:
+            raise ValueError(f"Overflow: {data} does not fit into 64 bits")
         made = arrays.empty((), d)
         made.native()[()] = _number(data, d)
         return _finish(wrap(from_array(made)), requires_grad)
@@ -141,7 +144,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
         else:
             a = np.array(nested)
             if a.dtype == object:
-                raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
+                raise ValueError(f"Overflow: a number does not fit into {d.name}")
         with np.errstate(all="ignore"):
             t = _from_numpy_copy(a.reshape(shape), d)
     if requires_grad:
@@ -237,7 +240,9 @@ def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     return _finish(wrap(from_array(arrays.empty(_sizes(size), d))), requires_grad)
 
 
-def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None, **ignored: Any) -> Tensor:
+def zeros(
+    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None, **ignored: Any
+) -> Tensor:
     """Zeros of a shape.
 
     >>> import livegrad
@@ -250,24 +255,32 @@ def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     return _filled(_sizes(size), 0, dtype, device, requires_grad)
 
 
-def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None, **ignored: Any) -> Tensor:
+def ones(
+    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None, **ignored: Any
+) -> Tensor:
     """Ones of a shape."""
     if "size" in ignored:
         size = (ignored["size"],)
     return _filled(_sizes(size), 1, dtype, device, requires_grad)
 
 
-def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+def full(
+    size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
+) -> Tensor:
     """One number everywhere; the dtype follows from it unless given."""
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
     d = dtype or dtypes.of_scalar(fill_value)
     size = (size,) if isinstance(size, int) else tuple(size)
+    if d.is_floating_point and math.isfinite(fill_value) and abs(fill_value) > dtypes.finfo(d).max:
+        raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
     return _filled(_sizes(size), _number(fill_value, d), d, device, requires_grad)
 
 
 def _like(make: Any) -> Any:
-    def function(input: Tensor, *args: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+    def function(
+        input: Tensor, *args: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
+    ) -> Tensor:
         d = dtype or input.dtype
         return make(input._shape, *args, dtype=d, device=device or input.device, requires_grad=requires_grad)
 
@@ -279,7 +292,17 @@ def _like(make: Any) -> Any:
 empty_like, zeros_like, ones_like, full_like = _like(empty), _like(zeros), _like(ones), _like(full)
 
 
-def arange(*args: Any, start: Any = None, end: Any = None, step: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None, **ignored: Any) -> Tensor:
+def arange(
+    *args: Any,
+    start: Any = None,
+    end: Any = None,
+    step: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Any = None,
+    **ignored: Any,
+) -> Tensor:
     """start, start + step, ... below end. Integers give int64, else the default float dtype.
 
     >>> import livegrad
@@ -299,6 +322,8 @@ def arange(*args: Any, start: Any = None, end: Any = None, step: Any = None, dty
     lo = start if start is not None else lo
     hi = end if end is not None else hi
     by = step if step is not None else by
+    if dtype is dtypes.int64:
+        lo, hi, by = int(lo), int(hi), int(by)
     if by == 0:
         raise RuntimeError("step must be nonzero")
     if (hi - lo) / by < 0:
@@ -319,7 +344,16 @@ def range_(start: Any = 0, end: Any = None, step: Any = 1, **options: Any) -> Te
     return tensor(start + np.arange(n) * step, dtype=options.get("dtype") or dtypes.get_default_dtype())
 
 
-def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None) -> Tensor:
+def linspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Any = None,
+) -> Tensor:
     """`steps` numbers evenly spaced from start to end, both included."""
     devices.available(device)
     start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
@@ -332,9 +366,11 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any
     i = np.arange(steps)
     if steps > 1:
         by = work.type((work.type(end) - work.type(start)) / work.type(steps - 1))
-        low = work.type(start) + by * i.astype(work)
-        high = work.type(end) - by * (steps - 1 - i).astype(work)
-        a = np.where(i < steps // 2, low, high)
+        # Multiply and add with one rounding, as PyTorch's loop is compiled.
+        wide = np.longdouble if work == np.float64 else np.float64
+        low = wide(work.type(start)) + wide(by) * i
+        high = wide(work.type(end)) - wide(by) * (steps - 1 - i)
+        a = np.where(i < steps // 2, low, high).astype(work)
     else:
         a = np.full(steps, start, work)
     return _finish(_from_numpy_copy(a, d), requires_grad)
@@ -367,7 +403,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple:
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = tuple(tensors[0])
     if indexing not in ("ij", "xy"):
-        raise RuntimeError(f"torch.meshgrid: indexing must be one of \"xy\" or \"ij\", but received: {indexing}")
+        raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
     swap = indexing == "xy" and len(tensors) >= 2
     order = [1, 0, *range(2, len(tensors))] if swap else list(range(len(tensors)))
     shape = tuple(tensors[k].numel() for k in order)
@@ -380,7 +416,9 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple:
 
 
 def _new(make: Any) -> Any:
-    def method(self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+    def method(
+        self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
+    ) -> Tensor:
         return make(*size, dtype=dtype or self.dtype, requires_grad=requires_grad)
 
     return method

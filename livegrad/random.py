@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import devices
-from . import dtypes
+from . import devices, dtypes
 from .autograd.mode import MODE
 from .creation import _finish, _from_numpy_copy, _sizes
 from .ops import dispatch
@@ -91,21 +90,45 @@ def _made(a: np.ndarray, shape: tuple, d: dtypes.dtype, requires_grad: bool = Fa
     return _finish(_from_numpy_copy(a.reshape(shape), d), requires_grad)
 
 
-def rand(*size: Any, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+def rand(
+    *size: Any,
+    generator: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **ignored: Any,
+) -> Tensor:
     """Uniform numbers from [0, 1)."""
     devices.available(device)
     shape, d = _sizes((ignored["size"],) if "size" in ignored else size), _float(dtype)
     return _made(_stream(generator).uniform(numel(shape), d.np), shape, d, requires_grad)
 
 
-def randn(*size: Any, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+def randn(
+    *size: Any,
+    generator: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **ignored: Any,
+) -> Tensor:
     """Standard normal numbers."""
     devices.available(device)
     shape, d = _sizes((ignored["size"],) if "size" in ignored else size), _float(dtype)
     return _made(_stream(generator).normal(numel(shape), d.np), shape, d, requires_grad)
 
 
-def randint(*args: Any, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, low: Any = None, high: Any = None, size: Any = None, **ignored: Any) -> Tensor:
+def randint(
+    *args: Any,
+    generator: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    low: Any = None,
+    high: Any = None,
+    size: Any = None,
+    **ignored: Any,
+) -> Tensor:
     """Integers from [low, high); ``randint(high, size)`` or ``randint(low, high, size)``."""
     devices.available(device)
     given = list(args)
@@ -127,13 +150,24 @@ def randint(*args: Any, generator: Any = None, dtype: Any = None, device: Any = 
     return _made(a, shape, d, requires_grad)
 
 
-def randperm(n: int, *, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+def randperm(
+    n: int, *, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
+) -> Tensor:
     """The integers 0 to n - 1 in random order."""
     d = dtype or dtypes.int64
     return _made(_stream(generator).permutation(int(n)), (int(n),), d, requires_grad)
 
 
-def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any = None, dtype: Any = None, out: Any = None, **ignored: Any) -> Tensor:
+def normal(
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    **ignored: Any,
+) -> Tensor:
     """Normal numbers; mean and std are numbers (with a size) or tensors."""
     if isinstance(mean, Tensor) or isinstance(std, Tensor):
         like = mean if isinstance(mean, Tensor) else std
@@ -210,7 +244,9 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any
     return _overwrite(self, a)
 
 
-def random_(self: Tensor, low: int | None = None, high: int | None = None, *, generator: Any = None, **named: Any) -> Tensor:
+def random_(
+    self: Tensor, low: int | None = None, high: int | None = None, *, generator: Any = None, **named: Any
+) -> Tensor:
     """Fill with integers: from [low, high), [0, low), or over the dtype's whole range."""
     low, high = named.get("from", low), named.get("to", high)
     stream, n, d = _stream(generator), self.numel(), self.dtype.np

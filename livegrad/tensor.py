@@ -393,7 +393,8 @@ class Tensor(Registered):
                 )
             if g.dtype is not self.dtype:
                 raise RuntimeError(
-                    f"attempting to assign a gradient with dtype '{g.dtype}' to a tensor with grad_dtype '{self.dtype}'. "
+                    f"attempting to assign a gradient with dtype '{g.dtype}' to a tensor with grad_dtype "
+                    f"'{self.dtype}'. "
                     "The gradient must match the tensor's dtype."
                 )
         edge = self._edge

@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 
 import pytest
+
 from livegrad.codegen import cache, ir
 
 pytestmark = pytest.mark.skipif(not ir.compiler_available(), reason="no compiler")
@@ -114,7 +116,7 @@ def test_write_fails(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(cache.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
     cache.write("name", b"code")
     monkeypatch.undo()
     monkeypatch.setattr(cache, "folder", tmp_path)

@@ -1,14 +1,15 @@
 """A new operator touches one place: everything else follows from its entry in the registry."""
 
-import livegrad
 import numpy as np
 import pytest
+
+import livegrad
 from livegrad.autograd import gradcheck, gradgradcheck
 from livegrad.codegen import kernels
 from livegrad.lazy import log
 from livegrad.ops.registry import FUNCTIONS, REGISTRY, elementwise, operator, public
-from livegrad.ops.scalar import exp, log1p, maximum
 from livegrad.ops.scalar import abs as scalar_abs
+from livegrad.ops.scalar import exp, log1p, maximum
 
 # A name that no other operator has; its formula reads an argument twice and takes a number.
 softbump = elementwise("softbump", lambda x, k: x * exp(-k * x * x) + log1p(scalar_abs(x)))

@@ -124,8 +124,15 @@ def grad(
     given = (None,) * len(outs) if grad_outputs is None else _as_tuple(grad_outputs)
     if is_grads_batched:
         rows = [
-            grad(outs, ins, tuple(None if g is None else g[i] for g in given), True, create_graph,
-                 allow_unused=allow_unused, materialize_grads=materialize_grads)  # fmt: skip
+            grad(
+                outs,
+                ins,
+                tuple(None if g is None else g[i] for g in given),
+                True,
+                create_graph,
+                allow_unused=allow_unused,
+                materialize_grads=materialize_grads,
+            )  # fmt: skip
             for i in range(len(given[0]))
         ]
         from ..ops.index import stack

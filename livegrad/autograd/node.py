@@ -142,7 +142,7 @@ def hooks_of(node: Node) -> Hooks:
 
 
 def retain_from_here(t: Any, before: Node, nr: int) -> None:
-    """A tensor was changed in place: the gradient that it retains is that of its new node, no more of the one before."""
+    """A tensor was changed in place: the gradient that it retains is that of its new node from now on."""
     if before.hooks is not None and before.hooks.retain.pop(nr, None) is not None and t._edge is not None:
         hooks_of(t._edge).retain[t._nr] = weakref.ref(t)
 

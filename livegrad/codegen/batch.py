@@ -37,9 +37,7 @@ def _source() -> str:
         kernel, arguments = b.fresh("kernel"), b.fresh("arguments")
         b.line(f"%{kernel} = inttoptr {word(0).operand} to ptr")
         b.line(f"%{arguments} = inttoptr {word(1).operand} to ptr")
-        b.line(
-            f"call void %{kernel}(ptr %{arguments}, {b.sub(low, start).operand}, {b.sub(high, start).operand})"
-        )
+        b.line(f"call void %{kernel}(ptr %{arguments}, {b.sub(low, start).operand}, {b.sub(high, start).operand})")
         b.label(skip)
     return module.text()
 

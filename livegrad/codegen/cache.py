@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -108,6 +107,8 @@ def write(name: str, code: bytes) -> None:
     where = _usable()
     if where is None:
         return
+    import tempfile  # it takes a while to import, and a process with a warm cache never needs it
+
     try:
         handle, temporary = tempfile.mkstemp(dir=where, prefix="new-", suffix=".tmp")
     except OSError:

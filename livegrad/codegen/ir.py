@@ -838,9 +838,7 @@ class Builder:
         self.lines[place] = f"  {name} = phi {kind} {', '.join(pairs)}"
 
     @contextmanager
-    def loop(
-        self, start: Reg | int, stop: Reg | int, step: Reg | int = 1, carry: Sequence[Reg] = ()
-    ) -> Iterator[Loop]:
+    def loop(self, start: Reg | int, stop: Reg | int, step: Reg | int = 1, carry: Sequence[Reg] = ()) -> Iterator[Loop]:
         """``for i in range(start, stop, step)`` over i64, with values carried along (see :class:`Loop`)."""
 
         def number(value: Reg | int) -> Reg:
@@ -865,9 +863,7 @@ class Builder:
         self.br(head)
         self.label(done)
 
-    def rarely(
-        self, condition: Reg, usual: Sequence[Reg], slow: Callable[[], Sequence[Reg]]
-    ) -> list[Reg]:
+    def rarely(self, condition: Reg, usual: Sequence[Reg], slow: Callable[[], Sequence[Reg]]) -> list[Reg]:
         """``usual``, or what ``slow`` builds if any lane of ``condition`` is true.
 
         A real branch, for the rare arguments that need a long way round.  ``slow`` must itself choose, lane by lane,
@@ -881,9 +877,7 @@ class Builder:
         found = slow()
         after = self.block
         self.label(done)
-        return [
-            self.phi(u.kind, [(u, before), (v, after)], u.width) for u, v in zip(usual, found, strict=True)
-        ]
+        return [self.phi(u.kind, [(u, before), (v, after)], u.width) for u, v in zip(usual, found, strict=True)]
 
 
 # ------------------------------------------------------------------------------------------------------ compiling

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from .. import dtypes
 from .body import emit_body, leaf_dtypes, node_dtypes, param_formats
 from .elementwise import NAME, SCALAR, Arguments, coordinates, lanes, load_along, offset_of
-from .ir import Builder, Module, Reg, host_vector_bytes
+from .ir import Module, Reg, host_vector_bytes
 from .lower import lower
 
 COLUMN_BLOCK = 2048
@@ -153,9 +153,8 @@ def rows_source(
                         loop.next(s.combine(loop.values[0], s.value(bases, loop.i, inner_strides)))
                     acc_v = [loop.values[0], *acc_v[1:]]
                     first = whole
-            with b.at_width(1):
-                with b.loop(first, last, 1, [acc_s]) as loop:
-                    loop.next(s.combine(loop.values[0], s.value(bases, loop.i, inner_strides)))
+            with b.at_width(1), b.loop(first, last, 1, [acc_s]) as loop:
+                loop.next(s.combine(loop.values[0], s.value(bases, loop.i, inner_strides)))
             return [*acc_v, loop.values[0]]
 
         carried = [*vectors, tail]

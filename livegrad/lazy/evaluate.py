@@ -160,7 +160,7 @@ def _run_map(root: Value, reason: str, together: bool = False) -> None:
         plan = _plan_map(piece, shape, key)
     n = plan.elements
     kernel = plan.kernel
-    if n and not (kernel.address and not kernels.Policy.mode == "never") and not kernel.available(n):
+    if n and not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(n):
         made = _interpret(piece, shape)
         how = "tier 0"
     else:

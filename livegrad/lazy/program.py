@@ -121,7 +121,9 @@ def _encode(cone: list[Value], counts: dict[Value, int], write_root: bool) -> Pi
     return piece
 
 
-def merged_dims(shape: tuple, strides: list[tuple], kinds: tuple | None = None) -> tuple[list[int], list[list[int]], list]:
+def merged_dims(
+    shape: tuple, strides: list[tuple], kinds: tuple | None = None
+) -> tuple[list[int], list[list[int]], list]:
     """Drop dimensions of size 1 and merge neighbours that every operand walks through evenly.
 
     kinds: optionally a label per dimension; only neighbours with the same label merge.

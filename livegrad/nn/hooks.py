@@ -55,7 +55,6 @@ class GlobalHooks:
     backward_pre = OrderedDict()
     backward = OrderedDict()
 
-
     @classmethod
     def present(cls):
         return bool(cls.forward_pre or cls.forward or cls.backward_pre or cls.backward)
@@ -197,8 +196,7 @@ def _call(module, args, kwargs, done):
             if changed is not None:
                 if not (isinstance(changed, tuple) and len(changed) == 2):
                     raise RuntimeError(
-                        "forward pre-hook must return None or a tuple of (new_args, new_kwargs), "
-                        f"but got {changed}."
+                        f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {changed}."
                     )
                 args, kwargs = changed
         else:

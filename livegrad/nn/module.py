@@ -298,11 +298,17 @@ class Module:
         if not isinstance(name, str):
             raise TypeError(f"{kind} name should be a string. Got {_typename(name)}")
         if "." in name:
-            raise KeyError(f'{kind} name can\'t contain ".", got: {name}' if kind == "module" else
-                           f'{kind} name can\'t contain "."')
+            raise KeyError(
+                f'{kind} name can\'t contain ".", got: {name}'
+                if kind == "module"
+                else f'{kind} name can\'t contain "."'
+            )
         if name == "":
-            raise KeyError(f'{kind} name can\'t be empty string ""' if kind != "module" else
-                           'module name can\'t be empty string ""')
+            raise KeyError(
+                f'{kind} name can\'t be empty string ""'
+                if kind != "module"
+                else 'module name can\'t be empty string ""'
+            )
         if name not in members and hasattr(self, name):
             raise KeyError(f"attribute '{name}' already exists")
 
@@ -426,9 +432,7 @@ class Module:
 
     def _named_members(self, members_of, prefix="", recurse=True, remove_duplicate=True):
         seen = set()
-        modules = (
-            self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]
-        )
+        modules = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]
         for path, module in modules:
             for name, value in members_of(module):
                 if value is None or id(value) in seen:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..autograd.mode import MODE
 from ..runtime import backend
 from ..tensor import Tensor, wrap
 from . import dispatch
@@ -74,6 +75,8 @@ def diff(x: Tensor, n: int = 1, dim: int = -1) -> Tensor:
 @public("trace")
 def trace(x: Tensor) -> Tensor:
     """The sum of a matrix's diagonal."""
+    if x.dim() != 2:
+        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {x.dim()}")
     return x.diagonal().sum()
 
 
@@ -93,6 +96,11 @@ def cov(x: Tensor, *, correction: int = 1) -> Tensor:
 @public("cross")
 def cross(x: Tensor, other: Tensor, dim: int = -1) -> Tensor:
     """The cross product of vectors of three components."""
+    if x.dim() != other.dim() or x.shape[dim] != 3 or other.shape[dim] != 3:
+        raise RuntimeError(
+            "linalg.cross: inputs must have the same number of dimensions, and length 3 along the dimension of the "
+            f"vectors: got {list(x.shape)} and {list(other.shape)}"
+        )
     a, b = x.unbind(dim), other.unbind(dim)
     parts = [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
     return FUNCTIONS["stack"](parts, dim)
@@ -114,7 +122,9 @@ def renorm(x: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
 
 
 @public("quantile")
-def quantile(x: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear") -> Tensor:
+def quantile(
+    x: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+) -> Tensor:
     """Quantiles by sorting, interpolated between neighbours."""
     if x.dtype not in (dtypes.float32, dtypes.float64):
         raise RuntimeError("quantile() input tensor must be either float or double dtype")
@@ -323,9 +333,7 @@ def is_floating_point(input: Tensor) -> bool:
 @_function
 def result_type(a: Any, b: Any) -> dtypes.dtype:
     """The dtype of an operation on two tensors or numbers."""
-    ranked = [
-        (x.dtype, 2 if x._shape else 1) if isinstance(x, Tensor) else (dtypes.of_scalar(x), 0) for x in (a, b)
-    ]
+    ranked = [(x.dtype, 2 if x._shape else 1) if isinstance(x, Tensor) else (dtypes.of_scalar(x), 0) for x in (a, b)]
     return dtypes.promote_operands(ranked)
 
 
@@ -357,8 +365,14 @@ Tensor.narrow_copy = lambda self, dim, start, length: self.narrow(dim, start, le
 
 def _reshaping_in_place(name: str) -> Any:
     def method(self: Tensor, *args: Any) -> Tensor:
+        dispatch.check_in_place(self, MODE.grad, repeated=True)
+        base = self._storage().base
         made = getattr(self, name)(*args)
-        self._v, self._s, self._edge, self._nr = made._v, made._s, made._edge, made._nr
+        window = made._s
+        window.base = base
+        window.storage.register(self)
+        self._v, self._s, self._edge, self._nr = None, window, made._edge, made._nr
+        window.counter.n += 1
         return self
 
     return method

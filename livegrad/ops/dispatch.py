@@ -32,7 +32,7 @@ _NUMBERS = (int, float, bool)
 # Who knows the dotted path of the nn.Module that is running, for the graph; set by `nn.Module`. `running` is its stack
 # of modules, so that nothing is called while none runs.
 running: list = []
-current_module: Callable[[], str | None] = lambda: None
+current_module: Callable[[], str | None] = lambda: None  # noqa: E731
 
 
 def set_module_path(function: Callable[[], str | None], stack: list) -> None:

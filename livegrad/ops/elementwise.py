@@ -293,7 +293,7 @@ _true_divide = dispatch.binary(ELEMENTWISE["div"])
 def _check_divisor(input: Any, other: Any) -> None:
     """Integer division by zero has no result; it raises, as in PyTorch, which means looking at the divisor now."""
     for x in (input, other):
-        if (x.dtype.is_floating_point if isinstance(x, Tensor) else isinstance(x, float)):
+        if x.dtype.is_floating_point if isinstance(x, Tensor) else isinstance(x, float):
             return
     zero = bool((other == 0).any().item()) if isinstance(other, Tensor) else other == 0
     if zero:
@@ -400,7 +400,9 @@ def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tenso
         from ..creation import tensor
 
         common = dtypes.promote_types(dtypes.of_scalar(input), dtypes.of_scalar(other))
-        made = dispatch.call(ELEMENTWISE["_where"], (condition, tensor(input, dtype=common), tensor(other, dtype=common)))
+        made = dispatch.call(
+            ELEMENTWISE["_where"], (condition, tensor(input, dtype=common), tensor(other, dtype=common))
+        )
     if out is not None:
         from .registry import write_out
 
@@ -427,7 +429,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     if isinstance(value, float) and not input.dtype.is_floating_point:
         if not math.isfinite(value):
             raise RuntimeError(f"value cannot be converted to type {input.dtype.name} without overflow")
-        value = int(value)
+        value = value != 0 if input.dtype is dtypes.bool_ else int(value)
     return dispatch.call(ELEMENTWISE["_masked_fill"], (mask, value, input))
 
 

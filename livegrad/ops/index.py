@@ -96,9 +96,7 @@ def _copied(self: Tensor, src: Tensor, label: str) -> Tensor:
             f"output with shape {list(shape)} doesn't match the broadcast shape {list(_broadcast(src._shape, shape))}"
         )
     a, b = self._s, src._s
-    same = src is self or (
-        a is not None and b is not None and a.storage is b.storage and a.geometry() == b.geometry()
-    )
+    same = src is self or (a is not None and b is not None and a.storage is b.storage and a.geometry() == b.geometry())
     if same and not recorded:
         self._touch()
         return self
@@ -133,8 +131,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         if value.dim():
             raise RuntimeError(
-                "fill_ only supports 0-dimension value tensor but got tensor with "
-                f"{value.dim()} dimensions."
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value.dim()} dimensions."
             )
         return _copied(self, value, "FillBackward1")
     return _filled(self, value, "FillBackward0")
@@ -248,8 +245,8 @@ def _items(x: Tensor, index: Any) -> list:
         raise IndexError(f"too many indices for tensor of dimension {n}")
     missing = [slice(None)] * (n - used)
     where = [k for k, i in enumerate(items) if i is Ellipsis]
-    if len(where) > 1:
-        raise IndexError("an index can have only one ellipsis ('...')")
+    for k in reversed(where[1:]):  # the first one takes all that is left
+        del items[k]
     if where:
         items[where[0] : where[0] + 1] = missing
     return items
@@ -307,7 +304,7 @@ def _basic(x: Tensor, items: list) -> tuple[Tensor, list]:
             try:
                 k = i.__index__()
             except (AttributeError, TypeError):
-                raise TypeError(
+                raise (TypeError if isinstance(i, str) else IndexError)(
                     "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
                     f"(got {type(i).__name__})"
                 ) from None
@@ -510,7 +507,8 @@ def _index_array(name: str, index: Any, n: int, dim: int) -> np.ndarray:
     a = np.array(index._value().native(), np.int64)
     if a.size and (int(a.min()) < 0 or int(a.max()) >= n):
         bad = int(a.max()) if int(a.max()) >= n else int(a.min())
-        raise RuntimeError(f"index {bad} is out of bounds for dimension {dim} with size {n}")
+        wrong = IndexError if name.startswith("index_") and name != "index_add" else RuntimeError
+        raise wrong(f"index {bad} is out of bounds for dimension {dim} with size {n}")
     return a
 
 
@@ -537,8 +535,7 @@ def gather(x: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> 
         return clone(x).reshape(()).expand(index._shape).clone() if index.dim() else clone(x)
     if index.dim() != x.dim():
         raise RuntimeError(
-            "Index tensor must have the same number of dimensions as input tensor: "
-            f"got {index.dim()} and {x.dim()}"
+            f"Index tensor must have the same number of dimensions as input tensor: got {index.dim()} and {x.dim()}"
         )
     for k in range(x.dim()):
         if k != d and index._shape[k] > x._shape[k]:
@@ -627,9 +624,11 @@ def _scatter(name: str, x: Tensor, dim: int, index: Tensor, src: Any, reduce: st
         src = wrap(from_array(full))
     if src.dtype is not x.dtype:
         raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype")
-    if index.dim() != x.dim() or any(
-        n > s for n, s in zip(index._shape, src._shape)
-    ) or any(n > s for k, (n, s) in enumerate(zip(index._shape, x._shape)) if k != d):
+    if (
+        index.dim() != x.dim()
+        or any(n > s for n, s in zip(index._shape, src._shape))
+        or any(n > s for k, (n, s) in enumerate(zip(index._shape, x._shape)) if k != d)
+    ):
         raise RuntimeError(
             f"Expected index {list(index._shape)} to be no larger than self {list(x._shape)} apart from dimension {d} "
             f"and to be no larger size than src {list(src._shape)}"
@@ -642,7 +641,9 @@ _REDUCE = {"add": "add", "multiply": "multiply", None: None}
 
 
 @public("scatter", kind="library", op=SCATTER, inplace=True)
-def scatter(x: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Tensor:
+def scatter(
+    x: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
+) -> Tensor:
     """A copy of x with out[index[i][j]][j] = src[i][j] for dim 0, and so on; src may be a number."""
     return _scatter("scatter", x, dim, index, value if src is None else src, _REDUCE[reduce])
 
@@ -671,7 +672,9 @@ def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any 
     """A copy of x with source's slices added at the named indices of one dimension."""
     d = normal_dim(dim, x.dim())
     where = (slice(None),) * d + (_index_array("index_add", index, x._shape[d], d),)
-    return INDEX_PUT.apply((x, source if alpha == 1 else source * alpha), "IndexAddBackward", index=where, accumulate=True)
+    return INDEX_PUT.apply(
+        (x, source if alpha == 1 else source * alpha), "IndexAddBackward", index=where, accumulate=True
+    )
 
 
 @public("index_copy", kind="library", inplace=True)
@@ -783,9 +786,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None, out
     for i, t in enumerate(full):
         other = t._shape
         if len(other) != len(shape):
-            raise RuntimeError(
-                f"Tensors must have same number of dimensions: got {len(shape)} and {len(other)}"
-            )
+            raise RuntimeError(f"Tensors must have same number of dimensions: got {len(shape)} and {len(other)}")
         for k, (n, m) in enumerate(zip(shape, other)):
             if n != m and k != d:
                 raise RuntimeError(
@@ -940,9 +941,7 @@ def repeat(x: Tensor, *sizes: Any) -> Tensor:
     reps = sizes_of(sizes)
     lead = len(reps) - x.dim()
     if lead < 0:
-        raise RuntimeError(
-            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
-        )
+        raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
     shape = (1,) * lead + x._shape
     between = tuple(k for r, n in zip(reps, shape) for k in (1, n))
     tiled = tuple(k for r, n in zip(reps, shape) for k in (r, n))
@@ -1008,9 +1007,7 @@ def _triangle(name: str) -> Any:
             return backend.copied(x.native() * function(np.ones(x.shape[-2:], bool), diagonal))
         return backend.copied(function(x.native(), diagonal))
 
-    op = operator(
-        name, forward, tensors=("x",), grads={"x": lambda g, diagonal: on_either(op, g, diagonal=diagonal)}
-    )
+    op = operator(name, forward, tensors=("x",), grads={"x": lambda g, diagonal: on_either(op, g, diagonal=diagonal)})
 
     def public_form(x: Tensor, diagonal: int = 0) -> Tensor:
         if x.dim() < 2:
@@ -1028,6 +1025,8 @@ tril, triu = _triangle("tril"), _triangle("triu")
 @public("diag", kind="library")
 def diag(x: Tensor, diagonal: int = 0) -> Tensor:
     """A matrix with this diagonal, or the diagonal of a matrix."""
+    if x.dim() not in (1, 2):
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {x.dim()}D")
     if x.dim() == 1:
         return diag_embed(x, diagonal)
     return x.diagonal(diagonal).clone()
@@ -1243,9 +1242,7 @@ def _reverse_cumsum(g: Value, dim: int) -> Value:
 REVERSE_CUMSUM = operator(
     "reverse_cumsum", _reverse_cumsum, tensors=("x",), grads={"x": lambda g, dim: on_either(CUMSUM, g, dim=dim)}
 )
-CUMSUM = operator(
-    "cumsum", _cumsum, tensors=("x",), grads={"x": lambda g, dim: on_either(REVERSE_CUMSUM, g, dim=dim)}
-)
+CUMSUM = operator("cumsum", _cumsum, tensors=("x",), grads={"x": lambda g, dim: on_either(REVERSE_CUMSUM, g, dim=dim)})
 
 
 @public("cumsum", kind="library", op=CUMSUM, inplace=True)

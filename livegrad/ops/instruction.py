@@ -7,8 +7,8 @@ the gradient operators (by differentiating the formula), the kernels and the Num
 from __future__ import annotations
 
 import inspect
-import re
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -174,7 +174,9 @@ class ElementwiseOp:
         self.bool_error = bool_error
         self.names = names if names is not None else tuple(inspect.signature(formula).parameters)
         if "g" in self.names or "result" in self.names:
-            raise ValueError(f"operator {name}: arguments may not be called g or result, which gradients call their own")
+            raise ValueError(
+                f"operator {name}: arguments may not be called g or result, which gradients call their own"
+            )
         self._instructions: dict = {}
         self._gradients: dict[int, Any] = {}
         self._keeps: dict[str, tuple] = {}
@@ -229,9 +231,7 @@ class ElementwiseOp:
             common = dtypes.promote_operands(ranked)
             if number == dtypes.FLOATING and common.category != dtypes.FLOATING and self.rule != "float":
                 scale = self.names[self.aside[-1]]
-                raise RuntimeError(
-                    f"For integral input tensors, argument {scale} must not be a floating point number."
-                )
+                raise RuntimeError(f"For integral input tensors, argument {scale} must not be a floating point number.")
         else:
             common = dtypes.promote_operands(ranked)
         if self.bool_error is not None and any(d is dtypes.bool_ for d, _ in ranked):
@@ -253,11 +253,11 @@ class ElementwiseOp:
             return dtypes.bool_, common
         if rule == "bits" or rule == "integer":
             if common.category == dtypes.FLOATING or (rule == "integer" and common.category == dtypes.BOOL):
-                raise RuntimeError(f'"{self.name}" not implemented for \'{_NAMES[common]}\'')
+                raise RuntimeError(f"\"{self.name}\" not implemented for '{_NAMES[common]}'")
             return common, common
         if rule == "number":
             if common.category == dtypes.BOOL:
-                raise RuntimeError(f'"{self.name}" not implemented for \'Bool\'')
+                raise RuntimeError(f"\"{self.name}\" not implemented for 'Bool'")
             return common, common
         raise ValueError(f"unknown dtype rule {rule!r} of operator {self.name}")
 

@@ -160,9 +160,7 @@ def _check(a: Tensor, b: Tensor) -> None:
             f"{SCALAR_TYPE_NAMES[b.dtype].lower()}"
         )
     if not a._shape or not b._shape:
-        raise RuntimeError(
-            f"both arguments to matmul need to be at least 1D, but they are {a.dim()}D and {b.dim()}D"
-        )
+        raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {a.dim()}D and {b.dim()}D")
     inner = b._shape[-2] if len(b._shape) > 1 else b._shape[0]
     if a._shape[-1] != inner:
         two = f"({'x'.join(map(str, _as_matrix(a._shape)))} and {'x'.join(map(str, _as_matrix(b._shape, True)))})"

@@ -55,25 +55,62 @@ class Expr:
             return self.name
         return f"{self.primitive.name}({', '.join(map(repr, self.args))})"
 
-    def __add__(self, y): return add(self, y)  # noqa: E704
-    def __radd__(self, y): return add(y, self)  # noqa: E704
-    def __sub__(self, y): return sub(self, y)  # noqa: E704
-    def __rsub__(self, y): return sub(y, self)  # noqa: E704
-    def __mul__(self, y): return mul(self, y)  # noqa: E704
-    def __rmul__(self, y): return mul(y, self)  # noqa: E704
-    def __truediv__(self, y): return div(self, y)  # noqa: E704
-    def __rtruediv__(self, y): return div(y, self)  # noqa: E704
-    def __pow__(self, y): return pow(self, y)  # noqa: E704
-    def __rpow__(self, y): return pow(y, self)  # noqa: E704
-    def __neg__(self): return neg(self)  # noqa: E704
-    def __abs__(self): return abs(self)  # noqa: E704
-    def __lt__(self, y): return lt(self, y)  # noqa: E704
-    def __le__(self, y): return le(self, y)  # noqa: E704
-    def __gt__(self, y): return gt(self, y)  # noqa: E704
-    def __ge__(self, y): return ge(self, y)  # noqa: E704
-    def __and__(self, y): return and_(self, y)  # noqa: E704
-    def __or__(self, y): return or_(self, y)  # noqa: E704
-    def __invert__(self): return not_(self)  # noqa: E704
+    def __add__(self, y):
+        return add(self, y)  # noqa: E704
+
+    def __radd__(self, y):
+        return add(y, self)  # noqa: E704
+
+    def __sub__(self, y):
+        return sub(self, y)  # noqa: E704
+
+    def __rsub__(self, y):
+        return sub(y, self)  # noqa: E704
+
+    def __mul__(self, y):
+        return mul(self, y)  # noqa: E704
+
+    def __rmul__(self, y):
+        return mul(y, self)  # noqa: E704
+
+    def __truediv__(self, y):
+        return div(self, y)  # noqa: E704
+
+    def __rtruediv__(self, y):
+        return div(y, self)  # noqa: E704
+
+    def __pow__(self, y):
+        return pow(self, y)  # noqa: E704
+
+    def __rpow__(self, y):
+        return pow(y, self)  # noqa: E704
+
+    def __neg__(self):
+        return neg(self)  # noqa: E704
+
+    def __abs__(self):
+        return abs(self)  # noqa: E704
+
+    def __lt__(self, y):
+        return lt(self, y)  # noqa: E704
+
+    def __le__(self, y):
+        return le(self, y)  # noqa: E704
+
+    def __gt__(self, y):
+        return gt(self, y)  # noqa: E704
+
+    def __ge__(self, y):
+        return ge(self, y)  # noqa: E704
+
+    def __and__(self, y):
+        return and_(self, y)  # noqa: E704
+
+    def __or__(self, y):
+        return or_(self, y)  # noqa: E704
+
+    def __invert__(self):
+        return not_(self)  # noqa: E704
 
 
 def is_const(x: Any, value: float) -> bool:

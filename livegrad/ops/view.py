@@ -174,9 +174,7 @@ def _select_geometry(offset: int, shape: tuple, strides: tuple, dim: int, index:
     return offset + index * strides[dim], shape[:dim] + shape[dim + 1 :], strides[:dim] + strides[dim + 1 :]
 
 
-def _slice_geometry(
-    offset: int, shape: tuple, strides: tuple, dim: int, start: int, step: int, length: int
-) -> tuple:
+def _slice_geometry(offset: int, shape: tuple, strides: tuple, dim: int, start: int, step: int, length: int) -> tuple:
     new_shape = shape[:dim] + (length,) + shape[dim + 1 :]
     new_strides = strides[:dim] + (strides[dim] * step,) + strides[dim + 1 :]
     return offset + start * strides[dim], new_shape, new_strides

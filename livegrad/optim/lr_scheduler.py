@@ -355,8 +355,7 @@ class CosineAnnealingLR(LRScheduler):
             return self._get_closed_form_lr()
         if (epoch - 1 - period) % (2 * period) == 0:  # leaving the minimum, where the recursion would divide by 0
             return [
-                rate + (base - low) * (1 - math.cos(math.pi / period)) / 2
-                for base, rate in zip(self.base_lrs, rates)
+                rate + (base - low) * (1 - math.cos(math.pi / period)) / 2 for base, rate in zip(self.base_lrs, rates)
             ]
         ratio = (1 + math.cos(math.pi * epoch / period)) / (1 + math.cos(math.pi * (epoch - 1) / period))
         return [ratio * (rate - low) + low for rate in rates]
@@ -516,9 +515,7 @@ class OneCycleLR(LRScheduler):
         self._check_within_step()
         step = self.last_epoch
         if step > self.total_steps:
-            raise ValueError(
-                f"Tried to step {step} times. The specified number of total steps is {self.total_steps}"
-            )
+            raise ValueError(f"Tried to step {step} times. The specified number of total steps is {self.total_steps}")
         rates = []
         for group in self.optimizer.param_groups:
             start_step = 0.0
@@ -628,9 +625,7 @@ class SequentialLR(LRScheduler):
             raise ValueError("SequentialLR expects at least one scheduler, but got no scheduler.")
         for i, scheduler in enumerate(schedulers):
             if not hasattr(scheduler, "optimizer"):
-                raise TypeError(
-                    f"SequentialLR at index {i} should have `optimizer` as its attribute."
-                )
+                raise TypeError(f"SequentialLR at index {i} should have `optimizer` as its attribute.")
             if isinstance(scheduler, ReduceLROnPlateau):
                 raise ValueError(
                     "SequentialLR does not support `ReduceLROnPlateau` scheduler as it requires additional kwargs to "

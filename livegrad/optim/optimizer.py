@@ -51,10 +51,7 @@ def _with_hooks(step):
     def wrapped(self, *args, **kwargs):
         self._opt_called = True
         if not (
-            self._optimizer_step_pre_hooks
-            or self._optimizer_step_post_hooks
-            or _global_pre_hooks
-            or _global_post_hooks
+            self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks or _global_pre_hooks or _global_post_hooks
         ):
             return step(self, *args, **kwargs)
         for hook in [*_global_pre_hooks.values(), *self._optimizer_step_pre_hooks.values()]:
@@ -89,7 +86,9 @@ class Optimizer:
     The optimizers here define `_update` instead, which changes the parameters of one group.
     """
 
-    _numbers: tuple[str, ...] = ()  # the entries of a parameter's state that are kept as Python numbers, and saved as 0-dim tensors
+    _numbers: tuple[
+        str, ...
+    ] = ()  # the entries of a parameter's state that are kept as Python numbers, and saved as 0-dim tensors
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -214,9 +213,7 @@ class Optimizer:
                 raise ValueError("can't optimize a non-leaf Tensor")
         for name, default in self.defaults.items():
             if default is required and name not in param_group:
-                raise ValueError(
-                    f"parameter group didn't specify a value of required optimization parameter {name}"
-                )
+                raise ValueError(f"parameter group didn't specify a value of required optimization parameter {name}")
             param_group.setdefault(name, default)
         ids = {id(param) for param in params}
         if len(ids) != len(params):

@@ -1,4 +1,4 @@
-"""Checkpointing: keep a part's inputs instead of its intermediate results, and compute it again in the backward pass."""
+"""Checkpointing: keep a part's inputs instead of its intermediate results, and compute it again in backward."""
 
 from __future__ import annotations
 
@@ -93,7 +93,11 @@ def checkpoint(
 
 
 def checkpoint_sequential(
-    functions: Any, segments: int, input: Any, use_reentrant: bool | None = None, **options: Any  # noqa: A002
+    functions: Any,
+    segments: int,
+    input: Any,
+    use_reentrant: bool | None = None,
+    **options: Any,  # noqa: A002
 ) -> Any:
     """Run a sequence of functions (or an `nn.Sequential`) in segments, each of them checkpointed but the last."""
     steps: Sequence = list(functions.children()) if hasattr(functions, "children") else list(functions)

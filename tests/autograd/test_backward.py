@@ -186,7 +186,12 @@ def of_several_outputs(t):
 def several_outputs_of_one_operator(t):
     x = t.arange(6.0).requires_grad_()
     a, b, c = x.split(2)
-    return t.autograd.grad((a * 2 + c * c).sum(), [x, ])
+    return t.autograd.grad(
+        (a * 2 + c * c).sum(),
+        [
+            x,
+        ],
+    )
 
 
 @program

@@ -68,9 +68,7 @@ def test_one_inside_the_other():
     def program(t):
         check = checkpoint_of(t)
         x = t.tensor([0.5, -1.0], requires_grad=True)
-        y = check(
-            lambda a: check(lambda b: b.sin().exp(), a * 2, use_reentrant=False) * a, x, use_reentrant=False
-        )
+        y = check(lambda a: check(lambda b: b.sin().exp(), a * 2, use_reentrant=False) * a, x, use_reentrant=False)
         y.sum().backward()
         return x.grad
 

@@ -128,7 +128,9 @@ COMPOSED = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [n if n not in COMPOSED else pytest.param(n, marks=pytest.mark.xfail) for n in PROGRAMS])
+@pytest.mark.parametrize(
+    "name", [n if n not in COMPOSED else pytest.param(n, marks=pytest.mark.xfail) for n in PROGRAMS]
+)
 def test_names(name):
     def program(t):
         x = t.tensor([[0.1, 0.7, 0.3], [0.9, 0.5, 0.2], [0.4, 0.6, 0.8]], requires_grad=True)

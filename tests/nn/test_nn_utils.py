@@ -24,9 +24,7 @@ def parameters(library, scale=1.0):
 @pytest.mark.parametrize("scale", [1e-3, 10.0])
 def test_clip_grad_norm(norm, scale):
     mine, theirs = parameters(livegrad, scale), parameters(torch, scale)
-    same(
-        livegrad.nn.utils.clip_grad_norm_(mine, 1.0, norm), torch.nn.utils.clip_grad_norm_(theirs, 1.0, norm)
-    )
+    same(livegrad.nn.utils.clip_grad_norm_(mine, 1.0, norm), torch.nn.utils.clip_grad_norm_(theirs, 1.0, norm))
     same([p.grad for p in mine], [p.grad for p in theirs])
 
 

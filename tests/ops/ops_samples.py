@@ -279,7 +279,10 @@ class Case:
             found += [call(operand(0, 2, 3), operand(1, 3)), call(operand(0, 2, 1), operand(1, 3)),
                       call(operand(0, 3), operand(1)), call(operand(0, 2, 3), 2), call(operand(0, 2, 3), 1.5)]  # fmt: skip
         elif n == 3:
-            found += [call(operand(0, 2, 3), operand(1, 3), operand(2, 2, 1)), call(operand(0, 2, 3), operand(1, 2, 3), 2)]
+            found += [
+                call(operand(0, 2, 3), operand(1, 3), operand(2, 2, 1)),
+                call(operand(0, 2, 3), operand(1, 2, 3), 2),
+            ]
         return found
 
 

@@ -106,7 +106,9 @@ def assert_same(got: Any, expected: Any, rtol: float | None = None, atol: float 
     compare(a, expected, rtol, atol, zero_sign)
 
 
-def compare(a: np.ndarray, b: np.ndarray, rtol: float | None = None, atol: float = 0.0, zero_sign: bool = False) -> None:
+def compare(
+    a: np.ndarray, b: np.ndarray, rtol: float | None = None, atol: float = 0.0, zero_sign: bool = False
+) -> None:
     """Arrays agree: exactly for integers, to `rtol` for floats; NaN equals NaN, infinities must match."""
     assert a.shape == b.shape, f"shape {a.shape}, expected {b.shape}"
     if a.dtype.kind in "biu":

@@ -14,7 +14,22 @@ from livegrad import dtypes
 
 SHAPES = [(3, 5), (5,), (3, 1), (1, 5), (), (1,), (2, 3, 5), (37,)]
 # Operators that keep numbers in a tame range, so that programs of many steps stay comparable.
-UNARY = ["sin", "cos", "tanh", "sigmoid", "abs", "neg", "floor", "relu", "square", "exp2", "atan", "erf", "sign", "isfinite"]
+UNARY = [
+    "sin",
+    "cos",
+    "tanh",
+    "sigmoid",
+    "abs",
+    "neg",
+    "floor",
+    "relu",
+    "square",
+    "exp2",
+    "atan",
+    "erf",
+    "sign",
+    "isfinite",
+]
 BINARY = ["add", "sub", "mul", "maximum", "minimum", "lt", "ge", "eq", "atan2", "fmax", "hypot"]
 DTYPES = [dtypes.float32, dtypes.float64, dtypes.int32, dtypes.uint8, dtypes.bool_, dtypes.float16]
 
@@ -40,7 +55,9 @@ def programs(draw):
         elif kind == "binary":
             steps.append((kind, draw(st.sampled_from(BINARY)), a, b))
         elif kind == "number":
-            steps.append((kind, draw(st.sampled_from(["add", "mul", "sub"])), a, draw(st.sampled_from([2, 0.5, -1, 3.25]))))
+            steps.append(
+                (kind, draw(st.sampled_from(["add", "mul", "sub"])), a, draw(st.sampled_from([2, 0.5, -1, 3.25])))
+            )
         else:
             steps.append((kind, "where", a, b, c))
     kept = draw(st.sets(st.integers(0, len(steps) - 1), max_size=3))
@@ -119,7 +136,9 @@ def test_fused_programs_equal_separate_operators(program):
     inputs, steps, kept, seed = program
     arrays, layouts = arrays_of(inputs, seed), [i[2] for i in inputs]
     for deferred, eager in (("deferred reference", "eager reference"),):
-        for a, b in zip(evaluated(deferred, arrays, steps, kept, layouts), evaluated(eager, arrays, steps, kept, layouts)):
+        for a, b in zip(
+            evaluated(deferred, arrays, steps, kept, layouts), evaluated(eager, arrays, steps, kept, layouts)
+        ):
             assert a.dtype == b.dtype
             compare(a, b, rtol=0)
 

@@ -120,7 +120,13 @@ def test_gradients_as_in_pytorch(name):
                         assert x.grad.dtype is x.dtype
                         scale = float(y.grad.abs().max()) if y.numel() else 0.0
                         # PyTorch's trigamma is good to 5e-10 only.
-                        small = 1e-9 if name == "digamma" and d is dtypes.float64 else 1e-11 if d is dtypes.float64 else 2e-5
+                        small = (
+                            1e-9
+                            if name == "digamma" and d is dtypes.float64
+                            else 1e-11
+                            if d is dtypes.float64
+                            else 2e-5
+                        )
                         compare(to_numpy(x.grad), to_numpy(y.grad), small, small * max(scale, 1e-3))
                 except AssertionError as error:
                     shown = ", ".join(str(a.shape) if isinstance(a, np.ndarray) else repr(a) for a in args)
@@ -157,7 +163,14 @@ AT_EDGES = [
     ("logsumexp", call(np.array([-np.inf, 0.0, 1.0]), 0)),
     ("logsumexp", call(np.array([np.inf, 0.0]), 0)),
     ("clamp", call(np.array([-1.0, 0.0, 0.5, 1.0, 2.0]), 0, 1)),
-    ("clamp", call(np.array([-1.0, 0.0, 0.5, 1.0, 2.0]), np.array([0.0, 0.0, 1.0, 1.0, 3.0]), np.array([1.0, 0.0, 0.0, 1.0, 1.0]))),
+    (
+        "clamp",
+        call(
+            np.array([-1.0, 0.0, 0.5, 1.0, 2.0]),
+            np.array([0.0, 0.0, 1.0, 1.0, 3.0]),
+            np.array([1.0, 0.0, 0.0, 1.0, 1.0]),
+        ),
+    ),
     ("clamp_min", call(np.array([-1.0, 0.0, 1.0]), np.array([0.0, 0.0, 0.0]))),
     ("where", call(np.array([True, False]), np.array([1.0, 2.0]), np.array([np.nan, 3.0]))),
     ("xlogy", call(np.array([0.0, 1.0, 0.0]), np.array([2.0, 0.5, 0.0]))),

@@ -144,7 +144,9 @@ def test_in_place_refuses_what_pytorch_refuses(name):
     problems = []
     for a, b in itertools.product(ALL, (dtypes.bool_, dtypes.uint8, dtypes.int32, dtypes.float16, dtypes.float64)):
         for other in (values(b, (3,)), values(b, ()), 2, 1.5):
-            args = {"exp_": (), "masked_fill_": (np.array([True, False, True]), other), "lerp_": (other, 0.5)}.get(name, (other,))
+            args = {"exp_": (), "masked_fill_": (np.array([True, False, True]), other), "lerp_": (other, 0.5)}.get(
+                name, (other,)
+            )
             x, y = to_livegrad(values(a, (3,))), to_torch(values(a, (3,)))
             expected = attempt(getattr(torch.Tensor, name), y, *map(to_torch, args))
             if unsupported(expected) or (isinstance(expected, Raised) and isinstance(expected.error, TypeError)):
@@ -169,7 +171,9 @@ def test_promote_types_and_result_type():
         assert str(livegrad.promote_types(a, b)) == str(expected)
         for shape in ((2,), ()):
             x, y = values(a, (2,)), values(b, shape)
-            assert str(livegrad.result_type(to_livegrad(x), to_livegrad(y))) == str(torch.result_type(to_torch(x), to_torch(y)))
+            assert str(livegrad.result_type(to_livegrad(x), to_livegrad(y))) == str(
+                torch.result_type(to_torch(x), to_torch(y))
+            )
         for number in (True, 1, 1.5):
             assert str(livegrad.result_type(to_livegrad(x), number)) == str(torch.result_type(to_torch(x), number))
         assert livegrad.can_cast(a, b) == torch.can_cast(to_torch(a), to_torch(b))

@@ -40,7 +40,11 @@ def laid_out(a, order, step, spread):
 
 
 @settings(max_examples=120, **SETTINGS)
-@given(layouts(), st.sampled_from(["sum", "amax", "amin", "mean"]), st.sampled_from([dtypes.float32, dtypes.float64, dtypes.int32, dtypes.float16]))
+@given(
+    layouts(),
+    st.sampled_from(["sum", "amax", "amin", "mean"]),
+    st.sampled_from([dtypes.float32, dtypes.float64, dtypes.int32, dtypes.float16]),
+)
 def test_axes_and_layouts(layout, name, d):
     shape, order, step, spread, axes, seed = layout
     if name == "mean" and not d.is_floating_point:
@@ -84,11 +88,20 @@ def test_long_reductions_repeat_on_any_number_of_threads(shape, axes):
             for threads in (1, 2):
                 livegrad.set_num_threads(threads)
                 with mode("deferred"):
-                    made.append([to_numpy(t.sum(axes)), to_numpy((t * t).sum(axes)), to_numpy(t.amax(axes)), to_numpy(t.std(axes))])
+                    made.append(
+                        [
+                            to_numpy(t.sum(axes)),
+                            to_numpy((t * t).sum(axes)),
+                            to_numpy(t.amax(axes)),
+                            to_numpy(t.std(axes)),
+                        ]
+                    )
             for one, two in zip(*made):
                 np.testing.assert_array_equal(one, two)
             wide = b.astype(np.float64)
-            for got, exact in zip(made[0], (wide.sum(axes), (wide * wide).sum(axes), wide.max(axes), wide.std(axes, ddof=1))):
+            for got, exact in zip(
+                made[0], (wide.sum(axes), (wide * wide).sum(axes), wide.max(axes), wide.std(axes, ddof=1))
+            ):
                 np.testing.assert_allclose(got, exact, rtol=2e-5, atol=2e-3 * math.sqrt(a.size) / 100)
     finally:
         livegrad.set_num_threads(before)
@@ -119,7 +132,11 @@ def test_special_values_in_rows(name):
                 if name in ("median", "max", "min"):
                     got, expected = got[:1], expected[:1]  # which of several equal elements is not specified
                 for g, e in zip(got, expected):
-                    compare(to_numpy(g), to_numpy(e), {"float64": 1e-13, "float32": 2e-6, "bfloat16": 2e-2, "float16": 3e-3}[d.name])
+                    compare(
+                        to_numpy(g),
+                        to_numpy(e),
+                        {"float64": 1e-13, "float32": 2e-6, "bfloat16": 2e-2, "float16": 3e-3}[d.name],
+                    )
 
 
 @needs_torch
@@ -140,7 +157,22 @@ def test_sorting_is_stable_for_every_dtype(descending):
 def test_empty_reductions():
     import torch
 
-    for name in ("sum", "prod", "mean", "var", "std", "amax", "argmax", "all", "any", "max", "min", "logsumexp", "norm", "median"):
+    for name in (
+        "sum",
+        "prod",
+        "mean",
+        "var",
+        "std",
+        "amax",
+        "argmax",
+        "all",
+        "any",
+        "max",
+        "min",
+        "logsumexp",
+        "norm",
+        "median",
+    ):
         for shape in ((0,), (0, 3), (3, 0)):
             for dim in (None, 0, 1):
                 if dim is not None and dim >= len(shape):

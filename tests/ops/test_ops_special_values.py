@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 from ops_samples import CASES, FORMULAS
 from ops_support import (
-    ALL, FLOATS, Raised, attempt, compare, mode, needs_torch, to_livegrad, to_numpy, to_torch, unsupported,
+    ALL,
+    FLOATS,
+    Raised,
+    attempt,
+    compare,
+    mode,
+    needs_torch,
+    to_livegrad,
+    to_numpy,
+    to_torch,
+    unsupported,
 )  # fmt: skip
 
 import livegrad
@@ -26,7 +36,9 @@ def specials(d: dtypes.dtype) -> np.ndarray:
     if d is dtypes.bool_:
         return np.array([True, False])
     info = np.iinfo(d.np)
-    return np.array([info.min, info.min + 1, 0, 1, 2, 3, 7, 63, info.max - 1, info.max] + ([-1, -2, -7] if info.min else []), d.np)
+    return np.array(
+        [info.min, info.min + 1, 0, 1, 2, 3, 7, 63, info.max - 1, info.max] + ([-1, -2, -7] if info.min else []), d.np
+    )
 
 
 def operands(n: int, d: dtypes.dtype) -> list:
@@ -41,8 +53,8 @@ def operands(n: int, d: dtypes.dtype) -> list:
 
 IGNORED = {
     # Integer division by zero is refused before it is reached; see test_ops_errors.
-    "_floor_divide": lambda x, y: (y == 0),
-    "_trunc_divide": lambda x, y: (y == 0),
+    "_floor_divide": lambda x, y: y == 0,
+    "_trunc_divide": lambda x, y: y == 0,
 }
 # PyTorch computes these in steps that overflow or cancel, or from tables of lower accuracy, at some of these points.
 LESS_ACCURATE_THERE = {"lgamma": 1e-5, "digamma": 1e-4, "erfinv": 1e-4, "_pow": 1e-5, "sinc": 1e-5, "tan": 1e-5}
@@ -89,9 +101,7 @@ def close(a, b, rtol, at):
             tiny = 4 * float(ml_dtypes.finfo(a.dtype).smallest_normal)
             near = np.abs(x - y) <= rtol * np.abs(y) + tiny
             bad = ~(near | (x == y) | (np.isnan(x) & np.isnan(y)))
-    lines = [
-        f"{tuple(str(v[i]) for v in at)} gives {a[i]}, expected {b[i]}" for i in map(tuple, np.argwhere(bad)[:6])
-    ]
+    lines = [f"{tuple(str(v[i]) for v in at)} gives {a[i]}, expected {b[i]}" for i in map(tuple, np.argwhere(bad)[:6])]
     assert not lines, f"{bad.sum()} places: " + "; ".join(lines)
 
 
@@ -149,7 +159,19 @@ def test_formulas_to_rounding(name, d):
     # Two units in the last place of float32, or one rounding of a half type; sums of several terms may cancel.
     steps = len(case.formula.canonical().split(";"))
     scale = np.maximum(np.abs(exact), 1.0 if steps > 2 or name in ("add", "sub", "_remainder", "_fmod") else 1e-6)
-    if name in ("lgamma", "digamma", "frac", "_logit", "log", "log2", "log10", "logaddexp", "_pow", "_floor_divide", "_trunc_divide"):
+    if name in (
+        "lgamma",
+        "digamma",
+        "frac",
+        "_logit",
+        "log",
+        "log2",
+        "log10",
+        "logaddexp",
+        "_pow",
+        "_floor_divide",
+        "_trunc_divide",
+    ):
         scale = np.maximum(scale, 1.0)
     allowed = (3.0 + steps) * eps if d is dtypes.float32 else 1.01 * eps
     error = np.abs(got.astype(np.float64) - exact) / scale

@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 from ops_samples import ALIASES, CASES
 from ops_support import (
-    ALL, LAYOUTS, MODES, Raised, as_dtype, assert_same, attempt, force, laid_out, mode, needs_torch, to_livegrad, to_torch,
+    ALL,
+    LAYOUTS,
+    MODES,
+    Raised,
+    as_dtype,
+    assert_same,
+    attempt,
+    force,
+    laid_out,
+    mode,
+    needs_torch,
+    to_livegrad,
+    to_torch,
     unsupported,
 )  # fmt: skip
 
@@ -131,8 +143,7 @@ def test_every_mode_gives_the_same(name):
 
 def forms(name):
     """The function, and the method where there is one."""
-    method = getattr(livegrad.Tensor, name, None)
-    return method
+    return getattr(livegrad.Tensor, name, None)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -210,7 +221,9 @@ def test_out_as_in_pytorch(name):
                            **{k: to_torch(v) for k, v in kwargs.items()}, out=expected_out)  # fmt: skip
         if isinstance(expected, Raised) and isinstance(expected.error, TypeError):
             pytest.skip("PyTorch's function takes no out=")
-        got = attempt(case.function, *map(to_livegrad, args), **{k: to_livegrad(v) for k, v in kwargs.items()}, out=got_out)
+        got = attempt(
+            case.function, *map(to_livegrad, args), **{k: to_livegrad(v) for k, v in kwargs.items()}, out=got_out
+        )
         tried += 1
         if (name, d) in OUT_DIFFERS:
             continue

@@ -144,6 +144,24 @@ def test_as_strided_shares_gradients_of_repeated_elements():
     assert program(livegrad) == program(torch)
 
 
+def test_changing_the_shape_in_place():
+    def program(T):
+        x = T.tensor(np.arange(1.0, 7.0).reshape(2, 3), requires_grad=True)
+        y = x * 2
+        row = y[0]
+        y.t_()
+        y.unsqueeze_(0)
+        y.mul_(x[:1, :2].unsqueeze(0))
+        y[0, 0].add_(1)
+        versions = y._version, row._version, y._is_view()
+        (y.squeeze_(0) * row.sum()).sum().backward()
+        with pytest.raises(RuntimeError, match="a leaf Variable"):
+            x.unsqueeze_(0)
+        return tuple(y.shape), versions, y.tolist(), row.tolist(), x.grad.tolist()
+
+    assert program(livegrad) == program(torch)
+
+
 @pytest.mark.parametrize("limit", [0.5, 1, 1.5, 2, 2.5, 3, 5, 64])
 @pytest.mark.parametrize("hook", [False, True])
 def test_no_buffer_is_reused_while_a_gradient_still_needs_it(limit, hook, monkeypatch):

@@ -25,9 +25,7 @@ def blocks(counts: dict[str, int]) -> list:
     return [(mode, start) for mode, count in counts.items() for start in range(0, count, BLOCK)]
 
 
-@pytest.mark.parametrize(
-    "mode, start", blocks({"deferred": 800, "eager": 300, "interpreted": 300, "compiled": 100})
-)
+@pytest.mark.parametrize("mode, start", blocks({"deferred": 800, "eager": 300, "interpreted": 300, "compiled": 100}))
 def test_programs(mode, start):
     for seed in range(start, start + BLOCK):
         with MODES[mode]():

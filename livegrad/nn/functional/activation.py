@@ -96,7 +96,10 @@ def _activation(name, formula, node, torch_has_it=False, numbers=(), **grads):
 
 
 _celu = _activation(
-    "celu", lambda input, alpha: where(input > 0, input, expm1(_negative(input) / alpha) * alpha), "Celu", True,
+    "celu",
+    lambda input, alpha: where(input > 0, input, expm1(_negative(input) / alpha) * alpha),
+    "Celu",
+    True,
     (1.5,),
 )
 _elu = _activation(
@@ -126,7 +129,9 @@ _hardtanh = _activation(
     numbers=(-1.5, 0.7),
 )
 _leaky_relu = _activation(
-    "leaky_relu", lambda input, negative_slope: where(input > 0, input, input * negative_slope), "LeakyRelu",
+    "leaky_relu",
+    lambda input, negative_slope: where(input > 0, input, input * negative_slope),
+    "LeakyRelu",
     numbers=(0.2,),
 )
 _logsigmoid = _activation(
@@ -161,7 +166,9 @@ _softshrink = _activation(
     numbers=(0.7,),
 )
 _threshold = _activation(
-    "threshold", lambda input, threshold, value: where(input <= threshold, value, input), "Threshold",
+    "threshold",
+    lambda input, threshold, value: where(input <= threshold, value, input),
+    "Threshold",
     numbers=(0.5, 2.0),
 )
 

@@ -25,8 +25,10 @@ def _dropped(input, mask_shape, p, training, inplace):
     if p == 0 or not training or input.numel() == 0:
         return input
     if p == 1:
-        return input.mul_(livegrad.zeros((), dtype=input.dtype, device=input.device)) if inplace else (
-            input * livegrad.zeros((), dtype=input.dtype, device=input.device)
+        return (
+            input.mul_(livegrad.zeros((), dtype=input.dtype, device=input.device))
+            if inplace
+            else (input * livegrad.zeros((), dtype=input.dtype, device=input.device))
         )
     with livegrad.no_grad():
         mask = livegrad.empty(mask_shape, dtype=input.dtype, device=input.device).bernoulli_(1 - p)

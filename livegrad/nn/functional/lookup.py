@@ -5,9 +5,7 @@ import livegrad
 __all__ = ["embedding", "one_hot"]
 
 
-def embedding(
-    input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False
-):
+def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False):
     """The rows of ``weight`` at the indices ``input``: (*) gives (*, columns).
 
     The row ``padding_idx`` gets no gradient. With ``max_norm``, rows that are looked up and longer than that (in the

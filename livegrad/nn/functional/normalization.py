@@ -41,9 +41,7 @@ def _check_channels(name, tensor, channels):
         raise RuntimeError(f"{name} should contain {channels} elements not {tensor.numel()}")
 
 
-def batch_norm(
-    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
-):
+def batch_norm(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
     """Normalises every channel (dimension 1) of ``input``, then scales and shifts it.
 
     In training it uses the batch's own mean and variance, and moves ``running_mean`` and ``running_var`` (unbiased)

@@ -88,16 +88,12 @@ class Sequential(_Indexed):
 
     def __add__(self, other):
         if not isinstance(other, Sequential):
-            raise ValueError(
-                f"add operator supports only objects of Sequential class, but {type(other)} is given."
-            )
+            raise ValueError(f"add operator supports only objects of Sequential class, but {type(other)} is given.")
         return Sequential(*self, *other)
 
     def __iadd__(self, other):
         if not isinstance(other, Sequential):
-            raise ValueError(
-                f"add operator supports only objects of Sequential class, but {type(other)} is given."
-            )
+            raise ValueError(f"add operator supports only objects of Sequential class, but {type(other)} is given.")
         return self.extend(list(other))
 
     def __mul__(self, times):
@@ -221,7 +217,8 @@ class ModuleList(_Indexed):
             else:
                 runs.append([i, i, text])
         lines = [
-            f"  ({first}): {_indent(text)}" if first == last
+            f"  ({first}): {_indent(text)}"
+            if first == last
             else f"  ({first}-{last}): {last - first + 1} x {_indent(text)}"
             for first, last, text in runs
         ]

@@ -115,9 +115,7 @@ class WeightedRandomSampler(Sampler):
         _check_replacement(replacement, ValueError)
         weights = livegrad.as_tensor(weights, dtype=livegrad.float64)
         if weights.dim() != 1:
-            raise ValueError(
-                f"weights should be a 1d sequence but given weights have shape {tuple(weights.shape)}"
-            )
+            raise ValueError(f"weights should be a 1d sequence but given weights have shape {tuple(weights.shape)}")
         self.weights = weights
         self.num_samples = num_samples
         self.replacement = replacement
