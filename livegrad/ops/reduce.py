@@ -411,9 +411,7 @@ def _need_floating(name: str, x: Tensor) -> None:
 
 
 @public("var", kind="reduction", op=VAR)
-def var(
-    x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
-) -> Tensor:
+def var(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Tensor:
     """The variance over all elements or some dimensions; the sum of squares is divided by N - correction (1)."""
     _need_floating("var", x)
     dims, corrected, keep = _var_parts(x, dim, unbiased, correction, keepdim)
@@ -421,9 +419,7 @@ def var(
 
 
 @public("std", kind="reduction", op=STD)
-def std(
-    x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
-) -> Tensor:
+def std(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Tensor:
     """The standard deviation over all elements or some dimensions (see `var`)."""
     _need_floating("std", x)
     dims, corrected, keep = _var_parts(x, dim, unbiased, correction, keepdim)
@@ -565,4 +561,3 @@ def softmax(x: Tensor, dim: int, dtype: Any = None) -> Tensor:
 def log_softmax(x: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """x - log(sum(exp(x))) along a dimension."""
     return _over_dim(LOG_SOFTMAX, x, dim, dtype)
-

@@ -24,6 +24,7 @@ tensor([-0.0000, -0.7358])
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import weakref
@@ -82,8 +83,8 @@ def elementwise(
     """Declare an elementwise operator by its formula; returns the function on tensors.
 
     formula: a function of scalars written with `livegrad.ops.scalar`, or one of its primitives.
-    rule, grads, aside: see `ElementwiseOp`. node: the graph node's name without "Backward0". domain: where the samples of its tests
-    lie. reference: PyTorch's dotted name, the operator's own if not given.
+    rule, grads, aside: see `ElementwiseOp`. node: the graph node's name without "Backward0". domain: where the
+    samples of its tests lie. reference: PyTorch's dotted name, the operator's own if not given.
     """
     op = ElementwiseOp(
         name, formula, names=names, rule=rule, node=node, differentiable=differentiable, bool_error=bool_error,
@@ -115,10 +116,8 @@ def elementwise(
 
 
 def _named(function: Callable, name: str) -> Callable:
-    try:
+    with contextlib.suppress(AttributeError):
         function.__name__ = function.__qualname__ = name
-    except AttributeError:
-        pass
     return function
 
 
@@ -426,7 +425,9 @@ def _with_out(f: Callable, number_first: Callable | None = None) -> Callable:
             if number_first is not None and isinstance(args[0], (int, float)):
                 chosen = number_first
             else:
-                raise TypeError(f"{f.__name__}(): argument 'input' (position 1) must be Tensor, not {type(args[0]).__name__}")
+                raise TypeError(
+                    f"{f.__name__}(): argument 'input' (position 1) must be Tensor, not {type(args[0]).__name__}"
+                )
         out = kwargs.pop("out", None) if "out" in kwargs else None
         made = chosen(*args, **kwargs)
         if out is None:

@@ -7,8 +7,9 @@ import sys
 import textwrap
 import weakref
 
-import livegrad
 import pytest
+
+import livegrad
 from livegrad.lazy.value import Value
 
 
@@ -190,7 +191,7 @@ def test_long_chains(name):
         gc.disable()
         w = livegrad.ones(1, 1)
         for backward in (True, False):
-            x = livegrad.ones({'1, 1' if name in ('matrix products',) else '1'}, requires_grad=True)
+            x = livegrad.ones({"1, 1" if name in ("matrix products",) else "1"}, requires_grad=True)
             y = x + 0
             for _ in range(20_000):
                 {CHAINS[name]}
