@@ -442,7 +442,10 @@ class Program:
         if picked is None or self.gradients:
             return None
         n, x = picked
-        return f"T.{self.random.choice(['add', 'mul', 'sub'])}({n}, {self.partner(x, x)}, out={n})"
+        o = self.partner(x, x)
+        if o[0] == "t" and self.torch.names[o].shape != x.shape:
+            o = self.number()
+        return f"T.{self.random.choice(['add', 'mul', 'sub'])}({n}, {o}, out={n})"
 
     def quiet(self) -> str | None:
         line = self.random.choice([self.in_place, self.assign, self.elementwise])()
