@@ -18,7 +18,7 @@ from ..runtime.array import numel
 from ..tensor import Tensor, from_native, wrap
 from . import dispatch
 from .instruction import CAST
-from .registry import FUNCTIONS, operator, public
+from .registry import FUNCTIONS, operator, public, with_numpy_names
 from .view import _Meta, normal_dim, on_either, select, unsqueeze
 
 # --- copying ----------------------------------------------------------------------------------------------------
@@ -767,7 +767,8 @@ def _common_dtype(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [dispatch.cast(t, common) for t in tensors]
 
 
-def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None, out: Tensor | None = None) -> Tensor:
+@with_numpy_names
+def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """Join tensors along an existing dimension. Raises RuntimeError where other sizes differ."""
     if isinstance(tensors, Tensor):
         raise TypeError("cat(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
@@ -782,7 +783,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None, out
     tensors = _common_dtype(tensors)
     full = [t for t in tensors if t._shape != (0,)] or tensors[:1]
     shape = full[0]._shape
-    d = normal_dim(dim if axis is None else axis, len(shape))
+    d = normal_dim(dim, len(shape))
     for i, t in enumerate(full):
         other = t._shape
         if len(other) != len(shape):
@@ -801,6 +802,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None, out
     return made
 
 
+@with_numpy_names
 def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """Join tensors of one shape along a new dimension."""
     tensors = list(tensors)

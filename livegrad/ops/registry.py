@@ -375,7 +375,7 @@ def public(
     """
 
     def enter(f: Callable) -> Callable:
-        shown = _with_numpy_names(f)
+        shown = with_numpy_names(f)
         exported = _with_out(shown, number_first)
         for each in (name, *aliases):
             if method:
@@ -393,7 +393,7 @@ def public(
 NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
 
 
-def _with_numpy_names(f: Callable) -> Callable:
+def with_numpy_names(f: Callable) -> Callable:
     """The function, that also takes NumPy's names of the parameters that it has."""
     parameters = inspect.signature(f).parameters
     known = {numpy: own for numpy, own in NUMPY_NAMES.items() if own in parameters and numpy not in parameters}

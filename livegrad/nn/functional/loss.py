@@ -7,9 +7,10 @@ import math
 import warnings
 
 import livegrad
-from livegrad.ops.registry import elementwise
+from livegrad.ops.loss import nll, reduced
+from livegrad.ops.registry import ELEMENTWISE, elementwise
 from livegrad.ops.scalar import abs as abs_
-from livegrad.ops.scalar import exp, log, log1p, maximum, minimum, sigmoid, square, where
+from livegrad.ops.scalar import eq, exp, log, log1p, maximum, minimum, sigmoid, square, where
 
 from .distance import pairwise_distance
 
@@ -50,17 +51,29 @@ def _log_sigmoid(x):
 
 
 def _kl(log_x, y):
-    positive = y > 0
-    return where(positive, y * (log(where(positive, y, 1.0)) - log_x), 0.0 * y)
+    return y * (log(where(eq(y, 0.0), 1.0, y)) - log_x)
 
 
-def _loss(name, formula, node, **grads):
+def _terms(name, formula, node, **grads):
     """The terms of a loss, as an operator without a name of its own in the package."""
     return elementwise(name, formula, node=node, grads=grads, function=False, inplace=False, reference="")
 
 
+def _loss(name, formula, node, **grads):
+    """A loss by the formula of its terms: a function of input, target, numbers and the reduction."""
+    terms = _terms(name, formula, node, **grads)
+    whole = reduced(ELEMENTWISE[name])
+
+    def loss(input, target, *numbers, reduction):
+        if reduction in ("mean", "sum"):
+            return whole.apply((input, target), numbers=numbers, mean=reduction == "mean")
+        return _reduced(terms(input, target, *numbers), reduction)
+
+    return loss
+
+
 _mse = _loss("_mse_loss", lambda input, target: square(input - target), "MseLoss")
-_l1 = _loss("_l1_loss", lambda input, target: abs_(input - target), "L1Loss")
+_l1 = _terms("_l1_loss", lambda input, target: abs_(input - target), "Abs")
 _smooth_l1 = _loss("_smooth_l1_loss", _smooth_l1, "SmoothL1Loss")
 _huber = _loss("_huber_loss", _huber, "HuberLoss")
 # The logarithms are cut off at -100, and the gradient where they are: the two do not follow from one another.
@@ -77,14 +90,14 @@ _bce_logits = _loss(
     "BinaryCrossEntropyWithLogits",
     input=lambda g, input, target: g * (sigmoid(input) - target),
 )
-_bce_logits_weighted = _loss(
+_bce_logits_weighted = _terms(
     "_bce_logits_weighted",
     lambda input, target, weight: (1 - target) * input - ((weight - 1) * target + 1) * _log_sigmoid(input),
     "BinaryCrossEntropyWithLogits",
     input=lambda g, input, target, weight: g * ((1 - target) - ((weight - 1) * target + 1) * sigmoid(-input)),
 )
-_kl = _loss("_kl_div", _kl, "KlDiv")
-_kl_log = _loss("_kl_div_log", lambda input, target: exp(target) * (target - input), "KlDiv")
+_kl = _terms("_kl_div", _kl, "KlDiv")
+_kl_log = _terms("_kl_div_log", lambda input, target: exp(target) * (target - input), "KlDiv")
 _soft_margin = _loss("_soft_margin_loss", lambda input, target: log1p(exp(-target * input)), "SoftMarginLoss")
 
 
@@ -142,7 +155,9 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
     _warn_sizes(input, target)
-    return _weighted(_mse(input, target), weight, reduction)
+    if weight is None:
+        return _mse(input, target, reduction=reduction)
+    return _weighted(_mse(input, target, reduction="none"), weight, reduction)
 
 
 def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mean", beta=1.0):
@@ -154,7 +169,7 @@ def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mea
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
     if beta == 0:
         return _reduced(_l1(input, target), reduction)
-    return _reduced(_smooth_l1(input, target, beta), reduction)
+    return _smooth_l1(input, target, beta, reduction=reduction)
 
 
 def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
@@ -162,7 +177,9 @@ def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     _warn_sizes(input, target)
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
-    return _weighted(_huber(input, target, delta), weight, reduction)
+    if weight is None:
+        return _huber(input, target, delta, reduction=reduction)
+    return _weighted(_huber(input, target, delta, reduction="none"), weight, reduction)
 
 
 def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
@@ -180,8 +197,9 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
     with livegrad.no_grad():
         if not bool(((input >= 0) & (input <= 1)).all()):
             raise RuntimeError("all elements of input should be between 0 and 1")
-    loss = _bce(input, target)
-    return _reduced(loss if weight is None else loss * weight, reduction)
+    if weight is None:
+        return _bce(input, target, reduction=reduction)
+    return _reduced(_bce(input, target, reduction="none") * weight, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -195,10 +213,12 @@ def binary_cross_entropy_with_logits(
         reduction = legacy_reduction(size_average, reduce)
     if target.shape != input.shape:
         raise ValueError(f"Target size ({target.size()}) must be the same as input size ({input.size()})")
-    if pos_weight is None:
-        loss = _bce_logits(input, target)
-    else:
+    if pos_weight is not None:
         loss = _bce_logits_weighted(input, target, pos_weight)
+    elif weight is None:
+        return _bce_logits(input, target, reduction=reduction)
+    else:
+        loss = _bce_logits(input, target, reduction="none")
     return _reduced(loss if weight is None else loss * weight, reduction)
 
 
@@ -246,39 +266,27 @@ def _check_class_weight(weight, classes):
         )
 
 
-def _pick(log_probabilities, target, ignore_index):
-    """(the log-probability of each target class, the targets with class 0 for the ignored, which are not ignored)."""
-    class_dim = 0 if log_probabilities.dim() == 1 else 1
-    target = target.long()
-    if log_probabilities.dim() == 1:
-        target = target.reshape(())
-    counted = target != ignore_index
-    target = target.where(counted, livegrad.zeros_like(target))
-    try:
-        picked = log_probabilities.gather(class_dim, target.unsqueeze(class_dim)).squeeze(class_dim)
-    except (IndexError, RuntimeError):
-        classes = log_probabilities.size(class_dim)
-        wrong = [c for c in target.reshape(-1).tolist() if not 0 <= c < classes]
-        if wrong:
-            raise IndexError(f"Target {wrong[0]} is out of bounds.") from None
-        raise
-    return picked, target, counted
-
-
 def _nll(log_probabilities, target, weight, ignore_index, reduction):
-    _check_class_weight(weight, log_probabilities.size(0 if log_probabilities.dim() == 1 else 1))
-    picked, safe, counted = _pick(log_probabilities, target, ignore_index)
-    if weight is None:
-        factor = counted.to(log_probabilities.dtype)
-    else:
-        factor = weight[safe] * counted
-    # An ignored target must not turn an infinite log-probability into NaN, so it is chosen away, not multiplied by 0.
-    loss = livegrad.where(counted, -picked * factor, livegrad.zeros((), dtype=picked.dtype, device=picked.device))
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"{reduction} is not a valid value for reduction")
+    class_dim = 0 if log_probabilities.dim() == 1 else 1
+    classes = log_probabilities.size(class_dim)
+    _check_class_weight(weight, classes)
+    index = target.detach().long().reshape(log_probabilities.shape[:class_dim] + (1,) + log_probabilities.shape[2:])
+    counted = index != ignore_index
+    every = bool(counted.all())
+    if not every:
+        index = index.where(counted, livegrad.zeros_like(index))
+    if bool(((index < 0) | (index >= classes)).any()):
+        wrong = next(c for c in index.reshape(-1).tolist() if not 0 <= c < classes)
+        raise IndexError(f"Target {wrong} is out of bounds.")
+    factor = None if weight is None else weight.detach()[index]
+    divisor = None
     if reduction == "mean":
-        return loss.sum() / factor.sum()
-    if reduction == "none":
-        return loss.reshape(target.shape)
-    return _reduced(loss, reduction)
+        counts = counted if factor is None else factor * counted
+        divisor = index.numel() if every and factor is None else counts.sum().to(log_probabilities.dtype)
+    shape = target.shape if reduction == "none" else None
+    return nll(log_probabilities, class_dim, index, shape, divisor, factor, None if every else ~counted)
 
 
 def cross_entropy(
@@ -514,14 +522,14 @@ def soft_margin_loss(input, target, size_average=None, reduce=None, reduction="m
     """log(1 + exp(-target · input)), for targets 1 and -1."""
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
-    return _reduced(_soft_margin(input, target), reduction)
+    return _soft_margin(input, target, reduction=reduction)
 
 
 def multilabel_soft_margin_loss(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
     """`binary_cross_entropy_with_logits` of (N, C), averaged over the classes first."""
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
-    loss = _bce_logits(input, target)
+    loss = _bce_logits(input, target, reduction="none")
     if weight is not None:
         loss = loss * weight
     return _reduced(loss.mean(-1), reduction)
