@@ -380,3 +380,141 @@ def _reshaping_in_place(name: str) -> Any:
 
 for _name in ("squeeze", "unsqueeze", "transpose", "t"):
     setattr(Tensor, _name + "_", _reshaping_in_place(_name))
+
+
+# --- less common ones, each with its samples --------------------------------------------------------------------
+
+
+def _samples(*calls: tuple) -> Any:
+    """Samples from argument tuples; nested lists stand for arrays of data."""
+
+    def made(x: Any) -> Any:
+        return np.array(x, np.float64) if isinstance(x, list) else x
+
+    return lambda: [(tuple(made(a) for a in call), {}) for call in calls]
+
+
+_ROWS = [[1.5, -2.0, 0.5], [0.25, 3.0, -1.0]]
+_GAPS = [[1.5, math.nan, 0.5], [0.25, 3.0, -1.0]]
+
+
+@public("nansum", samples=_samples((_GAPS,), (_GAPS, 1)))
+def nansum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """The sum of the elements that are not NaN."""
+    return (x.masked_fill(x.isnan(), 0) if x.is_floating_point() else x).sum(dim, keepdim, dtype=dtype)
+
+
+@public("nanmean", samples=_samples((_GAPS,), (_GAPS, 1)))
+def nanmean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """The mean of the elements that are not NaN."""
+    if not x.is_floating_point():
+        return x.mean(dim, keepdim, dtype=dtype)  # raises, and says why
+    total = nansum(x, dim, keepdim, dtype=dtype)
+    return total / x.isnan().logical_not().sum(dim, keepdim)
+
+
+@public("logcumsumexp", samples=_samples((_ROWS, 1), (_ROWS, 0)))
+def logcumsumexp(x: Tensor, dim: int) -> Tensor:
+    """The logarithm of running sums of exponentials along a dimension."""
+    top = x.detach().cummax(dim)[0]
+    last = top.amax(dim, keepdim=True)
+    return (x - last).exp().cumsum(dim).log() + last
+
+
+@public("isposinf", samples=_samples((_ROWS,), ([math.inf, -math.inf, 0.0],)))
+def isposinf(x: Tensor) -> Tensor:
+    """Elementwise x == infinity."""
+    return x == math.inf
+
+
+@public("isneginf", samples=_samples((_ROWS,), ([math.inf, -math.inf, 0.0],)))
+def isneginf(x: Tensor) -> Tensor:
+    """Elementwise x == -infinity."""
+    return x == -math.inf
+
+
+@public("fliplr", samples=_samples((_ROWS,)))
+def fliplr(x: Tensor) -> Tensor:
+    """Columns in reverse order."""
+    return x.flip(1)
+
+
+@public("flipud", samples=_samples((_ROWS,)))
+def flipud(x: Tensor) -> Tensor:
+    """Rows in reverse order."""
+    return x.flip(0)
+
+
+@public("rot90", samples=_samples((_ROWS,), (_ROWS, 2), (_ROWS, 3), (_ROWS, -1, (1, 0))))
+def rot90(x: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+    """Turned by k quarters in the plane of two dimensions, from the first towards the second."""
+    a, b = dims
+    k %= 4
+    if k == 0:
+        return x.clone()
+    if k == 2:
+        return x.flip(a, b)
+    return x.flip(b).transpose(a, b) if k == 1 else x.transpose(a, b).flip(b)
+
+
+@public("kron", samples=_samples((_ROWS, [[1.0, 2.0]]), (_ROWS, _ROWS)))
+def kron(x: Tensor, other: Tensor) -> Tensor:
+    """The Kronecker product."""
+    n = max(x.dim(), other.dim())
+    a = x.reshape((1,) * (n - x.dim()) + tuple(x.shape))
+    b = other.reshape((1,) * (n - other.dim()) + tuple(other.shape))
+    spread_a = tuple(k for s in a.shape for k in (s, 1))
+    spread_b = tuple(k for s in b.shape for k in (1, s))
+    return (a.reshape(spread_a) * b.reshape(spread_b)).reshape(tuple(s * t for s, t in zip(a.shape, b.shape)))
+
+
+@public("vdot", samples=_samples(([1.0, 2.0], [3.0, -1.0])))
+def vdot(x: Tensor, other: Tensor) -> Tensor:
+    """The product of two vectors."""
+    return x.dot(other)
+
+
+@public("msort", samples=_samples((_ROWS,)))
+def msort(x: Tensor) -> Tensor:
+    """Sorted along the first dimension."""
+    return x.sort(0)[0]
+
+
+@public("positive", samples=_samples((_ROWS,)))
+def positive(x: Tensor) -> Tensor:
+    """The tensor itself."""
+    if x.dtype is dtypes.bool_:
+        raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
+    return x
+
+
+@public("isin", method=False, samples=_samples((_ROWS, [0.5, 3.0, 7.0])))
+def isin(elements: Tensor, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+    """Which elements occur among the others."""
+    tests = test_elements._value().native() if isinstance(test_elements, Tensor) else test_elements
+    return wrap(backend.copied(np.isin(elements._value().native(), tests, invert=invert)))
+
+
+@_function
+def column_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
+    """Vectors as columns, and matrices, side by side."""
+    return FUNCTIONS["hstack"]([t.reshape(-1, 1) if t.dim() < 2 else t for t in tensors], out=out)
+
+
+@_function
+def is_complex(input: Tensor) -> bool:
+    """Whether the dtype is a complex one: never."""
+    return False
+
+
+@_function
+def is_nonzero(input: Tensor) -> bool:
+    """Whether a tensor of one element is not zero."""
+    if input.numel() != 1:
+        raise RuntimeError("Boolean value of Tensor with other than one value is ambiguous")
+    return bool(input)
+
+
+for _name in ("conj", "resolve_conj", "resolve_neg"):
+    setattr(Tensor, _name, lambda self: self)
+    FUNCTIONS[_name] = lambda input: input

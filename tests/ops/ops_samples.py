@@ -213,6 +213,7 @@ SAMPLES |= {
                call("ii->i", _SQUARE), call("i,j->ij", VECTOR, data(2)), call("bi,bj,bk->ijk", X, Y, X)],
     "cdist": [call(X, data(4, 3)), call(X, data(4, 3), 1.0)],
     "broadcast_tensors": [call(X, VECTOR)],
+    "column_stack": [call([VECTOR, X.T.copy()])],
     "atleast_1d": [call(SCALAR), call(X)],
     "atleast_2d": [call(SCALAR), call(VECTOR)],
 }  # fmt: skip
@@ -223,7 +224,19 @@ ALIASES = {
     "arccos", "arctan", "arcsinh", "arccosh", "arctanh", "fix", "not_equal", "less", "less_equal", "greater",
     "greater_equal", "subtract", "clip", "concat", "concatenate", "row_stack", "ger",
 }  # fmt: skip
-NO_DATA = {"broadcast_shapes", "numel", "is_tensor", "is_floating_point", "result_type", "can_cast"}
+NO_DATA = {
+    "is_complex",
+    "is_nonzero",
+    "conj",
+    "resolve_conj",
+    "resolve_neg",
+    "broadcast_shapes",
+    "numel",
+    "is_tensor",
+    "is_floating_point",
+    "result_type",
+    "can_cast",
+}
 
 # --- what follows from the entries ------------------------------------------------------------------------------
 

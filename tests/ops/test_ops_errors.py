@@ -77,7 +77,9 @@ def test_wrong_indices(index):
 
 
 def test_shapes_are_named():
-    with pytest.raises(RuntimeError, match=r"The size of tensor a \(3\) must match the size of tensor b \(4\).*\[2, 3\].*\[2, 4\]"):
+    with pytest.raises(
+        RuntimeError, match=r"The size of tensor a \(3\) must match the size of tensor b \(4\).*\[2, 3\].*\[2, 4\]"
+    ):
         livegrad.ones(2, 3) + livegrad.ones(2, 4)
     with pytest.raises(RuntimeError, match=r"\(2x3 and 2x3\)"):
         livegrad.ones(2, 3) @ livegrad.ones(2, 3)
