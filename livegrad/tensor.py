@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import devices, dtypes
+from .autograd import node as nodes
 from .autograd.mode import MODE
 from .autograd.node import AccumulateGrad, Hooks, Node, RemovableHandle, hooks_of, next_seq
 from .dtypes import Size
@@ -433,7 +434,11 @@ class Tensor(Registered):
         gradient: of the same shape; may be left out for a tensor of one element.
         Raises RuntimeError if nothing was recorded, or the graph's kept values have been freed by an earlier backward.
         """
-        _autograd().backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
+        functions = _autograd()
+        if gradient is None and inputs is None and not create_graph:
+            functions.backward_from(self, bool(retain_graph))
+        else:
+            functions.backward((self,), (gradient,), retain_graph, create_graph, inputs=inputs)
 
     def register_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(grad)`` when this tensor's gradient has been computed; what it returns replaces it.
@@ -688,6 +693,9 @@ def _version_of(ref: Any, default: int) -> Callable[[], int]:
 def _site() -> Site | None:
     frame = user_frame(2)
     return Site(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname) if frame else None
+
+
+nodes.wrap = wrap
 
 
 def require_floating(d: dtypes.dtype) -> None:

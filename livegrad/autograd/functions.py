@@ -57,6 +57,11 @@ def _roots(outputs: Sequence[Tensor], gradients: Sequence[Any], recording: bool)
     return roots
 
 
+def backward_from(output: Tensor, keep_graph: bool) -> None:
+    """`output.backward()` of a tensor of one element, which is what nearly every program calls."""
+    engine.run(_roots((output,), (None,), False), keep_graph, False)
+
+
 def _as_tuple(x: Any) -> tuple:
     return (x,) if isinstance(x, Tensor) else tuple(x)
 

@@ -17,6 +17,12 @@ from ..site import Site, resolve
 
 next_seq = itertools.count(1).__next__
 
+
+def wrap(v: Value) -> Any:
+    """A tensor that holds a value; replaced by `livegrad.tensor`, which depends on this module."""
+    raise RuntimeError("livegrad.tensor is not loaded")
+
+
 FREED = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
     "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
@@ -324,8 +330,6 @@ def cast_value(v: Value, dtype: Any) -> Value:
 
 def saved_tensor(v: Value, edge: Any, nr: int) -> Any:
     """A tensor over a kept value, connected to the graph where it came from."""
-    from ..tensor import wrap
-
     t = wrap(v)
     t._edge = edge
     t._nr = nr
@@ -361,8 +365,6 @@ class AccumulateGrad(Node):
 
     def accumulate(self, g: Any, recording: bool) -> None:
         """Add a gradient (a value, or a tensor if recording) to the leaf's."""
-        from ..tensor import wrap
-
         if self.grad is None:
             self.grad = g if recording else wrap(g)
         elif recording:
