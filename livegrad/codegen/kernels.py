@@ -55,7 +55,7 @@ class Kernel:
     What follows them, the words that describe sizes and strides, is packed by whoever plans the launch.
     """
 
-    __slots__ = ("describe", "source", "pack", "address", "seen", "state", "code", "error", "cost")
+    __slots__ = ("describe", "source", "pack", "address", "seen", "state", "code", "error", "cost", "origin")
 
     def __init__(self, describe: Callable[[], tuple], source: Callable[[], str], formats: str, cost: int):
         self.describe = describe
@@ -67,6 +67,7 @@ class Kernel:
         self.code: Any = None
         self.error: Exception | None = None
         self.cost = cost
+        self.origin = "hit"  # for the log: "compiled" or "from disk" until that has been told
 
     def available(self, elements: int) -> bool:
         """Whether there is machine code to call now for that much work; starts or awaits compilation as due."""
@@ -95,6 +96,7 @@ class Kernel:
             return False
         try:
             self._load(ir.load_object(code))
+            self.origin = "from disk"
         except Exception as error:  # an object that does not load is compiled again
             self.error = error
             return False
@@ -113,6 +115,7 @@ class Kernel:
             try:
                 compiled = ir.compile_cpu(self.source())
                 self._load(compiled)
+                self.origin = "compiled"
             except Exception as error:
                 # Tier 0 still gives the result; the error is kept for `livegrad info` and raised in strict tests.
                 self.state = "failed"

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterable
 from time import perf_counter
 from typing import Any
+from weakref import WeakSet
 
 from .. import dtypes
 from ..codegen import batch, kernels
@@ -177,11 +178,11 @@ def _run_map(root: Value, reason: str, together: bool = False) -> None:
             else:
                 _empty_reused(leaves, made)
                 pool.launch(kernel.address, args, plan.total, plan.grain)
-        how = "kernel"
+        how = ""
     for j, a in zip(outputs, made):
         _settle(nodes[j], a)
     if log.kernels:
-        log.launch(described, shape, reason, how, perf_counter() - started)
+        log.launch(described, shape, reason, how or log.origin(kernel), perf_counter() - started)
 
 
 def _plan_map(piece: Any, shape: tuple, key: tuple) -> MapPlan:
@@ -320,6 +321,20 @@ def reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str = "r
         return value.from_array(_reduce(x, name, axes, acc, reason))
 
 
+# Values that belong to a live tensor, and that a reduction computed without writing them.
+_passed_over: WeakSet[Value] = WeakSet()
+
+
+def _passed_over_before(piece: Any) -> bool:
+    """A reduction does not write the intermediates that it computes. What one needs for the second time is written."""
+    live = [v for v in [piece.nodes[j] for j in piece.outputs] if v.owner is not None and v.owner() is not None]
+    again = [v for v in live if v in _passed_over]
+    _passed_over.update(live)
+    if again:
+        evaluate_all(again, "needed again")
+    return bool(again)
+
+
 def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) -> Array:
     started = perf_counter() if log.kernels else 0.0
     shape = x.shape
@@ -329,6 +344,8 @@ def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) ->
             evaluate(x, reason)  # something else reads it too: write it, then reduce what was written
         else:
             piece = linearize(x, evaluate, write_root=False)
+            if piece.outputs and _passed_over_before(piece):
+                piece = linearize(x, evaluate, write_root=False)
             if x.array is not None:
                 piece = None
     if piece is None:
@@ -344,7 +361,7 @@ def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) ->
         plan = _plan_reduce(leaves, code, source, shape, axes, name, acc, key)
     out_shape = tuple([n for d, n in enumerate(shape) if d not in axes]) if len(axes) < len(shape) else ()
     kernel = plan.kernel
-    how = "kernel"
+    how = ""
     if kernel is None:  # nothing to reduce
         made = arrays.empty(out_shape, acc)
         made.native()[...] = REDUCTIONS[name].identity(acc)
@@ -366,7 +383,7 @@ def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) ->
             again = _reduce(value.from_array(made), name, (1,), acc, "partial results")
             made = Array(again.block, 0, out_shape, arrays.contiguous_strides(out_shape), acc, True)
     if log.kernels:
-        log.launch(described, shape, reason, how, perf_counter() - started)
+        log.launch(described, shape, reason, how or log.origin(kernel), perf_counter() - started)
     return made
 
 

@@ -1,4 +1,7 @@
-"""The log of what was evaluated: one line a launch, where LIVEGRAD_LOG asks for it."""
+"""The log of what was evaluated: one line a launch, where LIVEGRAD_LOG=kernels asks for it.
+
+livegrad: mul add exp sum      [4096x1024]  reduction    hit            812.4 us  train.py:31
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,29 @@ import os
 import sys
 from typing import Any
 
-kernels = "kernels" in os.environ.get("LIVEGRAD_LOG", "").split(",")
+from ..site import user_frame
+
+kernels = "kernels" in os.environ.get("LIVEGRAD_LOG", "").replace(" ", "").split(",")
 
 
 def launch(what: str, shape: tuple, reason: str, how: str, seconds: float) -> None:
-    """Print one launch: operators, shape, why now, where the code came from (hit, compiled, tier 0), microseconds."""
-    text = "x".join(map(str, shape)) or "()"
-    print(f"livegrad: {what}  [{text}]  because: {reason}  {how}  {seconds * 1e6:.1f} us", file=sys.stderr)
+    """Print one launch: operators, shape, why now, where the code came from, how long it took, and the user's line.
+
+    how: "hit" (the kernel was there), "compiled", "from disk", or "tier 0" (no kernel: operator by operator).
+    """
+    size = f"[{'x'.join(map(str, shape))}]"
+    frame = user_frame()
+    where = "" if frame is None else f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+    text = f"livegrad: {what:<28}  {size:<12}  {reason:<24}  {how:<9}  {seconds * 1e6:>9.1f} us  {where}"
+    print(text.rstrip(), file=sys.stderr)
+
+
+def origin(kernel: Any) -> str:
+    """Where a kernel's code came from, told once; from then on it is a hit."""
+    if kernel is None:
+        return "filled"  # nothing to reduce
+    found, kernel.origin = kernel.origin, "hit"
+    return found
 
 
 def describe(nodes: list[Any]) -> str:
