@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 
 import livegrad
+
+torch = pytest.importorskip("torch", reason="PyTorch, to compare with, is not installed")
 
 X = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
 
