@@ -262,6 +262,41 @@ def test_threads():
         np.testing.assert_allclose(value.numpy(), np.full((5, 5), 0.2 * 39), rtol=1e-5)
 
 
+def test_threads_accumulate_into_the_same_leaf():
+    w = livegrad.zeros(10, requires_grad=True)
+    x = livegrad.ones(10)
+
+    def work():
+        for _ in range(200):
+            (w * x).sum().backward()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert w.grad.tolist() == [800.0] * 10
+
+
+def test_anomaly_detection_names_the_line():
+    x = livegrad.zeros(2, requires_grad=True)
+    with livegrad.autograd.detect_anomaly():
+        assert livegrad.autograd.is_anomaly_enabled()
+        y = x.sqrt()  # makes the NaN
+        error = raised((y * 0).sum().backward)
+    assert not livegrad.autograd.is_anomaly_enabled()
+    assert "Function 'SqrtBackward0' returned nan values in its 0th output." in str(error)
+    assert "y = x.sqrt()  # makes the NaN" in text_of(error)
+    x.sqrt().mul(0).sum().backward()
+    with livegrad.autograd.set_detect_anomaly(True):
+        x.exp().sum().backward()
+
+
 def test_threads_evaluate_one_pending_graph():
     base = livegrad.arange(1000.0)
     for _ in range(30):
@@ -313,6 +348,56 @@ def test_fork_after_use(compile_):
         assert held.sum().item() == 30
         """,
         LIVEGRAD_COMPILE=compile_,
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_fork_while_compiling_and_evaluating():
+    """Forks at any moment of a background compilation, and of an evaluation in another thread."""
+    run(
+        """
+        import os, signal, threading, time
+        import livegrad
+
+        def program(n, k):
+            y = livegrad.arange(50.0)
+            for i in range(n):
+                y = (y * k).sin() + i if (k >> i) & 1 else (y + i).cos()
+            return y.sum().item()
+
+        stop = False
+        def work():
+            while not stop:
+                (livegrad.ones(1000, requires_grad=True) * 2).exp().sum().backward()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            for k in range(12):
+                for _ in range(3):
+                    program(6, k)  # seen often enough to be compiled in the background
+                time.sleep(0.003 * k)
+                pid = os.fork()
+                if pid == 0:
+                    with livegrad.compiling("always"):
+                        program(7, k + 1)
+                        (livegrad.ones(10, requires_grad=True) * 2).sum().backward()
+                    os._exit(0)
+                for _ in range(600):
+                    done, status = os.waitpid(pid, os.WNOHANG)
+                    if done:
+                        break
+                    time.sleep(0.05)
+                else:
+                    os.kill(pid, signal.SIGKILL)
+                    raise AssertionError("a child hangs")
+                assert status == 0, status
+        finally:
+            stop = True
+            thread.join()
+        """,
+        LIVEGRAD_CACHE_DIR="",
+        LIVEGRAD_COMPILE="auto",
     )
 
 

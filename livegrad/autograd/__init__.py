@@ -21,6 +21,9 @@ _HOME = {
     "inference_mode": "mode",
     "is_grad_enabled": "mode",
     "Node": "node",
+    "detect_anomaly": "anomaly",
+    "is_anomaly_enabled": "anomaly",
+    "set_detect_anomaly": "anomaly",
 }
 
 

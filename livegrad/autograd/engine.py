@@ -7,6 +7,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from ..lazy.value import Value
+from .anomaly import Anomaly, look
 from .mode import MODE
 from .node import AccumulateGrad, Node
 
@@ -34,6 +35,7 @@ def run(
         _receive(node, nr, g, pending, heap)
     before = MODE.grad
     MODE.grad = recording
+    anomaly = Anomaly.on and Anomaly.check_nan
     try:
         lane = None  # the next node where the graph is a chain: nothing else waits, so it needs no heap
         while True:
@@ -66,6 +68,8 @@ def run(
             grads = node.run(g, recording)
             if hooks is not None and hooks.post:
                 grads = _run_post_hooks(hooks, grads, g, recording)
+            if anomaly:
+                look(node, grads)
             if not keep_graph:
                 node.release()
             nrs = node.nrs

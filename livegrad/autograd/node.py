@@ -7,6 +7,8 @@ gradient reads. Gradients run on bare values; only when the backward pass is its
 from __future__ import annotations
 
 import itertools
+import os
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -336,6 +338,12 @@ def saved_tensor(v: Value, edge: Any, nr: int) -> Any:
     return t
 
 
+# Threads may go backward into the same leaves.
+_accumulating = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_accumulating._at_fork_reinit)  # type: ignore[attr-defined]
+
+
 class AccumulateGrad(Node):
     """The end of the graph at a leaf: adds what arrives to the leaf's gradient, which lives here."""
 
@@ -365,12 +373,13 @@ class AccumulateGrad(Node):
 
     def accumulate(self, g: Any, recording: bool) -> None:
         """Add a gradient (a value, or a tensor if recording) to the leaf's."""
-        if self.grad is None:
-            self.grad = g if recording else wrap(g)
-        elif recording:
-            self.grad = self.grad + g
-        else:
-            self.grad._accumulate(g)
+        with _accumulating:
+            if self.grad is None:
+                self.grad = g if recording else wrap(g)
+            elif recording:
+                self.grad = self.grad + g
+            else:
+                self.grad._accumulate(g)
         if self.post_accumulate:
             variable = self.variable_ref()
             for hook in list(self.post_accumulate.values()):

@@ -9,6 +9,7 @@ A pending value is evaluated when, and only when
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
 from collections.abc import Iterable
@@ -30,6 +31,8 @@ from .value import LEAF_CAP, Value
 
 # One evaluation at a time: counts and buffers of the pending graph are shared by all threads.
 _lock = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a child must not find an evaluation of another thread half done
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 # A result at least this large is written past the caches, which saves reading the lines that it overwrites.
 STREAM_BYTES = 24 << 20

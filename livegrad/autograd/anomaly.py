@@ -1,0 +1,73 @@
+"""Anomaly detection: an error at the first node of a backward pass that makes a NaN, naming the user's line.
+
+Every gradient is evaluated as soon as it is made, so this is for debugging.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..lazy.value import Value
+
+
+class Anomaly:
+    """Whether to look for NaN, for all threads."""
+
+    on = False
+    check_nan = True
+
+
+class set_detect_anomaly:
+    """Look for NaN in backward passes: a function with lasting effect, or a context manager."""
+
+    def __init__(self, mode: bool, check_nan: bool = True):
+        self.before = Anomaly.on, Anomaly.check_nan
+        Anomaly.on, Anomaly.check_nan = bool(mode), check_nan
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: Any) -> None:
+        Anomaly.on, Anomaly.check_nan = self.before
+
+
+class detect_anomaly:
+    """Context manager: a backward pass inside it raises RuntimeError at the node that makes the first NaN.
+
+    >>> import livegrad
+    >>> x = livegrad.zeros(1, requires_grad=True)
+    >>> with livegrad.autograd.detect_anomaly():
+    ...     (x.sqrt() * 0).sum().backward()
+    Traceback (most recent call last):
+    RuntimeError: Function 'SqrtBackward0' returned nan values in its 0th output.
+    """
+
+    def __init__(self, check_nan: bool = True):
+        self.check_nan = check_nan
+
+    def __enter__(self) -> None:
+        self.before = Anomaly.on, Anomaly.check_nan
+        Anomaly.on, Anomaly.check_nan = True, self.check_nan
+
+    def __exit__(self, *exc: Any) -> None:
+        Anomaly.on, Anomaly.check_nan = self.before
+
+
+def is_anomaly_enabled() -> bool:
+    """Whether backward passes look for NaN."""
+    return Anomaly.on
+
+
+def look(node: Any, grads: tuple) -> None:
+    """Raise RuntimeError if one of the gradients that a node has made holds a NaN."""
+    for i, g in enumerate(grads):
+        if g is None:
+            continue
+        v = g if g.__class__ is Value else g._value()
+        if v.dtype.is_floating_point and np.isnan(v.native()).any():
+            raise RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.")
+
+
+__all__ = ["detect_anomaly", "is_anomaly_enabled", "set_detect_anomaly"]
