@@ -17,6 +17,7 @@ from . import ir
 
 VERSION = "1"
 LIMIT_BYTES = 256 << 20
+LIMIT_ENTRIES = 20_000
 _SUFFIX = ".kernel"
 
 
@@ -143,12 +144,14 @@ def prune(where: Path, limit: int | None = None) -> None:
                 elif path.suffix == ".tmp" and status.st_mtime < long_ago:
                     path.unlink()
     total = sum(size for _, size, _ in entries)
+    left = len(entries)
     for _, size, path in sorted(entries, key=lambda e: e[0]):
-        if total <= limit:
+        if total <= limit and left <= LIMIT_ENTRIES:
             break
         with contextlib.suppress(OSError):
             path.unlink()
             total -= size
+            left -= 1
 
 
 def stats() -> tuple[Path | None, int, int]:

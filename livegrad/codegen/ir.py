@@ -1021,9 +1021,36 @@ def compile_cpu(module_text: str, opt: int = 2) -> CompiledObject:
     return load_object(code)
 
 
+def undefined_symbols(code: bytes) -> list[str]:
+    """Names that an ELF64 object expects others to define (none are found in objects of other formats).
+
+    From the System V ABI: the section headers lead to the symbol table; an undefined symbol has section index 0.
+    """
+    if code[:5] != b"\x7fELF\x02" or code[5] != 1:
+        return []
+    (table,) = struct.unpack_from("<Q", code, 0x28)
+    size, count = struct.unpack_from("<HH", code, 0x3A)
+    sections = [struct.unpack_from("<IIQQQQIIQQ", code, table + k * size) for k in range(count)]
+    names = []
+    for _, kind, _, _, start, length, link, _, _, step in sections:
+        if kind != 2:  # SHT_SYMTAB
+            continue
+        strings = sections[link][4]
+        for at in range(start + step, start + length, step):
+            name, _, _, section = struct.unpack_from("<IBBH", code, at)
+            if section == 0 and name:
+                end = code.index(b"\0", strings + name)
+                names.append(code[strings + name : end].decode())
+    return names
+
+
 def load_object(code: bytes) -> CompiledObject:
     """Make code that :func:`compile_cpu` returned, on a machine of the same :func:`host_description`, callable."""
     llvm = _llvm()
+    missing = [name for name in undefined_symbols(code) if llvm.address_of_symbol(name) is None]
+    if missing:
+        # Calling what is not there would end the process.
+        raise RuntimeError(f"the compiled code calls functions that are not there: {', '.join(missing)}")
     with _lock:
         empty = llvm.parse_assembly("", context=llvm.create_context())
         name, features, _ = _host()

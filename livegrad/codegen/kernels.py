@@ -128,9 +128,7 @@ class Kernel:
 
 _building = threading.RLock()
 if hasattr(os, "register_at_fork"):  # a child must not find the compiler in the middle of something
-    os.register_at_fork(
-        before=_building.acquire, after_in_parent=_building.release, after_in_child=_building.release
-    )
+    os.register_at_fork(before=_building.acquire, after_in_parent=_building.release, after_in_child=_building.release)
 
 
 class _Builder:

@@ -19,7 +19,7 @@ from ..tensor import Tensor, from_native, wrap
 from . import dispatch
 from .instruction import CAST
 from .registry import FUNCTIONS, operator, public, with_numpy_names
-from .view import _Meta, normal_dim, on_either, select, unsqueeze
+from .view import SELECT, _Meta, normal_dim, on_either, select, unsqueeze
 
 # --- copying ----------------------------------------------------------------------------------------------------
 
@@ -351,7 +351,7 @@ def getitem(x: Tensor, index: Any) -> Tensor:
             n = x._shape[0]
             if not -n <= index < n:
                 raise IndexError(f"index {index} is out of bounds for dimension 0 with size {n}")
-            return select(x, 0, index)
+            return SELECT.apply((x,), dim=0, index=index + n if index < 0 else index)
         raise IndexError(
             "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
             "0-dim tensor to a number"
@@ -760,11 +760,13 @@ CAT = operator("cat", _cat_value, tensors=("tensors",), grads={"tensors": _cat_g
 
 
 def _common_dtype(tensors: Sequence[Tensor]) -> list[Tensor]:
-    common = tensors[0].dtype
-    for t in tensors[1:]:
-        if t.dtype is not common:
+    common = first = tensors[0].dtype
+    same = True
+    for t in tensors:
+        if t.dtype is not first:
+            same = False
             common = dtypes.promote_types(common, t.dtype)
-    return [dispatch.cast(t, common) for t in tensors]
+    return list(tensors) if same else [dispatch.cast(t, common) for t in tensors]
 
 
 @with_numpy_names
@@ -817,12 +819,43 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None)
             )
     d = normal_dim(dim, len(shape) + 1)
     tensors = _common_dtype(tensors)
-    made = STACK.apply(tensors, dim=d)
+    made = _stack_windows(tensors) if d == 0 else None
+    if made is None:
+        made = STACK.apply(tensors, dim=d)
     if out is not None:
         from .registry import write_out
 
         return write_out(out, made)
     return made
+
+
+def _stack_windows(tensors: list) -> Tensor | None:
+    """The stack of views of one memory that differ in where they begin, as the items of a data set do.
+
+    All are copied at once. None where the views are not like that, or the graph is to show the stack.
+    """
+    first = tensors[0]._s
+    if first is None or first.layout is None:
+        return None
+    storage, (_, shape, strides) = first.storage, first.layout
+    starts = []
+    for t in tensors:
+        a = t._s
+        if a is None or a.storage is not storage or a.layout is None or a.layout[2] != strides:
+            return None
+        if t._edge is not None and MODE.grad:
+            return None
+        starts.append(a.layout[0])
+    array = storage.array if storage.value is None else storage.value.ready()
+    if not array.contiguous or not numel(shape) or min(strides, default=0) < 0:
+        return None
+    flat = array.native().reshape(-1)
+    last = sum((n - 1) * s for n, s in zip(shape, strides))
+    item = flat.itemsize
+    windows = np.lib.stride_tricks.as_strided(
+        flat, (flat.size - last, *shape), (item, *(s * item for s in strides)), writeable=False
+    )
+    return wrap(backend.fresh(windows[starts]))
 
 
 def _stack_value(values: list, dim: int) -> Value:

@@ -401,3 +401,12 @@ def test_objects_can_be_loaded_again():
     assert (y == 1).all()
     with pytest.raises(KeyError):
         again.address("no_such_function")
+
+
+def test_code_that_calls_what_is_not_there_is_refused():
+    module = ir.Module("cpu")
+    b = module.function("kernel", [("ptr", "%x")])
+    b.declare("declare void @livegrad_no_such_function()")
+    b.line("call void @livegrad_no_such_function()")
+    with pytest.raises(RuntimeError, match="livegrad_no_such_function"):
+        ir.compile_cpu(module.text())
