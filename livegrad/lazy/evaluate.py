@@ -191,7 +191,7 @@ def _run_map(root: Value, reason: str, together: bool = False) -> None:
 def _plan_map(piece: Any, shape: tuple, key: tuple) -> MapPlan:
     if len(_map_plans) >= MAX_PLANS:
         _map_plans.clear()
-    plan = _map_plans[key] = MapPlan()
+    plan = MapPlan()
     n = numel(shape)
     last = piece.nodes[-1].dtype
     classes = []
@@ -219,6 +219,7 @@ def _plan_map(piece: Any, shape: tuple, key: tuple) -> MapPlan:
         plan.tail = struct.pack(f"={len(words)}q", *words)
         plan.grain = GRAIN // (max(per_item, 1) * plan.kernel.cost) + 1
         plan.classes = None
+    _map_plans[key] = plan  # now that it is complete: an interruption leaves no half of one
     return plan
 
 
@@ -399,10 +400,11 @@ def _plan_reduce(
 ) -> ReducePlan:
     if len(_reduce_plans) >= MAX_PLANS:
         _reduce_plans.clear()
-    plan = _reduce_plans[key] = ReducePlan()
+    plan = ReducePlan()
     elements = plan.elements = numel(shape)
     plan.kernel = plan.partial = None
     if elements == 0:
+        _reduce_plans[key] = plan
         return plan
     strides = [broadcast_strides(leaf.array, shape) for leaf in leaves]
     kinds = tuple("r" if d in axes else "k" for d in range(len(shape)))
@@ -446,6 +448,7 @@ def _plan_reduce(
     words += [m[-1] for m in merged]
     plan.tail = struct.pack(f"={len(words)}q", *words)
     plan.grain = GRAIN // (max(1, elements // plan.total) * kernel.cost) + 1
+    _reduce_plans[key] = plan
     return plan
 
 

@@ -351,7 +351,12 @@ def getitem(x: Tensor, index: Any) -> Tensor:
             n = x._shape[0]
             if not -n <= index < n:
                 raise IndexError(f"index {index} is out of bounds for dimension 0 with size {n}")
-            return SELECT.apply((x,), dim=0, index=index + n if index < 0 else index)
+            if index < 0:
+                index += n
+            if x._edge is None:  # nothing to record: the same, without the operator around it
+                offset, shape, strides = x._geometry()
+                return x._window(offset + index * strides[0], shape[1:], strides[1:])
+            return SELECT.apply((x,), dim=0, index=index)
         raise IndexError(
             "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
             "0-dim tensor to a number"

@@ -135,7 +135,7 @@ class ElementwiseOp:
     name: the operator's public name. node: name of its graph node without "Backward0".
     formula: Python function over scalars, written with the functions of `ops.scalar`.
     rule: how the result's dtype follows, one of
-        "same": operands promote; "float": like "same", integers become the default float;
+        "same": operands promote; "floating": the same, and integers are refused; "float": like "same", integers become the default float;
         "bool": operands promote for comparing, the result is bool; "bits": integers and bools only;
         "integer": integers only;
         "number": like "same" but bool is refused; "count": like "same", bools become int64.
@@ -249,6 +249,10 @@ class ElementwiseOp:
         if rule == "float":
             out = common if common.category == dtypes.FLOATING else dtypes.get_default_dtype()
             return out, out
+        if rule == "floating":
+            if common.category != dtypes.FLOATING:
+                raise NotImplementedError(f"\"{self.name}\" not implemented for '{_NAMES[common]}'")
+            return common, common
         if rule == "bool":
             return dtypes.bool_, common
         if rule == "bits" or rule == "integer":

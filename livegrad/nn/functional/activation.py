@@ -90,8 +90,8 @@ def _activation(name, formula, node, torch_has_it=False, numbers=(), **grads):
 
     reference = "" if name in _KEEP_INTEGERS else f"nn.functional.{name}"
     return elementwise(
-        name, formula, node=node, grads=grads, function=torch_has_it, reference=reference,
-        samples=samples if numbers else None,
+        name, formula, node=node, grads=grads, function=torch_has_it, reference=reference, domain=(0.1, 3.0),
+        rule="float" if name in _KEEP_INTEGERS else "floating", samples=samples if numbers else None,
     )  # fmt: skip
 
 
@@ -119,7 +119,7 @@ _hardsigmoid = _activation(
 )
 _hardswish = _activation(
     "hardswish",
-    lambda input: where(input <= -3, 0.0, where(input >= 3, input, input * (input + 3) / 6)),
+    lambda input: input * where(input + 3 < 0, 0.0, where(input + 3 > 6, 6.0, input + 3)) / 6,
     "Hardswish",
 )
 _hardtanh = _activation(

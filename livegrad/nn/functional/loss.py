@@ -54,14 +54,19 @@ def _kl(log_x, y):
     return y * (log(where(eq(y, 0.0), 1.0, y)) - log_x)
 
 
-def _terms(name, formula, node, **grads):
-    """The terms of a loss, as an operator without a name of its own in the package."""
-    return elementwise(name, formula, node=node, grads=grads, function=False, inplace=False, reference="")
+PROBABILITIES = (0.05, 0.95)
 
 
-def _loss(name, formula, node, **grads):
+def _terms(name, formula, node, domain=(-3.0, 3.0), **grads):
+    """The terms of a loss, as an operator without a name of its own in the package. ``domain``: of its samples."""
+    return elementwise(
+        name, formula, node=node, grads=grads, function=False, inplace=False, reference="", domain=domain
+    )
+
+
+def _loss(name, formula, node, domain=(-3.0, 3.0), **grads):
     """A loss by the formula of its terms: a function of input, target, numbers and the reduction."""
-    terms = _terms(name, formula, node, **grads)
+    terms = _terms(name, formula, node, domain, **grads)
     whole = reduced(ELEMENTWISE[name])
 
     def loss(input, target, *numbers, reduction):
@@ -81,6 +86,7 @@ _bce = _loss(
     "_binary_cross_entropy",
     lambda input, target: (target - 1) * maximum(log1p(-input), -100.0) - target * maximum(log(input), -100.0),
     "BinaryCrossEntropy",
+    PROBABILITIES,
     input=lambda g, input, target: g * (input - target) / maximum((1 - input) * input, 1e-12),
     target=lambda g, input: g * (log(1 - input) - log(input)),
 )
@@ -96,7 +102,7 @@ _bce_logits_weighted = _terms(
     "BinaryCrossEntropyWithLogits",
     input=lambda g, input, target, weight: g * ((1 - target) - ((weight - 1) * target + 1) * sigmoid(-input)),
 )
-_kl = _terms("_kl_div", _kl, "KlDiv")
+_kl = _terms("_kl_div", _kl, "KlDiv", PROBABILITIES)
 _kl_log = _terms("_kl_div_log", lambda input, target: exp(target) * (target - input), "KlDiv")
 _soft_margin = _loss("_soft_margin_loss", lambda input, target: log1p(exp(-target * input)), "SoftMarginLoss")
 
