@@ -135,7 +135,8 @@ class ElementwiseOp:
     name: the operator's public name. node: name of its graph node without "Backward0".
     formula: Python function over scalars, written with the functions of `ops.scalar`.
     rule: how the result's dtype follows, one of
-        "same": operands promote; "floating": the same, and integers are refused; "float": like "same", integers become the default float;
+        "same": operands promote; "floating": the same, and integers are refused;
+        "float": like "same", integers become the default float;
         "bool": operands promote for comparing, the result is bool; "bits": integers and bools only;
         "integer": integers only;
         "number": like "same" but bool is refused; "count": like "same", bools become int64.

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+import livegrad.nn.functional  # noqa: F401  (its activations and losses are entries too)
 from livegrad.ops.registry import FUNCTIONS, REGISTRY, Entry
 
 _seeds = np.random.SeedSequence(20240701)

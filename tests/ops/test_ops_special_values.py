@@ -61,7 +61,8 @@ LESS_ACCURATE_THERE = {"lgamma": 1e-5, "digamma": 1e-4, "erfinv": 1e-4, "_pow": 
 
 
 @needs_torch
-@pytest.mark.parametrize("name", [n for n in FORMULAS if CASES[n].entry.reference])
+# Those with samples of their own take numbers where this test would pass tensors.
+@pytest.mark.parametrize("name", [n for n in FORMULAS if CASES[n].entry.reference and not CASES[n].entry.samples])
 def test_special_values_as_in_pytorch(name):
     case = CASES[name]
     problems = []

@@ -121,6 +121,7 @@ _hardswish = _activation(
     "hardswish",
     lambda input: input * where(input + 3 < 0, 0.0, where(input + 3 > 6, 6.0, input + 3)) / 6,
     "Hardswish",
+    input=lambda g, input: where(input <= -3, 0.0, where(input < 3, g * (input / 3 + 0.5), g)),
 )
 _hardtanh = _activation(
     "hardtanh",
