@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import livegrad
-
 from livegrad import dtypes
 
 try:
