@@ -35,7 +35,7 @@ if hasattr(os, "register_at_fork"):  # a child must not find an evaluation of an
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 # A result at least this large is written past the caches, which saves reading the lines that it overwrites.
-STREAM_BYTES = 24 << 20
+STREAM_BYTES = 12 << 20
 # Work items that are worth a thread: elements times operators.
 GRAIN = 1 << 17
 
