@@ -57,7 +57,8 @@ def flat_source(code: tuple, outputs: tuple, classes: tuple, streaming: bool = F
     b = module.function(NAME, [("ptr noalias readonly", "%args"), ("i64", "%begin"), ("i64", "%end")])
     kinds = leaf_dtypes(code, len(classes))
     results = node_dtypes(code)
-    width = lanes(kinds + results, host_vector_bytes())
+    # Two vectors at a time: their chains of dependent instructions overlap.
+    width = 2 * lanes(kinds + results, host_vector_bytes())
     args = Arguments(b)
     outs = [args.pointer() for _ in outputs]
     ptrs = [args.pointer() for _ in classes]
