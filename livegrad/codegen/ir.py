@@ -693,6 +693,31 @@ class Builder:
         tail = ", !nontemporal !0" if nontemporal else ""
         self.line(f"store {x.operand}, {self._pointer(ptr)}, align {align}{tail}")
 
+    def load_some(self, ptr: str, kind: str, mask: Reg) -> Reg:
+        """Read the neighbouring elements whose lane of ``mask`` is set; no memory is touched for the others (zero)."""
+        if mask.width == 1:
+            raise TypeError("load_some is for vectors")
+        element = "i8" if kind == "i1" else kind
+        memory, suffix = _memory_type(kind, mask.width), _suffix(element, mask.width)
+        self.declare(f"declare {memory} @llvm.masked.load.{suffix}.p0(ptr, i32, {mask.type}, {memory})")
+        text = (
+            f"call {memory} @llvm.masked.load.{suffix}.p0({self._pointer(ptr)}, i32 {kind_bytes(kind)}, "
+            f"{mask.operand}, {memory} zeroinitializer)"
+        )
+        made = self.op(element, mask.width, text)
+        return self.icmp("ne", made, self.like(made, 0)) if kind == "i1" else made
+
+    def store_some(self, x: Reg, ptr: str, mask: Reg) -> None:
+        """Write the lanes of ``x`` for which ``mask`` is set."""
+        align = kind_bytes(x.kind)
+        if x.kind == "i1":
+            x = self._cast("zext", x, "i8")
+        memory, suffix = x.type, _suffix(x.kind, x.width)
+        self.declare(f"declare void @llvm.masked.store.{suffix}.p0({memory}, ptr, i32, {mask.type})")
+        self.line(
+            f"call void @llvm.masked.store.{suffix}.p0({x.operand}, {self._pointer(ptr)}, i32 {align}, {mask.operand})"
+        )
+
     def gep(self, ptr: str, kind: str, index: Reg | str | int) -> str:
         """The pointer to element ``index``, signed and scalar; text is taken as an i64."""
         place = index.operand if isinstance(index, Reg) else f"i64 {index}"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from struct import Struct
 from typing import Any
 
-from . import body, cache, elementwise, ir, reduction
+from . import body, cache, elementwise, ir, reduction, rows
 
 # Elements times operators from which a program is worth waiting for its compilation the first time.
 LARGE = 1 << 19
@@ -179,6 +179,7 @@ def wait_for_compiler(timeout: float | None = None) -> None:
 
 _maps: dict[tuple, Kernel] = {}
 _reductions: dict[tuple, Kernel] = {}
+_rows: dict[tuple, Kernel] = {}
 
 
 def _describe_code(code: tuple) -> tuple:
@@ -225,6 +226,21 @@ def reduce_kernel(
     return found
 
 
+def row_kernel(shape: rows.Shape) -> Kernel:
+    """The kernel of a row program."""
+    found = _rows.get(shape.key)
+    if found is None:
+
+        def describe() -> tuple:
+            inputs = tuple((_describe_code(i.code), i.dtype.name, i.leaves) for i in shape.inputs)
+            results = tuple(d.name for d in shape.results)
+            layout = (shape.classes, shape.kept, shape.outer, shape.across)
+            return ("row program", shape.program.canonical(), shape.compute.name, inputs, results, *layout)
+
+        found = _rows[shape.key] = Kernel(describe, lambda: rows.source(shape), shape.formats(), shape.cost())
+    return found
+
+
 def count() -> int:
     """How many kernels this process knows."""
-    return len(_maps) + len(_reductions)
+    return len(_maps) + len(_reductions) + len(_rows)

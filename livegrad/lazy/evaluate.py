@@ -341,25 +341,33 @@ def _passed_over_before(piece: Any) -> bool:
     return bool(again)
 
 
+def fused_source(x: Value, reason: str) -> Any:
+    """The pending work that makes `x`, to be taken into the kernel that reads it; None where x is in memory.
+
+    It is not written then. If somebody asks for it later (whoever called this can), it is computed again, once.
+    """
+    if x.array is not None:
+        return None
+    if x.uses:
+        evaluate(x, reason)  # something else reads it too: write it, then read what was written
+        return None
+    piece = linearize(x, evaluate, write_root=False)
+    if piece.outputs and _passed_over_before(piece):
+        piece = linearize(x, evaluate, write_root=False)
+    if x.array is not None:
+        return None
+    x.uses += 1
+    return piece
+
+
 def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) -> Array:
     started = perf_counter() if log.kernels else 0.0
     shape = x.shape
-    piece = None
-    if x.array is None:
-        if x.uses:
-            evaluate(x, reason)  # something else reads it too: write it, then reduce what was written
-        else:
-            piece = linearize(x, evaluate, write_root=False)
-            if piece.outputs and _passed_over_before(piece):
-                piece = linearize(x, evaluate, write_root=False)
-            if x.array is not None:
-                piece = None
+    piece = fused_source(x, reason)
     if piece is None:
         leaves, code, params, source = [x], (), (), x.dtype
     else:
         leaves, code, params, source = piece.leaves, piece.code, piece.params, x.dtype
-        # It is not written now. If somebody asks for it later (whoever called this can), it is computed again, once.
-        x.uses += 1
     described = "" if not log.kernels else name if piece is None else f"{log.describe(piece.nodes)} {name}"
     key = (name, acc, code, source, shape, axes, _layouts(leaves, shape))
     plan = _reduce_plans.get(key)

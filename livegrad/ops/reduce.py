@@ -12,9 +12,11 @@ from ..lazy.value import Value, pending
 from ..runtime import backend
 from ..runtime.array import numel
 from ..tensor import Tensor
-from . import dispatch
+from . import dispatch, rows
 from .instruction import SCALAR_TYPE_NAMES
 from .registry import ELEMENTWISE, operator, public
+from .rowprogram import RowProgram, largest, total
+from .scalar import exp, isfinite, log, square, where
 from .view import normal_dim, on_either
 
 
@@ -358,26 +360,25 @@ def _var_parts(x: Tensor, dim: Any, unbiased: Any, correction: Any, keepdim: boo
     return dims_of(dim, x.dim()), _correction(unbiased, correction), keepdim
 
 
-def _centred(x: Value, dims: tuple) -> Value:
-    return x - _mean(x, dims, True)
+def _mean_square(x: Any, n: Any, divisor: Any) -> Any:
+    """Two sweeps: the mean, then the mean square of what is left."""
+    return total(square(x - total(x) / n)) / divisor
+
+
+_VAR = RowProgram("var", _mean_square)
+_VAR_GRADIENT = RowProgram("var_gradient", lambda g, x, n, scale: g * ((x - total(x) / n) * scale), tensors=2)
 
 
 def _var(x: Value, dims: tuple, keepdim: bool, correction: float) -> Value:
-    """Two passes: the mean, then the mean square of what is left."""
-    work = cast_value(x, dtypes.float32) if x.dtype.itemsize < 4 else x
     n = _count(x.shape, dims)
-    centred = _centred(work, dims)
-    total = _reduced(centred * centred, "sum", dims, keepdim, work.dtype)
-    divisor = n - correction
-    made = dispatch.value_call(ELEMENTWISE["div"], (total, max(divisor, 0.0)))
-    return cast_value(made, x.dtype)
+    made = rows.apply(_VAR, (x,), dims, (float(n), float(max(n - correction, 0))))
+    return made if keepdim else made.reshape(tuple([n for d, n in enumerate(x.shape) if d not in dims]))
 
 
 def _var_gradient(g: Any, x: Any, x_shape: tuple, dims: tuple, correction: float) -> Any:
     n = _count(x_shape, dims)
-    centre = _mean(x, dims, True) if x.__class__ is Value else x.mean(dims, keepdim=True)
     scale = 2.0 / (n - correction) if n > correction else math.nan
-    return back_to(g, x_shape, dims) * ((x - centre) * scale)
+    return rows.apply(_VAR_GRADIENT, (g.reshape(kept_shape(x_shape, dims)), x), dims, (float(n), scale))
 
 
 VAR = operator("var", _var, tensors=("x",), grads={"x": _var_gradient})
@@ -441,15 +442,18 @@ def std_mean(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = F
 # --- logsumexp, norms -------------------------------------------------------------------------------------------
 
 
-def _logsumexp(x: Value, dims: tuple, keepdim: bool) -> Value:
+def _log_of_total(x: Any) -> Any:
     """Shifted by the largest element, so that nothing overflows; an infinite one is not subtracted from itself."""
-    if _count(x.shape, dims) == 0:
-        return cast_value(_reduced(x, "sum", dims, keepdim, accumulator(x.dtype)).log(), x.dtype)
-    top = _extreme("amax")(x, dims, True)
-    finite = top.isfinite()
-    shift = dispatch.value_call(ELEMENTWISE["_where"], (finite, top, 0))
-    total = _reduced((x - shift).exp(), "sum", dims, True, accumulator(x.dtype))
-    made = cast_value(total.log() + shift, x.dtype)
+    top = largest(x)
+    shift = where(isfinite(top), top, 0.0)
+    return log(total(exp(x - shift))) + shift
+
+
+_LOGSUMEXP = RowProgram("logsumexp", _log_of_total)
+
+
+def _logsumexp(x: Value, dims: tuple, keepdim: bool) -> Value:
+    made = rows.apply(_LOGSUMEXP, (x,), dims)
     return made if keepdim else made.reshape(tuple(n for d, n in enumerate(x.shape) if d not in dims))
 
 
@@ -514,25 +518,36 @@ def norm(x: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, d
 # --- softmax ----------------------------------------------------------------------------------------------------
 
 
+def _normalised_exponentials(x: Any) -> Any:
+    e = exp(x - largest(x))
+    return e * (1.0 / total(e))
+
+
+def _log_of_normalised(x: Any) -> Any:
+    shifted = x - largest(x)
+    return shifted - log(total(exp(shifted)))
+
+
+_SOFTMAX = RowProgram("softmax", _normalised_exponentials)
+_SOFTMAX_GRADIENT = RowProgram("softmax_gradient", lambda g, result: result * (g - total(g * result)), tensors=2)
+_LOG_SOFTMAX = RowProgram("log_softmax", _log_of_normalised)
+_LOG_SOFTMAX_GRADIENT = RowProgram("log_softmax_gradient", lambda g, result: g - exp(result) * total(g), tensors=2)
+
+
 def _softmax(x: Value, dim: int) -> Value:
-    e = (x - _extreme("amax")(x, (dim,), True)).exp() if numel(x.shape) else x
-    return e / _reduced(e, "sum", (dim,), True, accumulator(x.dtype)) if numel(x.shape) else e
+    return rows.apply(_SOFTMAX, (x,), (dim,))
 
 
 def _softmax_gradient(g: Any, result: Any, dim: int) -> Any:
-    product = g * result
-    return product - result * product.sum((dim,), keepdim=True)
+    return rows.apply(_SOFTMAX_GRADIENT, (g, result), (dim,))
 
 
 def _log_softmax(x: Value, dim: int) -> Value:
-    if not numel(x.shape):
-        return x
-    shifted = x - _extreme("amax")(x, (dim,), True)
-    return shifted - _reduced(shifted.exp(), "sum", (dim,), True, accumulator(x.dtype)).log()
+    return rows.apply(_LOG_SOFTMAX, (x,), (dim,))
 
 
 def _log_softmax_gradient(g: Any, result: Any, dim: int) -> Any:
-    return g - result.exp() * g.sum((dim,), keepdim=True)
+    return rows.apply(_LOG_SOFTMAX_GRADIENT, (g, result), (dim,))
 
 
 SOFTMAX = operator("softmax", _softmax, tensors=("x",), grads={"x": _softmax_gradient})
@@ -546,9 +561,7 @@ def _over_dim(op: Any, x: Tensor, dim: int, dtype: Any) -> Tensor:
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         return _over_dim(op, x.reshape(1), 0, None).reshape(())
-    half = x.dtype if x.dtype.itemsize < 4 else None
-    made = op.apply((dispatch.cast(x, dtypes.float32) if half else x,), dim=d)
-    return dispatch.cast(made, half) if half else made
+    return op.apply((x,), dim=d)
 
 
 @public("softmax", kind="reduction", op=SOFTMAX)
