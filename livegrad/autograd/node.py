@@ -396,7 +396,8 @@ class ShownNode(Node):
         self.next = (node.next[i],)
         self.nrs = None if node.nrs is None else (node.nrs[i],)
         self.shape, self.dtype = node.metas[i]  # type: ignore[attr-defined]
-        self.shape = self.shape[::-1]
+        if label == "TBackward0":
+            self.shape = self.shape[::-1]
         self.seq, self.code, self.lasti, self.module = node.seq, node.code, node.lasti, node.module
         self.hooks = None
 

@@ -272,7 +272,7 @@ def _check_class_weight(weight, classes):
         )
 
 
-def _nll(log_probabilities, target, weight, ignore_index, reduction):
+def _nll(log_probabilities, target, weight, ignore_index, reduction, logits=False):
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
     class_dim = 0 if log_probabilities.dim() == 1 else 1
@@ -292,7 +292,7 @@ def _nll(log_probabilities, target, weight, ignore_index, reduction):
         counts = counted if factor is None else factor * counted
         divisor = index.numel() if every and factor is None else counts.sum().to(log_probabilities.dtype)
     shape = target.shape if reduction == "none" else None
-    return nll(log_probabilities, class_dim, index, shape, divisor, factor, None if every else ~counted)
+    return nll(log_probabilities, class_dim, index, shape, divisor, factor, None if every else ~counted, logits)
 
 
 def cross_entropy(
@@ -324,10 +324,10 @@ def cross_entropy(
     if target.dim() == input.dim() > 1 and target.is_floating_point():
         raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
     _check_class_shapes(input, target)
+    if label_smoothing == 0.0 and input.is_floating_point():
+        return _nll(input, target, weight, ignore_index, reduction, logits=True)
     log_probabilities = input.log_softmax(class_dim)
     loss = _nll(log_probabilities, target, weight, ignore_index, reduction)
-    if label_smoothing == 0.0:
-        return loss
     smooth = _smoothing_loss(log_probabilities, target, weight, ignore_index, reduction, class_dim)
     return loss * (1 - label_smoothing) + smooth * (label_smoothing / input.size(class_dim))
 
