@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from .. import dtypes
 from ..autograd.node import cast_value
 from ..lazy.evaluate import reduce as run_reduction
-from ..lazy.value import Value, pending
+from ..lazy.rows import run as run_rows
+from ..lazy.value import Value, pending, reshaped
 from ..runtime import backend
 from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch, rows
 from .instruction import SCALAR_TYPE_NAMES
 from .registry import ELEMENTWISE, operator, public
-from .rowprogram import RowProgram, largest, total
-from .scalar import exp, isfinite, log, square, where
+from .rowprogram import RowProgram, largest, position, smallest, total
+from .scalar import eq, exp, isfinite, isnan, log, square, where
 from .view import normal_dim, on_either
 
 
@@ -231,11 +234,48 @@ def aminmax(x: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     return AMinMax(amin(x, () if dim is None else dim, keepdim), amax(x, () if dim is None else dim, keepdim))
 
 
-def _arg(xp: Any, a: Any, largest: bool, dim: int) -> Any:
-    """Index of the extreme element; the first NaN counts as extreme."""
-    if a.dtype.kind not in "fiub":
-        a = a.astype(xp.float32)  # bfloat16: the library's own argmax ignores NaN
-    return (xp.argmax if largest else xp.argmin)(a, axis=dim)
+def _place_of_extreme(reduction: Any, x: Any, far: Any) -> tuple:
+    """Where in the row the extreme element is first, and the element; a NaN counts as extreme."""
+    extreme = reduction(x)
+    found = where(isnan(extreme), isnan(x), eq(x, extreme))
+    return smallest(where(found, position, far)), extreme
+
+
+_ARG = {
+    True: RowProgram("argmax", lambda x, far: _place_of_extreme(largest, x, far)),
+    False: RowProgram("argmin", lambda x, far: _place_of_extreme(smallest, x, far)),
+}
+_ARG_ROW = 4096  # elements of a row when the whole of a tensor is searched
+
+
+def _arg(x: Value, largest: bool, dim: int) -> tuple[Value, Value]:
+    """The index of the extreme element along a dimension, which stays with size 1, and the element."""
+    n = x.shape[dim]
+    compute = rows.computing(x.dtype)
+    if compute.category != dtypes.FLOATING and compute.itemsize < 4:
+        compute = dtypes.int32
+    elif compute is dtypes.float32 and n > 1 << 24:
+        compute = dtypes.float64  # in which every index is a number
+    far = float(n) if compute.category == dtypes.FLOATING else n
+    return run_rows(_ARG[largest], [x], (far,), (dim,), x.shape, compute, (dtypes.int64, x.dtype))
+
+
+def _arg_of_all(x: Value, largest: bool) -> int:
+    """The index in row-major order: of rows first, so that threads share the work, then among their extremes."""
+    n = numel(x.shape)
+    flat = x.reshape(-1)  # type: ignore[attr-defined]
+    whole = n - n % _ARG_ROW
+    places, elements = [], []
+    for begin, end, size in ((0, whole, _ARG_ROW), (whole, n, n - whole)):
+        if begin < end:
+            part = reshaped(flat, flat.ready().offset + begin, (-(-(end - begin) // size), size), (size, 1))
+            index, element = (v.native().reshape(-1) for v in _arg(part, largest, 1))
+            places += [begin + np.arange(len(index)) * size + index]
+            elements.append(element)
+    found = np.concatenate(elements)
+    if found.dtype.kind not in "fiu":
+        found = found.astype(np.float32)  # bfloat16: the library's own argmax ignores NaN
+    return int(np.concatenate(places)[(np.argmax if largest else np.argmin)(found)])
 
 
 def _refuse_bool(name: str, x: Tensor) -> None:
@@ -247,21 +287,17 @@ def _argument(x: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tenso
     from ..tensor import wrap
 
     v = x._value()
-    xp = backend.of(v)
-    a = v.native()
     name = "argmax" if largest else "argmin"
-    if a.size == 0 and (dim is None or a.shape[dim] == 0):
+    if x.numel() == 0 and (dim is None or x._shape[dim] == 0):
         raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
     if dim is None:
-        found = _arg(xp, a.reshape(-1), largest, 0)
-        shape = (1,) * a.ndim if keepdim else ()
-    else:
-        d = normal_dim(dim, a.ndim)
-        if a.ndim == 0:
-            return wrap(backend.copied(xp.zeros((), xp.int64)))
-        found = _arg(xp, a, largest, d)
-        shape = kept_shape(a.shape, (d,)) if keepdim else found.shape
-    return wrap(backend.copied(xp.asarray(found, xp.int64).reshape(shape)))
+        shape = (1,) * x.dim() if keepdim else ()
+        return wrap(backend.copied(np.full(shape, _arg_of_all(v, largest), np.int64)))
+    d = normal_dim(dim, x.dim())
+    if x.dim() == 0:
+        return wrap(backend.copied(np.zeros((), np.int64)))
+    found = _arg(v, largest, d)[0]
+    return wrap(found if keepdim else found.reshape(tuple([n for i, n in enumerate(x._shape) if i != d])))
 
 
 @public("argmax", kind="reduction")
