@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from struct import Struct
 from typing import Any
 
-from . import body, cache, elementwise, ir, reduction, rows
+from . import body, cache, elementwise, ir, reduction, rows, scan
 
 # Elements times operators from which a program is worth waiting for its compilation the first time.
 LARGE = 1 << 19
@@ -180,6 +180,7 @@ def wait_for_compiler(timeout: float | None = None) -> None:
 _maps: dict[tuple, Kernel] = {}
 _reductions: dict[tuple, Kernel] = {}
 _rows: dict[tuple, Kernel] = {}
+_scans: dict[tuple, Kernel] = {}
 
 
 def _describe_code(code: tuple) -> tuple:
@@ -241,6 +242,23 @@ def row_kernel(shape: rows.Shape) -> Kernel:
     return found
 
 
+def scan_kernel(
+    name: str, code: tuple, dtype: Any, out: Any, classes: tuple, kept: int, across: bool, backwards: bool
+) -> Kernel:
+    """The kernel of running totals."""
+    key = (name, code, dtype, out, classes, kept, across, backwards)
+    found = _scans.get(key)
+    if found is None:
+        formats = "q" * (1 + len(classes)) + body.param_formats(code)
+
+        def describe() -> tuple:
+            return ("scan", name, _describe_code(code), dtype.name, out.name, classes, kept, across, backwards)
+
+        cost = 4 + sum(1 for _ in body.decode(code))
+        found = _scans[key] = Kernel(describe, lambda: scan.source(*key), formats, cost)
+    return found
+
+
 def count() -> int:
     """How many kernels this process knows."""
-    return len(_maps) + len(_reductions) + len(_rows)
+    return len(_maps) + len(_reductions) + len(_rows) + len(_scans)

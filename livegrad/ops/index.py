@@ -10,6 +10,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd.mode import MODE
 from ..autograd.node import cast_value
+from ..lazy.scan import run as run_scan
 from ..lazy.storage import contiguous_copy
 from ..lazy.value import Value, from_array, pending
 from ..runtime import array as arrays
@@ -1257,13 +1258,9 @@ FUNCTIONS["bucketize"] = lambda input, boundaries, *, out_int32=False, right=Fal
 # --- running totals ---------------------------------------------------------------------------------------------
 
 
-def _running(function: Any, x: Value, dim: int) -> Value:
-    """Running totals, half types in float32 and integers in int64."""
-    a = x.native()
-    half = x.dtype.kind in ("f16", "bf16")
-    with np.errstate(all="ignore"):
-        made = function(a, axis=dim, dtype=np.float32 if half else (np.int64 if a.dtype.kind in "iub" else a.dtype))
-        return backend.copied(made.astype(a.dtype) if half else made)
+def _running(name: str, x: Value, dim: int, backwards: bool = False) -> Value:
+    """Running totals; those of integers are int64."""
+    return run_scan(x, name, dim, x.dtype if x.dtype.is_floating_point else dtypes.int64, backwards)
 
 
 def _total_of_one(x: Tensor) -> Tensor:
@@ -1271,12 +1268,11 @@ def _total_of_one(x: Tensor) -> Tensor:
 
 
 def _cumsum(x: Value, dim: int) -> Value:
-    return _running(np.cumsum, x, dim)
+    return _running("cumsum", x, dim)
 
 
 def _reverse_cumsum(g: Value, dim: int) -> Value:
-    a = np.flip(g.native(), dim)
-    return backend.copied(np.flip(np.cumsum(a, axis=dim, dtype=a.dtype), dim))
+    return _running("cumsum", g, dim, backwards=True)
 
 
 REVERSE_CUMSUM = operator(
@@ -1319,7 +1315,7 @@ def _cumprod_gradient_with_zeros(g: Value, x: Value, dim: int) -> Value:
 
 
 def _cumprod(x: Value, dim: int) -> Value:
-    return _running(np.cumprod, x, dim)
+    return _running("cumprod", x, dim)
 
 
 CUMPROD = operator(
