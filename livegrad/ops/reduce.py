@@ -264,11 +264,14 @@ def _arg_of_all(x: Value, largest: bool) -> int:
     """The index in row-major order: of rows first, so that threads share the work, then among their extremes."""
     n = numel(x.shape)
     flat = x.reshape(-1)  # type: ignore[attr-defined]
+    array = flat.ready()
+    step = array.strides[0]
     whole = n - n % _ARG_ROW
     places, elements = [], []
     for begin, end, size in ((0, whole, _ARG_ROW), (whole, n, n - whole)):
         if begin < end:
-            part = reshaped(flat, flat.ready().offset + begin, (-(-(end - begin) // size), size), (size, 1))
+            count = -(-(end - begin) // size)
+            part = reshaped(flat, array.offset + begin * step, (count, size), (size * step, step))
             index, element = (v.native().reshape(-1) for v in _arg(part, largest, 1))
             places += [begin + np.arange(len(index)) * size + index]
             elements.append(element)
