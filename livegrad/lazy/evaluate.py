@@ -341,6 +341,12 @@ def _passed_over_before(piece: Any) -> bool:
     return bool(again)
 
 
+def _cheap(piece: Any, shape: tuple) -> bool:
+    """Whether computing a piece takes no more than reading its result would: little arithmetic, one operand to read."""
+    read = sum(1 for leaf in piece.leaves if leaf.shape == shape)
+    return read <= 1 and len(piece.nodes) <= 4 and kernels.code_cost(piece.code) <= CHEAP
+
+
 def fused_source(x: Value, reason: str) -> Any:
     """The pending work that makes `x`, to be taken into the kernel that reads it; None where x is in memory.
 
@@ -348,10 +354,17 @@ def fused_source(x: Value, reason: str) -> Any:
     """
     if x.array is not None:
         return None
+    piece = None
     if x.uses:
-        evaluate(x, reason)  # something else reads it too: write it, then read what was written
-        return None
-    piece = linearize(x, evaluate, write_root=False)
+        # Something else reads it too: write it, then read what was written, unless making it again is no more work.
+        piece = linearize(x, evaluate, write_root=False)
+        if x.array is not None:
+            return None
+        if piece.outputs or not _cheap(piece, x.shape):
+            evaluate(x, reason)
+            return None
+    if piece is None:
+        piece = linearize(x, evaluate, write_root=False)
     if piece.outputs and _passed_over_before(piece):
         piece = linearize(x, evaluate, write_root=False)
     if x.array is not None:
@@ -401,6 +414,7 @@ def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) ->
     return made
 
 
+CHEAP = 8  # operations as fast as an addition
 SEGMENT = 16384  # elements that one partial result stands for
 SEGMENT_ROWS = 128
 
