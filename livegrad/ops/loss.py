@@ -13,7 +13,7 @@ from ..tensor import Tensor, wrap
 from . import dispatch, rows
 from .index import GATHER, INDEX_BACKWARD, _grid
 from .instruction import ElementwiseOp
-from .reduce import LOG_SOFTMAX, _cast_like, _count, _log_softmax_gradient, _mean, _sum, back_to
+from .reduce import LOG_SOFTMAX, _cast_like, _count, _mean, _sum, back_to
 from .registry import Operator, operator
 from .rowprogram import RowProgram, largest, total
 from .scalar import exp, log
@@ -121,7 +121,7 @@ def _cross_entropy_gradient(
     """The probabilities less one at the target, times what flows to each row's term."""
     if g.__class__ is not Value:
         flowing = _nll_gradient(g, tuple(input.shape), index, dim, shape, divisor, factor, ignored)
-        return _log_softmax_gradient(flowing, on_either(LOG_SOFTMAX, input, dim=dim), dim)
+        return LOG_SOFTMAX.grads["x"].function(flowing, on_either(LOG_SOFTMAX, input, dim=dim), dim)
     flow = -cast_value(_weighed(_to_terms(g, index, shape, divisor), factor, ignored), top.dtype)
     evaluate(flow, "read twice")
     made = cast_value((((input - top) - log_total).exp()) * flow, input.dtype)  # type: ignore[operator]

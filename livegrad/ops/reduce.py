@@ -567,30 +567,8 @@ def _log_of_normalised(x: Any) -> Any:
     return shifted - log(total(exp(shifted)))
 
 
-_SOFTMAX = RowProgram("softmax", _normalised_exponentials)
-_SOFTMAX_GRADIENT = RowProgram("softmax_gradient", lambda g, result: result * (g - total(g * result)), tensors=2)
-_LOG_SOFTMAX = RowProgram("log_softmax", _log_of_normalised)
-_LOG_SOFTMAX_GRADIENT = RowProgram("log_softmax_gradient", lambda g, result: g - exp(result) * total(g), tensors=2)
-
-
-def _softmax(x: Value, dim: int) -> Value:
-    return rows.apply(_SOFTMAX, (x,), (dim,))
-
-
-def _softmax_gradient(g: Any, result: Any, dim: int) -> Any:
-    return rows.apply(_SOFTMAX_GRADIENT, (g, result), (dim,))
-
-
-def _log_softmax(x: Value, dim: int) -> Value:
-    return rows.apply(_LOG_SOFTMAX, (x,), (dim,))
-
-
-def _log_softmax_gradient(g: Any, result: Any, dim: int) -> Any:
-    return rows.apply(_LOG_SOFTMAX_GRADIENT, (g, result), (dim,))
-
-
-SOFTMAX = operator("softmax", _softmax, tensors=("x",), grads={"x": _softmax_gradient})
-LOG_SOFTMAX = operator("log_softmax", _log_softmax, tensors=("x",), grads={"x": _log_softmax_gradient})
+SOFTMAX = rows.row_operator("softmax", _normalised_exponentials, lambda g, result: result * (g - total(g * result)))
+LOG_SOFTMAX = rows.row_operator("log_softmax", _log_of_normalised, lambda g, result: g - exp(result) * total(g))
 
 
 def _over_dim(op: Any, x: Tensor, dim: int, dtype: Any) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 from .. import dtypes
@@ -11,6 +13,7 @@ from ..lazy.evaluate import reduce as run_reduction
 from ..lazy.value import Value
 from ..runtime.array import numel
 from . import dispatch
+from .registry import Operator, operator
 from .rowprogram import RowProgram
 from .view import spread
 
@@ -74,3 +77,36 @@ def _recorded(
     tensors = [dispatch.cast(t, compute) for t in given]
     made = program.through_operators(_names(program, tensors, numbers), dims, dispatch.call, reduce)
     return [t.expand(shape) if full else t for t, full in zip(made, program.full)]
+
+
+def row_operator(name: str, formula: Callable, gradient: Callable, node: str | None = None) -> Operator:
+    """Declare an operator of one tensor by what it makes of a row; it is applied with the argument `dim`.
+
+    formula: a function of the element x (see `ops.rowprogram`). gradient: the gradient of x as such a formula too; its
+    parameters are `g` and those of `x` and `result` that it reads. dim: one dimension or several, counted from the
+    front. node: the graph node's name without "Backward0".
+
+    >>> import livegrad
+    >>> from livegrad.ops.rowprogram import total
+    >>> from livegrad.ops.rows import row_operator
+    >>> shares = row_operator(
+    ...     "shares", lambda x: x / total(x), lambda g, x, result: (g - total(g * result)) / total(x)
+    ... )
+    >>> shares.apply((livegrad.tensor([[1.0, 3.0], [2.0, 2.0]]),), dim=1)
+    tensor([[0.2500, 0.7500],
+            [0.5000, 0.5000]])
+    """
+    program = RowProgram(name, formula)
+    names = tuple(inspect.signature(gradient).parameters)
+    backward = RowProgram(f"{name}_gradient", gradient, len(names))
+
+    def forward(x: Value, dim: Any) -> Value:
+        return apply(program, (x,), dim if isinstance(dim, tuple) else (dim,))
+
+    def flow(*args: Any) -> Any:
+        *given, dim = args
+        return apply(backward, tuple(given), dim if isinstance(dim, tuple) else (dim,))
+
+    parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in (*names, "dim")]
+    flow.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return operator(name, forward, tensors=("x",), grads={"x": flow}, node=node)

@@ -10,9 +10,9 @@ from ops_support import mode, to_livegrad, to_numpy
 
 import livegrad
 from livegrad import dtypes
+from livegrad.autograd.gradcheck import gradcheck, gradgradcheck
 from livegrad.codegen import ir, rows
 from livegrad.ops import rows as applied
-from livegrad.ops.reduce import _SOFTMAX, _SOFTMAX_GRADIENT
 from livegrad.ops.rowprogram import RowProgram, largest, position, smallest, total
 from livegrad.ops.scalar import exp, square, where
 
@@ -48,6 +48,13 @@ def _standard(x, w, shift):
     return (e - mean) * shift, mean, total(square(e - mean)), smallest(where(x < mean, position, 1e9))
 
 
+def _softmax(x):
+    e = exp(x - largest(x))
+    return e * (1.0 / total(e))
+
+
+_SOFTMAX = RowProgram("softmax", _softmax)
+_SOFTMAX_GRADIENT = RowProgram("softmax_gradient", lambda g, result: result * (g - total(g * result)), tensors=2)
 PROGRAM = RowProgram("standard", _standard, tensors=2)
 
 
@@ -191,3 +198,17 @@ def test_place_of_the_extreme_among_many():
         assert to_livegrad(y).argmax().item() == place
     x[[70_000, 8_000]] = np.nan
     assert to_livegrad(x).argmax().item() == to_livegrad(x).argmin().item() == 8_000
+
+
+def test_a_new_row_operator():
+    x = livegrad.rand(3, 4, dtype=livegrad.float64) + 1
+    shares = applied.row_operator(
+        "shares", lambda x: x / total(x), lambda g, x, result: (g - total(g * result)) / total(x)
+    )
+    x.requires_grad_()
+    y = shares.apply((x,), dim=1)
+    np.testing.assert_allclose(y.detach().numpy(), x.detach().numpy() / x.detach().numpy().sum(1, keepdims=True))
+    assert y.grad_fn.name() == "SharesBackward0"
+    for dim in (0, 1, (0, 1)):
+        assert gradcheck(lambda x, d=dim: shares.apply((x,), dim=d), (x,))
+        assert gradgradcheck(lambda x, d=dim: shares.apply((x,), dim=d), (x,))
