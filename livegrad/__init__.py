@@ -16,6 +16,7 @@ tensor([2.0000, 2.6667, 3.3333])
 from __future__ import annotations
 
 import importlib
+import os
 import math as _math
 from typing import Any
 
@@ -120,3 +121,9 @@ def set_float32_matmul_precision(precision: str) -> None:
     """Accepted for compatibility: on the CPU float32 products are always computed in float32."""
     if precision not in ("highest", "high", "medium"):
         raise RuntimeError(f"precision must be highest, high or medium, not {precision!r}")
+
+
+if os.environ.get("LIVEGRAD_NATIVE") == "always":
+    from .native.unit import install as _install
+
+    _install()

@@ -20,6 +20,7 @@ from .autograd.node import AccumulateGrad, Hooks, Node, RemovableHandle, hooks_o
 from .dtypes import Size
 from .lazy.evaluate import OVERWRITTEN
 from .lazy.storage import Alias, Counter, Storage, adopt
+from .native import hottest, slotted
 from .lazy.value import UNDEFERRED, Value, from_array
 from .runtime import array as arrays
 from .runtime.array import contiguous_strides, is_contiguous, numel
@@ -37,6 +38,7 @@ def _autograd() -> Any:
     return functions
 
 
+@hottest
 def wrap(v: Value) -> Tensor:
     """A tensor that holds a value."""
     t = _new(Tensor)
@@ -53,6 +55,7 @@ def wrap(v: Value) -> Tensor:
     return t
 
 
+@slotted
 class Tensor(Registered):
     """A multi-dimensional array that records how it was computed.
 

@@ -8,10 +8,52 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ..native import slotted
 
-class _Mode(threading.local):
+
+class _Local(threading.local):
     grad = True
     inference = False
+
+
+_local = _Local()
+
+
+@slotted
+class _Mode:
+    """Whether operators are recorded, in this thread.
+
+    off: how many threads are not recording, or more. While it is 0 nobody has to ask which thread this is, which takes
+    longer than anything else about it.
+    """
+
+    __slots__ = ("off",)
+
+    def __init__(self) -> None:
+        self.off = 0
+
+    @property
+    def grad(self) -> bool:
+        return _local.grad
+
+    @grad.setter
+    def grad(self, wanted: bool) -> None:
+        # In this order, an interruption in between leaves `off` too high, which is harmless.
+        if wanted:
+            if not _local.grad:
+                _local.grad = True
+                self.off -= 1
+        elif _local.grad:
+            self.off += 1
+            _local.grad = False
+
+    @property
+    def inference(self) -> bool:
+        return _local.inference
+
+    @inference.setter
+    def inference(self, wanted: bool) -> None:
+        _local.inference = wanted
 
 
 MODE = _Mode()

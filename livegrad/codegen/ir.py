@@ -991,6 +991,23 @@ def _optimise(llvm: Any, module: Any, machine: Any) -> None:
             passes.run(function, builder)
 
 
+def _optimise_calls(llvm: Any, module: Any, machine: Any, thorough: Callable[[str], bool]) -> None:
+    """Put functions into each other where that was asked for, and clean up where it is worth it."""
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
+    inliner = llvm.create_new_module_pass_manager()
+    inliner.add_always_inliner_pass()
+    inliner.run(module, builder)
+    passes = llvm.create_new_function_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_simplify_cfg_pass()
+    passes.add_new_gvn_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    for function in module.functions:
+        if not function.is_declaration and thorough(function.name):
+            passes.run(function, builder)
+
+
 class CompiledObject:
     """Machine code in memory.  The code lives as long as this object does."""
 
@@ -1007,15 +1024,21 @@ class CompiledObject:
         return address
 
 
-def compile_cpu(module_text: str, opt: int = 2) -> CompiledObject:
-    """Compile a module for this machine."""
+def compile_cpu(module_text: str, opt: int = 2, thorough: Callable[[str], bool] | None = None) -> CompiledObject:
+    """Compile a module for this machine.
+
+    thorough: for large modules that mostly call. Says by a function's name whether it is worth more than the least.
+    """
     llvm = _llvm()
     with _lock:
         machine = _target_machine(opt)
         module = llvm.parse_assembly(module_text, context=llvm.create_context())
         module.triple = machine.triple
         module.data_layout = str(machine.target_data)
-        if opt:
+        if thorough is not None:
+            module.verify()  # before LLVM trips over it, which would end the process
+            _optimise_calls(llvm, module, machine, thorough)
+        elif opt:
             _optimise(llvm, module, machine)
         code = machine.emit_object(module)
     return load_object(code)

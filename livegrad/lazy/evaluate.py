@@ -24,6 +24,7 @@ from ..codegen.reduction import COLUMN_BLOCK, REDUCTIONS
 from ..runtime import array as arrays
 from ..runtime import interpreter, pool
 from ..runtime.array import Array, numel
+from ..native import hot, slotted
 from ..runtime.memory import allocate
 from . import log, value
 from .program import broadcast_strides, linearize, merged_dims
@@ -80,10 +81,14 @@ class _Batch:
         self.results: dict[Value, Array] = {}
         self.keep: list = []
 
-    def add(self, plan: MapPlan, args: bytes, leaves: list[Value], results: dict[Value, Array]) -> None:
+    def makes(self, nodes: list[Value]) -> bool:
+        """Whether one of these values is among the results."""
+        return not self.results.keys().isdisjoint(nodes)
+
+    def add(self, plan: MapPlan, args: bytes, leaves: list[Value], results: list[Value], made: list[Array]) -> None:
         self.jobs.append((plan.kernel.address, args, plan.total))
         self.grain = min(self.grain, plan.grain) if self.grain else plan.grain
-        self.results.update(results)
+        self.results.update(zip(results, made))
         # An operand that is overwritten is emptied, but its memory must stay.
         self.keep.append([leaf.array for leaf in leaves])
 
@@ -120,12 +125,14 @@ def evaluate_all(roots: Iterable[Value], reason: str) -> None:
             _batch.run()
 
 
+@slotted
 class MapPlan:
     """Everything about running an elementwise program that follows from its code and the layouts of its leaves."""
 
     __slots__ = ("kernel", "tail", "total", "grain", "elements", "classes", "strides", "dtypes", "sizes")
 
 
+@slotted
 class ReducePlan:
     """The same for a reduction. partial: shape of the partial results, None where there is a single segment."""
 
@@ -138,6 +145,7 @@ _reduce_plans: dict[tuple, ReducePlan] = {}
 MAX_PLANS = 20_000
 
 
+@hot
 def _layouts(leaves: list[Value], shape: tuple) -> tuple:
     """Per leaf None if it is contiguous and of that shape, else its own shape and strides."""
     found = []
@@ -147,11 +155,13 @@ def _layouts(leaves: list[Value], shape: tuple) -> tuple:
     return tuple(found)
 
 
+@hot
 def _run_map(root: Value, reason: str, together: bool = False) -> None:
     piece = linearize(root, evaluate)
-    if _batch.jobs and not _batch.results.keys().isdisjoint(piece.nodes):
+    if _batch.jobs and _batch.makes(piece.nodes):
         _batch.run()  # this reads what a launch that was put off will write
-        piece = linearize(root, evaluate) if root.array is None else piece
+        if root.array is None:
+            piece = linearize(root, evaluate)
     if root.array is not None:  # evaluating an operand can bring the root along
         return
     started = perf_counter() if log.kernels else 0.0
@@ -175,7 +185,7 @@ def _run_map(root: Value, reason: str, together: bool = False) -> None:
                 pointers.append(leaf.array.ptr)
             args = kernel.pack(*pointers, *piece.params) + plan.tail
             if together:
-                _batch.add(plan, args, leaves, {nodes[j]: a for j, a in zip(outputs, made)})
+                _batch.add(plan, args, leaves, [nodes[j] for j in outputs], made)
                 _empty_reused(leaves, made)
                 made = []
             else:
@@ -223,6 +233,7 @@ def _plan_map(piece: Any, shape: tuple, key: tuple) -> MapPlan:
     return plan
 
 
+@hot
 def _settle(v: Value, a: Array) -> None:
     """A pending value has become ready."""
     operands = v.operands
@@ -230,8 +241,8 @@ def _settle(v: Value, a: Array) -> None:
     v.instr = None
     v.operands = ()
     v.params = ()
-    nbytes = a.block.nbytes
-    v.weight = nbytes if nbytes < LEAF_CAP else LEAF_CAP
+    weight = a.block.nbytes >> 20
+    v.weight = weight if weight < LEAF_CAP else LEAF_CAP
     for o in operands:
         o.uses -= 1
 
@@ -252,20 +263,33 @@ def _strided(piece: Any, shape: tuple) -> tuple:
     return kernel, tuple(words), total, sizes[-1]
 
 
+@hot
 def _outputs(piece: Any, shape: tuple, plan: MapPlan) -> list[Array]:
     """Memory for what is written; the buffer of an operand that an in-place operator replaced is used again."""
-    free = _reusable(piece, plan.classes) if plan.classes is not None else ()
+    free = ()
+    if plan.classes is not None:
+        for leaf in piece.leaves:
+            if leaf.owner is OVERWRITTEN:
+                free = _reusable(piece, plan.classes)
+                break
     made = []
     for d, size in zip(plan.dtypes, plan.sizes):
         if free:
-            leaf = next((leaf for leaf in free if leaf.dtype.itemsize == d.itemsize), None)
-            if leaf is not None:
-                free.remove(leaf)
-                old = leaf.array
+            old = _take(free, d.itemsize)
+            if old is not None:
                 made.append(Array(old.block, old.offset, shape, plan.strides, d, True))
                 continue
         made.append(Array(allocate(size), 0, shape, plan.strides, d, True))
     return made
+
+
+def _take(free: list[Value], itemsize: int) -> Array | None:
+    """The memory of the first of these leaves whose items have that size, which leaves the list."""
+    for leaf in free:
+        if leaf.dtype.itemsize == itemsize:
+            free.remove(leaf)
+            return leaf.array
+    return None
 
 
 def _reusable(piece: Any, classes: list) -> list[Value]:
@@ -273,9 +297,6 @@ def _reusable(piece: Any, classes: list) -> list[Value]:
 
     Every unwritten node must be gone afterwards too, or it could not be computed again.
     """
-    found = [leaf for leaf in piece.leaves if leaf.owner is OVERWRITTEN]
-    if not found:
-        return found
     found = [
         leaf
         for leaf, c in zip(piece.leaves, classes)
@@ -293,14 +314,17 @@ def _reusable(piece: Any, classes: list) -> list[Value]:
     return [leaf for leaf in found if leaf.uses == counts[leaf]]
 
 
+@hot
 def _empty_reused(leaves: list[Value], targets: list[Array]) -> None:
     """Empty the leaves whose memory is about to be overwritten, so that nobody reads them by mistake."""
     for leaf in leaves:
         if leaf.owner is OVERWRITTEN:
             block = leaf.array.block  # type: ignore[union-attr]
-            if any(a.block is block for a in targets):
-                leaf.array = None
-                leaf.instr = LOST  # unless the result is made, which nothing but an interruption prevents
+            for a in targets:
+                if a.block is block:
+                    leaf.array = None
+                    leaf.instr = LOST  # unless the result is made, which nothing but an interruption prevents
+                    break
 
 
 def _interpret(piece: Any, shape: tuple) -> list[Array]:
@@ -339,6 +363,7 @@ def _passed_over_before(piece: Any) -> bool:
     return bool(again)
 
 
+@hot
 def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) -> Array:
     started = perf_counter() if log.kernels else 0.0
     shape = x.shape
@@ -347,9 +372,9 @@ def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) ->
         if x.uses:
             evaluate(x, reason)  # something else reads it too: write it, then reduce what was written
         else:
-            piece = linearize(x, evaluate, write_root=False)
+            piece = linearize(x, evaluate, False)
             if piece.outputs and _passed_over_before(piece):
-                piece = linearize(x, evaluate, write_root=False)
+                piece = linearize(x, evaluate, False)
             if x.array is not None:
                 piece = None
     if piece is None:
@@ -358,7 +383,7 @@ def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) ->
         leaves, code, params, source = piece.leaves, piece.code, piece.params, x.dtype
         # It is not written now. If somebody asks for it later (whoever called this can), it is computed again, once.
         x.uses += 1
-    described = "" if not log.kernels else name if piece is None else f"{log.describe(piece.nodes)} {name}"
+    described = log.describe_reduction(piece, name) if log.kernels else ""
     key = (name, acc, code, source, shape, axes, _layouts(leaves, shape))
     plan = _reduce_plans.get(key)
     if plan is None:
@@ -367,16 +392,10 @@ def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) ->
     kernel = plan.kernel
     how = ""
     if kernel is None:  # nothing to reduce
-        made = arrays.empty(out_shape, acc)
-        made.native()[...] = REDUCTIONS[name].identity(acc)
+        made = _filled(out_shape, name, acc)
     elif not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(plan.elements):
         how = "tier 0"
-        if piece is None:
-            native = x.native()
-        else:
-            native = interpreter.broadcast(interpreter.run_piece(piece.nodes, leaves, shape)[-1], shape)
-        made = arrays.empty(out_shape, acc)
-        made.native()[...] = interpreter.reduce(name, native, axes, acc)
+        made = _interpret_reduction(x, piece, name, axes, acc, out_shape)
     else:
         made = arrays.empty(out_shape if plan.partial is None else plan.partial, acc)
         pointers = [leaf.array.ptr for leaf in leaves]
@@ -388,6 +407,23 @@ def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) ->
             made = Array(again.block, 0, out_shape, arrays.contiguous_strides(out_shape), acc, True)
     if log.kernels:
         log.launch(described, shape, reason, how or log.origin(kernel), perf_counter() - started)
+    return made
+
+
+def _filled(shape: tuple, name: str, acc: dtypes.dtype) -> Array:
+    """What a reduction of nothing gives."""
+    made = arrays.empty(shape, acc)
+    made.native()[...] = REDUCTIONS[name].identity(acc)
+    return made
+
+
+def _interpret_reduction(x: Value, piece: Any, name: str, axes: tuple, acc: dtypes.dtype, out_shape: tuple) -> Array:
+    if piece is None:
+        native = x.native()
+    else:
+        native = interpreter.broadcast(interpreter.run_piece(piece.nodes, piece.leaves, x.shape)[-1], x.shape)
+    made = arrays.empty(out_shape, acc)
+    made.native()[...] = interpreter.reduce(name, native, axes, acc)
     return made
 
 

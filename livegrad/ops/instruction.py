@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import dtypes
+from ..native import slotted
 from . import scalar
 from .scalar import Expr
 
@@ -20,6 +21,7 @@ _ids = itertools.count(1)
 BY_ID: dict[int, Instruction] = {}
 
 
+@slotted
 class Instruction:
     """An elementwise operator specialised to a pattern of operands and dtypes.
 
@@ -96,6 +98,7 @@ class Instruction:
         return GradientRule(op.specialise(pattern, tuple(in_dtypes), compute, target), tuple(tensors), tuple(scalars))
 
 
+@slotted
 class GradientRule:
     """One gradient: the instruction, and where its operands come from ("g", "result" or the index of an input)."""
 
@@ -396,3 +399,14 @@ SCALAR_TYPE_NAMES = _NAMES
 
 _ZERO = ElementwiseOp("zero", Expr(scalar.where, (False, Expr(None, (), "x"), 0.0)), names=("x",))
 CAST = ElementwiseOp("to", Expr(None, (), "x"), names=("x",), node="ToCopy")
+
+
+class _Casts(dict):
+    """(dtype, wanted dtype) -> instruction."""
+
+    def __missing__(self, key: tuple) -> Instruction:
+        found = self[key] = CAST.specialise("t", key[:1], key[1], key[1])
+        return found
+
+
+CASTS = _Casts()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..native import hot, slotted
 from . import memory
 
 
@@ -35,6 +36,7 @@ def is_contiguous(shape: tuple, strides: tuple) -> bool:
     return True
 
 
+@hot
 def numel(shape: tuple) -> int:
     n = 1
     for s in shape:
@@ -42,11 +44,13 @@ def numel(shape: tuple) -> int:
     return n
 
 
+@slotted
 class Array:
     """A typed, strided window onto a block of memory. Strides and offset are in elements."""
 
     __slots__ = ("block", "offset", "shape", "strides", "dtype", "contiguous", "ptr", "_native")
 
+    @hot
     def __init__(self, block: Any, offset: int, shape: tuple, strides: tuple, dtype: dtypes.dtype, contiguous: bool):
         self.block = block
         self.offset = offset
@@ -71,6 +75,7 @@ class Array:
         return Array(self.block, offset, shape, strides, self.dtype, is_contiguous(shape, strides))
 
 
+@hot
 def empty(shape: tuple, dtype: dtypes.dtype) -> Array:
     """Uninitialised row-major memory."""
     n = dtype.itemsize

@@ -25,6 +25,8 @@ import os
 
 import numpy as np
 
+from ..native import hot, slotted
+
 __all__ = ["Block", "allocate", "empty_cache", "ndarray", "reset_peak", "set_limit", "stats", "wrap"]
 
 ALIGNMENT = 64
@@ -35,6 +37,7 @@ _HUGE_PAGE = 2 << 20
 _HUGE_FROM = 4 << 20  # mappings from here on are aligned to huge pages and ask for them
 
 
+@slotted
 class Block:
     """One piece of memory.
 
@@ -303,7 +306,7 @@ def _allocate_large(nbytes):
     cache.large_used += capacity
     if cache.large_used + cache.carved > cache.peak:
         cache.note_peak()
-    _tick()
+    next(_counter)
     block = Block()
     block.ptr = ptr
     block.nbytes = nbytes
@@ -314,6 +317,7 @@ def _allocate_large(nbytes):
 # What others use
 
 
+@hot
 def allocate(nbytes: int) -> Block:
     """A Block of `nbytes` uninitialised bytes at a multiple of 64; with `nbytes` 0, its pointer is valid all the same.
 
@@ -322,18 +326,22 @@ def allocate(nbytes: int) -> Block:
     if nbytes > _SMALL_BYTES:
         return _allocate_large(nbytes)
     if nbytes < 0:
-        raise ValueError(f"cannot allocate {nbytes} bytes")
+        _refuse(nbytes)
     entry = _SMALL[(nbytes + 63) >> 6]
     try:
         ptr = entry[0]()
     except IndexError:
         ptr = _carve(entry[3])
-    _tick()
+    next(_counter)
     block = Block()
     block.ptr = ptr
     block.nbytes = nbytes
     block._size = entry
     return block
+
+
+def _refuse(nbytes):
+    raise ValueError(f"cannot allocate {nbytes} bytes")
 
 
 def wrap(array: np.ndarray) -> Block:
@@ -477,4 +485,4 @@ def reset_peak() -> None:
 
 
 _SMALL = _small_table()
-_tick = _cache.counter.__next__
+_counter = _cache.counter

@@ -29,6 +29,8 @@ import sys
 import threading
 import time
 
+from ..native import hot
+
 __all__ = ["get_num_threads", "launch", "run_serial", "set_num_threads"]
 
 _SPIN_SECONDS = 30e-6
@@ -462,6 +464,12 @@ if hasattr(os, "register_at_fork"):
 # What others use
 
 
+def run_here(kernel_address: int, args: bytes, begin: int, end: int) -> None:
+    """Calls the kernel for a range in this thread, which keeps the interpreter's lock (`native` writes this out)."""
+    _run(kernel_address, args, begin, end)
+
+
+@hot
 def launch(kernel_address: int, args: bytes, total: int, grain: int) -> None:
     """Calls the kernel at `kernel_address` for all items from 0 to `total` and returns when they are done.
 
@@ -472,8 +480,12 @@ def launch(kernel_address: int, args: bytes, total: int, grain: int) -> None:
     missing, ValueError for a `grain` below 1.
     """
     if total <= grain:
-        _run(kernel_address, args, 0, total)
-        return
+        run_here(kernel_address, args, 0, total)
+    else:
+        _share(kernel_address, args, total, grain)
+
+
+def _share(kernel_address: int, args: bytes, total: int, grain: int) -> None:
     if grain < 1:
         raise ValueError(f"grain must be at least 1, got {grain}")
     pool = _pool or _the_pool()
