@@ -17,9 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .. import dtypes
+from ..runtime.machine import host_vector_bytes
 from .body import emit_body, leaf_dtypes, node_dtypes, param_formats
 from .elementwise import NAME, SCALAR, Arguments, coordinates, lanes, load_along, offset_of
-from .ir import Module, Reg, host_vector_bytes
+from .ir import Module, Reg
 from .lower import lower
 
 COLUMN_BLOCK = 2048

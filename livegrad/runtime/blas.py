@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from livegrad.runtime import pool
+from livegrad.runtime import cache, pool
 
 __all__ = ["available", "batched", "gemm", "info"]
 
@@ -276,15 +276,18 @@ def _kernel(kind):
     if not _kernels:
         if not available:
             raise RuntimeError(f"matrix products need llvmlite and scipy-openblas32 ({info()})")
-        address = pool._compile(_kernel_text())
+        kinds = (("f64", "d", 8), ("f32", "s", 4))
+        address = cache.functions(
+            _kernel_text(), [form + name for form in ("one_", "gemm_", "vector_") for name, _, _ in kinds]
+        )
         entries = {}
-        for name, letter, size in (("f64", "d", 8), ("f32", "s", 4)):
+        for name, letter, size in kinds:
             gemm, gemv = (
                 ctypes.cast(getattr(_library, f"scipy_cblas_{letter}{operation}"), ctypes.c_void_p).value
                 for operation in ("gemm", "gemv")
             )
             entries[name] = _Kernels(
-                address("one_" + name), address("gemm_" + name), gemm, address("vector_" + name), gemv, size
+                address["one_" + name], address["gemm_" + name], gemm, address["vector_" + name], gemv, size
             )
         _kernels.update(entries)  # at once: other threads look here
     return _kernels[kind]

@@ -1,4 +1,4 @@
-"""Kernels kept on disk: object code by program, target and version.
+"""Machine code kept on disk, by program, target and version.
 
 Entries are written atomically and carry a checksum; a damaged one is removed and compiled again, never run. The folder
 is bounded in size, oldest use first. It is private to the user, since what is in it gets executed.
@@ -11,9 +11,10 @@ import hashlib
 import os
 import sys
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from . import ir
+from . import machine, service
 
 VERSION = "1"
 LIMIT_BYTES = 256 << 20
@@ -62,8 +63,8 @@ def _usable() -> Path | None:
 
 
 def name_of(program: tuple) -> str:
-    """The file name of a program's kernel on this machine."""
-    text = repr((VERSION, ir.host_description(), _sources_digest(), program))
+    """The name of a program's code on this machine; `program` says what it was made from."""
+    text = repr((VERSION, machine.host_description(), _sources_digest(), program))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -76,7 +77,7 @@ def _sources_digest() -> str:
     if _digest is None:
         h = hashlib.sha256()
         here = Path(__file__).parent
-        for path in sorted(here.glob("*.py")):
+        for path in [here / "machine.py", *sorted((here.parent / "codegen").glob("*.py"))]:
             h.update(path.read_bytes())
         _digest = h.hexdigest()
     return _digest
@@ -161,3 +162,35 @@ def stats() -> tuple[Path | None, int, int]:
         return None, 0, 0
     sizes = [p.stat().st_size for p in where.glob("*" + _SUFFIX)]
     return where, len(sizes), sum(sizes)
+
+
+# Loading and compiling through the folder
+
+
+def load(program: tuple) -> machine.CompiledObject | None:
+    """The code kept for a program, ready to be called; None where there is none that can be."""
+    code = read(name_of(program))
+    if code is None:
+        return None
+    try:
+        return machine.load_object(code)
+    except Exception:  # whatever is wrong with it, it is made again
+        return None
+
+
+def make(program: tuple, source: Callable[[], str]) -> machine.CompiledObject:
+    """Compile the module that `source` returns, and keep the code."""
+    compiled = machine.compile_cpu(source())
+    write(name_of(program), compiled.object_code)
+    return compiled
+
+
+def functions(module_text: str, names: Iterable[str]) -> dict[str, int]:
+    """The addresses of functions of a module, which is compiled only if it is not kept."""
+
+    def find() -> dict[str, int]:
+        program = ("module", module_text)
+        found = load(program) or make(program, lambda: module_text)
+        return {name: found.address(name) for name in names}
+
+    return service.call(find)
