@@ -25,7 +25,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from ..runtime.machine import host_has_f16c, host_has_fma, host_has_rounding
+from ..runtime.machine import host_has_f16c, host_has_fma, host_has_rounding, host_vector_bytes
 
 __all__ = [
     "KINDS",
@@ -33,6 +33,7 @@ __all__ = [
     "Loop",
     "Module",
     "Reg",
+    "host_vector_bytes",
     "kind_bits",
     "kind_bytes",
     "type_text",

@@ -13,7 +13,7 @@ from struct import Struct
 from typing import Any
 
 from ..runtime import cache, machine, service
-from . import body, elementwise, reduction
+from . import layout
 
 # Elements times operators from which a program is worth waiting for its compilation the first time.
 LARGE = 1 << 19
@@ -99,7 +99,7 @@ class Kernel:
             if code is None:
                 return False
             self.origin = "from disk"
-            self.address = code.address(elementwise.NAME)
+            self.address = code.address(layout.NAME)
         return True
 
     def _make(self) -> None:
@@ -108,7 +108,7 @@ class Kernel:
         try:
             code = cache.make(self.describe(), self.source)
             self.origin = "compiled"
-            self.address = code.address(elementwise.NAME)
+            self.address = code.address(layout.NAME)
         except Exception as error:
             self.error = error
 
@@ -123,7 +123,7 @@ _reductions: dict[tuple, Kernel] = {}
 
 
 def _describe_code(code: tuple) -> tuple:
-    return tuple((instr.describe(), slots) for instr, slots in body.decode(code))
+    return tuple((instr.describe(), slots) for instr, slots in layout.decode(code))
 
 
 def map_kernel(code: tuple, outputs: tuple, classes: tuple, rank: int, streaming: bool) -> Kernel:
@@ -131,17 +131,19 @@ def map_kernel(code: tuple, outputs: tuple, classes: tuple, rank: int, streaming
     key = (code, outputs, classes, rank, streaming)
     found = _maps.get(key)
     if found is None:
-        formats = "q" * (len(outputs) + len(classes)) + body.param_formats(code)
+        formats = "q" * (len(outputs) + len(classes)) + layout.param_formats(code)
 
         def describe() -> tuple:
             return ("map", _describe_code(code), outputs, classes, rank, streaming)
 
         def source() -> str:
+            from . import elementwise
+
             if rank:
                 return elementwise.strided_source(code, outputs, classes, rank)
             return elementwise.flat_source(code, outputs, classes, streaming)
 
-        cost = sum(1 for _ in body.decode(code))
+        cost = sum(1 for _ in layout.decode(code))
         found = _maps[key] = Kernel(describe, source, formats, cost)
     return found
 
@@ -153,16 +155,18 @@ def reduce_kernel(
     key = (scheme, name, acc, code, source, classes, kept, outer)
     found = _reductions.get(key)
     if found is None:
-        formats = "q" * (1 + len(classes)) + body.param_formats(code)
+        formats = "q" * (1 + len(classes)) + layout.param_formats(code)
 
         def describe() -> tuple:
             return (scheme, name, acc.name, _describe_code(code), source.name, classes, kept, outer)
 
         def text() -> str:
+            from . import reduction
+
             make = reduction.rows_source if scheme == "rows" else reduction.columns_source
             return make(name, acc, code, source, classes, kept, outer)
 
-        found = _reductions[key] = Kernel(describe, text, formats, 1 + sum(1 for _ in body.decode(code)))
+        found = _reductions[key] = Kernel(describe, text, formats, 1 + sum(1 for _ in layout.decode(code)))
     return found
 
 

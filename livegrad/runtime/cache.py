@@ -7,7 +7,6 @@ is bounded in size, oldest use first. It is private to the user, since what is i
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import sys
 import time
@@ -65,7 +64,13 @@ def _usable() -> Path | None:
 def name_of(program: tuple) -> str:
     """The name of a program's code on this machine; `program` says what it was made from."""
     text = repr((VERSION, machine.host_description(), _sources_digest(), program))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _sha256(text.encode()).hex()
+
+
+def _sha256(data: bytes) -> bytes:
+    import hashlib  # here, for it takes a while
+
+    return hashlib.sha256(data).digest()
 
 
 _digest: str | None = None
@@ -75,11 +80,9 @@ def _sources_digest() -> str:
     """A digest of the code generator itself, so that a changed library never runs an older one's kernels."""
     global _digest
     if _digest is None:
-        h = hashlib.sha256()
         here = Path(__file__).parent
-        for path in [here / "machine.py", *sorted((here.parent / "codegen").glob("*.py"))]:
-            h.update(path.read_bytes())
-        _digest = h.hexdigest()
+        paths = [here / "machine.py", *sorted((here.parent / "codegen").glob("*.py"))]
+        _digest = _sha256(b"".join([path.read_bytes() for path in paths])).hex()
     return _digest
 
 
@@ -94,7 +97,7 @@ def read(name: str) -> bytes | None:
     except OSError:
         return None
     checksum, code = data[:32], data[32:]
-    if len(checksum) == 32 and code and hashlib.sha256(name.encode() + code).digest() == checksum:
+    if len(checksum) == 32 and code and _sha256(name.encode() + code) == checksum:
         with contextlib.suppress(OSError):
             os.utime(path)
         return code
@@ -117,7 +120,7 @@ def write(name: str, code: bytes) -> None:
         return
     try:
         with os.fdopen(handle, "wb") as f:
-            f.write(hashlib.sha256(name.encode() + code).digest() + code)
+            f.write(_sha256(name.encode() + code) + code)
         os.replace(temporary, where / (name + _SUFFIX))
     except BaseException as error:
         with contextlib.suppress(OSError):

@@ -25,10 +25,8 @@ import _thread
 import atexit
 import gc
 import os
-import signal
 import sys
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -74,6 +72,8 @@ class Job:
         try:
             self.result = function(*args)
         except BaseException as error:
+            import traceback
+
             traceback.clear_frames(error.__traceback__)  # what they hold must not be freed in another thread
             self.error = error
         self._call = None
@@ -173,6 +173,8 @@ class _Service:
 
 def _block_signals() -> None:
     """Leave signals to other threads, so that one that waits is woken by them; but for those that tell of a crash."""
+    import signal
+
     if hasattr(signal, "pthread_sigmask"):
         own = {getattr(signal, name, None) for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGPROF")}
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - own)
