@@ -170,7 +170,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """`data` as a tensor, sharing memory and history where that is possible."""
     if isinstance(data, Tensor):
         return data if dtype is None or dtype is data.dtype else data.to(dtype)
-    if isinstance(data, np.ndarray) and data.dtype in dtypes.BY_NUMPY:
+    if isinstance(data, np.ndarray) and dtypes.known_numpy_dtype(data.dtype) is not None:
         t = from_numpy(data)
         return t if dtype is None or dtype is t.dtype else t.to(dtype)
     return tensor(data, dtype=dtype, device=device)

@@ -10,12 +10,9 @@ Strided program: a work item is a row of the innermost dimension; outputs are co
 from __future__ import annotations
 
 from .. import dtypes
-from .body import emit_body, leaf_dtypes, node_dtypes, param_formats
+from .body import emit_body
 from .ir import Builder, Module, Reg, host_vector_bytes
-
-# How a leaf is read along the innermost dimension.
-CONTIGUOUS, SCALAR, STRIDED = 0, 1, 2
-NAME = "kernel"
+from .layout import CONTIGUOUS, NAME, SCALAR, leaf_dtypes, node_dtypes, param_formats
 
 
 def lanes(all_dtypes: list[dtypes.dtype], vector_bytes: int) -> int:

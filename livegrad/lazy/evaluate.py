@@ -19,8 +19,7 @@ from weakref import WeakSet
 
 from .. import dtypes
 from ..codegen import batch, kernels
-from ..codegen.elementwise import CONTIGUOUS, SCALAR, STRIDED
-from ..codegen.reduction import COLUMN_BLOCK, REDUCTIONS
+from ..codegen.layout import COLUMN_BLOCK, CONTIGUOUS, REDUCTIONS, SCALAR, STRIDED
 from ..runtime import array as arrays
 from ..runtime import interpreter, pool
 from ..runtime.array import Array, numel

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..codegen import cache, ir
+from ..runtime import cache, machine, service
 from . import HOT, HOTTEST, SLOTTED, layout
 from .constants import resolve
 from .emit import Unit
@@ -58,7 +58,7 @@ def source() -> tuple[str, dict]:
 
 def _name() -> str:
     """What the machine code depends on: the sources, the interpreter, the layout of the classes."""
-    h = hashlib.sha256(repr((sys.version, ir.host_description())).encode())
+    h = hashlib.sha256(repr((sys.version, machine.host_description())).encode())
     files = {Path(sys.modules[f.__module__].__file__ or "") for made in HOT.values() for f in made[:1]}
     files.update(Path(__file__).parent.glob("*.py"))
     for path in sorted(files):
@@ -73,10 +73,10 @@ def _load() -> tuple[Any, dict]:
     if kept is not None:
         head = int.from_bytes(kept[:8], "little")
         meta, code = json.loads(kept[8 : 8 + head]), kept[8 + head :]
-        return ir.load_object(code), meta
+        return machine.load_object(code), meta
     text, meta = source()
-    careful = {symbol(f) for code, made in HOT.items() if code in HOTTEST for f in made[:1]}
-    compiled = ir.compile_cpu(text, thorough=careful.__contains__)
+    careful = frozenset(symbol(f) for code, made in HOT.items() if code in HOTTEST for f in made[:1])
+    compiled = machine.compile_cpu(text, thorough=careful)
     written = json.dumps(meta).encode()
     cache.write(name, len(written).to_bytes(8, "little") + written + compiled.object_code)
     return compiled, meta

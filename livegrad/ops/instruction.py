@@ -6,7 +6,6 @@ the gradient operators (by differentiating the formula), the kernels and the Num
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import re
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any
 from .. import dtypes
 from ..native import slotted
 from . import scalar
+from .parameters import parameters
 from .scalar import Expr
 
 _ids = itertools.count(1)
@@ -176,7 +176,7 @@ class ElementwiseOp:
         self.formula = formula
         self.differentiable = differentiable and rule not in ("bool", "bits", "integer")
         self.bool_error = bool_error
-        self.names = names if names is not None else tuple(inspect.signature(formula).parameters)
+        self.names = names if names is not None else parameters(formula)
         if "g" in self.names or "result" in self.names:
             raise ValueError(
                 f"operator {name}: arguments may not be called g or result, which gradients call their own"
@@ -299,7 +299,7 @@ class ElementwiseOp:
         stated = self.stated.get(self.names[i])
         if stated is not None:
             known = {**inputs, "g": g, "result": result}
-            part = stated(*(known[n] for n in inspect.signature(stated).parameters))
+            part = stated(*(known[n] for n in parameters(stated)))
         else:
             part = scalar.differentiate(expr, [inputs[n] for n in self.names], g, result)[0][i]
         if part is None:

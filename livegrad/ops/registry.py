@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -39,6 +38,7 @@ from ..native import hot, slotted
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .instruction import ElementwiseOp
+from .parameters import parameters
 
 _new = object.__new__
 
@@ -206,7 +206,7 @@ class Rule:
 
     def __init__(self, function: Callable):
         self.function = function
-        self.names = tuple(inspect.signature(function).parameters)
+        self.names = parameters(function)
         self._reads: tuple | None = None
 
     @hot
@@ -424,8 +424,8 @@ NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
 
 def with_numpy_names(f: Callable) -> Callable:
     """The function, that also takes NumPy's names of the parameters that it has."""
-    parameters = inspect.signature(f).parameters
-    known = {numpy: own for numpy, own in NUMPY_NAMES.items() if own in parameters and numpy not in parameters}
+    names = parameters(f)
+    known = {numpy: own for numpy, own in NUMPY_NAMES.items() if own in names and numpy not in names}
     if not known:
         return f
 
@@ -444,7 +444,7 @@ def with_numpy_names(f: Callable) -> Callable:
 
 def _with_out(f: Callable, number_first: Callable | None = None) -> Callable:
     """The function form: checks that the first argument is a tensor, and takes `input=` and `out=`."""
-    first = next(iter(inspect.signature(f).parameters))
+    first = parameters(f)[0]
 
     def function(*args: Any, **kwargs: Any) -> Any:
         if "input" in kwargs and first != "input":
