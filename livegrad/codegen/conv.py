@@ -23,7 +23,7 @@ from .elementwise import NAME, Arguments
 from .ir import Builder, Loop, Module, Reg, host_vector_bytes, kind_bytes, type_text
 
 # Taps that are summed up in registers before they are added to the rest: shorter chains of roundings.
-CHAIN = 512
+CHAIN = 128
 
 SIGNATURE = [("ptr noalias readonly", "%args"), ("i64", "%begin"), ("i64", "%end")]
 

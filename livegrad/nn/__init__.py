@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # checkers do not follow a computed __all__
     from .modules.activation import *  # noqa: F403
     from .modules.batchnorm import *  # noqa: F403
     from .modules.container import *  # noqa: F403
+    from .modules.conv import *  # noqa: F403
     from .modules.distance import *  # noqa: F403
     from .modules.dropout import *  # noqa: F403
     from .modules.flatten import *  # noqa: F403

@@ -27,7 +27,7 @@ _KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}
 
 def _wide(*values: Value | None) -> list:
     """Half types as float32, in which they are computed."""
-    return [v if v is None or v.dtype in _KINDS else cast_value(v, dtypes.float32) for v in values]
+    return [v if v is None or v.dtype.kind not in ("f16", "bf16") else cast_value(v, dtypes.float32) for v in values]
 
 
 def _three(values: tuple, missing: Any) -> tuple:
@@ -56,38 +56,46 @@ def _bias_address(bias: Value | None, dtype: Any, count: int) -> int:
 # --- forward ----------------------------------------------------------------------------------------------------
 
 
-def output_size(size: tuple, window: tuple, stride: tuple, padding: tuple, dilation: tuple) -> tuple:
-    """The spatial size of a convolution's result."""
-    return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(size, window, stride, padding, dilation))
+def _axes(size: tuple, out: tuple, window: tuple, stride: tuple, padding: tuple, dilation: tuple) -> tuple:
+    """The axes of a convolution. What is read beyond the end of the input is zero, so `out` may be of any size."""
+    three = (_three(size, 1), _three(out, 1), _three(window, 1), _three(stride, 1), _three(padding, 0))
+    return tuple(
+        Axis(n, m, s, p, tuple((i, i * d) for i in range(k)))
+        for n, m, k, s, p, d in zip(*three, _three(dilation, 1))
+    )  # fmt: skip
+
+
+def _empty(shape: tuple, bias: Value | None, dtype: Any) -> Value:
+    """The result where nothing is summed: the bias, or zeros."""
+    made = np.zeros(shape, dtype.np)
+    if bias is not None:
+        made += bias.native().reshape(1, -1, *(1,) * (len(shape) - 2))
+    return backend.fresh(made)
 
 
 def _convolve(
-    x: Value, weight: Value, bias: Value | None, stride: tuple, padding: tuple, dilation: tuple, groups: int
-) -> Value:
+    x: Value, weight: Value, bias: Value | None, out: tuple, stride: tuple, padding: tuple, dilation: tuple,
+    groups: int,
+) -> Value:  # fmt: skip
     dtype = x.dtype
     x, weight, bias = _wide(x, weight, bias)
     size, window = x.shape[2:], weight.shape[2:]
-    out = output_size(size, window, stride, padding, dilation)
     shape = (x.shape[0], weight.shape[0], *out)
-    if numel(shape) == 0 or x.shape[1] == 0:
-        made = backend.fresh(np.zeros(shape, x.dtype.np))
-        return cast_value(made if bias is None else made + bias.reshape((1, -1, *(1,) * len(out))), dtype)
+    if 0 in (numel(shape), numel(x.shape)):
+        return cast_value(_empty(shape, bias, x.dtype), dtype)
     a, w = x.ready(), weight.ready()
     made = arrays.empty(shape, x.dtype)
     if bias is not None and not bias.ready().contiguous:
         bias = backend.copied(bias.native())
-    axes = tuple(
-        Axis(n, m, s, p, tuple((i, i * d) for i in range(k)))
-        for n, m, k, s, p, d in zip(
-            _three(size, 1), _three(out, 1), _three(window, 1), _three(stride, 1), _three(padding, 0), _three(dilation, 1)
-        )
-    )  # fmt: skip
     outputs = shape[1] // groups
-    problem = Problem(
-        _KINDS[x.dtype], shape[0], groups, x.shape[1] // groups, outputs, axes, _strides(a), _strides(made),
+    kind = _KINDS.get(x.dtype)
+    problem = kind and Problem(
+        kind, shape[0], groups, x.shape[1] // groups, outputs,
+        _axes(size, out, window, stride, padding, dilation), _strides(a), _strides(made),
         (outputs * w.strides[0], *w.strides[:2]), _three(w.strides[2:], 0),
     )  # fmt: skip
-    if not convolution.convolve(problem, a.ptr, w.ptr, _bias_address(bias, x.dtype, shape[1]), made.ptr):
+    address = _bias_address(bias, x.dtype, shape[1])
+    if not kind or not convolution.convolve(problem, a.ptr, w.ptr, address, made.ptr):
         found = convolution_numpy.forward(a.native(), w.native(), out, stride, padding, dilation, groups)
         if bias is not None:
             found += bias.native().reshape(1, -1, *(1,) * len(out))
@@ -124,9 +132,8 @@ def _transpose(
     g, weight, bias = _wide(g, weight, bias)
     channels = weight.shape[1] * groups
     shape = (g.shape[0], channels, *size)
-    if numel(shape) == 0 or numel(g.shape) == 0:
-        made = backend.fresh(np.zeros(shape, g.dtype.np))
-        return cast_value(made if bias is None else made + bias.reshape((1, -1, *(1,) * len(size))), dtype)
+    if 0 in (numel(shape), numel(g.shape)):
+        return cast_value(_empty(shape, bias, g.dtype), dtype)
     a, w = g.ready(), weight.ready()
     if bias is not None and not bias.ready().contiguous:
         bias = backend.copied(bias.native())
@@ -140,6 +147,7 @@ def _transpose(
     ]  # fmt: skip
     outputs = weight.shape[0] // groups
     strides = _strides(made)
+    kind = _KINDS.get(g.dtype)
     address = _bias_address(bias, g.dtype, channels)
     for axes in ((d, h, w_) for d in per_dim[0] for h in per_dim[1] for w_ in per_dim[2]):
         at = sum(axis.start * s for axis, s in zip(axes, strides[2:]))
@@ -147,11 +155,11 @@ def _transpose(
             place = (slice(None), slice(None), *(slice(x.start, None, x.stride) for x in axes[3 - len(size) :]))
             made.native()[place] = 0 if bias is None else bias.native().reshape(-1, *(1,) * len(size))
             continue
-        problem = Problem(
-            _KINDS[g.dtype], shape[0], groups, outputs, weight.shape[1], axes, _strides(a), strides,
+        problem = kind and Problem(
+            kind, shape[0], groups, outputs, weight.shape[1], axes, _strides(a), strides,
             (outputs * w.strides[0], w.strides[1], w.strides[0]), _three(w.strides[2:], 0),
         )  # fmt: skip
-        if not convolution.convolve(problem, a.ptr, w.ptr, address, made.ptr + at * g.dtype.itemsize):
+        if not kind or not convolution.convolve(problem, a.ptr, w.ptr, address, made.ptr + at * g.dtype.itemsize):
             found = convolution_numpy.by_input(a.native(), w.native(), size, stride, padding, dilation, groups)
             if bias is not None:
                 found += bias.native().reshape(1, -1, *(1,) * len(size))
@@ -163,25 +171,18 @@ def _transpose(
 # --- the gradient by the weight ---------------------------------------------------------------------------------
 
 
-def _by_weight(
-    x: Value, g: Value, window: tuple, stride: tuple, padding: tuple, dilation: tuple, groups: int
-) -> Value:
+def _by_weight(x: Value, y: Value, window: tuple, stride: tuple, padding: tuple, dilation: tuple, groups: int) -> Value:
     dtype = x.dtype
-    x, g = _wide(x, g)
-    channels, outputs = x.shape[1] // groups, g.shape[1] // groups
-    shape = (g.shape[1], channels, *window)
-    if numel(shape) == 0 or numel(g.shape) == 0 or numel(x.shape) == 0:
+    x, y = _wide(x, y)
+    channels, outputs = x.shape[1] // groups, y.shape[1] // groups
+    shape = (y.shape[1], channels, *window)
+    if numel(shape) == 0 or numel(y.shape) == 0 or numel(x.shape) == 0:
         return cast_value(backend.fresh(np.zeros(shape, x.dtype.np)), dtype)
-    a, b = x.ready(), g.ready()
-    axes = tuple(
-        Axis(n, m, s, p, tuple((i, i * d) for i in range(k)))
-        for n, m, k, s, p, d in zip(
-            _three(x.shape[2:], 1), _three(g.shape[2:], 1), _three(window, 1), _three(stride, 1), _three(padding, 0),
-            _three(dilation, 1),
-        )
-    )  # fmt: skip
+    a, b = x.ready(), y.ready()
+    axes = _axes(x.shape[2:], y.shape[2:], window, stride, padding, dilation)
+    nothing = (0, 0, 0)
     problem = Problem(
-        _KINDS[x.dtype], x.shape[0], groups, channels, outputs, axes, _strides(a), _strides(b), (0, 0, 0), (0, 0, 0)
+        _KINDS[x.dtype], x.shape[0], groups, channels, outputs, axes, _strides(a), _strides(b), nothing, nothing
     )
     parts = convolution.weight_partials(problem, a.ptr, b.ptr, x.dtype)
     if parts is not None:
@@ -203,8 +204,10 @@ def _by_weight(
 
 
 def _apply(op: Operator, tensors: tuple, **args: Any) -> Any:
-    """An operator on bare values or on tensors, whichever they are."""
-    return op.forward(*tensors, **args) if tensors[0].__class__ is Value else op.apply(tensors, **args)
+    """A gradient: an operator on bare values, or on tensors, where the graph shows it by PyTorch's name."""
+    if tensors[0].__class__ is Value:
+        return op.forward(*tensors, **args)
+    return op.apply(tensors, "ConvolutionBackwardBackward", **args)
 
 
 def _window(shape: tuple) -> tuple:
@@ -213,10 +216,6 @@ def _window(shape: tuple) -> tuple:
 
 def _bias_gradient(g: Any) -> Any:
     return g.sum((0, *range(2, len(g.shape))))
-
-
-def _input_gradient(g: Any, weight: Any, x_shape: Any, **options: Any) -> Any:
-    return _apply(TRANSPOSED, (g, weight), size=_window(x_shape), **options)
 
 
 CONVOLUTION = operator(
@@ -246,15 +245,15 @@ TRANSPOSED = operator(
     lambda x, weight, **options: _transpose(x, weight, None, **options),
     tensors=("x", "weight"),
     grads={
-        "x": lambda g, weight, stride, padding, dilation, groups: _apply(
-            PLAIN, (g, weight), stride=stride, padding=padding, dilation=dilation, groups=groups
+        "x": lambda g, weight, x_shape, stride, padding, dilation, groups: _apply(
+            PLAIN, (g, weight), out=_window(x_shape), stride=stride, padding=padding, dilation=dilation, groups=groups
         ),
         "weight": lambda g, x, weight_shape, stride, padding, dilation, groups: _apply(
             BY_WEIGHT, (g, x), window=_window(weight_shape), stride=stride, padding=padding, dilation=dilation,
             groups=groups,
         ),
     },
-    node="ConvolutionBackward",
+    node="Convolution",
 )  # fmt: skip
 BIASED_TRANSPOSED = operator(
     "conv_transpose",
@@ -264,11 +263,19 @@ BIASED_TRANSPOSED = operator(
         **{name: TRANSPOSED.grads[name].function for name in ("x", "weight")},
         "bias": lambda g: _bias_gradient(g),
     },
+    node="Convolution",
 )
 BY_WEIGHT = operator(
     "conv_weight",
     _by_weight,
-    tensors=("x", "g"),
-    grads={},
-    node="ConvolutionBackward",
+    tensors=("x", "y"),
+    grads={
+        "x": lambda g, y, x_shape, stride, padding, dilation, groups: _apply(
+            TRANSPOSED, (y, g), size=_window(x_shape), stride=stride, padding=padding, dilation=dilation, groups=groups
+        ),
+        "y": lambda g, x, y_shape, stride, padding, dilation, groups: _apply(
+            PLAIN, (x, g), out=_window(y_shape), stride=stride, padding=padding, dilation=dilation, groups=groups
+        ),
+    },
+    node="Convolution",
 )

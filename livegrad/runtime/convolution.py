@@ -96,7 +96,7 @@ def _many_registers() -> bool:
 def _blocks(outputs: int) -> tuple[int, int]:
     """(output channels, vectors) of a tile: the block that leaves the least unused."""
     choices = ((8, 3), (4, 6), (2, 8), (1, 8)) if _many_registers() else ((4, 3), (2, 4), (1, 4))
-    return min(choices, key=lambda c: (-(-outputs // c[0]) * c[0] * (1 if c[0] > 2 else 1.15 if c[0] > 1 else 2)))
+    return min(choices, key=lambda c: -(-outputs // c[0]) * c[0] * (1 if c[0] > 2 else 1.15 if c[0] > 1 else 2))
 
 
 # --- layouts ----------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def _lay_out(p: Problem, tile: int, forward: bool) -> Layout:
     taps = list(itertools.product(*(a.taps for a in axes)))
     places = ((d.count - 1) * h.size + h.count - 1) * w.size + w.count
     direct = (
-        all(a.step == 1 and a.pad == 0 for a in axes)
+        all(a.step == 1 and a.pad == 0 and a.count + max((t for _, t in a.taps), default=0) <= a.size for a in axes)
         and (sw == 1 or w.size == 1)
         and (sh == w.size or h.size == 1)
         and (sd == h.size * w.size or d.size == 1)

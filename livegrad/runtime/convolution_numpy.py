@@ -15,8 +15,12 @@ import numpy as np
 def _taps(window: tuple, out: tuple, stride: tuple, dilation: tuple) -> Iterator[tuple[tuple, tuple]]:
     """For each place of the window the slices of the padded input that it reads."""
     for place in itertools.product(*map(range, window)):
-        yield place, tuple(
-            slice(k * d, k * d + (n - 1) * s + 1 if n else k * d, s) for k, n, s, d in zip(place, out, stride, dilation)
+        yield (
+            place,
+            tuple(
+                slice(k * d, k * d + (n - 1) * s + 1 if n else k * d, s)
+                for k, n, s, d in zip(place, out, stride, dilation)
+            ),
         )
 
 

@@ -5,6 +5,7 @@ from . import (
     activation,
     batchnorm,
     container,
+    conv,
     distance,
     dropout,
     flatten,
@@ -18,6 +19,7 @@ from . import (
 from .activation import *  # noqa: F403
 from .batchnorm import *  # noqa: F403
 from .container import *  # noqa: F403
+from .conv import *  # noqa: F403
 from .distance import *  # noqa: F403
 from .dropout import *  # noqa: F403
 from .flatten import *  # noqa: F403
@@ -33,6 +35,7 @@ __all__ = [
     *activation.__all__,
     *batchnorm.__all__,
     *container.__all__,
+    *conv.__all__,
     *distance.__all__,
     *dropout.__all__,
     *flatten.__all__,
