@@ -106,6 +106,19 @@ def masked_store(b: Builder, x: Reg, ptr: str, mask: Reg) -> None:
     b.line(f"call void @{name}({x.operand}, ptr {ptr}, i32 {size}, {mask.operand})")
 
 
+def gather_lanes(b: Builder, kind: str, row: str, places: Reg, mask: Reg) -> Reg:
+    """One element of a row for each lane of `places`, where the mask holds."""
+    if places.width == 1:
+        return masked_load(b, b.gep(row, kind, places), kind, mask)
+    width, t = places.width, type_text(kind, places.width)
+    pointers = b.fresh("pointers")
+    b.line(f"%{pointers} = getelementptr {type_text(kind)}, ptr {row}, {places.operand}")
+    name = f"llvm.masked.gather.v{width}{kind}.v{width}p0"
+    b.declare(f"declare {t} @{name}(<{width} x ptr>, i32, <{width} x i1>, {t})")
+    call = f"call {t} @{name}(<{width} x ptr> %{pointers}, i32 {kind_bytes(kind)}, {mask.operand}, {t} zeroinitializer)"
+    return b.op(kind, width, call)
+
+
 @contextmanager
 def when(b: Builder, condition: Reg) -> Iterator[None]:
     """What is emitted inside runs only if the condition holds."""
