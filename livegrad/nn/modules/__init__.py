@@ -14,6 +14,8 @@ from . import (
     loss,
     normalization,
     padding,
+    pooling,
+    resizing,
     sparse,
 )
 from .activation import *  # noqa: F403
@@ -28,6 +30,8 @@ from .linear import *  # noqa: F403
 from .loss import *  # noqa: F403
 from .normalization import *  # noqa: F403
 from .padding import *  # noqa: F403
+from .pooling import *  # noqa: F403
+from .resizing import *  # noqa: F403
 from .sparse import *  # noqa: F403
 
 __all__ = [
@@ -44,5 +48,7 @@ __all__ = [
     *loss.__all__,
     *normalization.__all__,
     *padding.__all__,
+    *pooling.__all__,
+    *resizing.__all__,
     *sparse.__all__,
 ]
