@@ -47,7 +47,18 @@ from . import convert  # isort: skip  (methods of Tensor)
 from .codegen.kernels import compiling, wait_for_compiler
 from .lazy.control import eager, eval, is_eager  # noqa: A004
 
-for _part in ("elementwise", "reduce", "view", "index", "matmul", "composite"):  # registers all operators
+# Registers all operators.
+for _part in (
+    "elementwise",
+    "reduce",
+    "view",
+    "index",
+    "matmul",
+    "composite",
+    "conv_functions",
+    "pool_functions",
+    "rearrange",
+):
     importlib.import_module(f"livegrad.ops.{_part}")
 from .ops.registry import FUNCTIONS as _FUNCTIONS
 from .random import (

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # checkers do not follow a computed __all__
     from .modules.activation import *  # noqa: F403
     from .modules.batchnorm import *  # noqa: F403
     from .modules.container import *  # noqa: F403
+    from .modules.conv import *  # noqa: F403
     from .modules.distance import *  # noqa: F403
     from .modules.dropout import *  # noqa: F403
     from .modules.flatten import *  # noqa: F403
@@ -27,6 +28,8 @@ if TYPE_CHECKING:  # checkers do not follow a computed __all__
     from .modules.loss import *  # noqa: F403
     from .modules.normalization import *  # noqa: F403
     from .modules.padding import *  # noqa: F403
+    from .modules.pooling import *  # noqa: F403
+    from .modules.resizing import *  # noqa: F403
     from .modules.sparse import *  # noqa: F403
 
 __all__ = [

@@ -5,6 +5,7 @@ from . import (
     activation,
     batchnorm,
     container,
+    conv,
     distance,
     dropout,
     flatten,
@@ -13,11 +14,14 @@ from . import (
     loss,
     normalization,
     padding,
+    pooling,
+    resizing,
     sparse,
 )
 from .activation import *  # noqa: F403
 from .batchnorm import *  # noqa: F403
 from .container import *  # noqa: F403
+from .conv import *  # noqa: F403
 from .distance import *  # noqa: F403
 from .dropout import *  # noqa: F403
 from .flatten import *  # noqa: F403
@@ -26,6 +30,8 @@ from .linear import *  # noqa: F403
 from .loss import *  # noqa: F403
 from .normalization import *  # noqa: F403
 from .padding import *  # noqa: F403
+from .pooling import *  # noqa: F403
+from .resizing import *  # noqa: F403
 from .sparse import *  # noqa: F403
 
 __all__ = [
@@ -33,6 +39,7 @@ __all__ = [
     *activation.__all__,
     *batchnorm.__all__,
     *container.__all__,
+    *conv.__all__,
     *distance.__all__,
     *dropout.__all__,
     *flatten.__all__,
@@ -41,5 +48,7 @@ __all__ = [
     *loss.__all__,
     *normalization.__all__,
     *padding.__all__,
+    *pooling.__all__,
+    *resizing.__all__,
     *sparse.__all__,
 ]
