@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # checkers do not follow a computed __all__
     from .modules.loss import *  # noqa: F403
     from .modules.normalization import *  # noqa: F403
     from .modules.padding import *  # noqa: F403
+    from .modules.rnn import *  # noqa: F403
     from .modules.sparse import *  # noqa: F403
 
 __all__ = [

@@ -13,6 +13,7 @@ from . import (
     loss,
     normalization,
     padding,
+    rnn,
     sparse,
 )
 from .activation import *  # noqa: F403
@@ -26,6 +27,7 @@ from .linear import *  # noqa: F403
 from .loss import *  # noqa: F403
 from .normalization import *  # noqa: F403
 from .padding import *  # noqa: F403
+from .rnn import *  # noqa: F403
 from .sparse import *  # noqa: F403
 
 __all__ = [
@@ -41,5 +43,6 @@ __all__ = [
     *loss.__all__,
     *normalization.__all__,
     *padding.__all__,
+    *rnn.__all__,
     *sparse.__all__,
 ]
