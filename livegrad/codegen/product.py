@@ -28,8 +28,8 @@ def define_rows(module: Module, name: str, kind: str, from_result: Sequence[bool
     """Define `@name`: C[r, panel] = (C[r, panel] +) sum over k of A[r, k] * B[k, panel], for `count` rows.
 
     The panel has one vector for each item of `from_result`, which says whether the sum starts from what C holds.
-    Parameters: A, its distance from row to row; B, its distance from k to k; C, its distances from row to row and from
-    vector to vector; how many k; how many rows. Distances are in elements; B's vectors are adjacent.
+    Parameters: A, its distances from row to row and from k to k; B, its distance from k to k; C, its distances from row
+    to row and from vector to vector; how many k; how many rows. Distances are in elements; B's vectors are adjacent.
     """
     most = rows_in_registers(len(from_result))
     for rows in range(1, most + 1):
@@ -61,7 +61,10 @@ def define_rows(module: Module, name: str, kind: str, from_result: Sequence[bool
         b.label(labels[rows - 1])
         b.call(
             f"{name}.{rows}", None,
-            [f"ptr {a}", "i64 %a.row", "ptr %b", "i64 %b.row", f"ptr {c}", "i64 %c.row", "i64 %c.vector", "i64 %k"],
+            [
+                f"ptr {a}", "i64 %a.row", "i64 %a.k", "ptr %b", "i64 %b.row", f"ptr {c}", "i64 %c.row",
+                "i64 %c.vector", "i64 %k",
+            ],
         )  # fmt: skip
         b.br(after)
     b.label(after)
@@ -71,7 +74,7 @@ def define_rows(module: Module, name: str, kind: str, from_result: Sequence[bool
 
 
 _PARAMETERS = [
-    ("ptr", "%a"), ("i64", "%a.row"), ("ptr", "%b"), ("i64", "%b.row"),
+    ("ptr", "%a"), ("i64", "%a.row"), ("i64", "%a.k"), ("ptr", "%b"), ("i64", "%b.row"),
     ("ptr", "%c"), ("i64", "%c.row"), ("i64", "%c.vector"), ("i64", "%k"),
 ]  # fmt: skip
 
@@ -95,10 +98,11 @@ def _define_block(module: Module, name: str, kind: str, from_result: Sequence[bo
     first = [b.load(places[r][v], kind) if from_result[v] else b.const(kind, 0.0) for r in range(rows) for v in vectors]
     with b.loop(0, Reg("%k", "i64"), 1, first) as sums:
         row = b.gep("%b", kind, b.mul(sums.i, Reg("%b.row", "i64")))
+        column = b.mul(sums.i, Reg("%a.k", "i64"))
         right = [b.load(b.gep(row, kind, v * width), kind) for v in vectors]
         following: list[Reg] = []
         for r in range(rows):
-            left = b.splat(b.load(b.gep(a[r], kind, sums.i), kind, width=1))
+            left = b.splat(b.load(b.gep(a[r], kind, column), kind, width=1))
             for v in vectors:
                 following.append(b.fma(left, right[v], sums.values[r * len(from_result) + v]))
         sums.next(*following)
@@ -108,8 +112,8 @@ def _define_block(module: Module, name: str, kind: str, from_result: Sequence[bo
 
 
 def call_rows(
-    b: Builder, name: str, a: str, a_row: Reg, right: str, right_row: Reg, c: str, c_row: Reg, c_vector: Reg, k: Reg,
-    count: Reg,
+    b: Builder, name: str, a: str, a_row: Reg, a_k: Reg, right: str, right_row: Reg, c: str, c_row: Reg, c_vector: Reg,
+    k: Reg, count: Reg,
 ) -> None:  # fmt: skip
     """Call what `define_rows` defined."""
-    b.call(name, None, [f"ptr {a}", a_row, f"ptr {right}", right_row, f"ptr {c}", c_row, c_vector, k, count])
+    b.call(name, None, [f"ptr {a}", a_row, a_k, f"ptr {right}", right_row, f"ptr {c}", c_row, c_vector, k, count])

@@ -199,7 +199,7 @@ def forward_source(mode: str, kind: str) -> str:
         with b.loop(0, units, width) as panel:
             packed = b.gep(s.p["weight"], kind, b.mul(panel.i, panel_size))
             call_rows(
-                b, "rows", hidden, b.mul(s.kept_apart, units), packed, s.number(panel_vectors * width),
+                b, "rows", hidden, b.mul(s.kept_apart, units), s.number(1), packed, s.number(panel_vectors * width),
                 b.gep(gates, kind, panel.i), b.mul(s.n["apart"], s.gates_row), units, units, s.count,
             )  # fmt: skip
             biases = [s.load(b.gep(s.p["bias"], kind, s.number_times(k, units)), panel.i) for k in range(cell.slots)]
@@ -256,7 +256,7 @@ def backward_source(mode: str, kind: str, vectors: int) -> str:
         first_row, _ = s.rows_of(s.begin)
         with b.loop(0, units, width * vectors) as panel:
             call_rows(
-                b, "rows", s.at("dgates", first_row, s.gates_row), b.mul(s.n["apart"], s.gates_row),
+                b, "rows", s.at("dgates", first_row, s.gates_row), b.mul(s.n["apart"], s.gates_row), s.number(1),
                 b.gep(s.p["weight"], kind, panel.i), units,
                 b.gep(s.at("dh", s.begin, units), kind, panel.i), units, s.number(width),
                 s.number_times(len(cell.sums), units), s.count,

@@ -11,6 +11,7 @@ projections), where there is no compiler, and for derivatives of the gradient.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,9 @@ from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
 from ..runtime import backend, blas, pool
 from ..tensor import Tensor
+from .joint import JointOperator
 from .matmul import linear
-from .registry import FUNCTIONS, Operator
+from .registry import FUNCTIONS
 
 TENSORS = ("x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh")
 # Multiply-adds of the recurrent product that a thread takes at least.
@@ -152,31 +154,6 @@ def _bias(mode: str, b_ih: np.ndarray | None, b_hh: np.ndarray | None, size: int
 # --- the operator -----------------------------------------------------------------------------------------------
 
 
-class _Layer(Operator):
-    """A layer in one direction. All gradients come from one pass, so they are not a function for each tensor."""
-
-    def __init__(self, mode: str, label: str):
-        super().__init__(label.lower(), functools.partial(_forward, mode), TENSORS, dict.fromkeys(TENSORS, _no_rule),
-                         label + "Backward", False)  # fmt: skip
-        self.mode = mode
-
-    def _kept(self, edges: tuple) -> tuple:
-        inputs = tuple((n, i) for i, n in enumerate(TENSORS[: len(edges)]))
-        return inputs, (("result_3", 3), ("result_4", 4), ("result_5", 5))
-
-    def gradients(self, node: Any, g: Any, saved: dict) -> tuple:
-        args = node.args
-        if any(isinstance(x, Tensor) for x in g):
-            found = _composed_gradients(self.mode, g, saved, len(node.next), args)
-        else:
-            found = _backward(self.mode, g, saved, node.metas, node.next, args["reverse"], args["rows"])
-        return tuple(x if edge is not None else None for x, edge in zip(found, node.next))
-
-
-def _no_rule(g: Any) -> Any:
-    raise RuntimeError("the gradients of a recurrent layer come from one pass")
-
-
 def _forward(
     mode: str, x: Value, h0: Value, c0: Value, w_ih: Value, w_hh: Value, b_ih: Value | None = None,
     b_hh: Value | None = None, *, reverse: bool, rows: Rows, keep: bool,
@@ -234,8 +211,9 @@ def _matrix(v: Value, columns: int) -> Any:
     return a if a.contiguous else backend.copied(a.native()).ready()
 
 
-def _backward(mode: str, g: tuple, saved: dict, metas: tuple, edges: tuple, reverse: bool, rows: Rows) -> tuple:
+def _backward(mode: str, node: Any, g: tuple, saved: dict) -> tuple:
     """The gradients of the tensors, in their order."""
+    metas, edges, reverse, rows = node.metas, node.next, node.args["reverse"], node.args["rows"]
     x, w_ih, w_hh = saved["x"], saved["w_ih"], saved["w_hh"]
     gates, hidden, memory = (saved[f"result_{i}"].ready() for i in (3, 4, 5))
     dtype, kind = x.dtype, _kind(x.dtype)
@@ -327,10 +305,6 @@ def _unwidened(a: Any, parts: int, units: int, size: int, shape: tuple) -> Value
     return backend.copied(a.native().reshape(parts, size, -1)[:, :units, : shape[1]].reshape(shape))
 
 
-LAYERS = {mode: _Layer(mode, label) for mode, label in
-          (("LSTM", "Lstm"), ("GRU", "Gru"), ("RNN_TANH", "RnnTanh"), ("RNN_RELU", "RnnRelu"))}  # fmt: skip
-
-
 # --- step by step -----------------------------------------------------------------------------------------------
 
 
@@ -376,25 +350,33 @@ def composed(
     return y, h, c
 
 
-def _composed_gradients(mode: str, g: Any, saved: dict, count: int, args: dict) -> tuple:
-    """The gradients as tensors that can be differentiated again."""
-    from ..autograd import grad
-    from ..autograd.mode import enable_grad
-
+def _composed_layer(mode: str, tensors: Sequence, args: dict) -> tuple:
+    """`composed` for the operator's tensors and arguments."""
+    x, h, c, *weights = tensors
     rows = args["rows"]
-    with enable_grad():
-        # Through aliases, so that an operand that was computed from another one does not count for both.
-        given = [saved[n] for n in TENSORS[:count]]
-        given = [t.view_as(t) if t.requires_grad else t for t in given]
-        x, h, c, *weights = given
-        made = composed(
-            mode, x, h, c if mode == "LSTM" else None, *weights, reverse=args["reverse"],
-            batch_first=rows.apart != 1, sizes=tuple(rows.active.tolist()) if x.dim() == 2 else None,
-        )  # fmt: skip
-        pairs = [(y, d) for y, d in zip(made, g) if y is not None and d is not None]
-        wanted = [t for t in given if t.requires_grad]
-        found = iter(grad([y for y, _ in pairs], wanted, [d for _, d in pairs], create_graph=True, allow_unused=True))
-    return tuple(next(found) if t.requires_grad else None for t in given)
+    return composed(
+        mode, x, h, c if mode == "LSTM" else None, *weights, reverse=args["reverse"], batch_first=rows.apart != 1,
+        sizes=tuple(rows.active.tolist()) if x.dim() == 2 else None,
+    )  # fmt: skip
+
+
+def _operator(mode: str, label: str) -> JointOperator:
+    part = functools.partial
+    return JointOperator(
+        label.lower(),
+        label,
+        TENSORS,
+        part(_forward, mode),
+        part(_backward, mode),
+        part(_composed_layer, mode),
+        (3, 4, 5),
+    )
+
+
+LAYERS = {
+    "LSTM": _operator("LSTM", "Lstm"), "GRU": _operator("GRU", "Gru"), "RNN_TANH": _operator("RNN_TANH", "RnnTanh"),
+    "RNN_RELU": _operator("RNN_RELU", "RnnRelu"),
+}  # fmt: skip
 
 
 # --- what the modules call --------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """The functional forms of layers, activations and losses: functions of tensors, without state."""
 
-from . import activation, affine, distance, dropouts, lookup, loss, normalization, padding
+from . import activation, affine, attention, distance, dropouts, lookup, loss, normalization, padding
 from .activation import *  # noqa: F403
 from .affine import *  # noqa: F403
+from .attention import *  # noqa: F403
 from .distance import *  # noqa: F403
 from .dropouts import *  # noqa: F403
 from .lookup import *  # noqa: F403
@@ -13,6 +14,7 @@ from .padding import *  # noqa: F403
 __all__ = [
     *activation.__all__,
     *affine.__all__,
+    *attention.__all__,
     *distance.__all__,
     *dropouts.__all__,
     *lookup.__all__,
