@@ -15,7 +15,7 @@ from ..codegen.kernels import Kernel
 from ..codegen.product import lanes_of
 from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
-from ..runtime import pool
+from ..runtime import backend, pool
 from ..runtime.array import Array, numel
 from ..tensor import Tensor
 from .instruction import SCALAR_TYPE_NAMES
@@ -90,8 +90,16 @@ def _by_rows(batch: int, heads: int, rows: int, columns: int, dtype: dtypes.dtyp
     return Array(flat.block, 0, (batch, heads, rows, columns), strides, dtype, heads == 1 or rows == 1)
 
 
+def _turned(a: Array) -> Array:
+    """Heads and rows exchanged."""
+    (x, y, z, w), (i, j, k, m) = a.shape, a.strides
+    return a.view(a.offset, (x, z, y, w), (i, k, j, m))
+
+
 def _value(a: Array, columns: int) -> Value:
-    return from_array(a if a.shape[3] == columns else a.view(a.offset, (*a.shape[:3], columns), a.strides))
+    if a.shape[3] == columns:
+        return from_array(a)
+    return backend.copied(a.native()[..., :columns])
 
 
 def _transposed(x: Array, sizes: _Sizes, kind: str) -> Array:
@@ -117,7 +125,10 @@ def _padded_mask(mask: Value | None, sizes: _Sizes, dtype: dtypes.dtype) -> Arra
 
 
 def _forward(q: Value, k: Value, v: Value, *, mask: Value | None, causal: bool, scale: float) -> tuple:
-    """(the result, what backward needs: for each query the logarithm of its sum of exponentials)."""
+    """(the result as (batch, row, head, column), for each query the logarithm of its sum of exponentials).
+
+    The result's rows of all heads lie together, as a model joins them again; the caller turns them.
+    """
     kind = _KINDS[q.dtype]
     sizes = _Sizes(q.shape, k.shape[2], kind, causal)
     qa, ka, va = (_heads(x, sizes.wide) for x in (q, k, v))
@@ -131,7 +142,7 @@ def _forward(q: Value, k: Value, v: Value, *, mask: Value | None, causal: bool, 
     items = sizes.items * -(-sizes.queries // block)
     work = 2 * min(block, sizes.queries) * sizes.keys * sizes.wide
     _launch(forward, sizes, pointers, (qa, va, added, out), scale, items, work)
-    return _value(out, sizes.columns), from_array(lse)
+    return _value(_turned(out), sizes.columns), from_array(lse)
 
 
 def _backward(node: Any, g: Any, saved: dict) -> tuple:
@@ -144,6 +155,7 @@ def _backward(node: Any, g: Any, saved: dict) -> tuple:
     kind = _KINDS[q.dtype]
     sizes = _Sizes(q.shape, k.shape[2], kind, causal)
     qa, ka, va, oa, ga = (_heads(x, sizes.wide) for x in (q, k, v, out, g))
+    oa, ga = _turned(oa), _turned(ga)
     added = _padded_mask(node.args["mask"], sizes, q.dtype)
     _, _, backward = _kernels(kind, added is not None, sizes.wide)
     kt, vt = _transposed(ka, sizes, kind), _transposed(va, sizes, kind)
@@ -196,7 +208,7 @@ def _composed(tensors: Sequence, args: dict) -> tuple:
 
     mask = args["mask"]
     made = composed(*tensors, None if mask is None else wrap(mask), args["causal"], args["scale"])
-    return (made, None)
+    return (made.transpose(1, 2), None)
 
 
 ATTENTION = JointOperator(
@@ -236,7 +248,7 @@ def scaled_dot_product_attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
     is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
 ) -> Tensor:  # fmt: skip
-    """softmax(query @ key.T * scale + mask) @ value for each head: (..., L, E), (..., S, E), (..., S, V) to (..., L, V).
+    """softmax(query @ key.T * scale + mask) @ value by head: (..., L, E), (..., S, E), (..., S, V) give (..., L, V).
 
     attn_mask: broadcast to (..., L, S); True where a query may look, or numbers that are added to the scores.
     is_causal: query i sees keys up to i. dropout_p: probability with which weights are dropped, always (pass 0 in
@@ -289,5 +301,5 @@ def _by_kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: boo
     if rank < 4:
         q, k, v = (x.reshape((1,) * (4 - rank) + tuple(x._shape)) for x in (q, k, v))
     given = None if mask is None else mask._value()
-    made = ATTENTION.apply((q, k, v), mask=given, causal=bool(causal), scale=scale)[0]
+    made = ATTENTION.apply((q, k, v), mask=given, causal=bool(causal), scale=scale)[0].transpose(1, 2)
     return made if rank == 4 else made.reshape(made._shape[4 - rank :])

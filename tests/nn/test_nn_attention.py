@@ -65,8 +65,8 @@ def test_kernels_are_used(monkeypatch):
         x = livegrad.randn(1, 2, 3, 64, requires_grad=True)
         y = F.scaled_dot_product_attention(x, x, x)
         y.sum().backward()
-    assert y.grad_fn.name() == "ScaledDotProductFlashAttentionForCpuBackward0"
-    assert y.transpose(1, 2).is_contiguous()
+    assert y.grad_fn.next_functions[0][0].name() == "ScaledDotProductFlashAttentionForCpuBackward0"
+    assert tuple(y.transpose(1, 2).stride()) == (3 * 2 * 64, 2 * 64, 64, 1)  # heads lie together
 
 
 @pytest.mark.parametrize("policy", ["always", "never"])
