@@ -17,6 +17,7 @@ from .parameter import Buffer, Parameter
 
 if TYPE_CHECKING:  # checkers do not follow a computed __all__
     from .modules.activation import *  # noqa: F403
+    from .modules.attention import *  # noqa: F403
     from .modules.batchnorm import *  # noqa: F403
     from .modules.container import *  # noqa: F403
     from .modules.distance import *  # noqa: F403
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # checkers do not follow a computed __all__
     from .modules.padding import *  # noqa: F403
     from .modules.rnn import *  # noqa: F403
     from .modules.sparse import *  # noqa: F403
+    from .modules.transformer import *  # noqa: F403
 
 __all__ = [
     "Buffer",

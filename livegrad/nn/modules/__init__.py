@@ -3,6 +3,7 @@
 from ..module import Module
 from . import (
     activation,
+    attention,
     batchnorm,
     container,
     distance,
@@ -15,8 +16,10 @@ from . import (
     padding,
     rnn,
     sparse,
+    transformer,
 )
 from .activation import *  # noqa: F403
+from .attention import *  # noqa: F403
 from .batchnorm import *  # noqa: F403
 from .container import *  # noqa: F403
 from .distance import *  # noqa: F403
@@ -29,10 +32,12 @@ from .normalization import *  # noqa: F403
 from .padding import *  # noqa: F403
 from .rnn import *  # noqa: F403
 from .sparse import *  # noqa: F403
+from .transformer import *  # noqa: F403
 
 __all__ = [
     "Module",
     *activation.__all__,
+    *attention.__all__,
     *batchnorm.__all__,
     *container.__all__,
     *distance.__all__,
@@ -45,4 +50,5 @@ __all__ = [
     *padding.__all__,
     *rnn.__all__,
     *sparse.__all__,
+    *transformer.__all__,
 ]

@@ -166,7 +166,7 @@ class RNNBase(Module):
             input = outs[0] if directions == 1 else livegrad.cat(outs, -1)
             if self.dropout and self.training and layer < self.num_layers - 1:
                 # Drawn in the order of steps, whatever the layout.
-                input = input.transpose(0, 1) if batch_first else input
+                input = input.transpose(0, 1).contiguous() if batch_first else input
                 input = F.dropout(input, self.dropout, True)
                 input = input.transpose(0, 1) if batch_first else input
         stacked = [
