@@ -20,8 +20,8 @@ from .autograd.node import AccumulateGrad, Hooks, Node, RemovableHandle, hooks_o
 from .dtypes import Size
 from .lazy.evaluate import OVERWRITTEN
 from .lazy.storage import Alias, Counter, Storage, adopt
-from .native import hottest, slotted
 from .lazy.value import UNDEFERRED, Value, from_array
+from .native import hottest, slotted
 from .runtime import array as arrays
 from .runtime.array import contiguous_strides, is_contiguous, numel
 from .site import Site, user_frame

@@ -20,10 +20,10 @@ from weakref import WeakSet
 from .. import dtypes
 from ..codegen import batch, kernels
 from ..codegen.layout import COLUMN_BLOCK, CONTIGUOUS, REDUCTIONS, SCALAR, STRIDED
+from ..native import hot, slotted
 from ..runtime import array as arrays
 from ..runtime import interpreter, pool
 from ..runtime.array import Array, numel
-from ..native import hot, slotted
 from ..runtime.memory import allocate
 from . import log, value
 from .program import broadcast_strides, linearize, merged_dims

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..runtime import cache, machine, service
+from ..runtime import cache, machine
 from . import HOT, HOTTEST, SLOTTED, layout
 from .constants import resolve
 from .emit import Unit

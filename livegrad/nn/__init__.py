@@ -17,6 +17,7 @@ from .parameter import Buffer, Parameter
 
 if TYPE_CHECKING:  # checkers do not follow a computed __all__
     from .modules.activation import *  # noqa: F403
+    from .modules.attention import *  # noqa: F403
     from .modules.batchnorm import *  # noqa: F403
     from .modules.container import *  # noqa: F403
     from .modules.conv import *  # noqa: F403
@@ -30,7 +31,9 @@ if TYPE_CHECKING:  # checkers do not follow a computed __all__
     from .modules.padding import *  # noqa: F403
     from .modules.pooling import *  # noqa: F403
     from .modules.resizing import *  # noqa: F403
+    from .modules.rnn import *  # noqa: F403
     from .modules.sparse import *  # noqa: F403
+    from .modules.transformer import *  # noqa: F403
 
 __all__ = [
     "Buffer",

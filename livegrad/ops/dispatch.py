@@ -19,8 +19,8 @@ from ..devices import cpu
 from ..lazy import value as values
 from ..lazy.storage import contiguous_copy
 from ..lazy.value import OPERATOR, Bound, Value, from_array, pending
-from ..runtime.array import numel
 from ..native import hot, hottest, slotted
+from ..runtime.array import numel
 from ..site import INTERNAL
 from ..tensor import Tensor
 from .instruction import CASTS, ElementwiseOp, Instruction

@@ -30,9 +30,9 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .. import dtypes
 from ..autograd.mode import MODE
 from ..autograd.node import OpNode, sequence
-from .. import dtypes
 from ..lazy.value import Value
 from ..native import hot, slotted
 from ..tensor import Tensor, wrap

@@ -16,7 +16,7 @@ import numpy as np
 from ..codegen import conv, conv_weight, ir
 from ..codegen.kernels import Kernel
 from . import array as arrays
-from . import pool
+from . import machine, pool
 from .array import Array, numel
 from .memory import allocate
 
@@ -90,7 +90,7 @@ def _kernel(name: str, kind: str, *sizes: int) -> Kernel:
 
 def _many_registers() -> bool:
     """Whether there are 32 vector registers, not 16."""
-    return not ir._is_x86() or ir.host_vector_bytes() == 64
+    return not machine.is_x86() or machine.host_vector_bytes() == 64
 
 
 def _blocks(outputs: int) -> tuple[int, int]:

@@ -68,7 +68,7 @@ def _host() -> tuple[str, str, dict[str, bool], str]:
     return service.call(_ask_host)
 
 
-def _is_x86() -> bool:
+def is_x86() -> bool:
     return platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 
 
@@ -83,25 +83,25 @@ def _host_feature(name: str) -> bool:
 @functools.cache
 def host_has_fma() -> bool:
     """Whether the host has fused multiply-add."""
-    return not _is_x86() or _host_feature("fma")
+    return not is_x86() or _host_feature("fma")
 
 
 @functools.cache
 def host_has_f16c() -> bool:
     """Whether the host converts half precision itself."""
-    return not _is_x86() or _host_feature("f16c")
+    return not is_x86() or _host_feature("f16c")
 
 
 @functools.cache
 def host_has_rounding() -> bool:
     """Whether the host rounds to whole numbers in one instruction."""
-    return not _is_x86() or _host_feature("sse4.1")
+    return not is_x86() or _host_feature("sse4.1")
 
 
 @functools.cache
 def host_vector_bytes() -> int:
     """The width of the host's vector registers: 64, 32 or 16 bytes."""
-    if not _is_x86():
+    if not is_x86():
         return 16
     if all(_host_feature(f"avx512{part}") for part in ("f", "vl", "dq", "bw")):
         return 64
@@ -122,7 +122,7 @@ def _target_machine(opt: int = 2) -> Any:
     llvm = _llvm()
     name, features, _, _ = _host()
     return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
-        cpu=name, features=features, opt=opt, reloc="pic" if not _is_x86() else "default", codemodel="jitdefault"
+        cpu=name, features=features, opt=opt, reloc="pic" if not is_x86() else "default", codemodel="jitdefault"
     )
 
 

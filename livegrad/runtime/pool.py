@@ -2,7 +2,7 @@
 
 A kernel is `void kernel(ptr args, i64 begin, i64 end)`. The range is cut into chunks of `grain` items, which the
 calling thread and its helpers take one after the other. The helpers are Python threads that call into `worker`,
-below, and stay there without the interpreter's lock: between jobs they spin for about 30 µs and then sleep in a
+below, and stay there without the interpreter's lock: between jobs they spin for a while and then sleep in a
 futex. A job starts in a few microseconds while they spin, and they cost nothing while they sleep.
 
 The dispatcher is LLVM IR. All that it shares lies in one state block, in cache lines of their own:
@@ -34,13 +34,12 @@ import threading
 import time
 from queue import SimpleQueue
 
-from . import cache, service
-
 from ..native import hot
+from . import cache, service
 
 __all__ = ["get_num_threads", "launch", "run_serial", "set_num_threads"]
 
-_SPIN_SECONDS = 30e-6
+_SPIN_SECONDS = 300e-6
 _FUTEX_NUMBER = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221}  # the system call's, by machine
 _STATE_BYTES = 4096
 

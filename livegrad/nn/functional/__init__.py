@@ -3,6 +3,7 @@
 from . import (
     activation,
     affine,
+    attention,
     conv,
     distance,
     dropouts,
@@ -16,6 +17,7 @@ from . import (
 )
 from .activation import *  # noqa: F403
 from .affine import *  # noqa: F403
+from .attention import *  # noqa: F403
 from .conv import *  # noqa: F403
 from .distance import *  # noqa: F403
 from .dropouts import *  # noqa: F403
@@ -31,6 +33,7 @@ __all__ = [
     *activation.__all__,
     *affine.__all__,
     *conv.__all__,
+    *attention.__all__,
     *distance.__all__,
     *dropouts.__all__,
     *folding.__all__,

@@ -3,6 +3,7 @@
 from ..module import Module
 from . import (
     activation,
+    attention,
     batchnorm,
     container,
     conv,
@@ -16,9 +17,12 @@ from . import (
     padding,
     pooling,
     resizing,
+    rnn,
     sparse,
+    transformer,
 )
 from .activation import *  # noqa: F403
+from .attention import *  # noqa: F403
 from .batchnorm import *  # noqa: F403
 from .container import *  # noqa: F403
 from .conv import *  # noqa: F403
@@ -32,11 +36,14 @@ from .normalization import *  # noqa: F403
 from .padding import *  # noqa: F403
 from .pooling import *  # noqa: F403
 from .resizing import *  # noqa: F403
+from .rnn import *  # noqa: F403
 from .sparse import *  # noqa: F403
+from .transformer import *  # noqa: F403
 
 __all__ = [
     "Module",
     *activation.__all__,
+    *attention.__all__,
     *batchnorm.__all__,
     *container.__all__,
     *conv.__all__,
@@ -50,5 +57,7 @@ __all__ = [
     *padding.__all__,
     *pooling.__all__,
     *resizing.__all__,
+    *rnn.__all__,
     *sparse.__all__,
+    *transformer.__all__,
 ]
