@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import Any
 from weakref import WeakSet
 
-from .. import dtypes
+from .. import dtypes, native
 from ..codegen import batch, kernels
 from ..codegen.layout import COLUMN_BLOCK, CONTIGUOUS, REDUCTIONS, SCALAR, STRIDED
 from ..native import hot, slotted
@@ -66,6 +66,8 @@ LOST = Lost()
 
 def evaluate(root: Value, reason: str) -> None:
     """Make `root` ready."""
+    if native.Start.left:
+        native.launched()
     with _lock:
         if root.array is None:
             _run_map(root, reason)

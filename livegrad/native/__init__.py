@@ -4,15 +4,21 @@ Recording an operator takes a few dozen attribute accesses and a few objects. Th
 on itself, so the functions on this path, marked `@hot`, are compiled: from their own Python source, by the same LLVM
 that makes the kernels, to code that calls the interpreter's C interface (`lower`). They stay ordinary Python, which is
 what runs until the code is there (it is made or read from disk behind the program's back) and wherever it cannot be
-had: without llvmlite, on another interpreter than CPython, or with LIVEGRAD_NATIVE=0.
+had: without llvmlite, on another interpreter than CPython, or with LIVEGRAD_NATIVE=0 ("always" puts it there at
+once).
 
 What a hot function may use is in `lower`'s description. Both forms do the same; the tests run both.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+# After so many launches code that is on disk is read, and after so many more it is made: by then the program is one that
+# runs for a while, and its kernels are there.
+READ_AFTER, MAKE_AFTER = 8, 400
 
 F = TypeVar("F", bound=Callable)
 
@@ -22,6 +28,26 @@ HOT: dict[Any, list[Callable]] = {}
 HOTTEST: set[Any] = set()
 # Classes whose slots the compiled code reads and writes in place.
 SLOTTED: list[type] = []
+
+
+class Start:
+    """Counts launches until compiled functions are put in place. left: how many it still waits for, 0 for none."""
+
+    left = 0 if os.environ.get("LIVEGRAD_NATIVE", "1") in ("0", "always") else READ_AFTER
+    made = False  # whether it waits for the second time
+
+
+def launched() -> None:
+    """Called for each launch while `Start.left` is not 0."""
+    Start.left -= 1
+    if Start.left == 0:
+        from ..runtime import service
+        from .unit import install
+
+        make, Start.made = Start.made, True
+        if not make:
+            Start.left = MAKE_AFTER
+        service.submit(install, make)
 
 
 def hot(function: F) -> F:

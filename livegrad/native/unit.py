@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime import cache, machine
-from . import HOT, HOTTEST, SLOTTED, layout
+from . import HOT, HOTTEST, SLOTTED, Start, layout
 from .constants import resolve
 from .emit import Unit
 from .functions import make, make_class, replace
@@ -67,9 +67,12 @@ def _name() -> str:
     return "native-" + h.hexdigest()
 
 
-def _load() -> tuple[Any, dict]:
+def _load(may_make: bool) -> tuple[Any, dict] | None:
+    """The machine code and what its tables are filled with; None if it is not on disk and not to be made."""
     name = _name()
     kept = cache.read(name)
+    if kept is None and not may_make:
+        return None
     if kept is not None:
         head = int.from_bytes(kept[:8], "little")
         meta, code = json.loads(kept[8 : 8 + head]), kept[8 + head :]
@@ -82,14 +85,20 @@ def _load() -> tuple[Any, dict]:
     return compiled, meta
 
 
-def install() -> bool:
-    """Put machine code in the place of all hot functions; whether that worked. What fails leaves everything as it is."""
-    if _state["installed"] or os.environ.get("LIVEGRAD_NATIVE", "1") == "0":
-        return _state["installed"]
+def install(may_make: bool = True) -> bool:
+    """Put machine code in the place of all hot functions; whether it is there now.
+
+    may_make: compile it if it is not on disk. What fails leaves everything as it is.
+    """
+    if _state["installed"]:
+        return True
     try:
         if not (layout.supported() and layout.check()):
             return False
-        compiled, meta = _load()
+        loaded = _load(may_make)
+        if loaded is None:
+            return False
+        compiled, meta = loaded
         _fill(
             compiled, "get_api", [ctypes.cast(getattr(ctypes.pythonapi, n), ctypes.c_void_p).value for n in meta["api"]]
         )
@@ -109,6 +118,7 @@ def install() -> bool:
             raise
         return False
     _state["installed"] = True
+    Start.left = 0
     return True
 
 
