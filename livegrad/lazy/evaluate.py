@@ -115,6 +115,8 @@ _batch = _Batch()
 
 def evaluate_all(roots: Iterable[Value], reason: str) -> None:
     """Make several values ready, in one launch where that can be; what another one needs is written along with it."""
+    if native.Start.left:
+        native.launched()
     with _lock:
         waiting = [v for v in roots if v.array is None]
         waiting.sort(key=lambda v: -v.weight)
@@ -346,6 +348,8 @@ def reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str = "r
 
     name: one of `codegen.reduction.REDUCTIONS`. acc: dtype of accumulation and result.
     """
+    if native.Start.left:
+        native.launched()
     with _lock:
         return value.from_array(_reduce(x, name, axes, acc, reason))
 
