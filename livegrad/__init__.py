@@ -137,4 +137,4 @@ def set_float32_matmul_precision(precision: str) -> None:
 if os.environ.get("LIVEGRAD_NATIVE") == "always":
     from .native.unit import install as _install
 
-    _install()
+    _install(wait=True)

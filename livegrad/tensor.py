@@ -21,7 +21,7 @@ from .dtypes import Size
 from .lazy.evaluate import OVERWRITTEN
 from .lazy.storage import Alias, Counter, Storage, adopt
 from .lazy.value import UNDEFERRED, Value, from_array
-from .native import hottest, slotted
+from .native import hot, hottest, slotted
 from .runtime import array as arrays
 from .runtime.array import contiguous_strides, is_contiguous, numel
 from .site import Site, user_frame
@@ -102,6 +102,7 @@ class Tensor(Registered):
 
     # --- value and storage --------------------------------------------------------------------------------------
 
+    @hot
     def _read(self) -> Value:
         """The value of a tensor that shares a storage."""
         a = self._s
@@ -109,10 +110,12 @@ class Tensor(Registered):
             return self._v
         return a.storage.read(a)
 
+    @hot
     def _value(self) -> Value:
         v = self._v
         return self._read() if v is None else v
 
+    @hot
     def _storage(self) -> Alias:
         """This tensor's window onto a storage; made now if it had a value of its own."""
         a = self._s
@@ -124,6 +127,7 @@ class Tensor(Registered):
             self._v = None
         return a
 
+    @hot
     def _window(self, offset: int, shape: tuple, strides: tuple) -> Tensor:
         """A view: another tensor over the same storage."""
         a = self._storage()
@@ -142,6 +146,7 @@ class Tensor(Registered):
         a.storage.register(t)
         return t
 
+    @hot
     def _geometry(self) -> tuple:
         """(offset, shape, strides) within the storage."""
         a = self._s
@@ -150,6 +155,7 @@ class Tensor(Registered):
             return 0, shape, contiguous_strides(shape)
         return a.geometry()
 
+    @hot
     def _assign(self, v: Value, since: int | None = None) -> None:
         """Replace the content, in place, by a value of the same shape and dtype.
 
@@ -177,6 +183,7 @@ class Tensor(Registered):
         a.storage.write(a, v, self._stale(a, since))
         a.counter.n += 1
 
+    @hot
     def _stale(self, a: Alias, since: int | None) -> tuple | None:
         """What to tell those who have kept the present content: which version it was, and what changes it where."""
         if not a.storage.noticed(a):
@@ -209,6 +216,7 @@ class Tensor(Registered):
         a.storage.changed(a, self._stale(a, None))
         a.counter.n += 1
 
+    @hot
     def _accumulate(self, g: Value) -> None:
         """Add a gradient in place, without recording."""
         self._assign(self._value() + g)
@@ -221,11 +229,13 @@ class Tensor(Registered):
         return Size(v.shape if v is not None else self._s.shape)
 
     @property
+    @hot
     def _shape(self) -> tuple:
         v = self._v
         return v.shape if v is not None else self._s.shape
 
     @property
+    @hot
     def dtype(self) -> dtypes.dtype:
         v = self._v
         return v.dtype if v is not None else self._s.storage.dtype
@@ -239,6 +249,7 @@ class Tensor(Registered):
     def ndim(self) -> int:
         return len(self._shape)
 
+    @hot
     def dim(self) -> int:
         """The number of dimensions."""
         return len(self._shape)
@@ -255,6 +266,7 @@ class Tensor(Registered):
             raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
         return shape[dim]
 
+    @hot
     def numel(self) -> int:
         """The number of elements."""
         return numel(self._shape)
@@ -327,6 +339,7 @@ class Tensor(Registered):
     def requires_grad(self, wanted: bool) -> None:
         self.requires_grad_(wanted)
 
+    @hot
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Record what is done with this tensor from now on.
 

@@ -382,6 +382,7 @@ class AccumulateGrad(Node):
     def variable(self) -> Any:
         return self.variable_ref()
 
+    @hot
     def accumulate(self, g: Any, recording: bool) -> None:
         """Add a gradient (a value, or a tensor if recording) to the leaf's."""
         with _accumulating:

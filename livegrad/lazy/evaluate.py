@@ -64,6 +64,7 @@ class Lost:
 LOST = Lost()
 
 
+@hot
 def evaluate(root: Value, reason: str) -> None:
     """Make `root` ready."""
     if native.Start.left:
@@ -86,6 +87,7 @@ class _Batch:
         """Whether one of these values is among the results."""
         return not self.results.keys().isdisjoint(nodes)
 
+    @hot
     def add(self, plan: MapPlan, args: bytes, leaves: list[Value], results: list[Value], made: list[Array]) -> None:
         self.jobs.append((plan.kernel.address, args, plan.total))
         self.grain = min(self.grain, plan.grain) if self.grain else plan.grain
@@ -113,19 +115,33 @@ class _Batch:
 _batch = _Batch()
 
 
+def _heaviest_first(values: list[Value]) -> None:
+    values.sort(key=lambda v: -v.weight)
+
+
+@hot
 def evaluate_all(roots: Iterable[Value], reason: str) -> None:
     """Make several values ready, in one launch where that can be; what another one needs is written along with it."""
     if native.Start.left:
         native.launched()
     with _lock:
         waiting = [v for v in roots if v.array is None]
-        waiting.sort(key=lambda v: -v.weight)
-        try:
-            for v in waiting:
-                if v.array is None and v not in _batch.results:
-                    _run_map(v, reason, True)
-        finally:
-            _batch.run()
+        _heaviest_first(waiting)
+        _together(waiting, reason)
+
+
+def _together(waiting: list[Value], reason: str) -> None:
+    try:
+        _run_together(waiting, reason)
+    finally:
+        _batch.run()
+
+
+@hot
+def _run_together(waiting: list[Value], reason: str) -> None:
+    for v in waiting:
+        if v.array is None and v not in _batch.results:
+            _run_map(v, reason, True)
 
 
 @slotted
@@ -286,6 +302,7 @@ def _outputs(piece: Any, shape: tuple, plan: MapPlan) -> list[Array]:
     return made
 
 
+@hot
 def _take(free: list[Value], itemsize: int) -> Array | None:
     """The memory of the first of these leaves whose items have that size, which leaves the list."""
     for leaf in free:
@@ -295,6 +312,7 @@ def _take(free: list[Value], itemsize: int) -> Array | None:
     return None
 
 
+@hot
 def _reusable(piece: Any, classes: list) -> list[Value]:
     """Leaves that only this piece holds, so that a result may be written into their memory.
 
@@ -343,6 +361,7 @@ def _interpret(piece: Any, shape: tuple) -> list[Array]:
 # --- reductions -------------------------------------------------------------------------------------------------
 
 
+@hot
 def reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str = "reduction") -> Value:
     """Reduce `x` over `axes` (which are dropped), taking the pending work that feeds it into the same kernel.
 
@@ -358,6 +377,7 @@ def reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str = "r
 _passed_over: WeakSet[Value] = WeakSet()
 
 
+@hot
 def _passed_over_before(piece: Any) -> bool:
     """A reduction does not write the intermediates that it computes. What one needs for the second time is written."""
     live = [v for v in [piece.nodes[j] for j in piece.outputs] if v.owner is not None and v.owner() is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..devices import cpu
-from ..native import hottest, slotted
+from ..native import hot, hottest, slotted
 from ..runtime.array import Array, numel
 
 # Bounds on the pending graph, in one currency, MiB. Each recorded operator weighs OPERATOR, each array that it holds on
@@ -43,12 +43,14 @@ class Value:
     device: Any
     array: Array | None
 
+    @hot
     def ready(self) -> Array:
         """The memory, computed now if it is pending."""
         if self.array is None:
             evaluate_hook(self, "data read")
         return self.array  # type: ignore[return-value]
 
+    @hot
     def native(self) -> Any:
         """The content as an array of the backend (NumPy on the CPU)."""
         return self.ready().native()
@@ -94,6 +96,7 @@ def from_array(array: Array) -> Value:
     return v
 
 
+@hot
 def reshaped(v: Value, offset: int, shape: tuple, strides: tuple) -> Value:
     """Another window onto the memory of `v`, evaluated if it is pending."""
     made = from_array(v.ready().view(offset, shape, strides))

@@ -26,6 +26,8 @@ F = TypeVar("F", bound=Callable)
 HOT: dict[Any, list[Callable]] = {}
 # Those of them that run for every operator, and are compiled with more care.
 HOTTEST: set[Any] = set()
+# What makes the compiled form of a function, by its code object, once that code is there.
+COMPILED: dict[Any, Callable] = {}
 # Classes whose slots the compiled code reads and writes in place.
 SLOTTED: list[type] = []
 
@@ -52,6 +54,10 @@ def launched() -> None:
 
 def hot(function: F) -> F:
     """Decorator: compile this function when native code is installed."""
+    if Start.made and function.__code__ not in HOT:  # a module that was imported late
+        Start.left, Start.made = READ_AFTER, False
+    if function.__code__ in COMPILED:
+        return COMPILED[function.__code__](function)  # another closure over code that is there already
     HOT.setdefault(function.__code__, []).append(function)
     return function
 

@@ -36,6 +36,8 @@ API = {
     "PyErr_CheckSignals": "i32 ()",
     "PyErr_ExceptionMatches": "i32 (ptr)",
     "PyErr_Clear": "void ()",
+    "PyErr_Fetch": "void (ptr, ptr, ptr)",
+    "PyErr_Restore": "void (ptr, ptr, ptr)",
     "PyErr_SetString": "void (ptr, ptr)",
     "PyErr_SetObject": "void (ptr, ptr)",
     "PySequence_Contains": "i32 (ptr, ptr)",
@@ -68,6 +70,8 @@ API = {
     "PyNumber_Add": "ptr (ptr, ptr)",
     "PyNumber_Subtract": "ptr (ptr, ptr)",
     "PyNumber_Multiply": "ptr (ptr, ptr)",
+    "PyNumber_TrueDivide": "ptr (ptr, ptr)",
+    "PyNumber_Power": "ptr (ptr, ptr, ptr)",
     "PyNumber_FloorDivide": "ptr (ptr, ptr)",
     "PyNumber_Remainder": "ptr (ptr, ptr)",
     "PyNumber_And": "ptr (ptr, ptr)",
@@ -137,7 +141,8 @@ done:
 class Unit:
     """One module: its functions' text, and what its tables must be filled with."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.text: list[str] = []
         self.constants: list[tuple] = []
         self._known: dict[tuple, int] = {}

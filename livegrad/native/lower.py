@@ -1,9 +1,9 @@
 """From a function's Python source to code on the interpreter's C interface, with the meaning of Python.
 
-A hot function may use: positional parameters; names, attributes, subscripts, tuples, lists, dictionaries, comparisons,
+A hot function may use: parameters of any kind but `**`; names, attributes, subscripts, tuples, lists, dictionaries, comparisons,
 arithmetic, conditions, f-strings, calls, comprehensions of one loop; assignment, `if`, `while`, `for`, `return`,
-`raise`, `break`, `continue`, `pass`, and `try` with one `except` that names a class. What it cannot use (`finally`,
-`with`, `lambda`, inner functions) belongs in an ordinary function that it calls; such a function is refused when the
+`raise`, `break`, `continue`, `pass`, `try` with one `except` that names a class, and `with` of a lock. What it cannot
+use (`finally`, `lambda`, inner functions) belongs in an ordinary function that it calls; such a function is refused when the
 unit is built, which the tests do.
 
 What makes the code fast: slots of known classes are read and written in place, behind a comparison of the object's
@@ -31,7 +31,7 @@ OBJECT_CLOSURE, OBJECT_ORIGINAL = 24, 32  # of a compiled function's object (see
 _COMPARE = {ast.Lt: 0, ast.LtE: 1, ast.Eq: 2, ast.NotEq: 3, ast.Gt: 4, ast.GtE: 5}
 _SIGNED = {ast.Lt: "slt", ast.LtE: "sle", ast.Eq: "eq", ast.NotEq: "ne", ast.Gt: "sgt", ast.GtE: "sge"}
 _ARITHMETIC = {
-    ast.Add: "Add", ast.Sub: "Subtract", ast.Mult: "Multiply", ast.FloorDiv: "FloorDivide", ast.Mod: "Remainder",
+    ast.Add: "Add", ast.Sub: "Subtract", ast.Mult: "Multiply", ast.FloorDiv: "FloorDivide", ast.Div: "TrueDivide", ast.Pow: "Power", ast.Mod: "Remainder",
     ast.BitAnd: "And", ast.BitOr: "Or", ast.LShift: "Lshift", ast.RShift: "Rshift",
 }  # fmt: skip
 _VECTORCALL_OFFSET = 1 << 63  # the word before the arguments may be written to
@@ -44,8 +44,9 @@ class Unsupported(Exception):
 class World:
     """What the compiled functions may know of: one another, classes with slots, and which global names change."""
 
-    def __init__(self, symbols: dict[Any, str], classes: list[type], inline: set):
-        self.symbols = symbols  # by code object
+    def __init__(self, functions: dict[Any, Any], symbol: Callable, classes: list[type], inline: set):
+        symbols = self.symbols = {code: symbol(f) for code, f in functions.items()}
+        self.modules = {symbols[code]: f.__module__ for code, f in functions.items()}
         self.inline = inline  # code objects of functions that take the reading of slots into themselves
         self.methods: dict[str, list[tuple[type, Any]]] = {}
         for cls in classes:
@@ -62,11 +63,20 @@ class World:
                     places.append((offset, [cls]))
                 else:
                     same.append(cls)
+        self._all = set(self.modules.values())
+        self._all_methods = {f.__module__ for places in self.methods.values() for _, f in places}
         self._rebound: dict[str, set[str]] = {}
         self.written: set[tuple[str, str]] = set()  # functions for slots that the unit has already
 
     def symbol(self, function: Any) -> str | None:
         return self.symbols.get(getattr(function, "__code__", None))
+
+    def callees(self, module: str) -> set[str]:
+        """The modules whose hot functions those of a module may call."""
+        names = vars(sys.modules[module])
+        found = {f.__module__ for f in names.values() if self.symbol(f) is not None}
+        found |= {v.__name__ for v in names.values() if isinstance(v, types.ModuleType) and v.__name__ in self._all}
+        return found | self._all_methods
 
     def rebound(self, module: str) -> set[str]:
         """Global names of a module that its functions assign to."""
@@ -136,13 +146,16 @@ class _Function:
     def __init__(self, unit: Unit, world: World, function: Any):
         self.unit, self.world, self.function = unit, world, function
         self.c = Code(unit)
+        self.c.block = "start"
         self.symbol = world.symbols[function.__code__]
         self.module = function.__module__
         code = function.__code__
-        self.params = code.co_varnames[: code.co_argcount]
+        self.named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        self.variadic = bool(code.co_flags & inspect.CO_VARARGS)
+        self.params = code.co_varnames[: len(self.named) + self.variadic]
         self.freevars = code.co_freevars
-        if code.co_flags & 0x0C or code.co_kwonlyargcount:
-            raise Unsupported(f"{function.__qualname__}: only positional parameters")
+        if code.co_flags & inspect.CO_VARKEYWORDS or code.co_posonlyargcount:
+            raise Unsupported(f"{function.__qualname__}: parameters of a kind that cannot be compiled")
         source = textwrap.dedent(inspect.getsource(function))
         tree = ast.parse(source).body[0]
         assert isinstance(tree, ast.FunctionDef)
@@ -155,6 +168,7 @@ class _Function:
         self.inline = function.__code__ in world.inline
         self.renamed: list[dict[str, str]] = []
         self.loops: list[tuple[str, str, int]] = []
+        self.contexts: list[tuple[Val, tuple]] = []  # of the `with` statements around: what is left, and what was caught
         self.arrays = 0
 
     def exact_classes(self) -> dict[str, type]:
@@ -206,7 +220,7 @@ class _Function:
         self.unit.text.append(
             "\n".join(
                 [
-                    f"define internal ptr @{self.symbol}(ptr %closure{', ' if args else ''}{args}) {{",
+                    f"define ptr @{self.symbol}(ptr %closure{', ' if args else ''}{args}) {{",
                     "entry:",
                     *c.entry,
                     "  br label %start",
@@ -219,28 +233,113 @@ class _Function:
         self.unit.text.append(self.entry_point())
 
     def entry_point(self) -> str:
-        """What the interpreter calls: takes an array of arguments; anything unusual goes to the original function."""
+        """What the interpreter calls: an array of arguments, those by keyword last, whose names are in a tuple.
+
+        What does not fit the parameters goes to the original function, which says what is wrong.
+        """
         c = Code(self.unit)
-        n = len(self.params)
-        defaults = self.function.__defaults__ or ()
+        f = self.function
+        n, positional = len(self.named), f.__code__.co_argcount
+        defaults: dict[str, Any] = dict(zip(reversed(self.named[:positional]), reversed(f.__defaults__ or ())))
+        defaults.update(f.__kwdefaults__ or {})
+        c.line(f"%given = alloca [{max(n, 1)} x ptr]")
         count = c.reg("and i64 %nargs, 9223372036854775807")
-        plain = c.reg("icmp eq ptr %keywords, null")
-        for given in range(n, n - len(defaults) - 1, -1):
-            fits = c.reg(f"icmp eq i64 {count}, {given}")
-            yes, no = c.fresh("fits"), c.fresh("other")
-            c.branch(c.reg(f"and i1 {fits}, {plain}"), yes, no)
-            c.label(yes)
-            regs = [c.load("%args", 8 * k) for k in range(given)]
-            for d in defaults[len(defaults) - (n - given) :] if given < n else ():
-                regs.append(c.constant(_literal(d)).reg)
-            closure = c.load("%callable", OBJECT_CLOSURE)
-            made = c.reg(f"call ptr @{self.symbol}({', '.join(f'ptr {r}' for r in [closure, *regs])})")
-            c.line(f"ret ptr {made}")
-            c.label(no)
+        if not self.variadic:
+            fits = c.fresh("fits")
+            c.branch(c.reg(f"icmp ugt i64 {count}, {positional}"), "original", fits)
+            c.label(fits)
+        for k in range(n):
+            place = c.at("%given", 8 * k)
+            if k < positional:
+                with c.either(c.reg(f"icmp ugt i64 {count}, {k}")) as way:
+                    way.yes(c.load("%args", 8 * k))
+                    way.no("null")
+                c.line(f"store ptr {way.reg}, ptr {place}")
+            else:
+                c.line(f"store ptr null, ptr {place}")
+        named, go = c.fresh("named"), c.fresh("placed")
+        c.branch(c.reg("icmp eq ptr %keywords, null"), go, named)
+        c.label(named)
+        self.place_keywords(c, count, go)
+        c.label(go)
+        regs = []
+        for k, name in enumerate(self.named):
+            reg = c.load("%given", 8 * k)
+            missing = c.reg(f"icmp eq ptr {reg}, null")
+            if name in defaults:
+                default = c.constant(_literal(defaults[name])).reg
+                reg = c.reg(f"select i1 {missing}, ptr {default}, ptr {reg}")
+            else:
+                there = c.fresh("there")
+                c.branch(missing, "original", there)
+                c.label(there)
+            regs.append(reg)
+        closure = c.load("%callable", OBJECT_CLOSURE)
+        if self.variadic:
+            regs.append(self.rest(c, count, positional))
+        made = c.reg(f"call ptr @{self.symbol}({', '.join(f'ptr {r}' for r in [closure, *regs])})")
+        if self.variadic:
+            c.down(regs[-1])
+        c.line(f"ret ptr {made}")
+        c.label("original")
         original = c.load("%callable", OBJECT_ORIGINAL)
-        c.line(f"ret ptr {c.call('PyObject_Vectorcall', original, '%args', '%nargs', '%keywords')}")
+        c.line(f"ret ptr {c.call('PyObject_Vectorcall', original, '%args', '%nargs', '%keywords', tail=True)}")
+        c.label("error")
+        c.line("ret ptr null")
         head = f"define ptr @enter.{self.symbol}(ptr %callable, ptr %args, i64 %nargs, ptr %keywords) {{"
         return "\n".join([head, "entry:", *c.lines, "}"])
+
+    def place_keywords(self, c: Code, count: str, done: str) -> None:
+        """Put the arguments that were given by name in their places. Names are interned, so their addresses tell."""
+        names = c.load("%keywords", layout.TUPLE_SIZE, "i64")
+        values = c.reg(f"getelementptr ptr, ptr %args, i64 {count}")
+        before, head, inside = c.block, c.fresh("keyword"), c.fresh("name")
+        c.jump(head)
+        c.label(head)
+        step = c.fresh("step")
+        i = c.reg(f"phi i64 [ 0, %{before} ], [ %{step}.i, %{step} ]")
+        c.branch(c.reg(f"icmp slt i64 {i}, {names}"), inside, done)
+        c.label(inside)
+        items = c.at("%keywords", layout.TUPLE_ITEMS)
+        name = c.reg(f"load ptr, ptr {c.reg(f'getelementptr ptr, ptr {items}, i64 {i}')}")
+        value = c.reg(f"load ptr, ptr {c.reg(f'getelementptr ptr, ptr {values}, i64 {i}')}")
+        for k, known in enumerate(self.named):
+            yes, no = c.fresh("this"), c.fresh("other")
+            c.branch(c.reg(f"icmp eq ptr {name}, {c.constant(('str', known)).reg}"), yes, no)
+            c.label(yes)
+            place = c.at("%given", 8 * k)
+            free = c.fresh("free")
+            c.branch(c.reg(f"icmp eq ptr {c.reg(f'load ptr, ptr {place}')}, null"), free, "original")
+            c.label(free)
+            c.line(f"store ptr {value}, ptr {place}")
+            c.jump(step)
+            c.label(no)
+        c.jump("original")
+        c.label(step)
+        c.line(f"%{step}.i = add i64 {i}, 1")
+        c.jump(head)
+
+    def rest(self, c: Code, count: str, positional: int) -> str:
+        """The further positional arguments as a tuple."""
+        more = c.reg(f"icmp ugt i64 {count}, {positional}")
+        n = c.reg(f"select i1 {more}, i64 {c.reg(f'sub i64 {count}, {positional}')}, i64 0")
+        made = c.checked(c.call("PyTuple_New", n))
+        before, head, inside, done = c.block, c.fresh("rest"), c.fresh("item"), c.fresh("packed")
+        before = c.block
+        c.jump(head)
+        c.label(head)
+        i = c.reg(f"phi i64 [ 0, %{before} ], [ %{inside}.i, %{inside} ]")
+        c.branch(c.reg(f"icmp slt i64 {i}, {n}"), inside, done)
+        c.label(inside)
+        source = c.reg(f"getelementptr ptr, ptr {c.at('%args', 8 * positional)}, i64 {i}")
+        item = c.reg(f"load ptr, ptr {source}")
+        c.up(item)
+        target = c.reg(f"getelementptr ptr, ptr {c.at(made, layout.TUPLE_ITEMS)}, i64 {i}")
+        c.line(f"store ptr {item}, ptr {target}")
+        c.line(f"%{inside}.i = add i64 {i}, 1")
+        c.jump(head)
+        c.label(done)
+        return made
 
     def refuse(self, node: ast.AST, what: str = "") -> Unsupported:
         line = self.function.__code__.co_firstlineno + getattr(node, "lineno", 1) - 1
@@ -276,6 +375,12 @@ class _Function:
     def leave(self, v: Val) -> None:
         c = self.c
         reg = c.give(v)
+        inside = c.catch, c.base
+        for manager, outer in reversed(self.contexts):
+            # The result is lost to a failing exit, which a lock's does not do.
+            c.catch, c.base = outer
+            self.leave_context(manager)
+        c.catch, c.base = inside
         for held in c.live:
             c.down(held)
         for slot in c.slots:
@@ -337,6 +442,13 @@ class _Function:
             made = c.owned(c.checked(c.call(name, before.reg, v.reg)))
             c.release(before, v)
             self.assign(s.target, made)
+        elif isinstance(s.target, ast.Subscript):
+            owner, index = self.obj(s.target.value), self.obj(s.target.slice)
+            before = c.owned(c.checked(c.call("PyObject_GetItem", owner.reg, index.reg)))
+            v = self.obj(s.value)
+            made = c.owned(c.checked(c.call(name, before.reg, v.reg)))
+            c.checked_int(c.call("PyObject_SetItem", owner.reg, index.reg, made.reg))
+            c.release(owner, index, before, v, made)
         else:
             raise self.refuse(s)
         return False
@@ -453,6 +565,45 @@ class _Function:
             return True
         c.label(end)
         return False
+
+    def s_With(self, s: ast.With) -> bool:
+        """`with lock:`, whose exit looks at no error."""
+        c = self.c
+        if len(s.items) != 1 or s.items[0].optional_vars is not None:
+            raise self.refuse(s, "more than one simple context")
+        manager = self.keep(self.obj(s.items[0].context_expr))
+        c.release(self.vectorcall("PyObject_VectorcallMethod", c.constant(("str", "__enter__")).reg, [manager]))
+        outer = c.catch, c.base
+        failed = c.fresh("failed")
+        c.catch, c.base = failed, len(c.live)
+        self.contexts.append((manager, outer))
+        done = self.body(s.body)
+        self.contexts.pop()
+        c.catch, c.base = outer
+        if not done:
+            self.leave_context(manager)
+        after = c.fresh("end")
+        if not done:
+            c.jump(after)
+        c.label(failed)
+        places = ["%" + c.fresh("error") for _ in range(3)]
+        c.entry.extend(f"  {place} = alloca ptr" for place in places)
+        c.call("PyErr_Fetch", *places)
+        self.leave_context(manager)
+        c.call("PyErr_Restore", *[c.reg(f"load ptr, ptr {place}") for place in places])
+        c.jump(c.failure())
+        c.live.remove(manager.reg)
+        if done:
+            return True
+        c.label(after)
+        c.down(manager.reg)
+        return False
+
+    def leave_context(self, manager: Val) -> None:
+        c = self.c
+        nothing = Val(c.none())
+        name = c.constant(("str", "__exit__")).reg
+        c.release(self.vectorcall("PyObject_VectorcallMethod", name, [manager, nothing, nothing, nothing]))
 
     def s_Break(self, s: ast.Break) -> bool:
         self.c.jump(self.loops[-1][1])
@@ -914,6 +1065,10 @@ class _Function:
         self.comprehension(e, each)
         return made
 
+    def e_GeneratorExp(self, e: ast.GeneratorExp) -> Val:
+        """As a list: whoever takes it walks through all of it."""
+        return self.e_ListComp(ast.ListComp(e.elt, e.generators))
+
     def any_or_all(self, any_: bool, e: ast.GeneratorExp) -> Val:
         c = self.c
         place = "%" + c.fresh("found")
@@ -1036,7 +1191,8 @@ class _Function:
         if name is None:
             raise self.refuse(e)
         x, y = self.obj(e.left), self.obj(e.right)
-        made = c.owned(c.checked(c.call("PyNumber_" + name, x.reg, y.reg)))
+        extra = (c.none(),) if name == "Power" else ()
+        made = c.owned(c.checked(c.call("PyNumber_" + name, x.reg, y.reg, *extra)))
         c.release(x, y)
         return made
 
@@ -1106,6 +1262,12 @@ class _Function:
         c.release(callee, *args_)
         return made
 
+    def code(self, symbol: str) -> str:
+        """The address of another hot function: of this unit, or from the table of constants."""
+        if self.world.modules[symbol] == self.unit.name:
+            return "@" + symbol
+        return self.c.constant(("code", symbol)).reg
+
     def vectorcall(self, how: str, callee: str, args: list[Val], names: tuple[str, ...] = ()) -> Val:
         c = self.c
         n = len(args) - len(names)
@@ -1121,24 +1283,30 @@ class _Function:
     def direct(self, symbol: str, target: Any, args: list[ast.expr], keywords: list[ast.keyword]) -> Val:
         c = self.c
         code = target.__code__
-        names = code.co_varnames[: code.co_argcount]
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         given = [self.obj(a) for a in args]
-        placed: dict[str, Val] = dict(zip(names, given))
+        placed: dict[str, Val] = dict(zip(names[: code.co_argcount], given))
         for k in keywords:
             if k.arg not in names or k.arg in placed:
                 raise self.refuse(k, f"argument {k.arg!r} of {target.__qualname__}")
             placed[k.arg] = self.obj(k.value)  # type: ignore[index]
             given.append(placed[k.arg])  # type: ignore[index]
-        defaults = dict(zip(reversed(names), reversed(target.__defaults__ or ())))
+        defaults = dict(zip(reversed(names[: code.co_argcount]), reversed(target.__defaults__ or ())))
+        defaults.update(target.__kwdefaults__ or {})
         for name in names:
             if name not in placed:
                 if name not in defaults:
                     raise Unsupported(f"{self.symbol} calls {target.__qualname__} without {name}")
                 placed[name] = c.constant(_literal(defaults[name]))
-        if len(args) > len(names):
+        passed = [placed[name] for name in names]
+        if code.co_flags & inspect.CO_VARARGS:
+            more = self.tuple_of([Val(v.reg) for v in given[code.co_argcount : len(args)]])
+            passed.append(more)
+            given.append(more)
+        elif len(args) > code.co_argcount:
             raise Unsupported(f"{self.symbol} calls {target.__qualname__} with {len(args)} arguments")
-        regs = ", ".join(f"ptr {placed[name].reg}" for name in names)
-        made = c.owned(c.checked(c.reg(f"call ptr @{symbol}(ptr null{', ' if regs else ''}{regs})")))
+        regs = ", ".join(f"ptr {v.reg}" for v in passed)
+        made = c.owned(c.checked(c.reg(f"call ptr {self.code(symbol)}(ptr null{', ' if regs else ''}{regs})")))
         c.release(*given)
         return made
 
@@ -1154,13 +1322,13 @@ class _Function:
         end = c.fresh("called")
         parts = []
         for cls, function in self.world.methods.get(f.attr, ()):
-            if function.__code__.co_argcount != len(given) + 1:
+            if not _takes(function, len(given) + 1):
                 continue
             yes, no = c.fresh("own"), c.fresh("next")
             c.branch(self.is_one_of(kind, [cls]), yes, no)
             c.label(yes)
             regs = ", ".join(f"ptr {v.reg}" for v in [owner, *given])
-            reg = c.checked(c.reg(f"call ptr @{self.world.symbol(function)}(ptr null, {regs})"))
+            reg = c.checked(c.reg(f"call ptr {self.code(self.world.symbol(function))}(ptr null, {regs})"))
             parts.append((reg, c.block))
             c.jump(end)
             c.label(no)
@@ -1256,11 +1424,11 @@ class _Function:
             return self.new(target)
         if isinstance(target, type) and target.__new__ is object.__new__ and type(target) is type:
             symbol = self.world.symbol(target.__init__)
-            if symbol is not None and target.__init__.__code__.co_argcount == len(args) + 1:
+            if symbol is not None and _takes(target.__init__, len(args) + 1):
                 made = self.new(target)
                 given = [self.obj(a) for a in args]
                 regs = ", ".join(f"ptr {v.reg}" for v in [made, *given])
-                c.release(c.owned(c.checked(c.reg(f"call ptr @{symbol}(ptr null, {regs})"))), *given)
+                c.release(c.owned(c.checked(c.reg(f"call ptr {self.code(symbol)}(ptr null, {regs})"))), *given)
                 return made
         if target is run_here:
             return self.run_here(args)
@@ -1318,6 +1486,12 @@ class _Function:
         made = c.reg(f"phi i1 [ true, %{before} ], [ {answer}, %{last} ]")
         c.release(v, wanted)
         return Val(made, "bool")
+
+
+def _takes(function: Any, n: int) -> bool:
+    """Whether a function takes just so many arguments, all by position."""
+    code = function.__code__
+    return code.co_argcount == n and not code.co_kwonlyargcount and not code.co_flags & inspect.CO_VARARGS
 
 
 def _plain(cls: type) -> bool:

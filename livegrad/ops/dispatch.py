@@ -53,6 +53,7 @@ def set_module_path(function: Callable[[], str | None], stack: list) -> None:
     MODULES.path, MODULES.running = function, stack
 
 
+@hot
 def broadcast_shapes(a: tuple, b: tuple) -> tuple:
     """The common shape of two operands. Raises RuntimeError with PyTorch's text where there is none."""
     if len(a) < len(b):
@@ -218,19 +219,23 @@ def apply_instruction(instr: Instruction, tensors: tuple, params: tuple) -> Tens
     return emit(instr, operands, params, shape, tensors, None if same else tuple([o.shape for o in operands]))
 
 
+@hot
 def as_operand(x: Any, like: Tensor) -> Any:
     """What an operator takes from a Python object: a tensor or number as it is, NumPy's as tensors and numbers."""
     if isinstance(x, (Tensor, int, float)):
         return x
     if isinstance(x, np.generic):
         return x.item()
-    if isinstance(x, np.ndarray):
-        from ..creation import from_numpy
-
-        return from_numpy(x)
-    return NotImplemented
+    return _from_numpy(x) if isinstance(x, np.ndarray) else NotImplemented
 
 
+def _from_numpy(x: np.ndarray) -> Tensor:
+    from ..creation import from_numpy
+
+    return from_numpy(x)
+
+
+@hot
 def call(op: ElementwiseOp, args: tuple) -> Tensor:
     """Apply an elementwise operator to tensors and Python numbers, in any mixture."""
     pattern = ""
@@ -257,6 +262,7 @@ def call(op: ElementwiseOp, args: tuple) -> Tensor:
     return apply_instruction(op.instruction(pattern, ranked), tuple(tensors), tuple(params))
 
 
+@hot
 def _scalar_dtype(x: Any) -> dtypes.dtype:
     if x.__class__ is bool:
         return dtypes.bool_
@@ -322,6 +328,7 @@ def binary(op: ElementwiseOp, reflected: bool = False) -> Callable:
     return function
 
 
+@hot
 def value_call(op: ElementwiseOp, args: tuple) -> Value:
     """Apply an elementwise operator to values and Python numbers, without recording (for gradient formulas)."""
     pattern = ""
@@ -367,6 +374,7 @@ def value_function(op: ElementwiseOp, reflected: bool = False) -> Callable:
 # --- conversion -------------------------------------------------------------------------------------------------
 
 
+@hot
 def cast(t: Tensor, dtype: dtypes.dtype) -> Tensor:
     """`t` in another dtype (itself if it has that already), recorded."""
     d = t.dtype
@@ -378,6 +386,7 @@ def cast(t: Tensor, dtype: dtypes.dtype) -> Tensor:
 # --- in place ---------------------------------------------------------------------------------------------------
 
 
+@hot
 def check_in_place(t: Tensor, recording: bool, repeated: bool = False) -> None:
     """Raise where an in-place change is not allowed.
 
@@ -404,6 +413,7 @@ def check_in_place(t: Tensor, recording: bool, repeated: bool = False) -> None:
             )
 
 
+@hot
 def check_overlap(t: Tensor, other: Tensor, whole: bool = False) -> None:
     """Raise where an in-place operator would write `t` over part (if `whole`: any) of what it reads of `other`."""
     if t is other and not whole:
@@ -427,6 +437,7 @@ def check_overlap(t: Tensor, other: Tensor, whole: bool = False) -> None:
         )
 
 
+@hot
 def _dense(geometry: tuple) -> bool:
     """Whether a window shows each element of one stretch of memory once, in whatever order."""
     expected = 1
@@ -462,6 +473,7 @@ def check_view(t: Tensor) -> None:
     raise RuntimeError(text)
 
 
+@hot
 def assign_result(t: Tensor, result: Tensor, fresh: bool = True, since: int | None = None) -> Tensor:
     """Make `result` the new content and history of `t`, in place.
 

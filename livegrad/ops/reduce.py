@@ -11,6 +11,7 @@ from ..lazy.evaluate import reduce as run_reduction
 from ..lazy.value import Value, pending
 from ..runtime import backend
 from ..runtime.array import numel
+from ..native import hot
 from ..tensor import Tensor
 from . import dispatch
 from .instruction import SCALAR_TYPE_NAMES
@@ -18,6 +19,7 @@ from .registry import ELEMENTWISE, operator, public
 from .view import normal_dim, on_either
 
 
+@hot
 def dims_of(dim: Any, n: int) -> tuple:
     """The dimensions to reduce, counted from the front; all of them for None or ()."""
     if dim is None:
@@ -38,16 +40,19 @@ def _scalar_dim(dim: int) -> tuple:
     return ()
 
 
+@hot
 def kept_shape(shape: tuple, dims: tuple) -> tuple:
     """The shape with reduced dimensions left in at size 1."""
     return tuple([1 if d in dims else n for d, n in enumerate(shape)])
 
 
+@hot
 def _reduced(x: Value, name: str, dims: tuple, keepdim: bool, acc: dtypes.dtype) -> Value:
     made = run_reduction(x, name, dims, acc)
     return made.reshape(kept_shape(x.shape, dims)) if keepdim else made
 
 
+@hot
 def accumulator(d: dtypes.dtype) -> dtypes.dtype:
     """The dtype in which sums and products of `d` are accumulated."""
     if d.category == dtypes.FLOATING:
@@ -55,6 +60,7 @@ def accumulator(d: dtypes.dtype) -> dtypes.dtype:
     return dtypes.int64
 
 
+@hot
 def back_to(g: Any, shape: tuple, dims: tuple) -> Any:
     """A reduced gradient broadcast over the dimensions that were reduced."""
     if len(dims) < len(shape):
@@ -67,6 +73,7 @@ def back_to(g: Any, shape: tuple, dims: tuple) -> Any:
 # --- sums and means ---------------------------------------------------------------------------------------------
 
 
+@hot
 def _sum(x: Value, dims: tuple, keepdim: bool, dtype: Any = None) -> Value:
     acc = accumulator(dtype or x.dtype)
     made = _reduced(cast_value(x, dtype) if dtype else x, "sum", dims, keepdim, acc)
@@ -74,6 +81,7 @@ def _sum(x: Value, dims: tuple, keepdim: bool, dtype: Any = None) -> Value:
     return cast_value(made, wanted)
 
 
+@hot
 def _cast_like(g: Any, dtype: Any) -> Any:
     return cast_value(g, dtype) if g.__class__ is Value else dispatch.cast(g, dtype)
 
@@ -87,11 +95,13 @@ SUM = operator(
 Value.sum = lambda v, dims=None, keepdim=False: _sum(v, dims_of(dims, len(v.shape)), keepdim)  # type: ignore[attr-defined]
 
 
+@hot
 def _label(name: str, dim: Any) -> str:
     return f"{name}Backward{0 if dim is None else 1}"
 
 
 @public("sum", kind="reduction", op=SUM)
+@hot
 def sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum over all elements or some dimensions. Integers and bools add up in int64."""
     return SUM.apply((x,), _label("Sum", dim), dims=dims_of(dim, x.dim()), keepdim=keepdim, dtype=dtype)
@@ -100,10 +110,12 @@ def sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None)
 _DIVIDE_BY_NUMBER = ELEMENTWISE["div"].scalar_tables[float]
 
 
+@hot
 def _count(shape: tuple, dims: tuple) -> int:
     return numel(tuple([shape[d] for d in dims]))
 
 
+@hot
 def _mean(x: Value, dims: tuple, keepdim: bool, dtype: Any = None) -> Value:
     if dtype:
         x = cast_value(x, dtype)
@@ -126,6 +138,7 @@ MEAN = operator(
 
 
 @public("mean", kind="reduction", op=MEAN)
+@hot
 def mean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The mean over all elements or some dimensions, of a floating-point tensor."""
     d = dtype or x.dtype

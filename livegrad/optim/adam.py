@@ -2,6 +2,8 @@
 
 import livegrad
 
+from livegrad.native import hot
+
 from .optimizer import Optimizer, check_modes, check_options, scalar
 
 __all__ = ["Adam"]
@@ -36,6 +38,7 @@ class Adam(Optimizer):
             },
         )  # fmt: skip
 
+    @hot
     def _update(self, group, changed):
         lr = scalar(group["lr"])
         beta1, beta2 = map(scalar, group["betas"])

@@ -1,5 +1,7 @@
 """Stochastic gradient descent."""
 
+from livegrad.native import hot
+
 from .optimizer import Optimizer, adjusted, check_modes, check_options, scalar
 
 __all__ = ["SGD"]
@@ -29,6 +31,7 @@ class SGD(Optimizer):
             },
         )  # fmt: skip
 
+    @hot
     def _update(self, group, changed):
         step = -scalar(group["lr"])
         momentum = group["momentum"]

@@ -23,6 +23,7 @@ def contiguous_strides(shape: tuple) -> tuple:
     return tuple(strides[::-1])
 
 
+@hot
 def is_contiguous(shape: tuple, strides: tuple) -> bool:
     """Whether elements lie in row-major order without gaps (strides of size-1 dimensions do not count)."""
     expected = 1
@@ -71,6 +72,7 @@ class Array:
             self._native = made
         return made
 
+    @hot
     def view(self, offset: int, shape: tuple, strides: tuple) -> Array:
         return Array(self.block, offset, shape, strides, self.dtype, is_contiguous(shape, strides))
 

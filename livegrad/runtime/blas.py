@@ -23,6 +23,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from livegrad.native import hot
 from livegrad.runtime import cache, pool
 
 __all__ = ["available", "batched", "gemm", "info"]  # noqa: F822  (`available` is worked out when asked for)
@@ -356,6 +357,7 @@ def _plan(m, n, batch, threads):
 # What others use
 
 
+@hot
 def gemm(
     kind: str, m: int, n: int, k: int,
     a: int, a_rs: int, a_cs: int,
