@@ -55,6 +55,22 @@ def wrap(v: Value) -> Tensor:
     return t
 
 
+def _warn_of_no_grad() -> None:
+    import sys
+    import warnings
+
+    frame, depth = sys._getframe(), 1
+    while frame is not None and frame.f_code.co_filename == __file__:
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(
+        "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute "
+        "won't be populated during autograd.backward(). If you indeed want the .grad field to be populated "
+        "for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor.",
+        UserWarning,
+        stacklevel=depth,
+    )
+
+
 @slotted
 class Tensor(Registered):
     """A multi-dimensional array that records how it was computed.
@@ -376,6 +392,7 @@ class Tensor(Registered):
         return self._nr
 
     @property
+    @hot
     def grad(self) -> Tensor | None:
         """The gradient that `backward` has accumulated, or None."""
         edge = self._edge
@@ -383,18 +400,11 @@ class Tensor(Registered):
             return edge.grad
         held = self.__dict__.get("_held_grad")
         if held is None and edge is not None and not self.__dict__.get("_retains"):
-            import warnings
-
-            warnings.warn(
-                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute "
-                "won't be populated during autograd.backward(). If you indeed want the .grad field to be populated "
-                "for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor.",
-                UserWarning,
-                stacklevel=2,
-            )
+            _warn_of_no_grad()
         return held
 
     @grad.setter
+    @hot
     def grad(self, g: Tensor | None) -> None:
         if g is not None:
             if not isinstance(g, Tensor):
@@ -421,6 +431,7 @@ class Tensor(Registered):
             self.__dict__["_held_grad"] = g
 
     @grad.deleter
+    @hot
     def grad(self) -> None:
         self.grad = None
 
@@ -442,6 +453,7 @@ class Tensor(Registered):
     def retains_grad(self) -> bool:
         return bool(self.__dict__.get("_retains"))
 
+    @hot
     def backward(
         self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
     ) -> None:
@@ -529,6 +541,7 @@ class Tensor(Registered):
 
     # --- data out -----------------------------------------------------------------------------------------------
 
+    @hot
     def item(self) -> Any:
         """The only element, as a Python number. Raises RuntimeError unless there is exactly one."""
         v = self._v
@@ -541,6 +554,7 @@ class Tensor(Registered):
             raise RuntimeError(f"a Tensor with {numel(array.shape)} elements cannot be converted to Scalar")
         return array.native().item()
 
+    @hot
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers (a number for a zero-dimensional tensor)."""
         return self._value().native().tolist()

@@ -13,6 +13,7 @@ from .mode import MODE
 from .node import AccumulateGrad, Node
 
 
+@hot
 def run(
     roots: Sequence[tuple[Node, int, Any]],
     keep_graph: bool,

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ..native import slotted
+from ..native import hot, slotted
 
 
 class _Local(threading.local):
@@ -33,10 +33,12 @@ class _Mode:
         self.off = 0
 
     @property
+    @hot
     def grad(self) -> bool:
         return _local.grad
 
     @grad.setter
+    @hot
     def grad(self, wanted: bool) -> None:
         # In this order, an interruption in between leaves `off` too high, which is harmless.
         if wanted:
@@ -77,12 +79,14 @@ class _Switch:
         self.inference = inference
         self.before: list[tuple[bool, bool]] = []
 
+    @hot
     def __enter__(self) -> None:
         self.before.append((MODE.grad, MODE.inference))
         MODE.grad = self.wanted
         if self.inference is not None:
             MODE.inference = self.inference
 
+    @hot
     def __exit__(self, *exc: Any) -> None:
         MODE.grad, MODE.inference = self.before.pop()
 
@@ -157,6 +161,7 @@ class set_grad_enabled(_Switch):
         self.outer = (MODE.grad, MODE.inference)
         MODE.grad = self.wanted
 
+    @hot
     def __enter__(self) -> None:
         self.before.append(self.outer)
         MODE.grad = self.wanted

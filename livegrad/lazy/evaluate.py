@@ -95,6 +95,7 @@ class _Batch:
         # An operand that is overwritten is emptied, but its memory must stay.
         self.keep.append([leaf.array for leaf in leaves])
 
+    @hot
     def run(self) -> None:
         jobs, self.jobs = self.jobs, []
         grain, self.grain = self.grain, 0
@@ -102,7 +103,7 @@ class _Batch:
         if together:
             args, total, alive = batch.pack(jobs)
             pool.launch(together, args, total, grain)
-            del alive
+            self.keep.append(alive)
         else:
             for kernel, args, total in jobs:
                 pool.launch(kernel, args, total, grain)
@@ -130,6 +131,7 @@ def evaluate_all(roots: Iterable[Value], reason: str) -> None:
         _together(waiting, reason)
 
 
+@hot
 def _together(waiting: list[Value], reason: str) -> None:
     try:
         _run_together(waiting, reason)

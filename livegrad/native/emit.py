@@ -37,6 +37,7 @@ API = {
     "PyErr_ExceptionMatches": "i32 (ptr)",
     "PyErr_Clear": "void ()",
     "PyErr_Fetch": "void (ptr, ptr, ptr)",
+    "PyErr_NormalizeException": "void (ptr, ptr, ptr)",
     "PyErr_Restore": "void (ptr, ptr, ptr)",
     "PyErr_SetString": "void (ptr, ptr)",
     "PyErr_SetObject": "void (ptr, ptr)",

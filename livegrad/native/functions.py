@@ -129,6 +129,8 @@ def replace(made: dict[int, Any]) -> None:
                 setattr(owner, name, new)
             elif isinstance(value, types.FunctionType):
                 visit_function(value)
+            elif isinstance(value, property) and id(value.fget) in made:
+                setattr(owner, name, property(made[id(value.fget)], value.fset, value.fdel, value.__doc__))
             elif isinstance(value, type) and value.__module__.startswith(PACKAGE):
                 visit(value)
             elif isinstance(value, dict) and isinstance(owner, types.ModuleType) and id(value) not in seen:

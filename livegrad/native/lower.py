@@ -2,9 +2,10 @@
 
 A hot function may use: parameters of any kind but `**`; names, attributes, subscripts, tuples, lists, dictionaries, comparisons,
 arithmetic, conditions, f-strings, calls, comprehensions of one loop; assignment, `if`, `while`, `for`, `return`,
-`raise`, `break`, `continue`, `pass`, `try` with one `except` that names a class, and `with` of a lock. What it cannot
-use (`finally`, `lambda`, inner functions) belongs in an ordinary function that it calls; such a function is refused when the
-unit is built, which the tests do.
+`raise`, `break`, `continue`, `pass`; `try` with one `except`, which names a class and swallows the error or ends with
+`raise`, and `finally`; `with` of what looks at no error, as a lock does. What it cannot use (`lambda`, inner functions,
+imports) belongs in an ordinary function that it calls; such a function is refused when the unit is built, which the
+tests do.
 
 What makes the code fast: slots of known classes are read and written in place, behind a comparison of the object's
 type; hot functions call each other directly; a module's own names are resolved when the code is loaded, unless some
@@ -66,10 +67,36 @@ class World:
         self._all = set(self.modules.values())
         self._all_methods = {f.__module__ for places in self.methods.values() for _, f in places}
         self._rebound: dict[str, set[str]] = {}
+        self._trees: dict[str, ast.Module] = {}
         self.written: set[tuple[str, str]] = set()  # functions for slots that the unit has already
 
     def symbol(self, function: Any) -> str | None:
         return self.symbols.get(getattr(function, "__code__", None))
+
+    def tree(self, function: Any) -> ast.FunctionDef:
+        """The syntax of a function; a lambda's as that of a function that returns its value."""
+        if function.__name__ != "<lambda>":
+            tree = ast.parse(textwrap.dedent(inspect.getsource(function.__code__))).body[0]
+            assert isinstance(tree, ast.FunctionDef)
+            return tree
+        code = function.__code__
+        module = self._trees.get(function.__module__)
+        if module is None:
+            module = self._trees[function.__module__] = ast.parse(inspect.getsource(sys.modules[function.__module__]))
+        names = code.co_varnames[: code.co_argcount + bool(code.co_flags & inspect.CO_VARARGS)]
+        found = [
+            n
+            for n in ast.walk(module)
+            if isinstance(n, ast.Lambda)
+            and n.lineno == code.co_firstlineno
+            and tuple(a.arg for a in [*n.args.args, *([n.args.vararg] if n.args.vararg else [])]) == names
+        ]
+        if len(found) != 1:
+            raise Unsupported(
+                f"{function.__module__}:{code.co_firstlineno}: more than one lambda like this on the line"
+            )
+        body: list[ast.stmt] = [ast.Return(found[0].body)]
+        return ast.FunctionDef("lambda", found[0].args, body, [], lineno=1)
 
     def callees(self, module: str) -> set[str]:
         """The modules whose hot functions those of a module may call."""
@@ -152,14 +179,12 @@ class _Function:
         code = function.__code__
         self.named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         self.variadic = bool(code.co_flags & inspect.CO_VARARGS)
-        self.params = code.co_varnames[: len(self.named) + self.variadic]
+        self.spread = bool(code.co_flags & inspect.CO_VARKEYWORDS)
+        self.params = code.co_varnames[: len(self.named) + self.variadic + self.spread]
         self.freevars = code.co_freevars
-        if code.co_flags & inspect.CO_VARKEYWORDS or code.co_posonlyargcount:
+        if code.co_posonlyargcount:
             raise Unsupported(f"{function.__qualname__}: parameters of a kind that cannot be compiled")
-        source = textwrap.dedent(inspect.getsource(function))
-        tree = ast.parse(source).body[0]
-        assert isinstance(tree, ast.FunctionDef)
-        self.tree = tree
+        tree = self.tree = world.tree(function)
         assigned = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
         # What a comprehension uses, too, is a variable of its own kind to the interpreter, but not here.
         names = dict.fromkeys(code.co_varnames + code.co_cellvars)
@@ -168,7 +193,8 @@ class _Function:
         self.inline = function.__code__ in world.inline
         self.renamed: list[dict[str, str]] = []
         self.loops: list[tuple[str, str, int]] = []
-        self.contexts: list[tuple[Val, tuple]] = []  # of the `with` statements around: what is left, and what was caught
+        self.contexts: list[tuple[Callable, tuple]] = []  # what `with` and `finally` around do at their end
+        self.errors: list[list[str]] = []  # what the handlers around have caught
         self.arrays = 0
 
     def exact_classes(self) -> dict[str, type]:
@@ -277,15 +303,30 @@ class _Function:
         closure = c.load("%callable", OBJECT_CLOSURE)
         if self.variadic:
             regs.append(self.rest(c, count, positional))
+        if self.spread:
+            regs.append("%spread")
         made = c.reg(f"call ptr @{self.symbol}({', '.join(f'ptr {r}' for r in [closure, *regs])})")
-        if self.variadic:
-            c.down(regs[-1])
+        for reg in regs[n:]:
+            c.down(reg)
         c.line(f"ret ptr {made}")
         c.label("original")
+        if self.spread:
+            c.down("%spread")
         original = c.load("%callable", OBJECT_ORIGINAL)
         c.line(f"ret ptr {c.call('PyObject_Vectorcall', original, '%args', '%nargs', '%keywords', tail=True)}")
         c.label("error")
+        if self.spread:
+            c.down("%spread")
         c.line("ret ptr null")
+        if self.spread:  # before anything else can fail
+            first = Code(self.unit)
+            first.count = c.count
+            made = first.call("PyDict_New")
+            first.line(f"%spread = getelementptr i8, ptr {made}, i64 0")
+            first.line("%no.spread = icmp eq ptr %spread, null")
+            first.line("br i1 %no.spread, label %nothing, label %begin")
+            first.lines += ["nothing:", "  ret ptr null", "begin:"]
+            c.lines = [*first.lines, *(line.replace("%entry ]", "%begin ]") for line in c.lines)]
         head = f"define ptr @enter.{self.symbol}(ptr %callable, ptr %args, i64 %nargs, ptr %keywords) {{"
         return "\n".join([head, "entry:", *c.lines, "}"])
 
@@ -314,7 +355,11 @@ class _Function:
             c.line(f"store ptr {value}, ptr {place}")
             c.jump(step)
             c.label(no)
-        c.jump("original")
+        if self.spread:
+            added = c.call("PyDict_SetItem", "%spread", name, value)
+            c.branch(c.reg(f"icmp slt i32 {added}, 0"), "error", step)
+        else:
+            c.jump("original")
         c.label(step)
         c.line(f"%{step}.i = add i64 {i}, 1")
         c.jump(head)
@@ -376,10 +421,14 @@ class _Function:
         c = self.c
         reg = c.give(v)
         inside = c.catch, c.base
-        for manager, outer in reversed(self.contexts):
-            # The result is lost to a failing exit, which a lock's does not do.
+        contexts = self.contexts
+        while self.contexts:
+            # The result is lost where the clean-up fails.
+            cleanup, outer = self.contexts[-1]
+            self.contexts = self.contexts[:-1]
             c.catch, c.base = outer
-            self.leave_context(manager)
+            cleanup()
+        self.contexts = contexts
         c.catch, c.base = inside
         for held in c.live:
             c.down(held)
@@ -389,6 +438,9 @@ class _Function:
         c.line(f"ret ptr {reg}")
 
     def s_Raise(self, s: ast.Raise) -> bool:
+        if s.exc is None and self.errors:
+            self.restore(self.errors[-1])
+            return True
         if s.exc is None or s.cause is not None:
             raise self.refuse(s, "raise without, or from, an exception")
         v = self.obj(s.exc)
@@ -528,7 +580,7 @@ class _Function:
         c.label(inside)
         # A loop may run for long: let Ctrl-C through.
         c.checked_int(c.call("PyErr_CheckSignals"))
-        self.loops.append((head, end, len(c.live)))
+        self.loops.append((head, end, len(self.contexts)))
         if not self.body(s.body):
             c.jump(head)
         self.loops.pop()
@@ -539,9 +591,18 @@ class _Function:
         return False
 
     def s_Try(self, s: ast.Try) -> bool:
+        if s.orelse or len(s.handlers) > 1:
+            raise self.refuse(s, "try with else, or more than one except")
+        if s.finalbody:
+            inner = s.body if not s.handlers else [ast.Try(s.body, s.handlers, [], [])]
+            return self.protected(lambda: self.body(inner), lambda: self.body(s.finalbody))
+        return self.catching(s)
+
+    def catching(self, s: ast.Try) -> bool:
         c = self.c
-        if len(s.handlers) != 1 or s.finalbody or s.orelse or s.handlers[0].name or s.handlers[0].type is None:
-            raise self.refuse(s, "more than one simple except")
+        handler = s.handlers[0]
+        if handler.type is None:
+            raise self.refuse(s, "except that names no class")
         outer = c.catch, c.base
         caught = c.fresh("except")
         c.catch, c.base = caught, len(c.live)
@@ -551,19 +612,67 @@ class _Function:
             c.jump(end)
         c.catch, c.base = outer
         c.label(caught)
-        kind = self.obj(s.handlers[0].type)
+        kind = self.obj(handler.type)
         matches = c.reg(f"icmp ne i32 {c.call('PyErr_ExceptionMatches', kind.reg)}, 0")
         c.release(kind)
         handle = c.fresh("handle")
         c.branch(matches, handle, c.failure())
         c.label(handle)
-        c.call("PyErr_Clear")
-        other = self.body(s.handlers[0].body)
+        if handler.name is None:
+            c.call("PyErr_Clear")
+            other = self.body(handler.body)
+        else:
+            error = self.fetch(normal=True)
+            value = c.reg(f"load ptr, ptr {error[1]}")
+            c.up(value)
+            c.replace(self.local(handler.name), value)
+            self.errors.append(error)
+            other = self.body(handler.body)
+            self.errors.pop()
+            if not other:  # a bare `raise` at the end is all that is supported
+                raise self.refuse(handler, "a named exception that is not raised again")
         if not other:
             c.jump(end)
         if done and other:
             return True
         c.label(end)
+        return False
+
+    def fetch(self, normal: bool = False) -> list[str]:
+        """Take the error that is set; where its three parts stand."""
+        c = self.c
+        places = ["%" + c.fresh("error") for _ in range(3)]
+        c.entry.extend(f"  {place} = alloca ptr" for place in places)
+        c.call("PyErr_Fetch", *places)
+        if normal:
+            c.call("PyErr_NormalizeException", *places)
+        return places
+
+    def restore(self, places: list[str]) -> None:
+        c = self.c
+        c.call("PyErr_Restore", *[c.reg(f"load ptr, ptr {place}") for place in places])
+        c.jump(c.failure())
+
+    def protected(self, body: Callable, cleanup: Callable) -> bool:
+        """`body`, and `cleanup` after it in whatever way it is left."""
+        c = self.c
+        outer = c.catch, c.base
+        failed, after = c.fresh("failed"), c.fresh("end")
+        c.catch, c.base = failed, len(c.live)
+        self.contexts.append((cleanup, outer))
+        done = body()
+        self.contexts.pop()
+        c.catch, c.base = outer
+        if not done:
+            cleanup()
+            c.jump(after)
+        c.label(failed)
+        error = self.fetch()
+        cleanup()
+        self.restore(error)
+        if done:
+            return True
+        c.label(after)
         return False
 
     def s_With(self, s: ast.With) -> bool:
@@ -573,31 +682,12 @@ class _Function:
             raise self.refuse(s, "more than one simple context")
         manager = self.keep(self.obj(s.items[0].context_expr))
         c.release(self.vectorcall("PyObject_VectorcallMethod", c.constant(("str", "__enter__")).reg, [manager]))
-        outer = c.catch, c.base
-        failed = c.fresh("failed")
-        c.catch, c.base = failed, len(c.live)
-        self.contexts.append((manager, outer))
-        done = self.body(s.body)
-        self.contexts.pop()
-        c.catch, c.base = outer
-        if not done:
-            self.leave_context(manager)
-        after = c.fresh("end")
-        if not done:
-            c.jump(after)
-        c.label(failed)
-        places = ["%" + c.fresh("error") for _ in range(3)]
-        c.entry.extend(f"  {place} = alloca ptr" for place in places)
-        c.call("PyErr_Fetch", *places)
-        self.leave_context(manager)
-        c.call("PyErr_Restore", *[c.reg(f"load ptr, ptr {place}") for place in places])
-        c.jump(c.failure())
-        c.live.remove(manager.reg)
+        done = self.protected(lambda: self.body(s.body), lambda: self.leave_context(manager))
         if done:
-            return True
-        c.label(after)
-        c.down(manager.reg)
-        return False
+            c.live.remove(manager.reg)
+        else:
+            c.release(manager)
+        return done
 
     def leave_context(self, manager: Val) -> None:
         c = self.c
@@ -606,11 +696,15 @@ class _Function:
         c.release(self.vectorcall("PyObject_VectorcallMethod", name, [manager, nothing, nothing, nothing]))
 
     def s_Break(self, s: ast.Break) -> bool:
-        self.c.jump(self.loops[-1][1])
-        return True
+        return self.to_loop(s, 1)
 
     def s_Continue(self, s: ast.Continue) -> bool:
-        self.c.jump(self.loops[-1][0])
+        return self.to_loop(s, 0)
+
+    def to_loop(self, s: ast.stmt, which: int) -> bool:
+        if len(self.contexts) != self.loops[-1][2]:
+            raise self.refuse(s, "leaving a with or finally that is inside of the loop")
+        self.c.jump(self.loops[-1][which])
         return True
 
     def s_For(self, s: ast.For) -> bool:
@@ -672,7 +766,7 @@ class _Function:
         if counted is not None:
             self.assign(counted, self.boxed(Val(at, "int")))
         self.assign(target, v)
-        self.loops.append((head, end, len(c.live)))
+        self.loops.append((head, end, len(self.contexts)))
         if not inside():
             c.jump(head)
         self.loops.pop()
@@ -1286,11 +1380,17 @@ class _Function:
         names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         given = [self.obj(a) for a in args]
         placed: dict[str, Val] = dict(zip(names[: code.co_argcount], given))
+        extra: list[ast.keyword] = []
         for k in keywords:
-            if k.arg not in names or k.arg in placed:
+            if k.arg in placed:
                 raise self.refuse(k, f"argument {k.arg!r} of {target.__qualname__}")
+            if k.arg not in names:
+                extra.append(k)
+                continue
             placed[k.arg] = self.obj(k.value)  # type: ignore[index]
             given.append(placed[k.arg])  # type: ignore[index]
+        if extra and not code.co_flags & inspect.CO_VARKEYWORDS:
+            raise self.refuse(extra[0], f"argument {extra[0].arg!r} of {target.__qualname__}")
         defaults = dict(zip(reversed(names[: code.co_argcount]), reversed(target.__defaults__ or ())))
         defaults.update(target.__kwdefaults__ or {})
         for name in names:
@@ -1305,6 +1405,10 @@ class _Function:
             given.append(more)
         elif len(args) > code.co_argcount:
             raise Unsupported(f"{self.symbol} calls {target.__qualname__} with {len(args)} arguments")
+        if code.co_flags & inspect.CO_VARKEYWORDS:
+            more = self.e_Dict(ast.Dict([ast.Constant(k.arg) for k in extra], [k.value for k in extra]))
+            passed.append(more)
+            given.append(more)
         regs = ", ".join(f"ptr {v.reg}" for v in passed)
         made = c.owned(c.checked(c.reg(f"call ptr {self.code(symbol)}(ptr null{', ' if regs else ''}{regs})")))
         c.release(*given)
@@ -1491,7 +1595,7 @@ class _Function:
 def _takes(function: Any, n: int) -> bool:
     """Whether a function takes just so many arguments, all by position."""
     code = function.__code__
-    return code.co_argcount == n and not code.co_kwonlyargcount and not code.co_flags & inspect.CO_VARARGS
+    return code.co_argcount == n and not code.co_kwonlyargcount and not code.co_flags & 0x0C
 
 
 def _plain(cls: type) -> bool:

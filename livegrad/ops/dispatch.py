@@ -553,6 +553,7 @@ def in_place(function: Callable, name: str) -> Callable:
 
     repeated = name == "masked_fill_"
 
+    @hot
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         since = next_seq() if MODE.grad else None
         if self._edge is not None or self._s is not None:

@@ -8,14 +8,15 @@ from .. import dtypes
 from ..autograd.node import cast_value
 from ..lazy.program import broadcast_strides, merged_dims
 from ..lazy.value import Value, from_array
+from ..native import hot
 from ..runtime import array as arrays
 from ..runtime import backend, blas
 from ..runtime.array import numel
-from ..native import hot
 from ..tensor import Tensor
 from . import dispatch
 from .instruction import SCALAR_TYPE_NAMES
 from .registry import operator, public
+from .view import PERMUTE, sum_to_size
 
 _KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}
 
@@ -107,6 +108,11 @@ def _matmul(a: Value, b: Value) -> Value:
         flat = _product(a.reshape((-1, a.shape[-1])), b)
         return flat.reshape((*a.shape[:-1], b.shape[-1]))
     return _batched(a, b)
+
+
+@hot
+def _transposed(v: Value) -> Value:
+    return PERMUTE.of_value(v, {"dims": (1, 0)})
 
 
 Value.__matmul__ = _matmul  # type: ignore[attr-defined]
@@ -242,11 +248,11 @@ def _linear_gradient_weight(g: Any, x: Any, weight_shape: tuple) -> Any:
 # The weight is read transposed; the graph shows that as the step of its own that it is in PyTorch.
 LINEAR = operator(
     "linear",
-    lambda bias, x, weight: _matmul(x, weight.mT) + bias,
+    hot(lambda bias, x, weight: _matmul(x, _transposed(weight)) + bias),
     tensors=("bias", "x", "weight"),
     grads={
-        "bias": lambda g, bias_shape: g.sum_to_size(bias_shape),
-        "x": lambda g, weight: _either(g, weight),
+        "bias": hot(lambda g, bias_shape: sum_to_size(g, bias_shape)),
+        "x": hot(lambda g, weight: _either(g, weight)),
         "weight": _linear_gradient_weight,
     },
     node="Addmm",
@@ -254,7 +260,7 @@ LINEAR = operator(
 )
 LINEAR_NO_BIAS = operator(
     "linear",
-    lambda x, weight: _matmul(x, weight.mT),
+    hot(lambda x, weight: _matmul(x, _transposed(weight))),
     tensors=("x", "weight"),
     grads={"x": lambda g, weight: _either(g, weight), "weight": _linear_gradient_weight},
     node="Mm",

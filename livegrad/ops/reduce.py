@@ -9,9 +9,9 @@ from .. import dtypes
 from ..autograd.node import cast_value
 from ..lazy.evaluate import reduce as run_reduction
 from ..lazy.value import Value, pending
+from ..native import hot
 from ..runtime import backend
 from ..runtime.array import numel
-from ..native import hot
 from ..tensor import Tensor
 from . import dispatch
 from .instruction import SCALAR_TYPE_NAMES
@@ -90,7 +90,7 @@ SUM = operator(
     "sum",
     _sum,
     tensors=("x",),
-    grads={"x": lambda g, x_shape, x_dtype, dims: _cast_like(back_to(g, x_shape, dims), x_dtype)},
+    grads={"x": hot(lambda g, x_shape, x_dtype, dims: _cast_like(back_to(g, x_shape, dims), x_dtype))},
 )
 Value.sum = lambda v, dims=None, keepdim=False: _sum(v, dims_of(dims, len(v.shape)), keepdim)  # type: ignore[attr-defined]
 
@@ -130,8 +130,10 @@ MEAN = operator(
     _mean,
     tensors=("x",),
     grads={
-        "x": lambda g, x_shape, x_dtype, dims: _cast_like(
-            back_to(g / max(_count(x_shape, dims), 1), x_shape, dims), x_dtype
+        "x": hot(
+            lambda g, x_shape, x_dtype, dims: _cast_like(
+                back_to(g / max(_count(x_shape, dims), 1), x_shape, dims), x_dtype
+            )
         )
     },
 )

@@ -130,6 +130,7 @@ def _method_form(op: ElementwiseOp, fast: Callable) -> Callable:
     if len(op.names) == 1:
         return fast
 
+    @hot
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if kwargs:
             args = _by_keyword(op, (self, *args), kwargs)[1:]
@@ -158,6 +159,7 @@ def _by_keyword(op: ElementwiseOp, args: tuple, kwargs: dict) -> tuple:
 def _function_form(op: ElementwiseOp, fast: Callable) -> Callable:
     n = len(op.names)
 
+    @hot
     def function(*args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
         if kwargs:
             args = _by_keyword(op, args, kwargs)
@@ -247,6 +249,7 @@ class Operator:
     def __repr__(self) -> str:
         return f"<operator {self.name}>"
 
+    @hot
     def apply(self, tensors: Sequence[Tensor], label: str | None = None, **args: Any) -> Any:
         """Run on tensors, and record."""
         return self._apply(tensors, label, args)
@@ -430,6 +433,7 @@ def with_numpy_names(f: Callable) -> Callable:
         return f
 
     @functools.wraps(f)
+    @hot
     def function(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
             for numpy, own in known.items():
@@ -446,6 +450,7 @@ def _with_out(f: Callable, number_first: Callable | None = None) -> Callable:
     """The function form: checks that the first argument is a tensor, and takes `input=` and `out=`."""
     first = parameters(f)[0]
 
+    @hot
     def function(*args: Any, **kwargs: Any) -> Any:
         if "input" in kwargs and first != "input":
             args = (kwargs.pop("input"), *args)

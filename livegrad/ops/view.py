@@ -12,9 +12,9 @@ from typing import Any
 from .. import dtypes
 from ..autograd.mode import MODE
 from ..lazy.value import Value, pending, reshaped
+from ..native import hot, slotted
 from ..runtime import backend
 from ..runtime.array import contiguous_strides, numel
-from ..native import hot, slotted
 from ..tensor import Tensor
 from . import scalar
 from .instruction import ElementwiseOp
@@ -235,10 +235,10 @@ def _inverse(dims: tuple) -> tuple:
     return tuple(out)
 
 
-RESHAPE = View("reshape", _reshape_geometry, lambda g, x_shape: g.reshape(x_shape), "View")
-UNSQUEEZE = View("unsqueeze", _unsqueeze_geometry, lambda g, x_shape: g.reshape(x_shape), "Unsqueeze")
-SQUEEZE = View("squeeze", _squeeze_geometry, lambda g, x_shape: g.reshape(x_shape), "Squeeze")
-PERMUTE = View("permute", _permute_geometry, lambda g, dims: g.permute(_inverse(dims)), "Permute")
+RESHAPE = View("reshape", _reshape_geometry, hot(lambda g, x_shape: g.reshape(x_shape)), "View")
+UNSQUEEZE = View("unsqueeze", _unsqueeze_geometry, hot(lambda g, x_shape: g.reshape(x_shape)), "Unsqueeze")
+SQUEEZE = View("squeeze", _squeeze_geometry, hot(lambda g, x_shape: g.reshape(x_shape)), "Squeeze")
+PERMUTE = View("permute", _permute_geometry, hot(lambda g, dims: g.permute(_inverse(dims))), "Permute")
 EXPAND = View("expand", _expand_geometry, lambda g, x_shape: g.sum_to_size(x_shape), "Expand")
 SELECT = View(
     "select", _select_geometry, lambda g, x_shape, dim, index: embed(g, SELECT, x_shape, dim=dim, index=index), "Select"
@@ -378,7 +378,7 @@ for _name, _function in {
     "permute": _permute_value,
     "transpose": _transpose_value,
     "unsqueeze": _unsqueeze_value,
-    "expand": lambda v, *shape: spread(v, sizes_of(shape)),
+    "expand": hot(lambda v, *shape: spread(v, sizes_of(shape))),
     "sum_to_size": sum_to_size,
     "narrow_step": _slice_value,
     "mT": property(lambda v: _transpose_value(v, -1, -2)),

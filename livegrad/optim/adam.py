@@ -1,7 +1,6 @@
 """Adam."""
 
 import livegrad
-
 from livegrad.native import hot
 
 from .optimizer import Optimizer, check_modes, check_options, scalar

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 
 import livegrad
+from livegrad.native import hot
 from livegrad.nn.hooks import RemovableHandle
 from livegrad.tensor import Tensor
 
@@ -142,6 +143,7 @@ class Optimizer:
     # -- stepping ------------------------------------------------------------------------------------------------
 
     @_with_hooks
+    @hot
     def step(self, closure=None):
         """Changes all parameters by their gradients, once.
 
@@ -163,6 +165,7 @@ class Optimizer:
         """Changes the parameters of a group, and adds every tensor that it changes to the list ``changed``."""
         raise NotImplementedError
 
+    @hot
     def zero_grad(self, set_to_none=True):
         """Forgets the gradients of all parameters, or with ``set_to_none=False`` fills them with zeros."""
         for group in self.param_groups:
@@ -340,12 +343,14 @@ class Optimizer:
         return _added(self._optimizer_load_state_dict_post_hooks, hook, prepend)
 
 
+@hot
 def _evaluate(changed):
     """Computes everything that a step has changed, together: as few kernels as possible."""
     if changed:
         livegrad.eval(*changed)
 
 
+@hot
 def adjusted(gradient, param, maximize, weight_decay):
     """The gradient to follow: turned round to maximise, with ``weight_decay`` times the parameter added."""
     if maximize:

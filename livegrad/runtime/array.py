@@ -62,6 +62,7 @@ class Array:
         self.ptr = block.ptr + offset * dtype.itemsize
         self._native = None
 
+    @hot
     def native(self) -> np.ndarray:
         """The same memory as the backend's own array (NumPy on the CPU)."""
         made = self._native

@@ -54,6 +54,7 @@ class Block:
     def capacity(self) -> int:
         return self._size[2]
 
+    @hot
     def __del__(self):
         # Reaches everything through `self`: it also runs when the module's globals are gone.
         try:  # noqa: SIM105  (a suppress() costs more than the rest)
@@ -75,6 +76,7 @@ class _Foreign(Block):
     def capacity(self) -> int:
         return 0
 
+    @hot
     def __del__(self):
         pass
 
@@ -291,6 +293,7 @@ def _large_entry(nbytes):
     return entry
 
 
+@hot
 def _allocate_large(nbytes):
     cache = _cache
     entry = cache.sizes.get(nbytes) or _large_entry(nbytes)
@@ -382,6 +385,7 @@ _view_at = _View.from_address
 _ndarray = np.ndarray
 
 
+@hot
 def ndarray(block: Block, dtype: np.dtype, shape, byte_strides=None, byte_offset: int = 0) -> np.ndarray:
     """An array on the memory of `block`, which lives as long as the array or any view of it.
 
