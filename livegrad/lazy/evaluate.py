@@ -148,9 +148,12 @@ def _run_together(waiting: list[Value], reason: str) -> None:
 
 @slotted
 class MapPlan:
-    """Everything about running an elementwise program that follows from its code and the layouts of its leaves."""
+    """Everything about running an elementwise program that follows from its code and the layouts of its leaves.
 
-    __slots__ = ("kernel", "tail", "total", "grain", "elements", "classes", "strides", "dtypes", "sizes")
+    alone: with so few work items it is not worth waiting for other launches.
+    """
+
+    __slots__ = ("kernel", "tail", "total", "grain", "alone", "elements", "classes", "strides", "dtypes", "sizes")
 
 
 @slotted
@@ -205,7 +208,7 @@ def _run_map(root: Value, reason: str, together: bool = False) -> None:
             for leaf in leaves:
                 pointers.append(leaf.array.ptr)
             args = kernel.pack(*pointers, *piece.params) + plan.tail
-            if together:
+            if together and plan.total > plan.alone:
                 _batch.add(plan, args, leaves, [nodes[j] for j in outputs], made)
                 _empty_reused(leaves, made)
                 made = []
@@ -250,6 +253,7 @@ def _plan_map(piece: Any, shape: tuple, key: tuple) -> MapPlan:
         plan.tail = struct.pack(f"={len(words)}q", *words)
         plan.grain = GRAIN // (max(per_item, 1) * plan.kernel.cost) + 1
         plan.classes = None
+    plan.alone = plan.grain >> 3
     _map_plans[key] = plan  # now that it is complete: an interruption leaves no half of one
     return plan
 

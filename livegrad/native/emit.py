@@ -238,6 +238,12 @@ class Code:
             return ""
         return self.reg(f"{'tail ' if tail else ''}call {result} {f}({given})")
 
+    def format_error(self, kind: str, text: str, value: str) -> None:
+        """Set an error whose text has one place for a value, as in `PyErr_Format`."""
+        place = self.unit.function("PyErr_Format")
+        f = self.reg(f"load ptr, ptr getelementptr (i8, ptr @api, i64 {8 * place}), !invariant.load !0")
+        self.line(f"call ptr (ptr, ptr, ...) {f}(ptr {kind}, ptr {text}, {value})")
+
     def constant(self, description: tuple) -> Val:
         place = self.unit.constant(description)
         reg = self.reg(f"load ptr, ptr getelementptr (i8, ptr @constants, i64 {8 * place}), !invariant.load !0")

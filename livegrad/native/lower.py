@@ -542,10 +542,16 @@ class _Function:
         c = self.c
         t = self.exact_tuple(v)
         wrong, right = c.fresh("wrong"), c.fresh("right")
-        c.branch(c.reg(f"icmp eq i64 {c.load(t.reg, layout.TUPLE_SIZE, 'i64')}, {len(targets)}"), right, wrong)
+        size = c.load(t.reg, layout.TUPLE_SIZE, "i64")
+        c.branch(c.reg(f"icmp eq i64 {size}, {len(targets)}"), right, wrong)
         c.label(wrong)
-        text = c.constant(("bytes", f"expected {len(targets)} values to unpack"))
-        c.call("PyErr_SetString", c.constant(("builtin", "ValueError")).reg, c.call("PyBytes_AsString", text.reg))
+        n = len(targets)
+        many = c.constant(("bytes", f"too many values to unpack (expected {n})"))
+        few = c.constant(("bytes", f"not enough values to unpack (expected {n}, got %zd)"))
+        with c.either(c.reg(f"icmp sgt i64 {size}, {n}")) as way:
+            way.yes(many.reg)
+            way.no(few.reg)
+        c.format_error(c.constant(("builtin", "ValueError")).reg, c.call("PyBytes_AsString", way.reg), f"i64 {size}")
         c.jump(c.failure())
         c.label(right)
         for k, target in enumerate(targets):

@@ -41,6 +41,8 @@ bind:
   ret ptr %method
 }}"""
 _METHODS = "methods"
+# Machine code and the objects that it refers to stay as long as the process runs.
+_kept: list = []
 
 
 def symbol(function: Any) -> str:
@@ -117,8 +119,8 @@ class Installer:
         self.codes: set = set()  # code objects whose functions are compiled
         self.error: Exception | None = None
         self.cls: type | None = None
-        self.addresses: dict[str, int] = {}
-        self.kept: list = []
+        self.addresses: dict[str, int] = {}  # of functions, for one another
+        self.entries: dict[str, int] = {}  # for the interpreter
 
     def start(self, may_make: bool, wait: bool = False) -> None:
         """Begin; without `may_make` only if everything is on disk."""
@@ -165,6 +167,22 @@ class Installer:
 
     def _finish(self, ready: dict[str, tuple]) -> None:
         functions = {code: made for code, made in HOT.items() if made[0].__module__ in ready}
+        compiled = self._link(ready, functions)
+        for code, made in functions.items():
+            COMPILED[code] = functools.partial(make, self.cls, self.entries[symbol(made[0])])
+        replace(compiled)
+        self.installed.update(ready)
+        self.codes.update(functions)
+
+    def compile(self, functions: list) -> list:
+        """The compiled forms of some functions, which call each other directly; nothing is installed."""
+        builder = Builder({f.__code__: [f] for f in functions})
+        ready = {module: builder.make(module) for module in [*builder.modules, _METHODS]}
+        made = self._link(ready, {f.__code__: [f] for f in functions})
+        return [made[id(f)] for f in functions]
+
+    def _link(self, ready: dict[str, tuple], functions: dict[Any, list]) -> dict[int, Any]:
+        """Fill the tables of the units; the compiled functions, by the ids of the originals."""
         for made in functions.values():
             name, unit = symbol(made[0]), ready[made[0].__module__][0]
             self.addresses[name] = unit.address(name)
@@ -177,22 +195,19 @@ class Installer:
                     words.append(self.addresses[description[1]])
                 else:
                     constant = resolve(description)
-                    self.kept.append(constant)
+                    _kept.append(constant)
                     words.append(id(constant))
             _fill(compiled, "get_constants", words)
-            self.kept.append(compiled)
+            _kept.append(compiled)
         if self.cls is None:
             self.cls = make_class(ready[_METHODS][0].address("describe_get"))
         compiled_functions = {}
         for made in functions.values():
             unit = ready[made[0].__module__][0]
-            address = unit.address("enter." + symbol(made[0]))
-            COMPILED[made[0].__code__] = functools.partial(make, self.cls, address)
+            address = self.entries[symbol(made[0])] = unit.address("enter." + symbol(made[0]))
             for f in made:
                 compiled_functions[id(f)] = make(self.cls, address, f)
-        replace(compiled_functions)
-        self.installed.update(ready)
-        self.codes.update(functions)
+        return compiled_functions
 
 
 def _fill(compiled: Any, name: str, words: list) -> None:

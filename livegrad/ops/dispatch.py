@@ -548,6 +548,32 @@ def rebase_views(base: Tensor, a: Any) -> None:
             record_as_strided(view, base)
 
 
+@hot
+def update(t: Tensor, op: ElementwiseOp, others: tuple, numbers: tuple) -> None:
+    """Replace `t` by an operator of it, other tensors and numbers, unrecorded: what optimizers do in every step."""
+    v = t._v if t._v is not None else t._read()
+    dtype, shape = v.dtype, v.shape
+    operands = [v]
+    plain = t._s is None or t._s.layout is None
+    for o in others:
+        w = o._v if o._v is not None else o._read()
+        plain = plain and w.dtype is dtype and w.shape == shape
+        operands.append(w)
+    if plain:
+        instr = op.updates.get(dtype)
+        if instr is None:
+            instr = _update_instruction(op, dtype, len(operands), len(numbers))
+        t._assign(pending(instr, tuple(operands), numbers, shape))
+    else:
+        assign_result(t, call(op, (t, *others, *numbers)))
+
+
+def _update_instruction(op: ElementwiseOp, dtype: dtypes.dtype, tensors: int, numbers: int) -> Instruction:
+    ranked = [(dtype, 2)] * tensors + [(dtypes.float64, 0)] * numbers
+    made = op.updates[dtype] = op.instruction("t" * tensors + "s" * numbers, ranked)
+    return made
+
+
 def in_place(function: Callable, name: str) -> Callable:
     """The in-place form of an operator: `x.add_(y)` from `add`."""
 

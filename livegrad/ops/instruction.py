@@ -132,6 +132,7 @@ class _Identity:
 IDENTITY = _Identity()
 
 
+@slotted
 class ElementwiseOp:
     """An elementwise operator: a formula over scalars.
 
@@ -151,7 +152,7 @@ class ElementwiseOp:
 
     __slots__ = ("name", "node", "formula", "names", "rule", "differentiable", "_instructions", "same_tt", "_gradients",
                  "_canonical", "_keeps", "expr", "scalar_tables", "bool_error",
-                 "stated", "fixed", "aside")  # fmt: skip
+                 "stated", "fixed", "aside", "updates")  # fmt: skip
 
     def __init__(
         self,
@@ -168,6 +169,7 @@ class ElementwiseOp:
         aside: tuple = (),
     ):
         self.stated = grads or {}
+        self.updates: dict = {}  # dtype -> instruction, for `dispatch.update`
         self.fixed = fixed
         self.name = name
         camel = "".join(part.capitalize() for part in name.split("_"))

@@ -15,6 +15,7 @@ from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch
 from .instruction import SCALAR_TYPE_NAMES
+from .reduce import _sum
 from .registry import operator, public
 from .view import PERMUTE, sum_to_size
 
@@ -26,16 +27,27 @@ def _blas_ready(v: Value) -> Any:
 
 
 @hot
-def _product(a: Value, b: Value) -> Value:
-    """Matrices a (m, k) and b (k, n) -> (m, n)."""
-    (m, k), n = a.shape, b.shape[1]
+def _product(a: Value, b: Value, turn_a: bool = False, turn_b: bool = False) -> Value:
+    """Matrices a (m, k) and b (k, n) -> (m, n). turn_a, turn_b: the operand is given as its transpose."""
+    m, k = a.shape
+    n = b.shape[1]
+    if turn_a:
+        m, k = k, m
+    if turn_b:
+        n = b.shape[0]
     kind = _KINDS.get(a.dtype)
     if kind is not None and blas.available:
         x, y = a.ready(), b.ready()
+        x_rows, x_columns = x.strides
+        y_rows, y_columns = y.strides
+        if turn_a:
+            x_rows, x_columns = x_columns, x_rows
+        if turn_b:
+            y_rows, y_columns = y_columns, y_rows
         out = arrays.empty((m, n), a.dtype)
-        if blas.gemm(kind, m, n, k, x.ptr, *x.strides, y.ptr, *y.strides, out.ptr, n):
+        if blas.gemm(kind, m, n, k, x.ptr, x_rows, x_columns, y.ptr, y_rows, y_columns, out.ptr, n):
             return from_array(out)
-    return _by_library(a, b)
+    return _by_library(_transposed(a) if turn_a else a, _transposed(b) if turn_b else b)
 
 
 def _by_library(a: Value, b: Value) -> Value:
@@ -240,18 +252,32 @@ Tensor.__imatmul__ = dispatch.in_place(_or_not_implemented, "__imatmul__")  # ty
 
 
 @hot
+def _linear(x: Value, weight: Value) -> Value:
+    return _product(x, weight, False, True) if len(x.shape) == 2 else _matmul(x, _transposed(weight))
+
+
+@hot
 def _linear_gradient_weight(g: Any, x: Any, weight_shape: tuple) -> Any:
+    if g.__class__ is Value and len(g.shape) == 2:
+        return _product(g, x, True, False)
     n, k = weight_shape
     return _either(g.reshape((-1, n)).mT, x.reshape((-1, k)))
+
+
+@hot
+def _bias_gradient(g: Any, bias_shape: tuple) -> Any:
+    if g.__class__ is Value and len(g.shape) == 2 and g.shape[1:] == bias_shape:
+        return _sum(g, (0,), False)
+    return sum_to_size(g, bias_shape)
 
 
 # The weight is read transposed; the graph shows that as the step of its own that it is in PyTorch.
 LINEAR = operator(
     "linear",
-    hot(lambda bias, x, weight: _matmul(x, _transposed(weight)) + bias),
+    hot(lambda bias, x, weight: _linear(x, weight) + bias),
     tensors=("bias", "x", "weight"),
     grads={
-        "bias": hot(lambda g, bias_shape: sum_to_size(g, bias_shape)),
+        "bias": _bias_gradient,
         "x": hot(lambda g, weight: _either(g, weight)),
         "weight": _linear_gradient_weight,
     },
@@ -260,7 +286,7 @@ LINEAR = operator(
 )
 LINEAR_NO_BIAS = operator(
     "linear",
-    hot(lambda x, weight: _matmul(x, _transposed(weight))),
+    _linear,
     tensors=("x", "weight"),
     grads={"x": lambda g, weight: _either(g, weight), "weight": _linear_gradient_weight},
     node="Mm",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 
 import livegrad
+from livegrad.autograd.mode import _Switch
 from livegrad.native import hot
 from livegrad.nn.hooks import RemovableHandle
 from livegrad.tensor import Tensor
@@ -49,6 +50,7 @@ def _with_hooks(step):
     """``step`` with its hooks around it, and a note that it has run, which learning-rate schedules look at."""
 
     @functools.wraps(step)
+    @hot
     def wrapped(self, *args, **kwargs):
         self._opt_called = True
         if not (
@@ -155,7 +157,7 @@ class Optimizer:
             with livegrad.enable_grad():
                 loss = closure()
         changed = []
-        with livegrad.no_grad():
+        with _Switch(False):
             for group in self.param_groups:
                 self._update(group, changed)
             _evaluate(changed)
