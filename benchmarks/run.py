@@ -27,6 +27,7 @@ def worker(library: str) -> None:
     sys.path[:0] = [str(HERE), str(HERE.parent)]
     import importlib
 
+    import cases_sequence  # noqa: F401  (enters its cases)
     from cases import CASES
 
     m = importlib.import_module(library)
@@ -89,6 +90,7 @@ def main() -> None:
         worker(options.worker)
         return
     sys.path.insert(0, str(HERE))
+    import cases_sequence  # noqa: F401  (enters its cases)
     from cases import CASES
 
     unknown = [c for c in options.cases if c not in CASES]

@@ -16,6 +16,7 @@ tensor([2.0000, 2.6667, 3.3333])
 from __future__ import annotations
 
 import importlib
+import os
 import math as _math
 from typing import Any
 
@@ -46,7 +47,18 @@ from . import convert  # isort: skip  (methods of Tensor)
 from .codegen.kernels import compiling, wait_for_compiler
 from .lazy.control import eager, eval, is_eager  # noqa: A004
 
-for _part in ("elementwise", "reduce", "view", "index", "matmul", "composite"):  # registers all operators
+# Registers all operators.
+for _part in (
+    "elementwise",
+    "reduce",
+    "view",
+    "index",
+    "matmul",
+    "composite",
+    "conv_functions",
+    "pool_functions",
+    "rearrange",
+):
     importlib.import_module(f"livegrad.ops.{_part}")
 from .ops.registry import FUNCTIONS as _FUNCTIONS
 from .random import (
@@ -120,3 +132,9 @@ def set_float32_matmul_precision(precision: str) -> None:
     """Accepted for compatibility: on the CPU float32 products are always computed in float32."""
     if precision not in ("highest", "high", "medium"):
         raise RuntimeError(f"precision must be highest, high or medium, not {precision!r}")
+
+
+if os.environ.get("LIVEGRAD_NATIVE") == "always":
+    from .native.unit import install as _install
+
+    _install(wait=True)

@@ -10,10 +10,12 @@ import numpy as np
 
 from . import devices, dtypes
 from .lazy.value import from_array
+from .native import hot
 from .runtime import array as arrays
 from .tensor import Tensor, adopt_numpy, require_floating, wrap
 
 
+@hot
 def _finish(t: Tensor, requires_grad: bool) -> Tensor:
     if requires_grad:
         t.requires_grad_()
@@ -34,6 +36,7 @@ def _sizes(size: tuple) -> tuple:
     return tuple(out)
 
 
+@hot
 def _from_numpy_copy(a: np.ndarray, dtype: dtypes.dtype) -> Tensor:
     made = arrays.empty(a.shape, dtype)
     made.native()[...] = a
@@ -170,7 +173,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """`data` as a tensor, sharing memory and history where that is possible."""
     if isinstance(data, Tensor):
         return data if dtype is None or dtype is data.dtype else data.to(dtype)
-    if isinstance(data, np.ndarray) and data.dtype in dtypes.BY_NUMPY:
+    if isinstance(data, np.ndarray) and dtypes.known_numpy_dtype(data.dtype) is not None:
         t = from_numpy(data)
         return t if dtype is None or dtype is t.dtype else t.to(dtype)
     return tensor(data, dtype=dtype, device=device)
@@ -292,6 +295,7 @@ def _like(make: Any) -> Any:
 empty_like, zeros_like, ones_like, full_like = _like(empty), _like(zeros), _like(ones), _like(full)
 
 
+@hot
 def arange(
     *args: Any,
     start: Any = None,

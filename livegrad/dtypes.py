@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 BOOL, INTEGRAL, FLOATING, COMPLEX = range(4)
@@ -22,15 +21,24 @@ class dtype:
 
     __slots__ = ("name", "np", "itemsize", "category", "kind", "is_signed", "index", "compute_kind")
 
-    def __init__(self, name: str, np_dtype: Any, category: int, kind: str, signed: bool, index: int):
+    def __init__(self, name: str, np_dtype: Any, category: int, kind: str, signed: bool, index: int, itemsize: int = 0):
         self.name = name
-        self.np = np.dtype(np_dtype)
-        self.itemsize = self.np.itemsize
+        if np_dtype is not None:
+            self.np = np.dtype(np_dtype)
+        self.itemsize = itemsize or self.np.itemsize
         self.category = category
         self.kind = kind  # the register kind of the code generator
         self.compute_kind = "f32" if kind in ("f16", "bf16") else kind
         self.is_signed = signed
         self.index = index
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "np" or self is not bfloat16:
+            raise AttributeError(f"'dtype' object has no attribute '{name}'")
+        import ml_dtypes  # takes a while, and most programs never need it
+
+        self.np = np.dtype(ml_dtypes.bfloat16)
+        return self.np
 
     @property
     def is_floating_point(self) -> bool:
@@ -64,8 +72,8 @@ def _by_name(name: str) -> dtype:
 ALL: list[dtype] = []
 
 
-def _define(name: str, np_dtype: Any, category: int, kind: str, signed: bool = True) -> dtype:
-    made = dtype(name, np_dtype, category, kind, signed, len(ALL))
+def _define(name: str, np_dtype: Any, category: int, kind: str, signed: bool = True, itemsize: int = 0) -> dtype:
+    made = dtype(name, np_dtype, category, kind, signed, len(ALL), itemsize)
     ALL.append(made)
     return made
 
@@ -77,13 +85,13 @@ int16 = _define("int16", np.int16, INTEGRAL, "i16")
 int32 = _define("int32", np.int32, INTEGRAL, "i32")
 int64 = _define("int64", np.int64, INTEGRAL, "i64")
 float16 = _define("float16", np.float16, FLOATING, "f16")
-bfloat16 = _define("bfloat16", ml_dtypes.bfloat16, FLOATING, "bf16")
+bfloat16 = _define("bfloat16", None, FLOATING, "bf16", itemsize=2)
 float32 = _define("float32", np.float32, FLOATING, "f32")
 float64 = _define("float64", np.float64, FLOATING, "f64")
 
 BY_NAME = {d.name: d for d in ALL}
 ALIASES = {"half": float16, "float": float32, "double": float64, "short": int16, "int": int32, "long": int64}
-BY_NUMPY = {d.np: d for d in ALL}
+_BY_NUMPY = {d.np: d for d in ALL if d is not bfloat16}
 
 _default = float32
 
@@ -110,15 +118,24 @@ def set_default_dtype(d: dtype) -> None:
 _DEFAULT_DEPENDENT: list[dict] = []
 
 
+def known_numpy_dtype(np_dtype: np.dtype) -> dtype | None:
+    """The livegrad dtype of a NumPy dtype, if there is one."""
+    found = _BY_NUMPY.get(np_dtype)
+    if found is None and np_dtype.name == "bfloat16":
+        _BY_NUMPY[bfloat16.np] = bfloat16
+        found = _BY_NUMPY.get(np_dtype)
+    return found
+
+
 def from_numpy_dtype(np_dtype: Any) -> dtype:
     """The livegrad dtype of a NumPy dtype. Raises TypeError where there is none."""
-    try:
-        return BY_NUMPY[np.dtype(np_dtype)]
-    except KeyError:
+    found = known_numpy_dtype(np.dtype(np_dtype))
+    if found is None:
         names = ", ".join(d.name for d in ALL)
         raise TypeError(
             f"can't convert np.ndarray of type numpy.{np.dtype(np_dtype)}. The only supported types are: {names}."
-        ) from None
+        )
+    return found
 
 
 def _promote(a: dtype, b: dtype) -> dtype:
@@ -130,7 +147,7 @@ def _promote(a: dtype, b: dtype) -> dtype:
         if {a, b} == {float16, bfloat16}:
             return float32
         return a if a.index > b.index else b
-    return BY_NUMPY[np.promote_types(a.np, b.np)]
+    return _BY_NUMPY[np.promote_types(a.np, b.np)]
 
 
 _PROMOTED = [[_promote(a, b) for b in ALL] for a in ALL]
@@ -193,6 +210,8 @@ class finfo:
         d = d or _default
         if not d.is_floating_point:
             raise TypeError(f"finfo() needs a floating-point dtype, got {d}")
+        import ml_dtypes
+
         info = ml_dtypes.finfo(d.np)
         self.dtype = d.name
         self.bits = d.itemsize * 8

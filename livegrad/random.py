@@ -5,7 +5,8 @@ Drawn when called, in program order, whatever is deferred.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +15,10 @@ from .autograd.mode import MODE
 from .creation import _finish, _from_numpy_copy, _sizes
 from .ops import dispatch
 from .runtime.array import numel
-from .sampling import Stream
 from .tensor import Tensor
+
+if TYPE_CHECKING:
+    from .sampling import Stream
 
 
 class Generator:
@@ -29,7 +32,12 @@ class Generator:
 
     def __init__(self, device: Any = "cpu"):
         self.device = devices.available(device)
-        self._stream = Stream()
+
+    @cached_property
+    def _stream(self) -> Stream:
+        from .sampling import Stream  # with its first use, for it takes a while
+
+        return Stream()
 
     def manual_seed(self, seed: int) -> Generator:
         self._stream.manual_seed(seed)

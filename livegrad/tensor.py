@@ -21,6 +21,7 @@ from .dtypes import Size
 from .lazy.evaluate import OVERWRITTEN
 from .lazy.storage import Alias, Counter, Storage, adopt
 from .lazy.value import UNDEFERRED, Value, from_array
+from .native import hot, hottest, slotted
 from .runtime import array as arrays
 from .runtime.array import contiguous_strides, is_contiguous, numel
 from .site import Site, user_frame
@@ -37,6 +38,7 @@ def _autograd() -> Any:
     return functions
 
 
+@hottest
 def wrap(v: Value) -> Tensor:
     """A tensor that holds a value."""
     t = _new(Tensor)
@@ -53,6 +55,23 @@ def wrap(v: Value) -> Tensor:
     return t
 
 
+def _warn_of_no_grad() -> None:
+    import sys
+    import warnings
+
+    frame, depth = sys._getframe(), 1
+    while frame is not None and frame.f_code.co_filename == __file__:
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(
+        "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute "
+        "won't be populated during autograd.backward(). If you indeed want the .grad field to be populated "
+        "for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor.",
+        UserWarning,
+        stacklevel=depth,
+    )
+
+
+@slotted
 class Tensor(Registered):
     """A multi-dimensional array that records how it was computed.
 
@@ -99,6 +118,7 @@ class Tensor(Registered):
 
     # --- value and storage --------------------------------------------------------------------------------------
 
+    @hot
     def _read(self) -> Value:
         """The value of a tensor that shares a storage."""
         a = self._s
@@ -106,10 +126,12 @@ class Tensor(Registered):
             return self._v
         return a.storage.read(a)
 
+    @hot
     def _value(self) -> Value:
         v = self._v
         return self._read() if v is None else v
 
+    @hot
     def _storage(self) -> Alias:
         """This tensor's window onto a storage; made now if it had a value of its own."""
         a = self._s
@@ -121,6 +143,7 @@ class Tensor(Registered):
             self._v = None
         return a
 
+    @hot
     def _window(self, offset: int, shape: tuple, strides: tuple) -> Tensor:
         """A view: another tensor over the same storage."""
         a = self._storage()
@@ -139,6 +162,7 @@ class Tensor(Registered):
         a.storage.register(t)
         return t
 
+    @hot
     def _geometry(self) -> tuple:
         """(offset, shape, strides) within the storage."""
         a = self._s
@@ -147,6 +171,7 @@ class Tensor(Registered):
             return 0, shape, contiguous_strides(shape)
         return a.geometry()
 
+    @hot
     def _assign(self, v: Value, since: int | None = None) -> None:
         """Replace the content, in place, by a value of the same shape and dtype.
 
@@ -174,6 +199,7 @@ class Tensor(Registered):
         a.storage.write(a, v, self._stale(a, since))
         a.counter.n += 1
 
+    @hot
     def _stale(self, a: Alias, since: int | None) -> tuple | None:
         """What to tell those who have kept the present content: which version it was, and what changes it where."""
         if not a.storage.noticed(a):
@@ -206,6 +232,7 @@ class Tensor(Registered):
         a.storage.changed(a, self._stale(a, None))
         a.counter.n += 1
 
+    @hot
     def _accumulate(self, g: Value) -> None:
         """Add a gradient in place, without recording."""
         self._assign(self._value() + g)
@@ -218,11 +245,13 @@ class Tensor(Registered):
         return Size(v.shape if v is not None else self._s.shape)
 
     @property
+    @hot
     def _shape(self) -> tuple:
         v = self._v
         return v.shape if v is not None else self._s.shape
 
     @property
+    @hot
     def dtype(self) -> dtypes.dtype:
         v = self._v
         return v.dtype if v is not None else self._s.storage.dtype
@@ -236,6 +265,7 @@ class Tensor(Registered):
     def ndim(self) -> int:
         return len(self._shape)
 
+    @hot
     def dim(self) -> int:
         """The number of dimensions."""
         return len(self._shape)
@@ -252,6 +282,7 @@ class Tensor(Registered):
             raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
         return shape[dim]
 
+    @hot
     def numel(self) -> int:
         """The number of elements."""
         return numel(self._shape)
@@ -324,6 +355,7 @@ class Tensor(Registered):
     def requires_grad(self, wanted: bool) -> None:
         self.requires_grad_(wanted)
 
+    @hot
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Record what is done with this tensor from now on.
 
@@ -360,6 +392,7 @@ class Tensor(Registered):
         return self._nr
 
     @property
+    @hot
     def grad(self) -> Tensor | None:
         """The gradient that `backward` has accumulated, or None."""
         edge = self._edge
@@ -367,18 +400,11 @@ class Tensor(Registered):
             return edge.grad
         held = self.__dict__.get("_held_grad")
         if held is None and edge is not None and not self.__dict__.get("_retains"):
-            import warnings
-
-            warnings.warn(
-                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute "
-                "won't be populated during autograd.backward(). If you indeed want the .grad field to be populated "
-                "for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor.",
-                UserWarning,
-                stacklevel=2,
-            )
+            _warn_of_no_grad()
         return held
 
     @grad.setter
+    @hot
     def grad(self, g: Tensor | None) -> None:
         if g is not None:
             if not isinstance(g, Tensor):
@@ -405,6 +431,7 @@ class Tensor(Registered):
             self.__dict__["_held_grad"] = g
 
     @grad.deleter
+    @hot
     def grad(self) -> None:
         self.grad = None
 
@@ -426,6 +453,7 @@ class Tensor(Registered):
     def retains_grad(self) -> bool:
         return bool(self.__dict__.get("_retains"))
 
+    @hot
     def backward(
         self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
     ) -> None:
@@ -513,6 +541,7 @@ class Tensor(Registered):
 
     # --- data out -----------------------------------------------------------------------------------------------
 
+    @hot
     def item(self) -> Any:
         """The only element, as a Python number. Raises RuntimeError unless there is exactly one."""
         v = self._v
@@ -525,6 +554,7 @@ class Tensor(Registered):
             raise RuntimeError(f"a Tensor with {numel(array.shape)} elements cannot be converted to Scalar")
         return array.native().item()
 
+    @hot
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers (a number for a zero-dimensional tensor)."""
         return self._value().native().tolist()

@@ -164,7 +164,6 @@ posix = pytest.mark.skipif(os.name != "posix", reason="signals and forks")
 
 
 @posix
-@pytest.mark.xfail(strict=False, reason="a signal inside llvmlite's own disposal of an object can free it twice")
 @pytest.mark.parametrize("compile_", ["auto", "always", "never"])
 def test_interrupted(compile_):
     """Ctrl-C at any moment of recording, compiling, evaluating and backward; the next computation is right."""

@@ -7,11 +7,13 @@ from heapq import heappop, heappush
 from typing import Any
 
 from ..lazy.value import Value
+from ..native import hot, slotted
 from .anomaly import Anomaly, look
 from .mode import MODE
 from .node import AccumulateGrad, Node
 
 
+@hot
 def run(
     roots: Sequence[tuple[Node, int, Any]],
     keep_graph: bool,
@@ -26,88 +28,109 @@ def run(
 
     A node is run when no newer one is left. All nodes that send it gradients are newer, so it has received them all.
     """
-    pending: dict[Node, Any] = {}
-    heap: list[tuple[int, int, Node]] = []
     useful = through = None
     if capture is not None:
         useful, through = _leading_to(roots, capture)
-    for node, nr, g in roots:
-        _receive(node, nr, g, pending, heap)
+    place = Place()
     before = MODE.grad
     MODE.grad = recording
-    anomaly = Anomaly.on and Anomaly.check_nan
     try:
-        lane = None  # the next node where the graph is a chain: nothing else waits, so it needs no heap
-        while True:
-            if lane is not None:
-                node, lane = lane, None
-            elif heap:
-                node = heappop(heap)[2]
-                g = pending.pop(node)
-                if g.__class__ is Value:
-                    g.uses -= 1
-            else:
-                break
-            hooks = node.hooks
-            if hooks is not None:
-                g = _run_pre_hooks(node, hooks, g, recording)
-            if capture is not None:
-                _capture(node, g, capture)
-            if node.is_leaf:
-                if capture is None:
-                    if hooks is not None and hooks.prehooks:
-                        g = _run_node_pre_hooks(hooks, g, recording)
-                    node.accumulate(g, recording)  # type: ignore[attr-defined]
-                    if hooks is not None and hooks.post:
-                        _run_post_hooks(hooks, (), g, recording)
-                continue
-            if through is not None and node not in through:
-                continue
-            if hooks is not None and hooks.prehooks:
-                g = _run_node_pre_hooks(hooks, g, recording)
-            grads = node.run(g, recording)
-            if hooks is not None and hooks.post:
-                grads = _run_post_hooks(hooks, grads, g, recording)
-            if anomaly:
-                look(node, grads)
-            if not keep_graph:
-                node.release()
-            nrs = node.nrs
-            edges = node.next
-            if len(edges) == 1 and nrs is None and not heap:
-                edge, g = edges[0], grads[0]
-                if edge is None or g is None or (useful is not None and edge not in useful):
-                    continue
-                if edge.outputs == 1:
-                    lane = edge
-                    continue
-            for i, edge in enumerate(edges):
-                if edge is None:
-                    continue
-                part = grads[i]
-                if part is None or (useful is not None and edge not in useful):
-                    continue
-                nr = nrs[i] if nrs else 0
-                if nr == 0 and edge.outputs == 1:
-                    held = pending.get(edge)
-                    if held is None:
-                        pending[edge] = part
-                        heappush(heap, (-edge.seq, id(edge), edge))
-                        if part.__class__ is Value:
-                            part.uses += 1
-                    else:
-                        total = held + part
-                        pending[edge] = total
-                        if total.__class__ is Value:
-                            held.uses -= 1
-                            total.uses += 1
-                else:
-                    _receive(edge, nr, part, pending, heap)
+        _walk(roots, keep_graph, recording, capture, useful, through, Anomaly.on and Anomaly.check_nan, place)
     except Exception as error:
-        _name_the_line(error, node)
+        if place.node is not None:
+            _name_the_line(error, place.node)
         raise
     finally:
         MODE.grad = before
+
+
+@slotted
+class Place:
+    """Where a walk is."""
+
+    __slots__ = ("node",)
+
+    def __init__(self) -> None:
+        self.node: Node | None = None
+
+
+@hot
+def _walk(
+    roots: Any, keep_graph: bool, recording: bool, capture: Any, useful: Any, through: Any, anomaly: bool, place: Place
+) -> None:
+    pending: dict[Node, Any] = {}
+    heap: list[tuple[int, int, Node]] = []
+    for node, nr, g in roots:
+        _receive(node, nr, g, pending, heap)
+    lane = None  # the next node where the graph is a chain: nothing else waits, so it needs no heap
+    while True:
+        if lane is not None:
+            node = lane
+            lane = None
+        elif heap:
+            node = heappop(heap)[2]
+            g = pending.pop(node)
+            if g.__class__ is Value:
+                g.uses -= 1
+        else:
+            break
+        place.node = node
+        hooks = node.hooks
+        if hooks is not None:
+            g = _run_pre_hooks(node, hooks, g, recording)
+        if capture is not None:
+            _capture(node, g, capture)
+        if node.is_leaf:
+            if capture is None:
+                if hooks is not None and hooks.prehooks:
+                    g = _run_node_pre_hooks(hooks, g, recording)
+                node.accumulate(g, recording)  # type: ignore[attr-defined]
+                if hooks is not None and hooks.post:
+                    _run_post_hooks(hooks, (), g, recording)
+            continue
+        if through is not None and node not in through:
+            continue
+        if hooks is not None and hooks.prehooks:
+            g = _run_node_pre_hooks(hooks, g, recording)
+        grads = node.run(g, recording)
+        if hooks is not None and hooks.post:
+            grads = _run_post_hooks(hooks, grads, g, recording)
+        if anomaly:
+            look(node, grads)
+        if not keep_graph:
+            node.release()
+        nrs = node.nrs
+        edges = node.next
+        if len(edges) == 1 and nrs is None and not heap:
+            edge = edges[0]
+            g = grads[0]
+            if edge is None or g is None or (useful is not None and edge not in useful):
+                continue
+            if edge.outputs == 1:
+                lane = edge
+                continue
+        for i, edge in enumerate(edges):
+            if edge is None:
+                continue
+            part = grads[i]
+            if part is None or (useful is not None and edge not in useful):
+                continue
+            nr = nrs[i] if nrs else 0
+            if nr == 0 and edge.outputs == 1:
+                held = pending.get(edge)
+                if held is None:
+                    pending[edge] = part
+                    heappush(heap, (-edge.seq, id(edge), edge))
+                    if part.__class__ is Value:
+                        part.uses += 1
+                else:
+                    total = held + part
+                    pending[edge] = total
+                    if total.__class__ is Value:
+                        held.uses -= 1
+                        total.uses += 1
+            else:
+                _receive(edge, nr, part, pending, heap)
 
 
 def _name_the_line(error: Exception, node: Node) -> None:
@@ -117,6 +140,7 @@ def _name_the_line(error: Exception, node: Node) -> None:
         error.add_note(f"In the backward pass of {node.name()}, recorded here: {site}")
 
 
+@hot
 def _receive(node: Node, nr: int, g: Any, pending: dict, heap: list) -> None:
     """Add a gradient to what a node has received."""
     if node.outputs == 1:
@@ -134,11 +158,16 @@ def _receive(node: Node, nr: int, g: Any, pending: dict, heap: list) -> None:
         return
     slots = pending.get(node)
     if slots is None:
-        slots = pending[node] = [None] * node.outputs
+        slots = pending[node] = _empty_slots(node)
         heappush(heap, (-node.seq, id(node), node))
-    slots[nr] = g if slots[nr] is None else slots[nr] + g
-    if slots[nr].__class__ is Value:
-        slots[nr].uses += 1
+    total = g if slots[nr] is None else slots[nr] + g
+    slots[nr] = total
+    if total.__class__ is Value:
+        total.uses += 1
+
+
+def _empty_slots(node: Node) -> list:
+    return [None] * node.outputs
 
 
 def _leading_to(roots: Sequence, capture: dict) -> tuple[set[Node], set[Node]]:

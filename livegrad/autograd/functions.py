@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..lazy.value import from_array
+from ..native import hot
 from ..runtime import array as arrays
 from ..tensor import Tensor, wrap
 from . import engine
 from .node import Node
 
 
+@hot
 def _seed(output: Tensor, gradient: Any, recording: bool) -> Any:
     """The gradient that an output starts with."""
     if gradient is None:
@@ -45,6 +47,7 @@ def _one(shape: tuple, dtype: Any) -> Any:
     return v
 
 
+@hot
 def _roots(outputs: Sequence[Tensor], gradients: Sequence[Any], recording: bool) -> list:
     roots = []
     for output, gradient in zip(outputs, gradients):
@@ -57,6 +60,7 @@ def _roots(outputs: Sequence[Tensor], gradients: Sequence[Any], recording: bool)
     return roots
 
 
+@hot
 def backward_from(output: Tensor, keep_graph: bool) -> None:
     """`output.backward()` of a tensor of one element, which is what nearly every program calls."""
     engine.run(_roots((output,), (None,), False), keep_graph, False)

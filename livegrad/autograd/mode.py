@@ -8,10 +8,54 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ..native import hot, slotted
 
-class _Mode(threading.local):
+
+class _Local(threading.local):
     grad = True
     inference = False
+
+
+_local = _Local()
+
+
+@slotted
+class _Mode:
+    """Whether operators are recorded, in this thread.
+
+    off: how many threads are not recording, or more. While it is 0 nobody has to ask which thread this is, which takes
+    longer than anything else about it.
+    """
+
+    __slots__ = ("off",)
+
+    def __init__(self) -> None:
+        self.off = 0
+
+    @property
+    @hot
+    def grad(self) -> bool:
+        return _local.grad
+
+    @grad.setter
+    @hot
+    def grad(self, wanted: bool) -> None:
+        # In this order, an interruption in between leaves `off` too high, which is harmless.
+        if wanted:
+            if not _local.grad:
+                _local.grad = True
+                self.off -= 1
+        elif _local.grad:
+            self.off += 1
+            _local.grad = False
+
+    @property
+    def inference(self) -> bool:
+        return _local.inference
+
+    @inference.setter
+    def inference(self, wanted: bool) -> None:
+        _local.inference = wanted
 
 
 MODE = _Mode()
@@ -35,12 +79,14 @@ class _Switch:
         self.inference = inference
         self.before: list[tuple[bool, bool]] = []
 
+    @hot
     def __enter__(self) -> None:
         self.before.append((MODE.grad, MODE.inference))
         MODE.grad = self.wanted
         if self.inference is not None:
             MODE.inference = self.inference
 
+    @hot
     def __exit__(self, *exc: Any) -> None:
         MODE.grad, MODE.inference = self.before.pop()
 
@@ -115,6 +161,7 @@ class set_grad_enabled(_Switch):
         self.outer = (MODE.grad, MODE.inference)
         MODE.grad = self.wanted
 
+    @hot
     def __enter__(self) -> None:
         self.before.append(self.outer)
         MODE.grad = self.wanted

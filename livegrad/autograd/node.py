@@ -14,10 +14,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ..lazy.value import Value, pending
-from ..ops.instruction import CAST, IDENTITY, SCALAR_TYPE_NAMES, CastRule, GradientRule
+from ..native import hot, slotted
+from ..ops.instruction import CASTS, IDENTITY, SCALAR_TYPE_NAMES, CastRule, GradientRule
 from ..site import Site, resolve
 
-next_seq = itertools.count(1).__next__
+sequence = itertools.count(1)  # nodes are numbered in the order of their recording
+next_seq = sequence.__next__
 
 
 def wrap(v: Value) -> Any:
@@ -192,6 +194,7 @@ FORMS = {
 ARITHMETIC = frozenset(("add", "sub", "mul", "div"))
 
 
+@slotted
 class ElementwiseNode(Node):
     """The node of an elementwise instruction. Its gradients are instructions derived from the formula."""
 
@@ -245,16 +248,21 @@ class ElementwiseNode(Node):
             found.append(("result", self.result))
         return tuple((n, v.shape, v.dtype.name, v.numel() * v.dtype.itemsize) for n, v in found)
 
+    @hot
     def release(self) -> None:
-        for v in self.operands or ():
-            if v is not None:
-                v.kept -= 1
-        if self.result is not None:
-            self.result.kept -= 1
-        if self.operands is not None or self.result is not None:
+        operands, result = self.operands, self.result
+        if operands is not None:
+            for v in operands:
+                if v is not None:
+                    v.kept -= 1
             self.released = True
-        self.operands = self.result = None
+            self.operands = None
+        if result is not None:
+            result.kept -= 1
+            self.released = True
+            self.result = None
 
+    @hot
     def run(self, g: Any, recording: bool) -> tuple:
         if self.released:
             raise RuntimeError(FREED)
@@ -266,6 +274,7 @@ class ElementwiseNode(Node):
             return (self._flow(g, 0, rules[0]),)
         return tuple([None if edge is None else self._flow(g, i, rules[i]) for i, edge in enumerate(edges)])
 
+    @hot
     def _flow(self, g: Value, i: int, rule: Any) -> Value | None:
         """The gradient of input i, as a value."""
         if rule.__class__ is GradientRule:
@@ -324,10 +333,11 @@ class ElementwiseNode(Node):
         return tuple(out)
 
 
+@hot
 def cast_value(v: Value, dtype: Any) -> Value:
     if v.dtype is dtype:
         return v
-    return pending(CAST.specialise("t", (v.dtype,), dtype, dtype), (v,), (), v.shape)
+    return pending(CASTS[v.dtype, dtype], (v,), (), v.shape)
 
 
 def saved_tensor(v: Value, edge: Any, nr: int) -> Any:
@@ -344,6 +354,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_accumulating._at_fork_reinit)  # type: ignore[attr-defined]
 
 
+@slotted
 class AccumulateGrad(Node):
     """The end of the graph at a leaf: adds what arrives to the leaf's gradient, which lives here."""
 
@@ -371,6 +382,7 @@ class AccumulateGrad(Node):
     def variable(self) -> Any:
         return self.variable_ref()
 
+    @hot
     def accumulate(self, g: Any, recording: bool) -> None:
         """Add a gradient (a value, or a tensor if recording) to the leaf's."""
         with _accumulating:
@@ -409,6 +421,7 @@ class ShownNode(Node):
         return self.label.partition("Backward")[0].lower()
 
 
+@slotted
 class OpNode(Node):
     """The node of an operator with stated gradients (see `ops.registry.Operator`)."""
 
@@ -462,9 +475,11 @@ class OpNode(Node):
             if v.__class__ is Value
         )
 
+    @hot
     def release(self) -> None:
-        if self.saved:
-            for v in self.saved.values():
+        saved = self.saved
+        if saved:
+            for v in saved.values():
                 if v.__class__ is Value:
                     v.kept -= 1
             self.released = True
@@ -479,16 +494,20 @@ class OpNode(Node):
                 return (None, 0) if source is None or source.is_leaf else (source, nr)
         return None, 0
 
+    @hot
     def run(self, g: Any, recording: bool) -> tuple:
         if self.released:
             raise RuntimeError(FREED)
         saved = self.saved or {}
         for v in saved.values():
-            if v.__class__ is Value:
+            if v.__class__ is Value and (v.stale is not None or v.lease is not None):
                 check_fresh(v, self)
         if recording:
-            saved = {n: self._as_tensor(n, v) for n, v in saved.items()}
+            saved = self._saved_tensors(saved)
         return self.op.gradients(self, g, saved)
+
+    def _saved_tensors(self, saved: dict) -> dict:
+        return {n: self._as_tensor(n, v) for n, v in saved.items()}
 
     def _as_tensor(self, name: str, v: Any) -> Any:
         """A kept value as a tensor, connected to the graph where it came from."""

@@ -71,9 +71,9 @@ def _processor() -> str:
 
 
 def _target() -> str:
-    from livegrad.codegen import ir
+    from livegrad.runtime import machine
 
-    version, triple, name, features = (part.strip() for part in ir.host_description().split(";", 3))
+    version, triple, name, features = (part.strip() for part in machine.host_description().split(";", 3))
     there = {f[1:] for f in features.split(",") if f.startswith("+")}
     wide = [f for f in ("neon", "sve", "avx2", "fma", "avx512f", "avx512bf16", "amx-bf16") if f in there]
     return f"{version}, {triple}, {name}" + (f" with {' '.join(wide)}" if wide else "")
@@ -101,7 +101,8 @@ def _blas() -> str:
 
 
 def _kernels() -> str:
-    from livegrad.codegen import cache, kernels
+    from livegrad.codegen import kernels
+    from livegrad.runtime import cache
 
     folder, count, size = cache.stats()
     if folder is None:

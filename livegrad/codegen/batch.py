@@ -12,12 +12,13 @@ from __future__ import annotations
 import ctypes
 from struct import Struct
 
-from .elementwise import NAME
-from .ir import Module, Reg
 from .kernels import LARGE, Kernel
+from .layout import NAME
 
 
 def _source() -> str:
+    from .ir import Module, Reg
+
     module = Module("cpu")
     b = module.function(NAME, [("ptr readonly", "%args"), ("i64", "%begin"), ("i64", "%end")])
     begin, end = Reg("%begin", "i64"), Reg("%end", "i64")

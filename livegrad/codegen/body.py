@@ -2,44 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from ..ops.instruction import BY_ID, Instruction
 from .ir import Builder, Reg
+from .layout import decode
 from .lower import lower_formula
-
-
-def decode(code: tuple) -> Iterator[tuple[Instruction, tuple]]:
-    """(instruction, slots of its tensor operands) for each node."""
-    i = 0
-    while i < len(code):
-        instr = BY_ID[code[i]]
-        n = len(instr.in_dtypes)
-        yield instr, code[i + 1 : i + 1 + n]
-        i += 1 + n
-
-
-def leaf_dtypes(code: tuple, leaves: int) -> list:
-    """The dtype of each leaf, as the instructions that read it say."""
-    found: list = [None] * leaves
-    for instr, slots in decode(code):
-        for d, s in zip(instr.in_dtypes, slots):
-            if s >= 0:
-                found[s] = d
-    return found
-
-
-def node_dtypes(code: tuple) -> list:
-    """The dtype of each node's result."""
-    return [instr.dtype for instr, _ in decode(code)]
-
-
-def param_formats(code: tuple) -> str:
-    """How each Python number is passed: "d" for a double, "q" for a 64-bit integer."""
-    out = ""
-    for instr, _ in decode(code):
-        out += ("d" if instr.compute.is_floating_point else "q") * len(instr.scalar_positions)
-    return out
 
 
 def emit_body(b: Builder, code: tuple, leaf: Callable[[int], Reg], params: list[Reg]) -> list[Reg]:

@@ -1,4 +1,4 @@
-"""Building LLVM IR as text, and turning that text into machine code or PTX.
+"""Building LLVM IR as text. `runtime.machine` turns that text into machine code or PTX.
 
 Kernels are written by appending lines: there is no object per instruction, so a kernel of some hundred instructions
 is built in about a millisecond.  A :class:`Builder` hands out :class:`Reg` values, each of which knows its *kind*
@@ -14,9 +14,6 @@ Conventions
 * Pointers are text: either a name (``%p``, ``@table``), which is a plain ``ptr``, or a full operand such as
   ``ptr addrspace(3) %p``.
 * No fast-math flag is ever emitted, and nothing is contracted unless :meth:`Builder.fma` asks for it.
-
-llvmlite is imported on the first compilation.  Where it is missing, :class:`CompilerMissing` is raised, which is an
-``ImportError``: the rest of the library then evaluates without compiled kernels.
 """
 
 from __future__ import annotations
@@ -24,30 +21,21 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import platform
 import struct
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+
+from ..runtime.machine import host_has_f16c, host_has_fma, host_has_rounding, host_vector_bytes, is_x86
 
 __all__ = [
     "KINDS",
     "Builder",
-    "CompiledObject",
-    "CompilerMissing",
     "Loop",
     "Module",
     "Reg",
-    "compile_cpu",
-    "compile_ptx",
-    "compiler_available",
-    "host_description",
-    "host_has_fma",
     "host_vector_bytes",
     "kind_bits",
     "kind_bytes",
-    "load_object",
     "type_text",
 ]
 
@@ -59,10 +47,6 @@ _ELEMENT = {
 }  # fmt: skip
 _BITS = {"f16": 16, "bf16": 16, "f32": 32, "f64": 64, "i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64}
 _FLOATS = frozenset(("f16", "bf16", "f32", "f64"))
-
-
-class CompilerMissing(ImportError):
-    """llvmlite, or the back end of it that is needed, is not installed."""
 
 
 @functools.cache
@@ -162,7 +146,7 @@ class Module:
             raise ValueError(f"target must be 'cpu' or 'ptx', not {target!r}")
         self.target = target
         self.fma = (True if target == "ptx" else host_has_fma()) if fma is None else fma
-        self.f16c = (True if target == "ptx" else _host_has_f16c()) if f16c is None else f16c
+        self.f16c = (True if target == "ptx" else host_has_f16c()) if f16c is None else f16c
         self.declares: set[str] = set()
         self.internal: set[str] = set()  # names of internal functions that are written already
         self.globals: dict[str, str] = {}
@@ -276,7 +260,7 @@ class Builder:
         self.terminated = False
         self.has_fma = module.fma
         # Whether to use AVX-512's own instructions, of which results of every width get the same bits.
-        self.has_avx512 = module.fma and module.target == "cpu" and _is_x86() and host_vector_bytes() == 64
+        self.has_avx512 = module.fma and module.target == "cpu" and is_x86() and host_vector_bytes() == 64
         self._names = itertools.count()
         self._phis: dict[str, tuple[int, str, list[str]]] = {}
 
@@ -441,7 +425,7 @@ class Builder:
         return self.intrinsic("copysign", x.kind, (x, y))
 
     def _rounding(self, name: str, x: Reg) -> Reg:
-        if self.target == "cpu" and not _host_has_rounding():
+        if self.target == "cpu" and not host_has_rounding():
             return self._rounding_by_addition(name, x)
         return self.intrinsic(name, x.kind, (x,))
 
@@ -942,208 +926,3 @@ class Builder:
         after = self.block
         self.label(done)
         return [self.phi(u.kind, [(u, before), (v, after)], u.width) for u, v in zip(usual, found, strict=True)]
-
-
-# ------------------------------------------------------------------------------------------------------ compiling
-
-_lock = threading.RLock()
-
-
-@functools.cache
-def _llvm() -> Any:
-    """llvmlite's binding, initialised."""
-    try:
-        import llvmlite
-        import llvmlite.binding as llvm
-    except (ImportError, OSError) as error:
-        raise CompilerMissing(f"compiled kernels need llvmlite, which cannot be imported: {error}") from error
-    if tuple(int(part) for part in llvmlite.__version__.split(".")[:2]) < (0, 45):
-        raise CompilerMissing(f"compiled kernels need llvmlite 0.45 or later, not {llvmlite.__version__}")
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    return llvm
-
-
-def compiler_available() -> bool:
-    """Whether kernels can be compiled here."""
-    try:
-        _llvm()
-    except CompilerMissing:
-        return False
-    return True
-
-
-@functools.cache
-def _host() -> tuple[str, str, dict[str, bool]]:
-    """The host's processor, its features as LLVM writes them, and the same as a mapping."""
-    llvm = _llvm()
-    features = llvm.get_host_cpu_features()
-    return llvm.get_host_cpu_name(), features.flatten(), dict(features)
-
-
-def _is_x86() -> bool:
-    return platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
-
-
-def _host_feature(name: str) -> bool:
-    """Whether an x86 host has a feature; without llvmlite, whether the usual machine has it."""
-    try:
-        return bool(_host()[2].get(name, False))
-    except CompilerMissing:
-        return True
-
-
-@functools.cache
-def host_has_fma() -> bool:
-    """Whether the host has fused multiply-add."""
-    return not _is_x86() or _host_feature("fma")
-
-
-@functools.cache
-def _host_has_f16c() -> bool:
-    return not _is_x86() or _host_feature("f16c")
-
-
-@functools.cache
-def _host_has_rounding() -> bool:
-    return not _is_x86() or _host_feature("sse4.1")
-
-
-@functools.cache
-def host_vector_bytes() -> int:
-    """The width of the host's vector registers: 64, 32 or 16 bytes."""
-    if not _is_x86():
-        return 16
-    if all(_host_feature(f"avx512{part}") for part in ("f", "vl", "dq", "bw")):
-        return 64
-    return 32 if _host_feature("avx2") else 16
-
-
-@functools.cache
-def host_description() -> str:
-    """What a compiled object depends on beside its IR: LLVM's version, processor and features."""
-    llvm = _llvm()
-    name, features, _ = _host()
-    version = ".".join(map(str, llvm.llvm_version_info))
-    return f"llvm {version}; {llvm.get_process_triple()}; {name}; {features}"
-
-
-@functools.cache
-def _target_machine(opt: int) -> Any:
-    llvm = _llvm()
-    name, features, _ = _host()
-    target = llvm.Target.from_triple(llvm.get_process_triple())
-    return target.create_target_machine(
-        cpu=name, features=features, opt=opt, reloc="pic" if not _is_x86() else "default", codemodel="jitdefault"
-    )
-
-
-def _optimise(llvm: Any, module: Any, machine: Any) -> None:
-    """The passes that pay for code that is vectorised already: clean-up, no unrolling, no vectoriser."""
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
-    passes = llvm.create_new_function_pass_manager()
-    passes.add_simplify_cfg_pass()
-    passes.add_instruction_combine_pass()
-    passes.add_new_gvn_pass()
-    passes.add_loop_simplify_pass()
-    passes.add_lcssa_pass()
-    passes.add_loop_rotate_pass()
-    passes.add_instruction_combine_pass()
-    passes.add_simplify_cfg_pass()
-    for function in module.functions:
-        if not function.is_declaration:
-            passes.run(function, builder)
-
-
-class CompiledObject:
-    """Machine code in memory.  The code lives as long as this object does."""
-
-    def __init__(self, engine: Any, object_code: bytes) -> None:
-        self._engine = engine
-        self.object_code = object_code
-
-    def address(self, name: str) -> int:
-        """The address of a function."""
-        with _lock:
-            address = self._engine.get_function_address(name)
-        if not address:
-            raise KeyError(f"no function {name!r} in this object")
-        return address
-
-
-def compile_cpu(module_text: str, opt: int = 2) -> CompiledObject:
-    """Compile a module for this machine."""
-    llvm = _llvm()
-    with _lock:
-        machine = _target_machine(opt)
-        module = llvm.parse_assembly(module_text, context=llvm.create_context())
-        module.triple = machine.triple
-        module.data_layout = str(machine.target_data)
-        if opt:
-            _optimise(llvm, module, machine)
-        code = machine.emit_object(module)
-    return load_object(code)
-
-
-def undefined_symbols(code: bytes) -> list[str]:
-    """Names that an ELF64 object expects others to define (none are found in objects of other formats).
-
-    From the System V ABI: the section headers lead to the symbol table; an undefined symbol has section index 0.
-    """
-    if code[:5] != b"\x7fELF\x02" or code[5] != 1:
-        return []
-    (table,) = struct.unpack_from("<Q", code, 0x28)
-    size, count = struct.unpack_from("<HH", code, 0x3A)
-    sections = [struct.unpack_from("<IIQQQQIIQQ", code, table + k * size) for k in range(count)]
-    names = []
-    for _, kind, _, _, start, length, link, _, _, step in sections:
-        if kind != 2:  # SHT_SYMTAB
-            continue
-        strings = sections[link][4]
-        for at in range(start + step, start + length, step):
-            name, _, _, section = struct.unpack_from("<IBBH", code, at)
-            if section == 0 and name:
-                end = code.index(b"\0", strings + name)
-                names.append(code[strings + name : end].decode())
-    return names
-
-
-def load_object(code: bytes) -> CompiledObject:
-    """Make code that :func:`compile_cpu` returned, on a machine of the same :func:`host_description`, callable."""
-    llvm = _llvm()
-    missing = [name for name in undefined_symbols(code) if llvm.address_of_symbol(name) is None]
-    if missing:
-        # Calling what is not there would end the process.
-        raise RuntimeError(f"the compiled code calls functions that are not there: {', '.join(missing)}")
-    with _lock:
-        empty = llvm.parse_assembly("", context=llvm.create_context())
-        name, features, _ = _host()
-        target = llvm.Target.from_triple(llvm.get_process_triple())
-        engine = llvm.create_mcjit_compiler(empty, target.create_target_machine(cpu=name, features=features))
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        engine.finalize_object()
-    return CompiledObject(engine, code)
-
-
-@functools.cache
-def _ptx_machine(arch: str) -> Any:
-    llvm = _llvm()
-    try:
-        llvm.initialize_all_targets()
-        llvm.initialize_all_asmprinters()
-        target = llvm.Target.from_triple("nvptx64-nvidia-cuda")
-    except (RuntimeError, AttributeError) as error:
-        raise CompilerMissing(f"this llvmlite cannot write PTX: {error}") from error
-    return target.create_target_machine(cpu=arch, opt=3)
-
-
-def compile_ptx(module_text: str, arch: str = "sm_80") -> str:
-    """Compile a module for an NVIDIA GPU; the result is PTX text."""
-    llvm = _llvm()
-    with _lock:
-        machine = _ptx_machine(arch)
-        module = llvm.parse_assembly(module_text, context=llvm.create_context())
-        module.triple = "nvptx64-nvidia-cuda"
-        module.data_layout = str(machine.target_data)
-        _optimise(llvm, module, machine)
-        return machine.emit_assembly(module)

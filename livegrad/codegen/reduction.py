@@ -14,46 +14,14 @@ Arguments, packed: output, leaves, Python numbers, then the words named in `rows
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from .. import dtypes
-from .body import emit_body, leaf_dtypes, node_dtypes, param_formats
-from .elementwise import NAME, SCALAR, Arguments, coordinates, lanes, load_along, offset_of
+from .body import emit_body
+from .elementwise import Arguments, coordinates, lanes, load_along, offset_of
 from .ir import Module, Reg, host_vector_bytes
+from .layout import COLUMN_BLOCK, NAME, REDUCTIONS, SCALAR, leaf_dtypes, node_dtypes, param_formats
 from .lower import lower
 
-COLUMN_BLOCK = 2048
 UNROLL = 4
-
-
-class Reduction:
-    """How values combine: the primitive, and the value that changes nothing."""
-
-    def __init__(self, name: str, primitive: str, identity: Callable[[dtypes.dtype], float | int | bool]):
-        self.name = name
-        self.primitive = primitive
-        self.identity = identity
-
-
-def _lowest(d: dtypes.dtype) -> float | int:
-    return float("-inf") if d.is_floating_point else (False if d is dtypes.bool_ else dtypes.iinfo(d).min)
-
-
-def _highest(d: dtypes.dtype) -> float | int:
-    return float("inf") if d.is_floating_point else (True if d is dtypes.bool_ else dtypes.iinfo(d).max)
-
-
-REDUCTIONS = {
-    r.name: r
-    for r in (
-        Reduction("sum", "add", lambda d: 0),
-        Reduction("prod", "mul", lambda d: 1),
-        Reduction("amax", "maximum", _lowest),
-        Reduction("amin", "minimum", _highest),
-        Reduction("any", "or_", lambda d: False),
-        Reduction("all", "and_", lambda d: True),
-    )
-}
 
 
 class _Source:

@@ -14,27 +14,11 @@ each leaf strides of the outer kept dimensions, of the dimension walked, and of 
 from __future__ import annotations
 
 from .. import dtypes
-from .body import emit_body, leaf_dtypes, node_dtypes, param_formats
-from .elementwise import NAME, STRIDED, Arguments, coordinates, lanes, load_along, offset_of
-from .ir import Module, Reg, host_vector_bytes
+from .body import emit_body
+from .elementwise import Arguments, coordinates, load_along, offset_of
+from .ir import Module, Reg
+from .layout import NAME, SCALAR, SCAN_COLUMNS, SCANS, STRIDED, leaf_dtypes, param_formats, running_dtype, scan_width
 from .lower import lower
-
-# By name: the primitive, and the value that changes nothing.
-SCANS = {"cumsum": ("add", 0), "cumprod": ("mul", 1)}
-COLUMNS = 4  # vectors of rows in a work item of the scheme across
-
-
-def accumulator(d: dtypes.dtype) -> dtypes.dtype:
-    """The dtype in which running totals of `d` are carried."""
-    if d.category == dtypes.FLOATING:
-        return dtypes.float64 if d.itemsize > 2 else dtypes.float32
-    return dtypes.int64
-
-
-def vector_width(code: tuple, leaves: int, source: dtypes.dtype, out: dtypes.dtype) -> int:
-    """How many lanes a vector has."""
-    used = [*(leaf_dtypes(code, leaves) if code else [source]), *node_dtypes(code), accumulator(source), out]
-    return max(2, lanes(used, host_vector_bytes()))
 
 
 class _Emitter:
@@ -44,13 +28,13 @@ class _Emitter:
     ):  # fmt: skip
         self.primitive, self.neutral = SCANS[name]
         self.code, self.source, self.out_dtype, self.classes = code, source, out, classes
-        self.acc = accumulator(source)
+        self.acc = running_dtype(source)
         self.backwards = backwards
         self.module = Module("cpu")
         signature = [("ptr noalias readonly", "%args"), ("i64", "%begin"), ("i64", "%end")]
         self.b = self.module.function(NAME, signature)
         self.kinds = leaf_dtypes(code, len(classes)) if code else [source]
-        self.width = vector_width(code, len(classes), source, out)
+        self.width = scan_width(code, len(classes), source, out)
         args = Arguments(self.b)
         self.out = args.pointer()
         self.ptrs = [args.pointer() for _ in classes]
@@ -83,7 +67,7 @@ class _Emitter:
 
         def leaf(k: int) -> Reg:
             kind, how, stride = self.kinds[k].kind, self.classes[k], self.strides[k][2]
-            if how == 1:
+            if how == SCALAR:
                 return b.splat(b.load(bases[k], kind, width=1))
             if mask is None:
                 return load_along(b, bases[k], kind, i, how, stride)
@@ -154,8 +138,8 @@ class _Emitter:
         with b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as items:
             block = b.urem(items.i, self.blocks)  # type: ignore[arg-type]
             leaves, out = self.bases(b.udiv(items.i, self.blocks))  # type: ignore[arg-type]
-            first = b.mul(block, self.number(w * COLUMNS))
-            last = b.add(first, self.number(w * COLUMNS))
+            first = b.mul(block, self.number(w * SCAN_COLUMNS))
+            last = b.add(first, self.number(w * SCAN_COLUMNS))
             full = b.icmp("sle", last, self.inner)
             last = b.select(full, last, self.inner)
             middle = b.select(full, last, first)
@@ -174,8 +158,8 @@ class _Emitter:
                     loop.next(*totals)
 
             with b.at_width(w):
-                with b.loop(first, middle, w * COLUMNS) as loop:
-                    walk(loop.i, COLUMNS, None)
+                with b.loop(first, middle, w * SCAN_COLUMNS) as loop:
+                    walk(loop.i, SCAN_COLUMNS, None)
                 with b.loop(middle, last, w) as loop:
                     walk(loop.i, 1, b.icmp("slt", b.add(b.splat(loop.i), b.iota("i64")), b.splat(last)))
 

@@ -95,6 +95,8 @@ _PRODUCTS = {
     "addmm": _add_product(1), "addmv": _add_product(1), "baddbmm": _add_product(1), "linear": _linear,
     "outer": lambda shapes, out: math.prod(out),
     "conv1d": _conv, "conv2d": _conv, "conv3d": _conv, "convolution": _conv,
+    "conv_transpose": _conv_transpose,
     "conv_transpose1d": _conv_transpose, "conv_transpose2d": _conv_transpose, "conv_transpose3d": _conv_transpose,
+    "conv_weight": lambda shapes, out: 2 * math.prod(shapes[1]) * math.prod(out[1:]),
     "scaled_dot_product_attention": _attention,
 }  # fmt: skip

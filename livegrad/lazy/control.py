@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ..native import hot
 from .evaluate import evaluate_all
 from .value import DEFAULT_LIMIT, Bound
 
 
+@hot
 def eval(*tensors: Any) -> None:  # noqa: A001
     """Compute everything that is pending in these tensors (or nested lists, tuples and dicts of them), together.
 
@@ -21,6 +23,7 @@ def eval(*tensors: Any) -> None:  # noqa: A001
     evaluate_all(values, "livegrad.eval")
 
 
+@hot
 def _collect(x: Any, values: list) -> None:
     if isinstance(x, (list, tuple)):
         for item in x:

@@ -17,10 +17,10 @@ from time import perf_counter
 from typing import Any
 from weakref import WeakSet
 
-from .. import dtypes
+from .. import dtypes, native
 from ..codegen import batch, kernels
-from ..codegen.elementwise import CONTIGUOUS, SCALAR, STRIDED
-from ..codegen.reduction import COLUMN_BLOCK, REDUCTIONS
+from ..codegen.layout import COLUMN_BLOCK, CONTIGUOUS, REDUCTIONS, SCALAR, STRIDED
+from ..native import hot, slotted
 from ..runtime import array as arrays
 from ..runtime import caches, interpreter, pool
 from ..runtime.array import Array, numel
@@ -66,8 +66,11 @@ class Lost:
 LOST = Lost()
 
 
+@hot
 def evaluate(root: Value, reason: str) -> None:
     """Make `root` ready."""
+    if native.Start.left:
+        native.launched()
     with _lock:
         if root.array is None:
             _run_map(root, reason)
@@ -82,13 +85,19 @@ class _Batch:
         self.results: dict[Value, Array] = {}
         self.keep: list = []
 
-    def add(self, plan: MapPlan, args: bytes, leaves: list[Value], results: dict[Value, Array]) -> None:
+    def makes(self, nodes: list[Value]) -> bool:
+        """Whether one of these values is among the results."""
+        return not self.results.keys().isdisjoint(nodes)
+
+    @hot
+    def add(self, plan: MapPlan, args: bytes, leaves: list[Value], results: list[Value], made: list[Array]) -> None:
         self.jobs.append((plan.kernel.address, args, plan.total))
         self.grain = min(self.grain, plan.grain) if self.grain else plan.grain
-        self.results.update(results)
+        self.results.update(zip(results, made))
         # An operand that is overwritten is emptied, but its memory must stay.
         self.keep.append([leaf.array for leaf in leaves])
 
+    @hot
     def run(self) -> None:
         jobs, self.jobs = self.jobs, []
         grain, self.grain = self.grain, 0
@@ -96,7 +105,7 @@ class _Batch:
         if together:
             args, total, alive = batch.pack(jobs)
             pool.launch(together, args, total, grain)
-            del alive
+            self.keep.append(alive)
         else:
             for kernel, args, total in jobs:
                 pool.launch(kernel, args, total, grain)
@@ -109,25 +118,47 @@ class _Batch:
 _batch = _Batch()
 
 
+def _heaviest_first(values: list[Value]) -> None:
+    values.sort(key=lambda v: -v.weight)
+
+
+@hot
 def evaluate_all(roots: Iterable[Value], reason: str) -> None:
     """Make several values ready, in one launch where that can be; what another one needs is written along with it."""
+    if native.Start.left:
+        native.launched()
     with _lock:
         waiting = [v for v in roots if v.array is None]
-        waiting.sort(key=lambda v: -v.weight)
-        try:
-            for v in waiting:
-                if v.array is None and v not in _batch.results:
-                    _run_map(v, reason, True)
-        finally:
-            _batch.run()
+        _heaviest_first(waiting)
+        _together(waiting, reason)
 
 
+@hot
+def _together(waiting: list[Value], reason: str) -> None:
+    try:
+        _run_together(waiting, reason)
+    finally:
+        _batch.run()
+
+
+@hot
+def _run_together(waiting: list[Value], reason: str) -> None:
+    for v in waiting:
+        if v.array is None and v not in _batch.results:
+            _run_map(v, reason, True)
+
+
+@slotted
 class MapPlan:
-    """Everything about running an elementwise program that follows from its code and the layouts of its leaves."""
+    """Everything about running an elementwise program that follows from its code and the layouts of its leaves.
 
-    __slots__ = ("kernel", "tail", "total", "grain", "elements", "classes", "strides", "dtypes", "sizes")
+    alone: with so few work items it is not worth waiting for other launches.
+    """
+
+    __slots__ = ("kernel", "tail", "total", "grain", "alone", "elements", "classes", "strides", "dtypes", "sizes")
 
 
+@slotted
 class ReducePlan:
     """The same for a reduction. partial: shape of the partial results, None where there is a single segment."""
 
@@ -140,6 +171,7 @@ _reduce_plans: dict[tuple, ReducePlan] = {}
 MAX_PLANS = 20_000
 
 
+@hot
 def _layouts(leaves: list[Value], shape: tuple) -> tuple:
     """Per leaf None if it is contiguous and of that shape, else its own shape and strides."""
     found = []
@@ -149,11 +181,13 @@ def _layouts(leaves: list[Value], shape: tuple) -> tuple:
     return tuple(found)
 
 
+@hot
 def _run_map(root: Value, reason: str, together: bool = False) -> None:
     piece = linearize(root, evaluate)
-    if _batch.jobs and not _batch.results.keys().isdisjoint(piece.nodes):
+    if _batch.jobs and _batch.makes(piece.nodes):
         _batch.run()  # this reads what a launch that was put off will write
-        piece = linearize(root, evaluate) if root.array is None else piece
+        if root.array is None:
+            piece = linearize(root, evaluate)
     if root.array is not None:  # evaluating an operand can bring the root along
         return
     started = perf_counter() if log.kernels else 0.0
@@ -176,8 +210,8 @@ def _run_map(root: Value, reason: str, together: bool = False) -> None:
             for leaf in leaves:
                 pointers.append(leaf.array.ptr)
             args = kernel.pack(*pointers, *piece.params) + plan.tail
-            if together:
-                _batch.add(plan, args, leaves, {nodes[j]: a for j, a in zip(outputs, made)})
+            if together and plan.total > plan.alone:
+                _batch.add(plan, args, leaves, [nodes[j] for j in outputs], made)
                 _empty_reused(leaves, made)
                 made = []
             else:
@@ -221,10 +255,12 @@ def _plan_map(piece: Any, shape: tuple, key: tuple) -> MapPlan:
         plan.tail = struct.pack(f"={len(words)}q", *words)
         plan.grain = GRAIN // (max(per_item, 1) * plan.kernel.cost) + 1
         plan.classes = None
+    plan.alone = plan.grain >> 3
     _map_plans[key] = plan  # now that it is complete: an interruption leaves no half of one
     return plan
 
 
+@hot
 def _settle(v: Value, a: Array) -> None:
     """A pending value has become ready."""
     operands = v.operands
@@ -232,8 +268,8 @@ def _settle(v: Value, a: Array) -> None:
     v.instr = None
     v.operands = ()
     v.params = ()
-    nbytes = a.block.nbytes
-    v.weight = nbytes if nbytes < LEAF_CAP else LEAF_CAP
+    weight = a.block.nbytes >> 20
+    v.weight = weight if weight < LEAF_CAP else LEAF_CAP
     for o in operands:
         o.uses -= 1
 
@@ -254,30 +290,42 @@ def _strided(piece: Any, shape: tuple) -> tuple:
     return kernel, tuple(words), total, sizes[-1]
 
 
+@hot
 def _outputs(piece: Any, shape: tuple, plan: MapPlan) -> list[Array]:
     """Memory for what is written; the buffer of an operand that an in-place operator replaced is used again."""
-    free = _reusable(piece, plan.classes) if plan.classes is not None else ()
+    free = ()
+    if plan.classes is not None:
+        for leaf in piece.leaves:
+            if leaf.owner is OVERWRITTEN:
+                free = _reusable(piece, plan.classes)
+                break
     made = []
     for d, size in zip(plan.dtypes, plan.sizes):
         if free:
-            leaf = next((leaf for leaf in free if leaf.dtype.itemsize == d.itemsize), None)
-            if leaf is not None:
-                free.remove(leaf)
-                old = leaf.array
+            old = _take(free, d.itemsize)
+            if old is not None:
                 made.append(Array(old.block, old.offset, shape, plan.strides, d, True))
                 continue
         made.append(Array(allocate(size), 0, shape, plan.strides, d, True))
     return made
 
 
+@hot
+def _take(free: list[Value], itemsize: int) -> Array | None:
+    """The memory of the first of these leaves whose items have that size, which leaves the list."""
+    for leaf in free:
+        if leaf.dtype.itemsize == itemsize:
+            free.remove(leaf)
+            return leaf.array
+    return None
+
+
+@hot
 def _reusable(piece: Any, classes: list) -> list[Value]:
     """Leaves that only this piece holds, so that a result may be written into their memory.
 
     Every unwritten node must be gone afterwards too, or it could not be computed again.
     """
-    found = [leaf for leaf in piece.leaves if leaf.owner is OVERWRITTEN]
-    if not found:
-        return found
     found = [
         leaf
         for leaf, c in zip(piece.leaves, classes)
@@ -295,14 +343,17 @@ def _reusable(piece: Any, classes: list) -> list[Value]:
     return [leaf for leaf in found if leaf.uses == counts[leaf]]
 
 
+@hot
 def _empty_reused(leaves: list[Value], targets: list[Array]) -> None:
     """Empty the leaves whose memory is about to be overwritten, so that nobody reads them by mistake."""
     for leaf in leaves:
         if leaf.owner is OVERWRITTEN:
             block = leaf.array.block  # type: ignore[union-attr]
-            if any(a.block is block for a in targets):
-                leaf.array = None
-                leaf.instr = LOST  # unless the result is made, which nothing but an interruption prevents
+            for a in targets:
+                if a.block is block:
+                    leaf.array = None
+                    leaf.instr = LOST  # unless the result is made, which nothing but an interruption prevents
+                    break
 
 
 def _interpret(piece: Any, shape: tuple) -> list[Array]:
@@ -318,11 +369,14 @@ def _interpret(piece: Any, shape: tuple) -> list[Array]:
 # --- reductions -------------------------------------------------------------------------------------------------
 
 
+@hot
 def reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str = "reduction") -> Value:
     """Reduce `x` over `axes` (which are dropped), taking the pending work that feeds it into the same kernel.
 
     name: one of `codegen.reduction.REDUCTIONS`. acc: dtype of accumulation and result.
     """
+    if native.Start.left:
+        native.launched()
     with _lock:
         return value.from_array(_reduce(x, name, axes, acc, reason))
 
@@ -331,6 +385,7 @@ def reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str = "r
 _passed_over: WeakSet[Value] = WeakSet()
 
 
+@hot
 def _passed_over_before(piece: Any) -> bool:
     """A reduction does not write the intermediates that it computes. What one needs for the second time is written."""
     live = [v for v in [piece.nodes[j] for j in piece.outputs] if v.owner is not None and v.owner() is not None]
@@ -347,6 +402,7 @@ def _cheap(piece: Any, shape: tuple) -> bool:
     return read <= 1 and len(piece.nodes) <= 4 and kernels.code_cost(piece.code) <= CHEAP
 
 
+@hot
 def fused_source(x: Value, reason: str) -> Any:
     """The pending work that makes `x`, to be taken into the kernel that reads it; None where x is in memory.
 
@@ -357,22 +413,23 @@ def fused_source(x: Value, reason: str) -> Any:
     piece = None
     if x.uses:
         # Something else reads it too: write it, then read what was written, unless making it again is no more work.
-        piece = linearize(x, evaluate, write_root=False)
+        piece = linearize(x, evaluate, False)
         if x.array is not None:
             return None
         if piece.outputs or not _cheap(piece, x.shape):
             evaluate(x, reason)
             return None
     if piece is None:
-        piece = linearize(x, evaluate, write_root=False)
+        piece = linearize(x, evaluate, False)
     if piece.outputs and _passed_over_before(piece):
-        piece = linearize(x, evaluate, write_root=False)
+        piece = linearize(x, evaluate, False)
     if x.array is not None:
         return None
     x.uses += 1
     return piece
 
 
+@hot
 def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) -> Array:
     started = perf_counter() if log.kernels else 0.0
     shape = x.shape
@@ -381,7 +438,7 @@ def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) ->
         leaves, code, params, source = [x], (), (), x.dtype
     else:
         leaves, code, params, source = piece.leaves, piece.code, piece.params, x.dtype
-    described = "" if not log.kernels else name if piece is None else f"{log.describe(piece.nodes)} {name}"
+    described = log.describe_reduction(piece, name) if log.kernels else ""
     key = (name, acc, code, source, shape, axes, _layouts(leaves, shape))
     plan = _reduce_plans.get(key)
     if plan is None:
@@ -390,16 +447,10 @@ def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) ->
     kernel = plan.kernel
     how = ""
     if kernel is None:  # nothing to reduce
-        made = arrays.empty(out_shape, acc)
-        made.native()[...] = REDUCTIONS[name].identity(acc)
+        made = _filled(out_shape, name, acc)
     elif not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(plan.elements):
         how = "tier 0"
-        if piece is None:
-            native = x.native()
-        else:
-            native = interpreter.broadcast(interpreter.run_piece(piece.nodes, leaves, shape)[-1], shape)
-        made = arrays.empty(out_shape, acc)
-        made.native()[...] = interpreter.reduce(name, native, axes, acc)
+        made = _interpret_reduction(x, piece, name, axes, acc, out_shape)
     else:
         made = arrays.empty(out_shape if plan.partial is None else plan.partial, acc)
         pointers = [leaf.array.ptr for leaf in leaves]
@@ -411,6 +462,23 @@ def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) ->
             made = Array(again.block, 0, out_shape, arrays.contiguous_strides(out_shape), acc, True)
     if log.kernels:
         log.launch(described, shape, reason, how or log.origin(kernel), perf_counter() - started)
+    return made
+
+
+def _filled(shape: tuple, name: str, acc: dtypes.dtype) -> Array:
+    """What a reduction of nothing gives."""
+    made = arrays.empty(shape, acc)
+    made.native()[...] = REDUCTIONS[name].identity(acc)
+    return made
+
+
+def _interpret_reduction(x: Value, piece: Any, name: str, axes: tuple, acc: dtypes.dtype, out_shape: tuple) -> Array:
+    if piece is None:
+        native = x.native()
+    else:
+        native = interpreter.broadcast(interpreter.run_piece(piece.nodes, piece.leaves, x.shape)[-1], x.shape)
+    made = arrays.empty(out_shape, acc)
+    made.native()[...] = interpreter.reduce(name, native, axes, acc)
     return made
 
 

@@ -34,6 +34,11 @@ def origin(kernel: Any) -> str:
     return found
 
 
+def describe_reduction(piece: Any, name: str) -> str:
+    """A reduction with the operators that feed it."""
+    return name if piece is None else f"{describe(piece.nodes)} {name}"
+
+
 def describe(nodes: list[Any]) -> str:
     """The operators of a piece, shortened."""
     names = [v.instr.op.name for v in nodes]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any
 
+from ..native import hot, slotted
 from ..runtime.array import numel
 from .value import Value
 
@@ -19,6 +20,7 @@ MAX_LEAVES = 48
 _weight = attrgetter("weight")
 
 
+@slotted
 class Piece:
     """A linearised piece of the pending graph.
 
@@ -30,6 +32,11 @@ class Piece:
     __slots__ = ("nodes", "leaves", "code", "outputs", "params", "counts")
 
 
+def _by_weight(cone: list[Value]) -> None:
+    cone.sort(key=_weight)
+
+
+@hot
 def linearize(root: Value, evaluate: Any, write_root: bool = True) -> Piece:
     """The piece of the pending graph that computes `root`.
 
@@ -58,34 +65,43 @@ def linearize(root: Value, evaluate: Any, write_root: bool = True) -> Piece:
             evaluate(boundary, "operand of another shape")
             continue
         if len(cone) > 1:
-            cone.sort(key=_weight)
+            _by_weight(cone)
             if len(cone) > MAX_NODES:
-                evaluate(cone[len(cone) // 2], "bound: operators")
+                evaluate(_middle(cone), "bound: operators")
                 continue
         piece = _encode(cone, counts, write_root)
         if len(piece.leaves) > MAX_LEAVES and len(cone) > 1:
-            evaluate(cone[len(cone) // 2 - 1 if len(cone) > 2 else 0], "bound: arguments")
+            evaluate(_below_middle(cone), "bound: arguments")
             continue
         return piece
 
 
+def _middle(cone: list[Value]) -> Value:
+    return cone[len(cone) // 2]
+
+
+def _below_middle(cone: list[Value]) -> Value:
+    return cone[len(cone) // 2 - 1 if len(cone) > 2 else 0]
+
+
+@hot
 def _inlined(o: Value) -> bool:
     if numel(o.shape) != 1 or o.uses != 1:
         return False
     return o.owner is None or o.owner() is None
 
 
+@hot
 def _encode(cone: list[Value], counts: dict[Value, int], write_root: bool) -> Piece:
     code: list[int] = []
     leaves: list[Value] = []
     slots: dict[Value, int] = {}
     params: tuple = ()
-    add, slot_of = code.append, slots.get
     j = -1  # node k has slot -1 - k
     for v in cone:
-        add(v.instr.id)
+        code.append(v.instr.id)
         for o in v.operands:
-            s = slot_of(o)
+            s = slots.get(o)
             if s is None:
                 if o.array is None:
                     raise RuntimeError(
@@ -94,9 +110,9 @@ def _encode(cone: list[Value], counts: dict[Value, int], write_root: bool) -> Pi
                     )
                 s = slots[o] = len(leaves)
                 leaves.append(o)
-            add(s)
+            code.append(s)
         if v.params:
-            params += v.params
+            params = params + v.params if params else v.params
         slots[v] = j
         j -= 1
     root = cone[-1]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..codegen import kernels, rows
-from ..codegen.elementwise import CONTIGUOUS, SCALAR, STRIDED
+from ..codegen import kernels, rowshape
+from ..codegen.layout import CONTIGUOUS, SCALAR, STRIDED
 from ..ops.rowprogram import RowProgram
 from ..runtime import array as arrays
 from ..runtime import interpreter, pool
@@ -151,17 +151,17 @@ def _lay_out(
     outer = [d for d, k in enumerate(labels[:-1]) if k == "r"]
     classes = tuple(CONTIGUOUS if m[-1] == 1 else SCALAR if m[-1] == 0 else STRIDED for m in merged[: len(leaves)])
     described = tuple(
-        rows.Input((), v.dtype, 1) if p is None else rows.Input(p.code, v.dtype, len(p.leaves))
+        rowshape.Input((), v.dtype, 1) if p is None else rowshape.Input(p.code, v.dtype, len(p.leaves))
         for v, p in zip(inputs, pieces)
     )
-    made = rows.Shape(program, compute, described, results, classes, len(kept), len(outer), across)
+    made = rowshape.Shape(program, compute, described, results, classes, len(kept), len(outer), across)
     plan.kernel = kernels.row_kernel(made)
     inner = sizes[-1]
     kept_sizes, outer_sizes = [sizes[d] for d in kept], [sizes[d] for d in outer]
     words = [inner]
     plan.total = numel(tuple(kept_sizes))
     if across:
-        block = rows.unroll(made) * rows.vector_width(made)
+        block = rowshape.unroll(made) * rowshape.vector_width(made)
         blocks = -(-inner // block)
         words.append(blocks)
         plan.total *= blocks

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..codegen import kernels, scan
-from ..codegen.elementwise import CONTIGUOUS, SCALAR, STRIDED
+from ..codegen import kernels
+from ..codegen.layout import CONTIGUOUS, SCALAR, SCAN_COLUMNS, STRIDED, running_dtype, scan_width
 from ..runtime import array as arrays
 from ..runtime import interpreter, pool
 from ..runtime.array import Array, numel
@@ -20,7 +20,7 @@ from .value import Value
 
 
 def run(x: Value, name: str, dim: int, out: dtypes.dtype, backwards: bool = False) -> Value:
-    """Running totals of `x` along `dim`, with the pending work that feeds it. name: one of `codegen.scan.SCANS`."""
+    """Running totals of `x` along `dim`, with the pending work that feeds it. name: one of `codegen.layout.SCANS`."""
     with evaluate._lock:
         started = perf_counter() if log.kernels else 0.0
         shape = x.shape
@@ -59,12 +59,12 @@ def _fill(
     elements = numel(shape)
     if not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(elements):
         native = x.native() if piece is None else interpreter.run_piece(piece.nodes, leaves, shape)[-1]
-        _numpy(made.native(), interpreter.broadcast(native, shape), name, dim, scan.accumulator(x.dtype), backwards)
+        _numpy(made.native(), interpreter.broadcast(native, shape), name, dim, running_dtype(x.dtype), backwards)
         return "tier 0"
     words = [inner]
     total = numel(tuple(kept))
     if across:
-        blocks = -(-inner // (scan.COLUMNS * scan.vector_width(code, len(leaves), x.dtype, made.dtype)))
+        blocks = -(-inner // (SCAN_COLUMNS * scan_width(code, len(leaves), x.dtype, made.dtype)))
         words.append(blocks)
         total *= blocks
     words += [*kept, shape[dim], steps[0], *rows[0]]

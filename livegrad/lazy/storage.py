@@ -13,12 +13,14 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+from ..native import hot, slotted
 from ..runtime import array as arrays
 from ..runtime.array import Array, contiguous_strides
 from .evaluate import OVERWRITTEN
 from .value import UNDEFERRED, Value, from_array
 
 
+@slotted
 class Lease:
     """Held by the values that read one state of a storage. stale: set when that state has been overwritten."""
 
@@ -28,6 +30,7 @@ class Lease:
         self.stale = None
 
 
+@slotted
 class Counter:
     """Counts in-place changes, for all tensors that are told of them (a tensor's `.data` counts its own)."""
 
@@ -40,6 +43,7 @@ class Counter:
         return self.n
 
 
+@slotted
 class Alias:
     """How a tensor sees its storage: the whole (layout None) or a window (offset, shape, strides) onto it.
 
@@ -71,6 +75,7 @@ class Alias:
     def shape(self) -> tuple:
         return self.storage.shape if self.layout is None else self.layout[1]
 
+    @hot
     def geometry(self) -> tuple:
         """(offset, shape, strides)"""
         if self.layout is not None:
@@ -79,6 +84,7 @@ class Alias:
         return 0, shape, contiguous_strides(shape)
 
 
+@slotted
 class Storage:
     """See the module's description.
 
@@ -100,6 +106,7 @@ class Storage:
         self.lease: Any = None
         self._hold(value)
 
+    @hot
     def _hold(self, value: Value) -> None:
         lease = value.lease
         if lease is not None or (value.array is not None and not value.array.contiguous):
@@ -114,6 +121,7 @@ class Storage:
 
     # --- reading ------------------------------------------------------------------------------------------------
 
+    @hot
     def read(self, alias: Alias) -> Value:
         """The present content of a window, as a value."""
         value = self.value
@@ -136,6 +144,7 @@ class Storage:
 
     # --- writing ------------------------------------------------------------------------------------------------
 
+    @hot
     def write(self, alias: Alias, v: Value, stale: Any) -> None:
         """Replace the content of a window by `v`, of the same shape and dtype."""
         if alias.layout is None and not self.pinned:
@@ -163,6 +172,7 @@ class Storage:
             lease = v.lease = Lease()
             self.unnoticed.append(weakref.ref(lease))
 
+    @hot
     def noticed(self, alias: Alias) -> bool:
         """Whether anybody has to be told when this window is written."""
         return not alias.silent and bool(self.unnoticed or (self.lease is not None and self.lease() is not None))
@@ -172,6 +182,7 @@ class Storage:
         self._make_writable()
         self._mark(stale, alias)
 
+    @hot
     def _mark(self, stale: Any, alias: Alias) -> None:
         ref = self.lease
         if alias.silent:
@@ -194,6 +205,7 @@ class Storage:
             assert self.array is not None
             self.array = contiguous_copy(self.array)
 
+    @hot
     def own(self) -> bool:
         """Hold memory instead of a value. Returns whether that took a copy, because others may read the value.
 
@@ -217,6 +229,7 @@ class Storage:
         assert self.array is not None
         return self.array
 
+    @hot
     def register(self, tensor: Any) -> None:
         """Remember a view, whose history changes when the base is changed in place."""
         views = self.views

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from ..devices import cpu
+from ..native import hot, hottest, slotted
 from ..runtime.array import Array, numel
 
-# Bounds on the pending graph, in one currency. Each recorded operator weighs OPERATOR, each array that it holds on to
-# weighs its bytes up to LEAF_CAP, and a value that would weigh more than the limit is evaluated at once. So about 64
+# Bounds on the pending graph, in one currency, MiB. Each recorded operator weighs OPERATOR, each array that it holds on
+# to weighs its memory up to LEAF_CAP, and a value that would weigh more than the limit is evaluated at once. So about 64
 # operators, or 16 large arrays, are pending at most, and a graph never grows from step to step.
-OPERATOR = 4 << 20
-LEAF_CAP = 16 << 20
+OPERATOR = 4
+LEAF_CAP = 16
 DEFAULT_LIMIT = 64 * OPERATOR
 # A value over memory that the outside can see (NumPy's) weighs more than any limit: what reads it runs at once.
 UNDEFERRED = 1 << 60
 
 
+@slotted
 class Value:
     """An immutable node with shape, dtype and device.
 
@@ -41,12 +43,14 @@ class Value:
     device: Any
     array: Array | None
 
+    @hot
     def ready(self) -> Array:
         """The memory, computed now if it is pending."""
         if self.array is None:
             evaluate_hook(self, "data read")
         return self.array  # type: ignore[return-value]
 
+    @hot
     def native(self) -> Any:
         """The content as an array of the backend (NumPy on the CPU)."""
         return self.ready().native()
@@ -71,6 +75,7 @@ def evaluate_hook(value: Value, reason: str) -> None:
     raise RuntimeError("the evaluator is not loaded")
 
 
+@hottest
 def from_array(array: Array) -> Value:
     """A ready value over an array."""
     v = Value()
@@ -81,8 +86,8 @@ def from_array(array: Array) -> Value:
     v.dtype = array.dtype
     v.device = cpu
     v.array = array
-    nbytes = array.block.nbytes
-    v.weight = nbytes if nbytes < LEAF_CAP else LEAF_CAP
+    weight = array.block.nbytes >> 20
+    v.weight = weight if weight < LEAF_CAP else LEAF_CAP
     v.uses = 0
     v.kept = 0
     v.owner = None
@@ -91,6 +96,7 @@ def from_array(array: Array) -> Value:
     return v
 
 
+@hot
 def reshaped(v: Value, offset: int, shape: tuple, strides: tuple) -> Value:
     """Another window onto the memory of `v`, evaluated if it is pending."""
     made = from_array(v.ready().view(offset, shape, strides))
@@ -102,12 +108,19 @@ def reshaped(v: Value, offset: int, shape: tuple, strides: tuple) -> Value:
     return made
 
 
-class Bound:
-    """The bound on pending work that is in force; eager mode sets it below every weight."""
+@slotted
+class _Bound:
+    __slots__ = ("limit",)
 
-    limit = DEFAULT_LIMIT
+    def __init__(self) -> None:
+        self.limit = DEFAULT_LIMIT
 
 
+# The bound on pending work that is in force; eager mode sets it below every weight.
+Bound = _Bound()
+
+
+@hottest
 def pending(instr: Any, operands: tuple, params: tuple, shape: tuple) -> Value:
     """A value that `instr` will make of `operands`; evaluated at once where a bound is reached."""
     v = Value()

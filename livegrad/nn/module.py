@@ -5,6 +5,7 @@ import weakref
 from collections import OrderedDict
 
 import livegrad
+from livegrad.native import hot
 from livegrad.ops.dispatch import set_module_path
 from livegrad.tensor import Tensor
 
@@ -29,6 +30,7 @@ _pop = _stack.pop
 _generation = [0]
 
 
+@hot
 def module_path():
     """The dotted path of the running module inside the outermost one: ``"encoder.layers.0"``, ``""`` for the outermost.
 
@@ -180,6 +182,7 @@ class Module:
 
     # -- calling -------------------------------------------------------------------------------------------------
 
+    @hot
     def __call__(self, *args, **kwargs):
         _push(self)
         try:
@@ -737,6 +740,7 @@ class _WithModule:
         self.hook = hook
         self.module = weakref.ref(module)
 
+    @hot
     def __call__(self, *args):
         return self.hook(self.module(), *args)
 

@@ -14,33 +14,46 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.mode import MODE
-from ..autograd.node import AccumulateGrad, ElementwiseNode, next_seq, retain_from_here
+from ..autograd.node import AccumulateGrad, ElementwiseNode, next_seq, retain_from_here, sequence
 from ..devices import cpu
 from ..lazy import value as values
 from ..lazy.storage import contiguous_copy
 from ..lazy.value import OPERATOR, Bound, Value, from_array, pending
+from ..native import hot, hottest, slotted
 from ..runtime.array import numel
 from ..site import INTERNAL
 from ..tensor import Tensor
-from .instruction import CAST, ElementwiseOp, Instruction
+from .instruction import CASTS, ElementwiseOp, Instruction
 
 _new = object.__new__
 _ref = weakref.ref
 _getframe = sys._getframe
 _NUMBERS = (int, float, bool)
 
-# Who knows the dotted path of the nn.Module that is running, for the graph; set by `nn.Module`. `running` is its stack
-# of modules, so that nothing is called while none runs.
-running: list = []
-current_module: Callable[[], str | None] = lambda: None  # noqa: E731
+
+@slotted
+class _Modules:
+    """Who knows the dotted path of the nn.Module that is running, for the graph; set by `nn.Module`.
+
+    running: its stack of modules, so that nothing is called while none runs.
+    """
+
+    __slots__ = ("running", "path")
+
+    def __init__(self) -> None:
+        self.running: list = []
+        self.path: Callable[[], str | None] = lambda: None
+
+
+MODULES = _Modules()
 
 
 def set_module_path(function: Callable[[], str | None], stack: list) -> None:
     """Let `nn` tell which module is running."""
-    global current_module, running
-    current_module, running = function, stack
+    MODULES.path, MODULES.running = function, stack
 
 
+@hot
 def broadcast_shapes(a: tuple, b: tuple) -> tuple:
     """The common shape of two operands. Raises RuntimeError with PyTorch's text where there is none."""
     if len(a) < len(b):
@@ -63,9 +76,10 @@ def broadcast_shapes(a: tuple, b: tuple) -> tuple:
     return tuple(out)
 
 
+@hot
 def record_site(node: Any) -> None:
     """Note the user's line, and the module that is running."""
-    frame = _getframe(2)
+    frame = _getframe(1)
     while frame is not None and INTERNAL[frame.f_code.co_filename]:
         frame = frame.f_back
     if frame is None:
@@ -74,9 +88,10 @@ def record_site(node: Any) -> None:
     else:
         node.code = frame.f_code
         node.lasti = frame.f_lasti
-    node.module = current_module() if running else None
+    node.module = MODULES.path() if MODULES.running else None
 
 
+@hottest
 def emit(
     instr: Instruction, operands: tuple, params: tuple, shape: tuple, tensors: tuple, in_shapes: tuple | None
 ) -> Tensor:
@@ -120,7 +135,7 @@ def emit(
             if weight > Bound.limit:
                 values.evaluate_hook(v, "bound reached")
             return t
-        if MODE.grad:
+        if MODE.off == 0 or MODE.grad:
             node = _new(ElementwiseNode)
             node.instr = instr
             node.nrs = None
@@ -135,7 +150,7 @@ def emit(
                     if x._nr:
                         node.nrs = tuple([y._nr for y in tensors])
                         break
-            node.seq = next_seq()
+            node.seq = next(sequence)
             node.shape = shape
             node.dtype = dtype
             node.hooks = None
@@ -155,7 +170,7 @@ def emit(
                 v.kept = 1
             else:
                 node.result = None
-            frame = _getframe(2)
+            frame = _getframe(1)
             while frame is not None and INTERNAL[frame.f_code.co_filename]:
                 frame = frame.f_back
             if frame is None:
@@ -164,27 +179,34 @@ def emit(
             else:
                 node.code = frame.f_code
                 node.lasti = frame.f_lasti
-            node.module = current_module() if running else None
+            node.module = MODULES.path() if MODULES.running else None
             t._edge = node
     if weight > Bound.limit:
         values.evaluate_hook(v, "bound reached")
     return t
 
 
+@hot
 def _needed(instr: Instruction, edges: tuple, operands: tuple) -> tuple:
     """The operands that the gradients which will run do read; None for the others."""
     mask = tuple([edge is not None for edge in edges])
     wanted = instr.kept_operands.get(mask)
     if wanted is None:
-        needed: set[int] = set()
-        for i, has_edge in enumerate(mask):
-            rule = instr.gradient(i) if has_edge else None
-            if rule is not None:
-                needed.update(rule.inputs)
-        wanted = instr.kept_operands[mask] = tuple([i in needed for i in range(len(operands))])
-    return tuple([o if w else None for o, w in zip(operands, wanted)])
+        wanted = _wanted_operands(instr, mask)
+    return tuple([operands[i] if w else None for i, w in enumerate(wanted)])
 
 
+def _wanted_operands(instr: Instruction, mask: tuple) -> tuple:
+    needed: set[int] = set()
+    for i, has_edge in enumerate(mask):
+        rule = instr.gradient(i) if has_edge else None
+        if rule is not None:
+            needed.update(rule.inputs)
+    wanted = instr.kept_operands[mask] = tuple([i in needed for i in range(len(mask))])
+    return wanted
+
+
+@hot
 def apply_instruction(instr: Instruction, tensors: tuple, params: tuple) -> Tensor:
     """Apply an instruction to tensors of just its dtypes, broadcasting, and record it."""
     operands = tuple([t._v if t._v is not None else t._read() for t in tensors])
@@ -197,19 +219,23 @@ def apply_instruction(instr: Instruction, tensors: tuple, params: tuple) -> Tens
     return emit(instr, operands, params, shape, tensors, None if same else tuple([o.shape for o in operands]))
 
 
+@hot
 def as_operand(x: Any, like: Tensor) -> Any:
     """What an operator takes from a Python object: a tensor or number as it is, NumPy's as tensors and numbers."""
     if isinstance(x, (Tensor, int, float)):
         return x
     if isinstance(x, np.generic):
         return x.item()
-    if isinstance(x, np.ndarray):
-        from ..creation import from_numpy
-
-        return from_numpy(x)
-    return NotImplemented
+    return _from_numpy(x) if isinstance(x, np.ndarray) else NotImplemented
 
 
+def _from_numpy(x: np.ndarray) -> Tensor:
+    from ..creation import from_numpy
+
+    return from_numpy(x)
+
+
+@hot
 def call(op: ElementwiseOp, args: tuple) -> Tensor:
     """Apply an elementwise operator to tensors and Python numbers, in any mixture."""
     pattern = ""
@@ -236,19 +262,25 @@ def call(op: ElementwiseOp, args: tuple) -> Tensor:
     return apply_instruction(op.instruction(pattern, ranked), tuple(tensors), tuple(params))
 
 
+@hot
 def _scalar_dtype(x: Any) -> dtypes.dtype:
     if x.__class__ is bool:
         return dtypes.bool_
     return dtypes.int64 if isinstance(x, int) else dtypes.float64
 
 
+def _refuse_input(op: ElementwiseOp, given: Any) -> None:
+    raise TypeError(f"{op.name}(): argument 'input' must be Tensor, not {type(given).__name__}")
+
+
 def unary(op: ElementwiseOp) -> Callable:
     """The function of an operator of one tensor."""
     same = op.same_tt
 
+    @hottest
     def function(self: Tensor) -> Tensor:
         if self.__class__ is not Tensor and not isinstance(self, Tensor):
-            raise TypeError(f"{op.name}(): argument 'input' must be Tensor, not {type(self).__name__}")
+            _refuse_input(op, self)
         va = self._v
         if va is None:
             va = self._read()
@@ -263,6 +295,7 @@ def binary(op: ElementwiseOp, reflected: bool = False) -> Callable:
     with_scalar = op.scalar_tables
     scalar_pattern = "st" if reflected else "ts"
 
+    @hottest
     def function(self: Tensor, other: Any) -> Any:
         va = self._v
         if va is None:
@@ -295,6 +328,7 @@ def binary(op: ElementwiseOp, reflected: bool = False) -> Callable:
     return function
 
 
+@hot
 def value_call(op: ElementwiseOp, args: tuple) -> Value:
     """Apply an elementwise operator to values and Python numbers, without recording (for gradient formulas)."""
     pattern = ""
@@ -323,6 +357,7 @@ def value_function(op: ElementwiseOp, reflected: bool = False) -> Callable:
     same, with_scalar = op.same_tt, op.scalar_tables
     pattern = "st" if reflected else "ts"
 
+    @hottest
     def function(self: Value, other: Any) -> Value:
         c = other.__class__
         if c is Value:
@@ -339,17 +374,19 @@ def value_function(op: ElementwiseOp, reflected: bool = False) -> Callable:
 # --- conversion -------------------------------------------------------------------------------------------------
 
 
+@hot
 def cast(t: Tensor, dtype: dtypes.dtype) -> Tensor:
     """`t` in another dtype (itself if it has that already), recorded."""
     d = t.dtype
     if d is dtype:
         return t
-    return apply_instruction(CAST.specialise("t", (d,), dtype, dtype), (t,), ())
+    return apply_instruction(CASTS[d, dtype], (t,), ())
 
 
 # --- in place ---------------------------------------------------------------------------------------------------
 
 
+@hot
 def check_in_place(t: Tensor, recording: bool, repeated: bool = False) -> None:
     """Raise where an in-place change is not allowed.
 
@@ -376,6 +413,7 @@ def check_in_place(t: Tensor, recording: bool, repeated: bool = False) -> None:
             )
 
 
+@hot
 def check_overlap(t: Tensor, other: Tensor, whole: bool = False) -> None:
     """Raise where an in-place operator would write `t` over part (if `whole`: any) of what it reads of `other`."""
     if t is other and not whole:
@@ -399,6 +437,7 @@ def check_overlap(t: Tensor, other: Tensor, whole: bool = False) -> None:
         )
 
 
+@hot
 def _dense(geometry: tuple) -> bool:
     """Whether a window shows each element of one stretch of memory once, in whatever order."""
     expected = 1
@@ -434,6 +473,7 @@ def check_view(t: Tensor) -> None:
     raise RuntimeError(text)
 
 
+@hot
 def assign_result(t: Tensor, result: Tensor, fresh: bool = True, since: int | None = None) -> Tensor:
     """Make `result` the new content and history of `t`, in place.
 
@@ -508,11 +548,38 @@ def rebase_views(base: Tensor, a: Any) -> None:
             record_as_strided(view, base)
 
 
+@hot
+def update(t: Tensor, op: ElementwiseOp, others: tuple, numbers: tuple) -> None:
+    """Replace `t` by an operator of it, other tensors and numbers, unrecorded: what optimizers do in every step."""
+    v = t._v if t._v is not None else t._read()
+    dtype, shape = v.dtype, v.shape
+    operands = [v]
+    plain = t._s is None or t._s.layout is None
+    for o in others:
+        w = o._v if o._v is not None else o._read()
+        plain = plain and w.dtype is dtype and w.shape == shape
+        operands.append(w)
+    if plain:
+        instr = op.updates.get(dtype)
+        if instr is None:
+            instr = _update_instruction(op, dtype, len(operands), len(numbers))
+        t._assign(pending(instr, tuple(operands), numbers, shape))
+    else:
+        assign_result(t, call(op, (t, *others, *numbers)))
+
+
+def _update_instruction(op: ElementwiseOp, dtype: dtypes.dtype, tensors: int, numbers: int) -> Instruction:
+    ranked = [(dtype, 2)] * tensors + [(dtypes.float64, 0)] * numbers
+    made = op.updates[dtype] = op.instruction("t" * tensors + "s" * numbers, ranked)
+    return made
+
+
 def in_place(function: Callable, name: str) -> Callable:
     """The in-place form of an operator: `x.add_(y)` from `add`."""
 
     repeated = name == "masked_fill_"
 
+    @hot
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         since = next_seq() if MODE.grad else None
         if self._edge is not None or self._s is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import dtypes
 from ..lazy.value import Value
+from ..native import hot
 from ..tensor import Tensor
 from . import dispatch, scalar
 from .registry import ELEMENTWISE, FUNCTIONS, elementwise, public
@@ -118,6 +119,7 @@ _POWERS = {e: _fixed_power(e, *entry) for e, entry in _FIXED_POWERS.items()}
 
 
 @public("pow", inplace=True, kind="elementwise", number_first=_pow)
+@hot
 def pow(input: Tensor, exponent: Any) -> Tensor:
     """Elementwise power; the exponent is a number or a tensor.
 
@@ -255,6 +257,7 @@ def _scaled(plain: str, scaled: str) -> Any:
     plain_call = dispatch.binary(fast)
     scaled_op = ELEMENTWISE[scaled]
 
+    @hot
     def method(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
         if alpha == 1 and alpha is not True:
             made = plain_call(input, other)

@@ -6,20 +6,22 @@ the gradient operators (by differentiating the formula), the kernels and the Num
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import re
 from collections.abc import Callable
 from typing import Any
 
 from .. import dtypes
+from ..native import slotted
 from . import scalar
+from .parameters import parameters
 from .scalar import Expr
 
 _ids = itertools.count(1)
 BY_ID: dict[int, Instruction] = {}
 
 
+@slotted
 class Instruction:
     """An elementwise operator specialised to a pattern of operands and dtypes.
 
@@ -96,6 +98,7 @@ class Instruction:
         return GradientRule(op.specialise(pattern, tuple(in_dtypes), compute, target), tuple(tensors), tuple(scalars))
 
 
+@slotted
 class GradientRule:
     """One gradient: the instruction, and where its operands come from ("g", "result" or the index of an input)."""
 
@@ -129,6 +132,7 @@ class _Identity:
 IDENTITY = _Identity()
 
 
+@slotted
 class ElementwiseOp:
     """An elementwise operator: a formula over scalars.
 
@@ -148,7 +152,7 @@ class ElementwiseOp:
 
     __slots__ = ("name", "node", "formula", "names", "rule", "differentiable", "_instructions", "same_tt", "_gradients",
                  "_canonical", "_keeps", "expr", "scalar_tables", "bool_error",
-                 "stated", "fixed", "aside")  # fmt: skip
+                 "stated", "fixed", "aside", "updates")  # fmt: skip
 
     def __init__(
         self,
@@ -165,6 +169,7 @@ class ElementwiseOp:
         aside: tuple = (),
     ):
         self.stated = grads or {}
+        self.updates: dict = {}  # dtype -> instruction, for `dispatch.update`
         self.fixed = fixed
         self.name = name
         camel = "".join(part.capitalize() for part in name.split("_"))
@@ -173,7 +178,7 @@ class ElementwiseOp:
         self.formula = formula
         self.differentiable = differentiable and rule not in ("bool", "bits", "integer")
         self.bool_error = bool_error
-        self.names = names if names is not None else tuple(inspect.signature(formula).parameters)
+        self.names = names if names is not None else parameters(formula)
         if "g" in self.names or "result" in self.names:
             raise ValueError(
                 f"operator {name}: arguments may not be called g or result, which gradients call their own"
@@ -296,7 +301,7 @@ class ElementwiseOp:
         stated = self.stated.get(self.names[i])
         if stated is not None:
             known = {**inputs, "g": g, "result": result}
-            part = stated(*(known[n] for n in inspect.signature(stated).parameters))
+            part = stated(*(known[n] for n in parameters(stated)))
         else:
             part = scalar.differentiate(expr, [inputs[n] for n in self.names], g, result)[0][i]
         if part is None:
@@ -396,3 +401,14 @@ SCALAR_TYPE_NAMES = _NAMES
 
 _ZERO = ElementwiseOp("zero", Expr(scalar.where, (False, Expr(None, (), "x"), 0.0)), names=("x",))
 CAST = ElementwiseOp("to", Expr(None, (), "x"), names=("x",), node="ToCopy")
+
+
+class _Casts(dict):
+    """(dtype, wanted dtype) -> instruction."""
+
+    def __missing__(self, key: tuple) -> Instruction:
+        found = self[key] = CAST.specialise("t", key[:1], key[1], key[1])
+        return found
+
+
+CASTS = _Casts()

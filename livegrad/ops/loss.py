@@ -9,6 +9,7 @@ from ..autograd.mode import MODE
 from ..autograd.node import cast_value
 from ..lazy.evaluate import evaluate
 from ..lazy.value import Value
+from ..native import hot
 from ..tensor import Tensor, wrap
 from . import dispatch, rows
 from .index import GATHER, INDEX_BACKWARD, _grid
@@ -26,10 +27,12 @@ def reduced(terms: ElementwiseOp) -> Operator:
     Its gradients are those of the terms, so it records one node where the two steps would record two.
     """
 
+    @hot
     def forward(input: Value, target: Value, numbers: tuple, mean: bool) -> Value:
         made = dispatch.value_call(terms, (input, target, *numbers))
         return (_mean if mean else _sum)(made, tuple(range(len(made.shape))), False)
 
+    @hot
     def flow(i: int, g: Any, input: Any, target: Any, numbers: tuple, mean: bool) -> Any:
         rule = terms.gradient(i)
         shape = dispatch.broadcast_shapes(tuple(input.shape), tuple(target.shape))
@@ -37,7 +40,8 @@ def reduced(terms: ElementwiseOp) -> Operator:
         g = back_to(g / max(_count(shape, dims), 1) if mean else g, shape, dims)
         if rule != "g":
             call = dispatch.value_call if g.__class__ is Value else dispatch.call
-            known = {"g": g, **dict(zip(terms.names, (input, target, *numbers)))}
+            known = dict(zip(terms.names, (input, target, *numbers)))
+            known["g"] = g
             if "result" in rule[1]:
                 known["result"] = call(terms, (input, target, *numbers))
             g = call(rule[0], tuple(known[n] for n in rule[1]))

@@ -6,13 +6,18 @@ from typing import Any
 
 from .. import dtypes
 from ..autograd.node import cast_value
+from ..lazy.program import broadcast_strides, merged_dims
 from ..lazy.value import Value, from_array
+from ..native import hot
 from ..runtime import array as arrays
 from ..runtime import backend, blas
 from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch
+from .instruction import SCALAR_TYPE_NAMES
+from .reduce import _sum
 from .registry import operator, public
+from .view import PERMUTE, sum_to_size
 
 _KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}
 
@@ -21,16 +26,28 @@ def _blas_ready(v: Value) -> Any:
     return v.ready()
 
 
-def _product(a: Value, b: Value) -> Value:
-    """Matrices a (m, k) and b (k, n) -> (m, n)."""
-    (m, k), n = a.shape, b.shape[1]
+@hot
+def _product(a: Value, b: Value, turn_a: bool = False, turn_b: bool = False) -> Value:
+    """Matrices a (m, k) and b (k, n) -> (m, n). turn_a, turn_b: the operand is given as its transpose."""
+    m, k = a.shape
+    n = b.shape[1]
+    if turn_a:
+        m, k = k, m
+    if turn_b:
+        n = b.shape[0]
     kind = _KINDS.get(a.dtype)
     if kind is not None and blas.available:
         x, y = a.ready(), b.ready()
+        x_rows, x_columns = x.strides
+        y_rows, y_columns = y.strides
+        if turn_a:
+            x_rows, x_columns = x_columns, x_rows
+        if turn_b:
+            y_rows, y_columns = y_columns, y_rows
         out = arrays.empty((m, n), a.dtype)
-        if blas.gemm(kind, m, n, k, x.ptr, *x.strides, y.ptr, *y.strides, out.ptr, n):
+        if blas.gemm(kind, m, n, k, x.ptr, x_rows, x_columns, y.ptr, y_rows, y_columns, out.ptr, n):
             return from_array(out)
-    return _by_library(a, b)
+    return _by_library(_transposed(a) if turn_a else a, _transposed(b) if turn_b else b)
 
 
 def _by_library(a: Value, b: Value) -> Value:
@@ -48,12 +65,14 @@ def _by_library(a: Value, b: Value) -> Value:
     return backend.fresh(xp.ascontiguousarray(xp.matmul(x, y)))
 
 
+@hot
 def _plain(v: Value) -> bool:
     """Whether the last two dimensions are laid out as a BLAS takes them."""
     r, c = v.ready().strides[-2:]
     return c == 1 or r == 1
 
 
+@hot
 def _batched(a: Value, b: Value) -> Value:
     """Stacks of matrices with broadcast leading dimensions."""
     lead = dispatch.broadcast_shapes(a.shape[:-2], b.shape[:-2]) if a.shape[:-2] != b.shape[:-2] else a.shape[:-2]
@@ -73,10 +92,9 @@ def _batched(a: Value, b: Value) -> Value:
     return _by_library(a, b)
 
 
+@hot
 def _batch_stride(x: Any, lead: tuple) -> int | None:
     """The one step from matrix to matrix over all leading dimensions, if there is one."""
-    from ..lazy.program import broadcast_strides, merged_dims
-
     strides = broadcast_strides(x, (*lead, *x.shape[-2:]))[:-2]
     sizes, merged, _ = merged_dims(lead, [strides])
     if not sizes:
@@ -84,6 +102,7 @@ def _batch_stride(x: Any, lead: tuple) -> int | None:
     return merged[0][0] if len(sizes) == 1 else None
 
 
+@hot
 def _matmul(a: Value, b: Value) -> Value:
     na, nb = len(a.shape), len(b.shape)
     if na == 2 and nb == 2:
@@ -103,14 +122,21 @@ def _matmul(a: Value, b: Value) -> Value:
     return _batched(a, b)
 
 
+@hot
+def _transposed(v: Value) -> Value:
+    return PERMUTE.of_value(v, {"dims": (1, 0)})
+
+
 Value.__matmul__ = _matmul  # type: ignore[attr-defined]
 
 
+@hot
 def _either(x: Any, y: Any) -> Any:
     """a @ b on tensors or bare values."""
     return _matmul(x, y) if x.__class__ is Value else matmul(x, y)
 
 
+@hot
 def _gradient_a(g: Any, b: Any, a_shape: tuple) -> Any:
     nb = len(b.shape)
     if len(a_shape) == 1:
@@ -124,6 +150,7 @@ def _gradient_a(g: Any, b: Any, a_shape: tuple) -> Any:
     return _either(g, b.mT).sum_to_size(a_shape)
 
 
+@hot
 def _gradient_b(g: Any, a: Any, b_shape: tuple) -> Any:
     na = len(a.shape)
     if na == 1:
@@ -153,8 +180,6 @@ def _check(a: Tensor, b: Tensor) -> None:
         if not isinstance(x, Tensor):
             raise TypeError(f"matmul(): argument must be Tensor, not {type(x).__name__}")
     if a.dtype is not b.dtype:
-        from .instruction import SCALAR_TYPE_NAMES
-
         raise RuntimeError(
             f"expected m1 and m2 to have the same dtype, but got: {SCALAR_TYPE_NAMES[a.dtype].lower()} != "
             f"{SCALAR_TYPE_NAMES[b.dtype].lower()}"
@@ -226,19 +251,34 @@ Tensor.__imatmul__ = dispatch.in_place(_or_not_implemented, "__imatmul__")  # ty
 # --- products with something added ------------------------------------------------------------------------------
 
 
+@hot
+def _linear(x: Value, weight: Value) -> Value:
+    return _product(x, weight, False, True) if len(x.shape) == 2 else _matmul(x, _transposed(weight))
+
+
+@hot
 def _linear_gradient_weight(g: Any, x: Any, weight_shape: tuple) -> Any:
+    if g.__class__ is Value and len(g.shape) == 2:
+        return _product(g, x, True, False)
     n, k = weight_shape
     return _either(g.reshape((-1, n)).mT, x.reshape((-1, k)))
+
+
+@hot
+def _bias_gradient(g: Any, bias_shape: tuple) -> Any:
+    if g.__class__ is Value and len(g.shape) == 2 and g.shape[1:] == bias_shape:
+        return _sum(g, (0,), False)
+    return sum_to_size(g, bias_shape)
 
 
 # The weight is read transposed; the graph shows that as the step of its own that it is in PyTorch.
 LINEAR = operator(
     "linear",
-    lambda bias, x, weight: _matmul(x, weight.mT) + bias,
+    hot(lambda bias, x, weight: _linear(x, weight) + bias),
     tensors=("bias", "x", "weight"),
     grads={
-        "bias": lambda g, bias_shape: g.sum_to_size(bias_shape),
-        "x": lambda g, weight: _either(g, weight),
+        "bias": _bias_gradient,
+        "x": hot(lambda g, weight: _either(g, weight)),
         "weight": _linear_gradient_weight,
     },
     node="Addmm",
@@ -246,7 +286,7 @@ LINEAR = operator(
 )
 LINEAR_NO_BIAS = operator(
     "linear",
-    lambda x, weight: _matmul(x, weight.mT),
+    _linear,
     tensors=("x", "weight"),
     grads={"x": lambda g, weight: _either(g, weight), "weight": _linear_gradient_weight},
     node="Mm",
@@ -254,14 +294,13 @@ LINEAR_NO_BIAS = operator(
 )
 
 
+@hot
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x @ weight.T + bias, for x (..., in), weight (out, in) and bias (out)."""
     if weight.dim() != 2 or x.dim() == 0:
         made = matmul(x, weight.t() if weight.dim() == 2 else weight)
         return made if bias is None else made + bias
     if x.dtype is not weight.dtype:
-        from .instruction import SCALAR_TYPE_NAMES
-
         raise RuntimeError(
             f"mat1 and mat2 must have the same dtype, but got {SCALAR_TYPE_NAMES[x.dtype]} and "
             f"{SCALAR_TYPE_NAMES[weight.dtype]}"

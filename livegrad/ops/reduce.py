@@ -12,6 +12,7 @@ from ..autograd.node import cast_value
 from ..lazy.evaluate import reduce as run_reduction
 from ..lazy.rows import run as run_rows
 from ..lazy.value import Value, pending, reshaped
+from ..native import hot
 from ..runtime import backend
 from ..runtime.array import numel
 from ..tensor import Tensor
@@ -23,6 +24,7 @@ from .scalar import eq, exp, isfinite, isnan, log, square, where
 from .view import normal_dim, on_either
 
 
+@hot
 def dims_of(dim: Any, n: int) -> tuple:
     """The dimensions to reduce, counted from the front; all of them for None or ()."""
     if dim is None:
@@ -43,16 +45,19 @@ def _scalar_dim(dim: int) -> tuple:
     return ()
 
 
+@hot
 def kept_shape(shape: tuple, dims: tuple) -> tuple:
     """The shape with reduced dimensions left in at size 1."""
     return tuple([1 if d in dims else n for d, n in enumerate(shape)])
 
 
+@hot
 def _reduced(x: Value, name: str, dims: tuple, keepdim: bool, acc: dtypes.dtype) -> Value:
     made = run_reduction(x, name, dims, acc)
     return made.reshape(kept_shape(x.shape, dims)) if keepdim else made
 
 
+@hot
 def accumulator(d: dtypes.dtype) -> dtypes.dtype:
     """The dtype in which sums and products of `d` are accumulated."""
     if d.category == dtypes.FLOATING:
@@ -60,6 +65,7 @@ def accumulator(d: dtypes.dtype) -> dtypes.dtype:
     return dtypes.int64
 
 
+@hot
 def back_to(g: Any, shape: tuple, dims: tuple) -> Any:
     """A reduced gradient broadcast over the dimensions that were reduced."""
     if len(dims) < len(shape):
@@ -72,6 +78,7 @@ def back_to(g: Any, shape: tuple, dims: tuple) -> Any:
 # --- sums and means ---------------------------------------------------------------------------------------------
 
 
+@hot
 def _sum(x: Value, dims: tuple, keepdim: bool, dtype: Any = None) -> Value:
     acc = accumulator(dtype or x.dtype)
     made = _reduced(cast_value(x, dtype) if dtype else x, "sum", dims, keepdim, acc)
@@ -79,6 +86,7 @@ def _sum(x: Value, dims: tuple, keepdim: bool, dtype: Any = None) -> Value:
     return cast_value(made, wanted)
 
 
+@hot
 def _cast_like(g: Any, dtype: Any) -> Any:
     return cast_value(g, dtype) if g.__class__ is Value else dispatch.cast(g, dtype)
 
@@ -87,16 +95,18 @@ SUM = operator(
     "sum",
     _sum,
     tensors=("x",),
-    grads={"x": lambda g, x_shape, x_dtype, dims: _cast_like(back_to(g, x_shape, dims), x_dtype)},
+    grads={"x": hot(lambda g, x_shape, x_dtype, dims: _cast_like(back_to(g, x_shape, dims), x_dtype))},
 )
 Value.sum = lambda v, dims=None, keepdim=False: _sum(v, dims_of(dims, len(v.shape)), keepdim)  # type: ignore[attr-defined]
 
 
+@hot
 def _label(name: str, dim: Any) -> str:
     return f"{name}Backward{0 if dim is None else 1}"
 
 
 @public("sum", kind="reduction", op=SUM)
+@hot
 def sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum over all elements or some dimensions. Integers and bools add up in int64."""
     return SUM.apply((x,), _label("Sum", dim), dims=dims_of(dim, x.dim()), keepdim=keepdim, dtype=dtype)
@@ -105,10 +115,12 @@ def sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None)
 _DIVIDE_BY_NUMBER = ELEMENTWISE["div"].scalar_tables[float]
 
 
+@hot
 def _count(shape: tuple, dims: tuple) -> int:
     return numel(tuple([shape[d] for d in dims]))
 
 
+@hot
 def _mean(x: Value, dims: tuple, keepdim: bool, dtype: Any = None) -> Value:
     if dtype:
         x = cast_value(x, dtype)
@@ -123,14 +135,17 @@ MEAN = operator(
     _mean,
     tensors=("x",),
     grads={
-        "x": lambda g, x_shape, x_dtype, dims: _cast_like(
-            back_to(g / max(_count(x_shape, dims), 1), x_shape, dims), x_dtype
+        "x": hot(
+            lambda g, x_shape, x_dtype, dims: _cast_like(
+                back_to(g / max(_count(x_shape, dims), 1), x_shape, dims), x_dtype
+            )
         )
     },
 )
 
 
 @public("mean", kind="reduction", op=MEAN)
+@hot
 def mean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The mean over all elements or some dimensions, of a floating-point tensor."""
     d = dtype or x.dtype

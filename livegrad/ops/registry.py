@@ -26,17 +26,21 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .. import dtypes
 from ..autograd.mode import MODE
-from ..autograd.node import OpNode, next_seq
+from ..autograd.node import OpNode, sequence
 from ..lazy.value import Value
+from ..native import hot, slotted
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .instruction import ElementwiseOp
+from .parameters import parameters
+
+_new = object.__new__
 
 # Everything declared, by name.
 REGISTRY: dict[str, Entry] = {}
@@ -126,6 +130,7 @@ def _method_form(op: ElementwiseOp, fast: Callable) -> Callable:
     if len(op.names) == 1:
         return fast
 
+    @hot
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if kwargs:
             args = _by_keyword(op, (self, *args), kwargs)[1:]
@@ -154,6 +159,7 @@ def _by_keyword(op: ElementwiseOp, args: tuple, kwargs: dict) -> tuple:
 def _function_form(op: ElementwiseOp, fast: Callable) -> Callable:
     n = len(op.names)
 
+    @hot
     def function(*args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
         if kwargs:
             args = _by_keyword(op, args, kwargs)
@@ -190,6 +196,11 @@ def write_out(out: Tensor, made: Tensor) -> Tensor:
 # --- operators with stated gradients ----------------------------------------------------------------------------
 
 
+def _any_floating(tensors: tuple) -> bool:
+    return any(t.dtype.category == dtypes.FLOATING for t in tensors)
+
+
+@slotted
 class Rule:
     """A gradient formula and the names that it reads."""
 
@@ -197,17 +208,22 @@ class Rule:
 
     def __init__(self, function: Callable):
         self.function = function
-        self.names = tuple(inspect.signature(function).parameters)
+        self.names = parameters(function)
         self._reads: tuple | None = None
 
+    @hot
     def reads(self, tensors: tuple) -> tuple:
         """For each name (name, place): place is (input number, 0 for its shape or 1 for its dtype), else None."""
-        if self._reads is None:
-            places = {n + end: (i, k) for i, n in enumerate(tensors) for k, end in enumerate(("_shape", "_dtype"))}
-            self._reads = tuple((n, places.get(n)) for n in self.names)
+        found = self._reads
+        return self._find_reads(tensors) if found is None else found
+
+    def _find_reads(self, tensors: tuple) -> tuple:
+        places = {n + end: (i, k) for i, n in enumerate(tensors) for k, end in enumerate(("_shape", "_dtype"))}
+        self._reads = tuple((n, places.get(n)) for n in self.names)
         return self._reads
 
 
+@slotted
 class Operator:
     """An operator given by a function of values.
 
@@ -233,45 +249,48 @@ class Operator:
     def __repr__(self) -> str:
         return f"<operator {self.name}>"
 
+    @hot
     def apply(self, tensors: Sequence[Tensor], label: str | None = None, **args: Any) -> Any:
         """Run on tensors, and record."""
+        return self._apply(tensors, label, args)
+
+    @hot
+    def _apply(self, tensors: Sequence[Tensor], label: str | None, args: dict) -> Any:
         values = []
         for t in tensors:
             v = t._v
             values.append(t._read() if v is None else v)
         made = self.forward(values, **args) if self.variadic else self.forward(*values, **args)
-        if made.__class__ is tuple:
-            outs = tuple([wrap(v) for v in made])
-        else:
-            outs = (wrap(made),)
-        if self.grads and MODE.grad:
+        outs = tuple([wrap(v) for v in made]) if made.__class__ is tuple else (wrap(made),)
+        if self.grads and (MODE.off == 0 or MODE.grad):
             for t in tensors:
                 if t._edge is not None:
                     self.record(outs, values, tensors, label, args)
                     break
         return outs if made.__class__ is tuple else outs[0]
 
+    @hot
     def record(
         self, outs: tuple, values: Sequence[Value], tensors: Sequence[Tensor], label: str | None, args: dict
     ) -> OpNode | None:
         """Add the node of results that this operator made of `tensors`."""
         first = outs[0]._value()
-        if first.dtype.category != 2 and not any(t.dtype.category == 2 for t in outs):
+        if first.dtype.category != 2 and not _any_floating(outs):
             return None
-        node = object.__new__(OpNode)
+        node = _new(OpNode)
         node.op = self
         node.label = label or self.label
         if self.variadic:
             node.next = edges = tuple([t._edge for t in tensors])
         else:
             grads = self.grads
-            node.next = edges = tuple([t._edge if n in grads else None for n, t in zip(self.tensors, tensors)])
+            node.next = edges = tuple([t._edge if self.tensors[i] in grads else None for i, t in enumerate(tensors)])
         node.nrs = None
         for t in tensors:
             if t._nr:
                 node.nrs = tuple([t._nr for t in tensors])
                 break
-        node.seq = next_seq()
+        node.seq = next(sequence)
         node.shape = first.shape
         node.dtype = first.dtype
         node.hooks = None
@@ -282,11 +301,15 @@ class Operator:
         inputs, results = self._kept(edges)
         node.saved = None
         if inputs or results:
-            saved = {name: values[i] for name, i in inputs}
-            for name, i in results:
-                saved[name] = outs[i]._value()
-            for v in saved.values():
+            saved = {}
+            for name, i in inputs:
+                v = values[i]
                 v.kept += 1
+                saved[name] = v
+            for name, i in results:
+                v = outs[i]._value()
+                v.kept += 1
+                saved[name] = v
             node.saved = saved
         dispatch.record_site(node)
         for nr, t in enumerate(outs):
@@ -295,11 +318,15 @@ class Operator:
                 t._nr = nr
         return node
 
+    @hot
     def _kept(self, edges: tuple) -> tuple:
         """What the gradients that will run read: ((name, input number), ...) and ((name, output number), ...)."""
         mask = () if self.variadic else tuple([e is not None for e in edges])
         plan = self._plans.get(mask)
-        if plan is None:
+        return self._plan(mask) if plan is None else plan
+
+    def _plan(self, mask: tuple) -> tuple:
+        if mask not in self._plans:
             wanted: set[str] = set()
             for n, needed in zip(self.tensors, (True,) if self.variadic else mask):
                 if needed:
@@ -307,21 +334,26 @@ class Operator:
             inputs = () if self.variadic else tuple((n, i) for i, n in enumerate(self.tensors) if n in wanted)
             results = [("result", 0)] if "result" in wanted else []
             results += [(n, int(n[7:])) for n in sorted(wanted) if n.startswith("result_")]
-            plan = self._plans[mask] = inputs, tuple(results)
-        return plan
+            self._plans[mask] = inputs, tuple(results)
+        return self._plans[mask]
 
+    def _gradients_of_many(self, node: OpNode, g: Any, saved: dict) -> tuple:
+        rule = self.grads[self.tensors[0]]
+        known = {**node.args, "g": g, "shapes": tuple(s for s, _ in node.metas), **saved}
+        return tuple(rule.function(*[known[n] for n in rule.names]))
+
+    @hot
     def gradients(self, node: OpNode, g: Any, saved: dict) -> tuple:
         """The gradients of the inputs of a recorded node."""
         if self.variadic:
-            rule = self.grads[self.tensors[0]]
-            known = {**node.args, "g": g, "shapes": tuple(s for s, _ in node.metas), **saved}
-            return tuple(rule.function(*[known[n] for n in rule.names]))
+            return self._gradients_of_many(node, g, saved)
         out: list = []
         args, metas = node.args, node.metas
-        for n, edge in zip(self.tensors, node.next):
+        for k, edge in enumerate(node.next):
             if edge is None:
                 out.append(None)
                 continue
+            n = self.tensors[k]
             rule = self.grads[n]
             given = []
             for name, place in rule.reads(self.tensors):
@@ -395,12 +427,13 @@ NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
 
 def with_numpy_names(f: Callable) -> Callable:
     """The function, that also takes NumPy's names of the parameters that it has."""
-    parameters = inspect.signature(f).parameters
-    known = {numpy: own for numpy, own in NUMPY_NAMES.items() if own in parameters and numpy not in parameters}
+    names = parameters(f)
+    known = {numpy: own for numpy, own in NUMPY_NAMES.items() if own in names and numpy not in names}
     if not known:
         return f
 
     @functools.wraps(f)
+    @hot
     def function(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
             for numpy, own in known.items():
@@ -415,8 +448,9 @@ def with_numpy_names(f: Callable) -> Callable:
 
 def _with_out(f: Callable, number_first: Callable | None = None) -> Callable:
     """The function form: checks that the first argument is a tensor, and takes `input=` and `out=`."""
-    first = next(iter(inspect.signature(f).parameters))
+    first = parameters(f)[0]
 
+    @hot
     def function(*args: Any, **kwargs: Any) -> Any:
         if "input" in kwargs and first != "input":
             args = (kwargs.pop("input"), *args)

@@ -22,7 +22,7 @@ from .scalar import Expr, Primitive, postorder
 
 
 class RowReduction(Primitive):
-    """A primitive that combines the elements of a row. reduction: its name in `codegen.reduction.REDUCTIONS`."""
+    """A primitive that combines the elements of a row. reduction: its name in `codegen.layout.REDUCTIONS`."""
 
     __slots__ = ("reduction",)
 
@@ -71,13 +71,24 @@ class RowProgram:
     per_row: ids of the nodes that have one value a row. full: for each result whether it has a value an element.
     """
 
-    __slots__ = ("name", "parameters", "tensors", "results", "order", "levels", "per_row", "full", "stages", "steps",
-                 "positional", "_canonical")  # fmt: skip
+    __slots__ = ("name", "formula", "parameters", "tensors", "results", "order", "levels", "per_row", "full", "stages",
+                 "steps", "positional", "_canonical")  # fmt: skip
 
     def __init__(self, name: str, formula: Callable, tensors: int = 1):
         self.name = name
-        self.parameters = tuple(inspect.signature(formula).parameters)
+        self.formula = formula
         self.tensors = tensors
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything that follows from the formula is found out when the first of it is asked for."""
+        if name not in RowProgram.__slots__:
+            raise AttributeError(name)
+        self._trace()
+        return getattr(self, name)
+
+    def _trace(self) -> None:
+        formula = self.formula
+        self.parameters = tuple(inspect.signature(formula).parameters)
         made = formula(*(Expr(None, (), p) for p in self.parameters))
         self.results = _shared(made if isinstance(made, tuple) else (made,))
         self.order = _order(self.results)
@@ -165,7 +176,7 @@ class RowProgram:
         """Tier 0: the results as arrays, given native arrays of one shape."""
         import numpy as np
 
-        from ..codegen.reduction import REDUCTIONS
+        from ..codegen.layout import REDUCTIONS
         from ..runtime import interpreter
 
         dtype = interpreter._compute_dtype(compute)

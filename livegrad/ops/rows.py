@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from ..lazy.evaluate import reduce as run_reduction
 from ..lazy.value import Value
 from ..runtime.array import numel
 from . import dispatch
+from .parameters import parameters
 from .registry import Operator, operator
 from .rowprogram import RowProgram
 from .view import spread
@@ -97,7 +97,7 @@ def row_operator(name: str, formula: Callable, gradient: Callable, node: str | N
             [0.5000, 0.5000]])
     """
     program = RowProgram(name, formula)
-    names = tuple(inspect.signature(gradient).parameters)
+    names = parameters(gradient)
     backward = RowProgram(f"{name}_gradient", gradient, len(names))
 
     def forward(x: Value, dim: Any) -> Value:
@@ -107,6 +107,6 @@ def row_operator(name: str, formula: Callable, gradient: Callable, node: str | N
         *given, dim = args
         return apply(backward, tuple(given), dim if isinstance(dim, tuple) else (dim,))
 
-    parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in (*names, "dim")]
-    flow.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return operator(name, forward, tensors=("x",), grads={"x": flow}, node=node)
+    made = operator(name, forward, tensors=("x",), grads={"x": flow}, node=node)
+    made.grads["x"].names = (*names, "dim")
+    return made

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .. import dtypes
 from ..autograd.mode import MODE
 from ..lazy.value import Value, pending, reshaped
+from ..native import hot, slotted
 from ..runtime import backend
 from ..runtime.array import contiguous_strides, numel
 from ..tensor import Tensor
@@ -19,6 +21,7 @@ from .instruction import ElementwiseOp
 from .registry import Operator, Rule, operator, public
 
 
+@slotted
 class View(Operator):
     """An operator whose result is a window onto its input's memory.
 
@@ -33,9 +36,14 @@ class View(Operator):
         self.grads = {"x": Rule(gradient)}
 
     def _on_value(self, v: Value, **args: Any) -> Value:
+        return self.of_value(v, args)
+
+    @hot
+    def of_value(self, v: Value, args: dict) -> Value:
+        """The result of a bare value."""
         array = v.ready()
         found = self.geometry(array.offset, array.shape, array.strides, **args)
-        return reshaped(v, *found) if found is not None else self.copy(v, **args)
+        return self.copy(v, **args) if found is None else reshaped(v, *found)
 
     def copy(self, v: Value, **args: Any) -> Value:
         """The result where no window will do (only reshaping comes to that)."""
@@ -43,20 +51,18 @@ class View(Operator):
         found = self.geometry(0, fresh.shape, contiguous_strides(fresh.shape), **args)
         return reshaped(fresh, *found)
 
-    def apply(self, tensors: Sequence[Tensor], label: str | None = None, **args: Any) -> Tensor:
-        (t,) = tensors
+    @hot
+    def _apply(self, tensors: Sequence[Tensor], label: str | None, args: dict) -> Tensor:
+        t = tensors[0]
         found = self.geometry(*t._geometry(), **args)
-        if found is None:
-            v = t._value()
-            made = _wrap(self.copy(v, **args))
-        else:
-            made = t._window(*found)
-        if t._edge is not None and MODE.grad:
+        made = _wrap(self.copy(t._value(), **args)) if found is None else t._window(*found)
+        if t._edge is not None and (MODE.off == 0 or MODE.grad):
             # The node needs the input's shape only, never its data.
             self.record((made,), (_Meta(t._shape, t.dtype),), tensors, label, args)
         return made
 
 
+@slotted
 class _Meta:
     """Shape and dtype of an input whose data no gradient reads."""
 
@@ -72,6 +78,7 @@ def _wrap(v: Value) -> Tensor:
     return wrap(v)
 
 
+@hot
 def normal_dim(dim: int, n: int) -> int:
     """A dimension counted from the front. Raises IndexError with PyTorch's text."""
     if not -max(n, 1) <= dim < max(n, 1):
@@ -80,6 +87,7 @@ def normal_dim(dim: int, n: int) -> int:
     return dim + max(n, 1) if dim < 0 else dim
 
 
+@hot
 def sizes_of(args: tuple) -> tuple:
     """A shape given as numbers or as one sequence."""
     if len(args) == 1 and not isinstance(args[0], (int, Tensor)):
@@ -90,6 +98,7 @@ def sizes_of(args: tuple) -> tuple:
 # --- geometry ---------------------------------------------------------------------------------------------------
 
 
+@hot
 def infer_shape(shape: tuple, n: int) -> tuple:
     """Fill in a -1. Raises RuntimeError where the sizes do not multiply to n."""
     known = 1
@@ -117,6 +126,7 @@ def infer_shape(shape: tuple, n: int) -> tuple:
     return shape[:free] + (n // known,) + shape[free + 1 :]
 
 
+@hot
 def view_strides(shape: tuple, strides: tuple, new: tuple) -> tuple | None:
     """Strides that walk the same elements in the same order in another shape, or None if there are none."""
     if numel(shape) == 0:
@@ -145,35 +155,42 @@ def view_strides(shape: tuple, strides: tuple, new: tuple) -> tuple | None:
     return tuple(out) if k < 0 else None
 
 
+@hot
 def _reshape_geometry(offset: int, shape: tuple, strides: tuple, new: tuple) -> tuple | None:
     found = view_strides(shape, strides, new)
     return None if found is None else (offset, new, found)
 
 
+@hot
 def _unsqueeze_geometry(offset: int, shape: tuple, strides: tuple, dim: int) -> tuple:
     step = shape[dim] * strides[dim] if dim < len(shape) else 1
     return offset, shape[:dim] + (1,) + shape[dim:], strides[:dim] + (step,) + strides[dim:]
 
 
+@hot
 def _squeeze_geometry(offset: int, shape: tuple, strides: tuple, dims: Any) -> tuple:
     left = [d for d, n in enumerate(shape) if n != 1 or d not in dims]
     return offset, tuple([shape[d] for d in left]), tuple([strides[d] for d in left])
 
 
+@hot
 def _permute_geometry(offset: int, shape: tuple, strides: tuple, dims: tuple) -> tuple:
     return offset, tuple([shape[d] for d in dims]), tuple([strides[d] for d in dims])
 
 
+@hot
 def _expand_geometry(offset: int, shape: tuple, strides: tuple, size: tuple) -> tuple:
     lead = len(size) - len(shape)
     own = (0,) * lead + tuple([0 if n == 1 and m != 1 else s for n, m, s in zip(shape, size[lead:], strides)])
     return offset, size, own
 
 
+@hot
 def _select_geometry(offset: int, shape: tuple, strides: tuple, dim: int, index: int) -> tuple:
     return offset + index * strides[dim], shape[:dim] + shape[dim + 1 :], strides[:dim] + strides[dim + 1 :]
 
 
+@hot
 def _slice_geometry(offset: int, shape: tuple, strides: tuple, dim: int, start: int, step: int, length: int) -> tuple:
     new_shape = shape[:dim] + (length,) + shape[dim + 1 :]
     new_strides = strides[:dim] + (strides[dim] * step,) + strides[dim + 1 :]
@@ -210,6 +227,7 @@ def _as_strided_geometry(
 # --- the operators ----------------------------------------------------------------------------------------------
 
 
+@hot
 def _inverse(dims: tuple) -> tuple:
     out = [0] * len(dims)
     for i, d in enumerate(dims):
@@ -217,10 +235,10 @@ def _inverse(dims: tuple) -> tuple:
     return tuple(out)
 
 
-RESHAPE = View("reshape", _reshape_geometry, lambda g, x_shape: g.reshape(x_shape), "View")
-UNSQUEEZE = View("unsqueeze", _unsqueeze_geometry, lambda g, x_shape: g.reshape(x_shape), "Unsqueeze")
-SQUEEZE = View("squeeze", _squeeze_geometry, lambda g, x_shape: g.reshape(x_shape), "Squeeze")
-PERMUTE = View("permute", _permute_geometry, lambda g, dims: g.permute(_inverse(dims)), "Permute")
+RESHAPE = View("reshape", _reshape_geometry, hot(lambda g, x_shape: g.reshape(x_shape)), "View")
+UNSQUEEZE = View("unsqueeze", _unsqueeze_geometry, hot(lambda g, x_shape: g.reshape(x_shape)), "Unsqueeze")
+SQUEEZE = View("squeeze", _squeeze_geometry, hot(lambda g, x_shape: g.reshape(x_shape)), "Squeeze")
+PERMUTE = View("permute", _permute_geometry, hot(lambda g, dims: g.permute(_inverse(dims))), "Permute")
 EXPAND = View("expand", _expand_geometry, lambda g, x_shape: g.sum_to_size(x_shape), "Expand")
 SELECT = View(
     "select", _select_geometry, lambda g, x_shape, dim, index: embed(g, SELECT, x_shape, dim=dim, index=index), "Select"
@@ -301,6 +319,7 @@ def embed(g: Any, view: View, shape: tuple, **args: Any) -> Any:
 _SPREAD = ElementwiseOp("expand", scalar.Expr(None, (), "x"), names=("x",))
 
 
+@hot
 def spread(v: Value, shape: tuple) -> Value:
     """A value broadcast to a shape, pending."""
     if v.shape == shape:
@@ -308,6 +327,7 @@ def spread(v: Value, shape: tuple) -> Value:
     return pending(_SPREAD.specialise("t", (v.dtype,), v.dtype, v.dtype), (v,), (), shape)
 
 
+@hot
 def sum_to_size(x: Any, *size: Any) -> Any:
     """Sum over the dimensions along which `size` was broadcast to the shape of `x`."""
     shape = sizes_of(size)
@@ -325,21 +345,25 @@ def sum_to_size(x: Any, *size: Any) -> Any:
 # --- methods of values, for gradient formulas -------------------------------------------------------------------
 
 
+@hot
 def _reshape_value(v: Value, *shape: Any) -> Value:
     new = infer_shape(sizes_of(shape), numel(v.shape))
-    return v if new == v.shape else RESHAPE.forward(v, new=new)
+    return v if new == v.shape else RESHAPE.of_value(v, {"new": new})
 
 
+@hot
 def _permute_value(v: Value, *dims: Any) -> Value:
-    return PERMUTE.forward(v, dims=tuple(d % len(v.shape) for d in sizes_of(dims)))
+    return PERMUTE.of_value(v, {"dims": tuple([d % len(v.shape) for d in sizes_of(dims)])})
 
 
+@hot
 def _transpose_value(v: Value, a: int, b: int) -> Value:
     dims = list(range(len(v.shape)))
     dims[a], dims[b] = dims[b], dims[a]
-    return PERMUTE.forward(v, dims=tuple(dims))
+    return PERMUTE.of_value(v, {"dims": tuple(dims)})
 
 
+@hot
 def _unsqueeze_value(v: Value, dim: int) -> Value:
     dim = normal_dim(dim, len(v.shape) + 1)
     return _reshape_value(v, v.shape[:dim] + (1,) + v.shape[dim:])
@@ -354,7 +378,7 @@ for _name, _function in {
     "permute": _permute_value,
     "transpose": _transpose_value,
     "unsqueeze": _unsqueeze_value,
-    "expand": lambda v, *shape: spread(v, sizes_of(shape)),
+    "expand": hot(lambda v, *shape: spread(v, sizes_of(shape))),
     "sum_to_size": sum_to_size,
     "narrow_step": _slice_value,
     "mT": property(lambda v: _transpose_value(v, -1, -2)),
@@ -372,18 +396,18 @@ Tensor.narrow_step = _narrow_step  # type: ignore[attr-defined]
 
 
 @public("view", kind="view", function=False)
+@hot
 def view(x: Tensor, *shape: Any) -> Tensor:
     """The same elements in another shape, sharing memory.
 
     One size may be -1. Raises RuntimeError where the memory cannot be walked that way (use `reshape`), or sizes do
     not fit.
     """
-    from .. import dtypes
-
     if len(shape) == 1 and isinstance(shape[0], dtypes.dtype):
         return view_dtype(x, shape[0])
     new = infer_shape(sizes_of(shape), x.numel())
-    if RESHAPE.geometry(*x._geometry(), new=new) is None:
+    _, own, strides = x._geometry()
+    if view_strides(own, strides, new) is None:
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
             "contiguous subspaces). Use .reshape(...) instead."
@@ -402,13 +426,14 @@ def view_dtype(x: Tensor, dtype: Any) -> Tensor:
 
 
 @public("reshape", kind="view")
+@hot
 def reshape(x: Tensor, *shape: Any) -> Tensor:
     """The same elements in another shape; a view where possible, else a copy."""
     new = infer_shape(sizes_of(shape), x.numel())
     label = None
     if x._edge is not None and not x.is_contiguous():
-        window = RESHAPE.geometry(*x._geometry(), new=new)
-        label = "UnsafeViewBackward" if window is None else "ReshapeAliasBackward"
+        _, own, strides = x._geometry()
+        label = "UnsafeViewBackward" if view_strides(own, strides, new) is None else "ReshapeAliasBackward"
     return RESHAPE.apply((x,), label=label, new=new)
 
 
@@ -425,6 +450,7 @@ def reshape_as(x: Tensor, other: Tensor) -> Tensor:
 
 
 @public("flatten", kind="view")
+@hot
 def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Merge the dimensions from start_dim to end_dim into one."""
     shape = x._shape
@@ -455,6 +481,7 @@ def unflatten(x: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
 
 
 @public("permute", kind="view")
+@hot
 def permute(x: Tensor, *dims: Any) -> Tensor:
     """Reorder the dimensions."""
     wanted = sizes_of(dims)
@@ -471,6 +498,7 @@ def permute(x: Tensor, *dims: Any) -> Tensor:
 
 
 @public("transpose", kind="view", aliases=("swapaxes", "swapdims"))
+@hot
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
     """Swap two dimensions."""
     n = x.dim()
@@ -482,6 +510,7 @@ def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
 
 
 @public("t", kind="view")
+@hot
 def t(x: Tensor) -> Tensor:
     """The transpose of a matrix; a tensor of fewer dimensions as it is."""
     n = x.dim()
@@ -505,6 +534,7 @@ def movedim(x: Tensor, source: Any, destination: Any) -> Tensor:
 
 
 @public("squeeze", kind="view")
+@hot
 def squeeze(x: Tensor, dim: Any = None) -> Tensor:
     """Drop dimensions of size 1: all of them, or those named."""
     n = x.dim()
@@ -515,12 +545,14 @@ def squeeze(x: Tensor, dim: Any = None) -> Tensor:
 
 
 @public("unsqueeze", kind="view")
+@hot
 def unsqueeze(x: Tensor, dim: int) -> Tensor:
     """Insert a dimension of size 1."""
     return UNSQUEEZE.apply((x,), dim=normal_dim(dim, x.dim() + 1))
 
 
 @public("expand", kind="view", function=False)
+@hot
 def expand(x: Tensor, *size: Any) -> Tensor:
     """Broadcast to a shape without copying; -1 keeps a size."""
     wanted, shape = sizes_of(size), x._shape

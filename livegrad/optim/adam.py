@@ -1,7 +1,10 @@
 """Adam."""
 
 import livegrad
+from livegrad.native import hot
+from livegrad.ops.dispatch import update
 
+from .formulas import DECAY_SQUARE, LERP, STEP_BY_ROOT
 from .optimizer import Optimizer, check_modes, check_options, scalar
 
 __all__ = ["Adam"]
@@ -36,6 +39,7 @@ class Adam(Optimizer):
             },
         )  # fmt: skip
 
+    @hot
     def _update(self, group, changed):
         lr = scalar(group["lr"])
         beta1, beta2 = map(scalar, group["betas"])
@@ -71,11 +75,11 @@ class Adam(Optimizer):
                 else:
                     gradient = gradient.add(param, alpha=weight_decay)
             mean, square = state["exp_avg"], state["exp_avg_sq"]
-            mean.lerp_(gradient, new1)
-            square._decay_square_(gradient, beta2, new2)
+            update(mean, LERP, (gradient,), (new1,))
+            update(square, DECAY_SQUARE, (gradient,), (beta2, new2))
             changed += (param, mean, square)
             if amsgrad:
                 greatest = state["max_exp_avg_sq"]
                 square = greatest.copy_(livegrad.maximum(greatest, square))
                 changed.append(greatest)
-            param._step_by_root_(mean, square, size, root, eps)
+            update(param, STEP_BY_ROOT, (mean, square), (size, root, eps))

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 
 import livegrad
+from livegrad.autograd.mode import _Switch
+from livegrad.native import hot
 from livegrad.nn.hooks import RemovableHandle
 from livegrad.tensor import Tensor
 
@@ -48,6 +50,7 @@ def _with_hooks(step):
     """``step`` with its hooks around it, and a note that it has run, which learning-rate schedules look at."""
 
     @functools.wraps(step)
+    @hot
     def wrapped(self, *args, **kwargs):
         self._opt_called = True
         if not (
@@ -142,6 +145,7 @@ class Optimizer:
     # -- stepping ------------------------------------------------------------------------------------------------
 
     @_with_hooks
+    @hot
     def step(self, closure=None):
         """Changes all parameters by their gradients, once.
 
@@ -153,7 +157,7 @@ class Optimizer:
             with livegrad.enable_grad():
                 loss = closure()
         changed = []
-        with livegrad.no_grad():
+        with _Switch(False):
             for group in self.param_groups:
                 self._update(group, changed)
             _evaluate(changed)
@@ -163,6 +167,7 @@ class Optimizer:
         """Changes the parameters of a group, and adds every tensor that it changes to the list ``changed``."""
         raise NotImplementedError
 
+    @hot
     def zero_grad(self, set_to_none=True):
         """Forgets the gradients of all parameters, or with ``set_to_none=False`` fills them with zeros."""
         for group in self.param_groups:
@@ -340,12 +345,14 @@ class Optimizer:
         return _added(self._optimizer_load_state_dict_post_hooks, hook, prepend)
 
 
+@hot
 def _evaluate(changed):
     """Computes everything that a step has changed, together: as few kernels as possible."""
     if changed:
         livegrad.eval(*changed)
 
 
+@hot
 def adjusted(gradient, param, maximize, weight_decay):
     """The gradient to follow: turned round to maximise, with ``weight_decay`` times the parameter added."""
     if maximize:

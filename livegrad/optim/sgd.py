@@ -1,5 +1,9 @@
 """Stochastic gradient descent."""
 
+from livegrad.native import hot
+from livegrad.ops.dispatch import update
+
+from .formulas import DECAY_ADD, STEP
 from .optimizer import Optimizer, adjusted, check_modes, check_options, scalar
 
 __all__ = ["SGD"]
@@ -29,6 +33,7 @@ class SGD(Optimizer):
             },
         )  # fmt: skip
 
+    @hot
     def _update(self, group, changed):
         step = -scalar(group["lr"])
         momentum = group["momentum"]
@@ -48,8 +53,8 @@ class SGD(Optimizer):
                 if buffer is None:
                     buffer = state["momentum_buffer"] = gradient.detach().clone()
                 else:
-                    buffer._decay_add_(gradient, momentum, keep)
+                    update(buffer, DECAY_ADD, (gradient,), (momentum, keep))
                 changed.append(buffer)
                 gradient = gradient.add(buffer, alpha=momentum) if nesterov else buffer
-            param.add_(gradient, alpha=step)
+            update(param, STEP, (gradient,), (step,))
             changed.append(param)

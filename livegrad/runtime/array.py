@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..native import hot, slotted
 from . import memory
 
 
@@ -22,6 +23,7 @@ def contiguous_strides(shape: tuple) -> tuple:
     return tuple(strides[::-1])
 
 
+@hot
 def is_contiguous(shape: tuple, strides: tuple) -> bool:
     """Whether elements lie in row-major order without gaps (strides of size-1 dimensions do not count)."""
     expected = 1
@@ -35,6 +37,7 @@ def is_contiguous(shape: tuple, strides: tuple) -> bool:
     return True
 
 
+@hot
 def numel(shape: tuple) -> int:
     n = 1
     for s in shape:
@@ -42,11 +45,13 @@ def numel(shape: tuple) -> int:
     return n
 
 
+@slotted
 class Array:
     """A typed, strided window onto a block of memory. Strides and offset are in elements."""
 
     __slots__ = ("block", "offset", "shape", "strides", "dtype", "contiguous", "ptr", "_native")
 
+    @hot
     def __init__(self, block: Any, offset: int, shape: tuple, strides: tuple, dtype: dtypes.dtype, contiguous: bool):
         self.block = block
         self.offset = offset
@@ -57,6 +62,7 @@ class Array:
         self.ptr = block.ptr + offset * dtype.itemsize
         self._native = None
 
+    @hot
     def native(self) -> np.ndarray:
         """The same memory as the backend's own array (NumPy on the CPU)."""
         made = self._native
@@ -67,10 +73,12 @@ class Array:
             self._native = made
         return made
 
+    @hot
     def view(self, offset: int, shape: tuple, strides: tuple) -> Array:
         return Array(self.block, offset, shape, strides, self.dtype, is_contiguous(shape, strides))
 
 
+@hot
 def empty(shape: tuple, dtype: dtypes.dtype) -> Array:
     """Uninitialised row-major memory."""
     n = dtype.itemsize

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import importlib.util
 import os
 import re
@@ -22,9 +23,10 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from livegrad.runtime import pool
+from livegrad.native import hot
+from livegrad.runtime import cache, pool
 
-__all__ = ["available", "batched", "gemm", "info"]
+__all__ = ["available", "batched", "gemm", "info"]  # noqa: F822  (`available` is worked out when asked for)
 
 # Below this many multiply-adds (some ten microseconds) the calling thread works alone and keeps the interpreter's lock.
 _SERIAL_WORK = 300_000
@@ -81,7 +83,8 @@ def _find():
     return None
 
 
-def _load():
+@functools.cache
+def _library():
     path = _find()
     if path is None:
         return None
@@ -99,17 +102,26 @@ def _load():
     return library
 
 
-_library = _load()
-available: bool = _library is not None and importlib.util.find_spec("llvmlite") is not None
+def _available():
+    return _library() is not None and importlib.util.find_spec("llvmlite") is not None
+
+
+def __getattr__(name):
+    """`available`: whether products can be computed here. Asking loads the library, so nobody does before the first."""
+    if name != "available":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = _available()
+    return found
 
 
 def info() -> str:
     """The version and the kernel set in use, in words."""
-    if _library is None:
+    library = _library()
+    if library is None:
         return "OpenBLAS: not found, matrix products go through NumPy"
-    words = _library.scipy_openblas_get_config().decode().split()
-    text = f"{' '.join(words[:2])}, {_library.scipy_openblas_get_corename().decode()} kernels"
-    return text if available else text + ", unused because llvmlite is missing"
+    words = library.scipy_openblas_get_config().decode().split()
+    text = f"{' '.join(words[:2])}, {library.scipy_openblas_get_corename().decode()} kernels"
+    return text if _available() else text + ", unused because llvmlite is missing"
 
 
 # The kernel: item number t is tile (i, j) of product b, with t = (b * tiles down + i) * tiles across + j.
@@ -274,17 +286,20 @@ def _kernel(kind):
     if kind not in ("f32", "f64"):
         raise ValueError(f"kind must be 'f32' or 'f64', not {kind!r}")
     if not _kernels:
-        if not available:
+        if not _available():
             raise RuntimeError(f"matrix products need llvmlite and scipy-openblas32 ({info()})")
-        address = pool._compile(_kernel_text())
+        kinds = (("f64", "d", 8), ("f32", "s", 4))
+        address = cache.functions(
+            _kernel_text(), [form + name for form in ("one_", "gemm_", "vector_") for name, _, _ in kinds]
+        )
         entries = {}
-        for name, letter, size in (("f64", "d", 8), ("f32", "s", 4)):
+        for name, letter, size in kinds:
             gemm, gemv = (
-                ctypes.cast(getattr(_library, f"scipy_cblas_{letter}{operation}"), ctypes.c_void_p).value
+                ctypes.cast(getattr(_library(), f"scipy_cblas_{letter}{operation}"), ctypes.c_void_p).value
                 for operation in ("gemm", "gemv")
             )
             entries[name] = _Kernels(
-                address("one_" + name), address("gemm_" + name), gemm, address("vector_" + name), gemv, size
+                address["one_" + name], address["gemm_" + name], gemm, address["vector_" + name], gemv, size
             )
         _kernels.update(entries)  # at once: other threads look here
     return _kernels[kind]
@@ -342,6 +357,7 @@ def _plan(m, n, batch, threads):
 # What others use
 
 
+@hot
 def gemm(
     kind: str, m: int, n: int, k: int,
     a: int, a_rs: int, a_cs: int,

@@ -26,4 +26,3 @@ def _find() -> dict[int, int]:
 
 _sizes = _find()
 LAST_LEVEL = _sizes.get(max(_sizes, default=0), 0)  # bytes; 0 where it is not known
-NEAREST_PRIVATE = _sizes.get(2, 1 << 20)  # bytes of the second level, which a core has to itself

@@ -25,6 +25,8 @@ import os
 
 import numpy as np
 
+from ..native import hot, slotted
+
 __all__ = ["Block", "allocate", "empty_cache", "ndarray", "reset_peak", "set_limit", "stats", "wrap"]
 
 ALIGNMENT = 64
@@ -35,6 +37,7 @@ _HUGE_PAGE = 2 << 20
 _HUGE_FROM = 4 << 20  # mappings from here on are aligned to huge pages and ask for them
 
 
+@slotted
 class Block:
     """One piece of memory.
 
@@ -51,6 +54,7 @@ class Block:
     def capacity(self) -> int:
         return self._size[2]
 
+    @hot
     def __del__(self):
         # Reaches everything through `self`: it also runs when the module's globals are gone.
         try:  # noqa: SIM105  (a suppress() costs more than the rest)
@@ -72,6 +76,7 @@ class _Foreign(Block):
     def capacity(self) -> int:
         return 0
 
+    @hot
     def __del__(self):
         pass
 
@@ -288,6 +293,7 @@ def _large_entry(nbytes):
     return entry
 
 
+@hot
 def _allocate_large(nbytes):
     cache = _cache
     entry = cache.sizes.get(nbytes) or _large_entry(nbytes)
@@ -303,7 +309,7 @@ def _allocate_large(nbytes):
     cache.large_used += capacity
     if cache.large_used + cache.carved > cache.peak:
         cache.note_peak()
-    _tick()
+    next(_counter)
     block = Block()
     block.ptr = ptr
     block.nbytes = nbytes
@@ -314,6 +320,7 @@ def _allocate_large(nbytes):
 # What others use
 
 
+@hot
 def allocate(nbytes: int) -> Block:
     """A Block of `nbytes` uninitialised bytes at a multiple of 64; with `nbytes` 0, its pointer is valid all the same.
 
@@ -322,18 +329,22 @@ def allocate(nbytes: int) -> Block:
     if nbytes > _SMALL_BYTES:
         return _allocate_large(nbytes)
     if nbytes < 0:
-        raise ValueError(f"cannot allocate {nbytes} bytes")
+        _refuse(nbytes)
     entry = _SMALL[(nbytes + 63) >> 6]
     try:
         ptr = entry[0]()
     except IndexError:
         ptr = _carve(entry[3])
-    _tick()
+    next(_counter)
     block = Block()
     block.ptr = ptr
     block.nbytes = nbytes
     block._size = entry
     return block
+
+
+def _refuse(nbytes):
+    raise ValueError(f"cannot allocate {nbytes} bytes")
 
 
 def wrap(array: np.ndarray) -> Block:
@@ -374,6 +385,7 @@ _view_at = _View.from_address
 _ndarray = np.ndarray
 
 
+@hot
 def ndarray(block: Block, dtype: np.dtype, shape, byte_strides=None, byte_offset: int = 0) -> np.ndarray:
     """An array on the memory of `block`, which lives as long as the array or any view of it.
 
@@ -477,4 +489,4 @@ def reset_peak() -> None:
 
 
 _SMALL = _small_table()
-_tick = _cache.counter.__next__
+_counter = _cache.counter

@@ -2,7 +2,7 @@
 
 A kernel is `void kernel(ptr args, i64 begin, i64 end)`. The range is cut into chunks of `grain` items, which the
 calling thread and its helpers take one after the other. The helpers are Python threads that call into `worker`,
-below, and stay there without the interpreter's lock: between jobs they spin for about 30 µs and then sleep in a
+below, and stay there without the interpreter's lock: between jobs they spin for a while and then sleep in a
 futex. A job starts in a few microseconds while they spin, and they cost nothing while they sleep.
 
 The dispatcher is LLVM IR. All that it shares lies in one state block, in cache lines of their own:
@@ -14,26 +14,32 @@ The dispatcher is LLVM IR. All that it shares lies in one state block, in cache 
 * `busy` is held by the thread whose job it is. Another thread that launches meanwhile, or a kernel that launches,
   does not wait for it but runs its range itself.
 
-Where there is no futex (not Linux), a `ThreadPoolExecutor` splits the range instead. A forked child starts helpers of
-its own when it needs them. Neither the state nor the code is ever freed: helpers are inside until the process ends.
+Where there is no futex (not Linux), plain threads take pieces of the range from a queue instead. A forked child starts
+helpers of its own when it needs them. The state is never freed: helpers are inside until the process ends.
+
+An interruption (Ctrl-C) reaches Python only, so a launch through the dispatcher is over before anybody sees one. What
+takes several steps in Python, making the pool and starting threads, is done by the helper thread of `runtime.service`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import mmap
 import os
 import platform
 import sys
 import threading
 import time
+from queue import SimpleQueue
+
+from ..native import hot
+from . import cache, service
 
 __all__ = ["get_num_threads", "launch", "run_serial", "set_num_threads"]
 
-# How long a helper that has nothing to do looks out for the next launch before it sleeps. Waking it takes about 50 us,
-# and between two launches a program in Python typically does tens of microseconds of other things.
-_SPIN_SECONDS = 100e-6
+_SPIN_SECONDS = 300e-6
 _FUTEX_NUMBER = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221}  # the system call's, by machine
 _STATE_BYTES = 4096
 
@@ -281,21 +287,6 @@ def _module_text(machine, with_futex):
     return declaration + _HEAD + _RUN + _DISPATCH.replace("PAUSE", pause)
 
 
-def _compile(text):
-    """Compiles `text` and returns the function that finds addresses in it by name. The code is never freed."""
-    import llvmlite.binding as llvm
-
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(opt=2)
-    module = llvm.parse_assembly(text)
-    module.verify()
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))  # helpers run this code until the very end of the process
-    return engine.get_function_address
-
-
 # The number of threads
 
 
@@ -343,19 +334,20 @@ class _Pool:
     def __init__(self):
         machine = platform.machine().lower().replace("amd64", "x86_64").replace("arm64", "aarch64")
         number = _FUTEX_NUMBER.get(machine) if sys.platform == "linux" else None
+        names = ["run"] if number is None else ["run", "worker", "spin", "launch"]
         try:
-            address = _compile(_module_text(machine, number is not None))
+            address = cache.functions(_module_text(machine, number is not None), names)
         except ImportError as error:
             raise RuntimeError("kernels need llvmlite, which cannot be imported") from error
         signature = (None, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64)
-        run = address("run")
+        run = address["run"]
         self.run = ctypes.PYFUNCTYPE(*signature)(run)  # keeps the interpreter's lock
         self.run_unlocked = ctypes.CFUNCTYPE(*signature)(run)
         self.number = number
         if number is not None:
-            self.worker = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address("worker"))
-            spin = ctypes.CFUNCTYPE(None, ctypes.c_int64)(address("spin"))
-            self.launch = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *signature[1:], ctypes.c_int32)(address("launch"))
+            self.worker = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address["worker"])
+            spin = ctypes.CFUNCTYPE(None, ctypes.c_int64)(address["spin"])
+            self.launch = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *signature[1:], ctypes.c_int32)(address["launch"])
             self.spins = self._count_spins(spin)
         self.reset()
 
@@ -373,9 +365,9 @@ class _Pool:
 
     def reset(self):
         """Forgets all helpers: a forked child has none, and the state may be that of a job under way in its parent."""
-        self.workers = 0
-        self.starting = threading.Lock()
-        self.executor = None
+        self.workers = 0  # helpers that there are
+        self.wanted = 0  # helpers that were asked for
+        self.jobs = SimpleQueue()  # for helpers where there is no futex
         if self.number is None:
             return
         # Mapped and never unmapped: helpers look at it until the process ends.
@@ -387,53 +379,54 @@ class _Pool:
         tail = (ctypes.c_int64 * 3).from_address(self.state + 6 * 64)  # fields 16 to 18
         tail[:] = [syscall, self.number, self.spins]
 
+    def want_workers(self, count):
+        """Has the helper thread start helpers until there are `count`; nobody waits for them."""
+        self.wanted = count
+        service.submit(self.start_workers, count)
+
     def start_workers(self, count):
-        """Has at least `count` helpers, unless another thread is starting some or the system refuses."""
-        if not self.starting.acquire(blocking=False):
-            return
-        try:
+        target, args = (self.serve, (self.jobs,)) if self.number is None else (self.worker, (self.state,))
+        with contextlib.suppress(RuntimeError):  # no more threads, or the interpreter is shutting down
             while self.workers < count:
-                threading.Thread(
-                    target=self.worker, args=(self.state,), daemon=True, name=f"livegrad-{self.workers}"
-                ).start()
+                threading.Thread(target=target, args=args, daemon=True, name=f"livegrad-{self.workers}").start()
                 self.workers += 1
-        except RuntimeError:  # no more threads, or the interpreter is shutting down
-            pass
-        finally:
-            self.starting.release()
 
-    def launch_executor(self, kernel, args, total, grain, threads):
-        """The range in one piece per thread, each a multiple of `grain`, through Python's own pool."""
-        if not self.starting.acquire(blocking=False):
-            self.run_unlocked(kernel, args, 0, total)
-            return
-        try:
-            if self.executor is None or self.workers != threads:
-                from concurrent.futures import ThreadPoolExecutor
+    @staticmethod
+    def serve(jobs):
+        """What a helper does where there is no futex."""
+        while True:
+            pieces, done, bell = jobs.get()
+            done.extend(pieces)
+            bell.put(None)
 
-                self.executor, self.workers = ThreadPoolExecutor(threads - 1), threads
-            piece = -(-total // (grain * threads)) * grain
-            jobs = []
-            with contextlib.suppress(RuntimeError):  # the interpreter is shutting down: all of it runs here
-                for begin in range(piece, total, piece):
-                    end = min(begin + piece, total)
-                    jobs.append(self.executor.submit(self.run_unlocked, kernel, args, begin, end))
-            self.run_unlocked(kernel, args, 0, min(piece, total))
-            if len(jobs) < -(-total // piece) - 1:
-                self.run_unlocked(kernel, args, (len(jobs) + 1) * piece, total)
-            for job in jobs:
-                job.result()
-        finally:
-            self.starting.release()
+    def launch_pieces(self, kernel, args, total, grain, threads):
+        """The range in one piece per thread, each a multiple of `grain`; the caller runs what no helper has begun.
+
+        Between taking a piece and being done with it there is no bytecode, so no interruption.
+        """
+        length = -(-total // (grain * threads)) * grain
+        ranges = [(kernel, args, begin, min(begin + length, total)) for begin in range(0, total, length)]
+        pieces, done, bell = itertools.starmap(self.run_unlocked, iter(ranges)), [], SimpleQueue()
+        interruption = None
+        while len(done) < len(ranges):  # helpers may be using the memory until then
+            try:
+                for _ in ranges[1:]:
+                    self.jobs.put((pieces, done, bell))
+                done.extend(pieces)
+                while len(done) < len(ranges):
+                    bell.get()
+            except BaseException as raised:
+                interruption = raised
+        if interruption is not None:
+            raise interruption
 
 
 _pool = None
 _threads = _default_threads()
-_building = threading.RLock()  # reentrant: a finalizer may launch while this one compiles
 
 
 def _first_run(kernel, args, begin, end):
-    """Stands in for `_run` until the dispatcher is compiled."""
+    """Stands in for `_run` until the dispatcher is there."""
     _the_pool()
     _run(kernel, args, begin, end)
 
@@ -442,17 +435,18 @@ _run = _first_run
 
 
 def _the_pool():
+    return _pool or service.call(_make_pool)
+
+
+def _make_pool():
     global _pool, _run
-    with _building:
-        if _pool is None:
-            _pool = _Pool()
-            _run = _pool.run
+    if _pool is None:
+        _pool = _Pool()
+        _run = _pool.run
     return _pool
 
 
 def _after_fork():
-    global _building
-    _building = threading.RLock()
     if _pool is not None:
         _pool.reset()
 
@@ -464,6 +458,12 @@ if hasattr(os, "register_at_fork"):
 # What others use
 
 
+def run_here(kernel_address: int, args: bytes, begin: int, end: int) -> None:
+    """Calls the kernel for a range in this thread, which keeps the interpreter's lock (`native` writes this out)."""
+    _run(kernel_address, args, begin, end)
+
+
+@hot
 def launch(kernel_address: int, args: bytes, total: int, grain: int) -> None:
     """Calls the kernel at `kernel_address` for all items from 0 to `total` and returns when they are done.
 
@@ -474,8 +474,12 @@ def launch(kernel_address: int, args: bytes, total: int, grain: int) -> None:
     missing, ValueError for a `grain` below 1.
     """
     if total <= grain:
-        _run(kernel_address, args, 0, total)
-        return
+        run_here(kernel_address, args, 0, total)
+    else:
+        _share(kernel_address, args, total, grain)
+
+
+def _share(kernel_address: int, args: bytes, total: int, grain: int) -> None:
     if grain < 1:
         raise ValueError(f"grain must be at least 1, got {grain}")
     pool = _pool or _the_pool()
@@ -483,10 +487,12 @@ def launch(kernel_address: int, args: bytes, total: int, grain: int) -> None:
     if not helpers:
         pool.run_unlocked(kernel_address, args, 0, total)
     elif pool.number is None:
-        pool.launch_executor(kernel_address, args, total, grain, helpers + 1)
+        if pool.wanted < helpers:
+            pool.want_workers(helpers)
+        pool.launch_pieces(kernel_address, args, total, grain, helpers + 1)
     else:
-        if pool.workers < helpers:
-            pool.start_workers(helpers)
+        if pool.wanted < helpers:
+            pool.want_workers(helpers)
         pool.launch(pool.state, kernel_address, args, total, grain, helpers)
 
 

@@ -12,6 +12,8 @@ import struct
 
 import numpy as np
 
+from ..runtime import cache
+
 _WORTH = 1 << 17  # elements asked for, in one call or several, before compiling
 _asked = 0
 _functions: dict | None = None
@@ -53,25 +55,11 @@ def _load() -> dict:
 
 
 def _compile() -> dict:
-    import llvmlite.binding as llvm
-
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    target = llvm.Target.from_default_triple()
-    machine = target.create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3
-    )
-    module = llvm.parse_assembly(_fill_normal_ir() + _SHUFFLE)
-    module.verify()
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
+    found = cache.functions(_fill_normal_ir() + _SHUFFLE, ("fill_normal", "shuffle"))
     pointer, i64, f32 = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
     return {
-        "engine": engine,  # owns the code
-        "fill_normal": ctypes.CFUNCTYPE(None, pointer, pointer, i64, f32, f32)(
-            engine.get_function_address("fill_normal")
-        ),
-        "shuffle": ctypes.CFUNCTYPE(None, pointer, pointer, i64)(engine.get_function_address("shuffle")),
+        "fill_normal": ctypes.CFUNCTYPE(None, pointer, pointer, i64, f32, f32)(found["fill_normal"]),
+        "shuffle": ctypes.CFUNCTYPE(None, pointer, pointer, i64)(found["shuffle"]),
     }
 
 

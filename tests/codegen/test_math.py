@@ -8,13 +8,14 @@ import pytest
 
 from livegrad.codegen import ir
 from livegrad.codegen import math as functions
+from livegrad.runtime import machine
 
 try:
     import mpmath
 except ImportError:
     mpmath = None
 
-pytestmark = pytest.mark.skipif(not ir.compiler_available(), reason="llvmlite is not installed")
+pytestmark = pytest.mark.skipif(not machine.compiler_available(), reason="llvmlite is not installed")
 
 FLOAT = {"f32": np.float32, "f64": np.float64}
 BINARY = {"atan2", "pow", "hypot", "logaddexp", "fmod", "remainder", "floor_divide", "minimum", "maximum"}
@@ -35,7 +36,7 @@ def _text(name, kind, width, target="cpu", fma=None):
 def _run(name, *arrays, width=None, fma=None):
     kind = "f32" if arrays[0].dtype == np.float32 else "f64"
     width = WIDTH[kind] if width is None else width
-    compiled = ir.compile_cpu(_text(name, kind, width, fma=fma))
+    compiled = machine.compile_cpu(_text(name, kind, width, fma=fma))
     size = arrays[0].size
     padded = [np.concatenate([a, np.ones(-size % width, a.dtype)]) for a in arrays]
     out = np.empty_like(padded[0])
@@ -105,7 +106,7 @@ def test_float32_against_float64(name):
 @pytest.mark.parametrize("name", ["exp", "sin", "tan", "log", "tanh", "sigmoid", "sinh", "asin", "erfc", "lgamma"])
 def test_without_fused_multiply_add(name):
     x = _random_bits(1 << 14)
-    with_fma, without = _run(name, x, fma=True if ir.host_has_fma() else None), _run(name, x, fma=False)
+    with_fma, without = _run(name, x, fma=True if machine.host_has_fma() else None), _run(name, x, fma=False)
     np.testing.assert_array_equal(np.isnan(with_fma), np.isnan(without))
     good = np.isfinite(with_fma)
     spacing = np.maximum(np.spacing(np.abs(with_fma[good])), np.finfo(np.float32).smallest_subnormal)
@@ -344,8 +345,8 @@ def test_widths_agree(name):
 @pytest.mark.parametrize("name", functions.__all__)
 def test_ptx(name, kind):
     try:
-        text = ir.compile_ptx(_text(name, kind, 1, "ptx"))
-    except ir.CompilerMissing as error:
+        text = machine.compile_ptx(_text(name, kind, 1, "ptx"))
+    except machine.CompilerMissing as error:
         pytest.skip(str(error))
     assert ".entry kernel" in text
     assert ".extern" not in text  # nothing is called that is not there
@@ -373,7 +374,7 @@ def test_small_floats(kind, native):
         with b.loop(0, ir.Reg("%n", "i64"), 8) as loop:
             value = b.load(b.gep("%x", source, loop.i), source)
             b.store(b.convert(value, target), b.gep("%y", target, loop.i))
-        compiled = ir.compile_cpu(module.text())
+        compiled = machine.compile_cpu(module.text())
         call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(compiled.address("kernel"))
         call(x.ctypes.data, out.ctypes.data, x.size)
         return out
@@ -391,8 +392,8 @@ def test_small_floats(kind, native):
 
 
 def test_objects_can_be_loaded_again():
-    compiled = ir.compile_cpu(_text("exp", "f32", 8))
-    again = ir.load_object(compiled.object_code)
+    compiled = machine.compile_cpu(_text("exp", "f32", 8))
+    again = machine.load_object(compiled.object_code)
     assert again.object_code == compiled.object_code
     x, y = np.zeros(8, np.float32), np.empty(8, np.float32)
     ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(again.address("kernel"))(
@@ -409,7 +410,7 @@ def test_code_that_calls_what_is_not_there_is_refused():
     b.declare("declare void @livegrad_no_such_function()")
     b.line("call void @livegrad_no_such_function()")
     with pytest.raises(RuntimeError, match="livegrad_no_such_function"):
-        ir.compile_cpu(module.text())
+        machine.compile_cpu(module.text())
 
 
 @pytest.mark.parametrize("name", ["exp", "expm1", "sigmoid", "tanh", "log1pexp"])

@@ -101,7 +101,8 @@ def more_permissive(name, d, args, expected):
 LOOSE = {"float16": 2e-3, "bfloat16": 1.6e-2, "float32": 1e-5, "float64": 1e-13}
 ORDER = {"sum", "mean", "prod", "var", "std", "var_mean", "std_mean", "logsumexp", "norm", "softmax", "log_softmax",
          "matmul", "mm", "bmm", "mv", "dot", "addmm", "addmv", "baddbmm", "inner", "tensordot", "einsum", "cov", "cdist",
-         "cumsum", "cumprod", "dist", "quantile", "renorm", "trace", "cross", "diff"}  # fmt: skip
+         "cumsum", "cumprod", "dist", "quantile", "renorm", "trace", "cross", "diff",
+         "avg_pool1d", "adaptive_avg_pool1d", *(f"conv{way}{n}d" for way in ("", "_transpose") for n in (1, 2, 3))}  # fmt: skip
 ROUNDED_STEPS = {"addcmul", "addcdiv", "lerp", "logit", "pow", "_pow", "_logit", "cross", "add", "sub"}
 
 

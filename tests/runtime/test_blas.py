@@ -269,7 +269,7 @@ def test_environment_is_left_alone():
     before = dict(os.environ)
     from livegrad.runtime import blas
     assert dict(os.environ) == before
-    print(blas._library.scipy_openblas_get_num_threads(), blas.info())
+    print(blas._library().scipy_openblas_get_num_threads(), blas.info())
     """
     assert python(code, OPENBLAS_NUM_THREADS="2").startswith("1 OpenBLAS")
     assert python(code).startswith("1 OpenBLAS")

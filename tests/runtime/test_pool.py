@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("llvmlite")
 
-from livegrad.runtime import pool  # noqa: E402
+from livegrad.runtime import cache, pool, service  # noqa: E402
 
 KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
@@ -41,7 +41,7 @@ done:
 
 @pytest.fixture(scope="module")
 def count():
-    return pool._compile(COUNT)("count")
+    return cache.functions(COUNT, ["count"])["count"]
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +83,9 @@ def test_every_item_runs_once(count, threads, total, grain):
 
 def test_chunks_lie_at_multiples_of_grain_and_are_shared():
     pool.set_num_threads(3)
+    keep, address = python_kernel(lambda begin, end: None)
+    pool.launch(address, b"", 2, 1)
+    service.drain()  # the helpers have been started
     chunks = []
 
     def note(begin, end):
@@ -185,7 +188,7 @@ def test_number_of_threads_can_change_at_any_time(count):
         pool.launch(count, packed(data), 10, 0)
 
 
-def test_executor_takes_over_where_there_is_no_futex(count, monkeypatch):
+def test_plain_threads_take_over_where_there_is_no_futex(count, monkeypatch):
     monkeypatch.setattr(pool.platform, "machine", lambda: "unknown")
     other = pool._Pool()
     assert other.number is None
@@ -206,8 +209,8 @@ def test_executor_takes_over_where_there_is_no_futex(count, monkeypatch):
 SETUP = f"""
 import ctypes, os, signal, struct, sys, threading, time
 import numpy as np
-from livegrad.runtime import pool
-count = pool._compile('''{COUNT}''')("count")
+from livegrad.runtime import cache, pool, service
+count = cache.functions('''{COUNT}''', ["count"])["count"]
 def check():
     data = np.zeros(5000, np.int64)
     for _ in range(50):
@@ -250,6 +253,7 @@ def test_forked_child_starts_its_own_helpers():
             if not pid:
                 assert pool._pool.workers == 0
                 check()
+                service.drain()
                 assert pool._pool.workers == 3
                 os._exit(0)
             assert os.waitpid(pid, 0)[1] == 0
@@ -264,13 +268,13 @@ def test_forked_child_starts_its_own_helpers():
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_interrupt_during_launch():
     code = SETUP + textwrap.dedent("""
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
         caught = 0
         data = np.zeros(5000, np.int64)
         args = struct.pack("P", data.ctypes.data)
         for _ in range(10):
-            signal.setitimer(signal.ITIMER_REAL, 0.01)
-            signal.signal(signal.SIGALRM, signal.default_int_handler)
-            try:
+            try:  # the alarm may come at once
+                signal.setitimer(signal.ITIMER_REAL, 0.01)
                 while True: pool.launch(count, args, 5000, 10)
             except KeyboardInterrupt:
                 caught += 1

@@ -150,7 +150,6 @@ def test_branches_reuse_and_several_results(tmp_path):
     assert upstream(nodes, "output/1") < upstream(nodes, "output/0")
 
 
-@pytest.mark.xfail(reason="a node's inputs_info does not tell of indices yet")
 def test_integer_input(tmp_path):
     model = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 2))
     nodes = write(tmp_path, model, livegrad.tensor([[1, 2]]))

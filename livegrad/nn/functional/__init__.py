@@ -1,22 +1,46 @@
 """The functional forms of layers, activations and losses: functions of tensors, without state."""
 
-from . import activation, affine, distance, dropouts, lookup, loss, normalization, padding
+from . import (
+    activation,
+    affine,
+    attention,
+    conv,
+    distance,
+    dropouts,
+    folding,
+    interpolation,
+    lookup,
+    loss,
+    normalization,
+    padding,
+    pooling,
+)
 from .activation import *  # noqa: F403
 from .affine import *  # noqa: F403
+from .attention import *  # noqa: F403
+from .conv import *  # noqa: F403
 from .distance import *  # noqa: F403
 from .dropouts import *  # noqa: F403
+from .folding import *  # noqa: F403
+from .interpolation import *  # noqa: F403
 from .lookup import *  # noqa: F403
 from .loss import *  # noqa: F403
 from .normalization import *  # noqa: F403
 from .padding import *  # noqa: F403
+from .pooling import *  # noqa: F403
 
 __all__ = [
     *activation.__all__,
     *affine.__all__,
+    *conv.__all__,
+    *attention.__all__,
     *distance.__all__,
     *dropouts.__all__,
+    *folding.__all__,
+    *interpolation.__all__,
     *lookup.__all__,
     *loss.__all__,
     *normalization.__all__,
     *padding.__all__,
+    *pooling.__all__,
 ]

@@ -1,10 +1,12 @@
 """Linear maps."""
 
+from livegrad.native import hot
 from livegrad.ops import matmul
 
 __all__ = ["bilinear", "linear"]
 
 
+@hot
 def linear(input, weight, bias=None):
     """``input @ weight.T + bias``: (*, in) with a weight (out, in) gives (*, out)."""
     return matmul.linear(input, weight, bias)

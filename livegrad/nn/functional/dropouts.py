@@ -31,9 +31,23 @@ def _dropped(input, mask_shape, p, training, inplace):
             else (input * livegrad.zeros((), dtype=input.dtype, device=input.device))
         )
     with livegrad.no_grad():
+        order = _memory_order(input) if mask_shape == input.shape else None
+        if order is not None:
+            mask_shape = [mask_shape[d] for d in order]
         mask = livegrad.empty(mask_shape, dtype=input.dtype, device=input.device).bernoulli_(1 - p)
         mask.div_(1 - p)
+        if order is not None:
+            mask = mask.permute([order.index(d) for d in range(len(order))])
     return input.mul_(mask) if inplace else input * mask
+
+
+def _memory_order(input):
+    """The dimensions from the outermost in memory, where that is not their own order: masks are drawn in it."""
+    if input.is_contiguous():
+        return None
+    strides = input.stride()
+    order = sorted(range(input.dim()), key=lambda d: -strides[d])
+    return order if input.permute(order).is_contiguous() else None
 
 
 def _channel_mask_shape(input):

@@ -3,8 +3,10 @@
 from ..module import Module
 from . import (
     activation,
+    attention,
     batchnorm,
     container,
+    conv,
     distance,
     dropout,
     flatten,
@@ -13,11 +15,17 @@ from . import (
     loss,
     normalization,
     padding,
+    pooling,
+    resizing,
+    rnn,
     sparse,
+    transformer,
 )
 from .activation import *  # noqa: F403
+from .attention import *  # noqa: F403
 from .batchnorm import *  # noqa: F403
 from .container import *  # noqa: F403
+from .conv import *  # noqa: F403
 from .distance import *  # noqa: F403
 from .dropout import *  # noqa: F403
 from .flatten import *  # noqa: F403
@@ -26,13 +34,19 @@ from .linear import *  # noqa: F403
 from .loss import *  # noqa: F403
 from .normalization import *  # noqa: F403
 from .padding import *  # noqa: F403
+from .pooling import *  # noqa: F403
+from .resizing import *  # noqa: F403
+from .rnn import *  # noqa: F403
 from .sparse import *  # noqa: F403
+from .transformer import *  # noqa: F403
 
 __all__ = [
     "Module",
     *activation.__all__,
+    *attention.__all__,
     *batchnorm.__all__,
     *container.__all__,
+    *conv.__all__,
     *distance.__all__,
     *dropout.__all__,
     *flatten.__all__,
@@ -41,5 +55,9 @@ __all__ = [
     *loss.__all__,
     *normalization.__all__,
     *padding.__all__,
+    *pooling.__all__,
+    *resizing.__all__,
+    *rnn.__all__,
     *sparse.__all__,
+    *transformer.__all__,
 ]

@@ -1,4 +1,4 @@
-"""Kernels kept on disk: object code by program, target and version.
+"""Machine code kept on disk, by program, target and version.
 
 Entries are written atomically and carry a checksum; a damaged one is removed and compiled again, never run. The folder
 is bounded in size, oldest use first. It is private to the user, since what is in it gets executed.
@@ -7,13 +7,13 @@ is bounded in size, oldest use first. It is private to the user, since what is i
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import sys
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from . import ir
+from . import machine, service
 
 VERSION = "1"
 LIMIT_BYTES = 256 << 20
@@ -62,9 +62,15 @@ def _usable() -> Path | None:
 
 
 def name_of(program: tuple) -> str:
-    """The file name of a program's kernel on this machine."""
-    text = repr((VERSION, ir.host_description(), _sources_digest(), program))
-    return hashlib.sha256(text.encode()).hexdigest()
+    """The name of a program's code on this machine; `program` says what it was made from."""
+    text = repr((VERSION, machine.host_description(), _sources_digest(), program))
+    return _sha256(text.encode()).hex()
+
+
+def _sha256(data: bytes) -> bytes:
+    import hashlib  # here, for it takes a while
+
+    return hashlib.sha256(data).digest()
 
 
 _digest: str | None = None
@@ -74,11 +80,9 @@ def _sources_digest() -> str:
     """A digest of the code generator itself, so that a changed library never runs an older one's kernels."""
     global _digest
     if _digest is None:
-        h = hashlib.sha256()
         here = Path(__file__).parent
-        for path in sorted(here.glob("*.py")):
-            h.update(path.read_bytes())
-        _digest = h.hexdigest()
+        paths = [here / "machine.py", *sorted((here.parent / "codegen").glob("*.py"))]
+        _digest = _sha256(b"".join([path.read_bytes() for path in paths])).hex()
     return _digest
 
 
@@ -93,7 +97,7 @@ def read(name: str) -> bytes | None:
     except OSError:
         return None
     checksum, code = data[:32], data[32:]
-    if len(checksum) == 32 and code and hashlib.sha256(name.encode() + code).digest() == checksum:
+    if len(checksum) == 32 and code and _sha256(name.encode() + code) == checksum:
         with contextlib.suppress(OSError):
             os.utime(path)
         return code
@@ -116,7 +120,7 @@ def write(name: str, code: bytes) -> None:
         return
     try:
         with os.fdopen(handle, "wb") as f:
-            f.write(hashlib.sha256(name.encode() + code).digest() + code)
+            f.write(_sha256(name.encode() + code) + code)
         os.replace(temporary, where / (name + _SUFFIX))
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -161,3 +165,35 @@ def stats() -> tuple[Path | None, int, int]:
         return None, 0, 0
     sizes = [p.stat().st_size for p in where.glob("*" + _SUFFIX)]
     return where, len(sizes), sum(sizes)
+
+
+# Loading and compiling through the folder
+
+
+def load(program: tuple) -> machine.CompiledObject | None:
+    """The code kept for a program, ready to be called; None where there is none that can be."""
+    code = read(name_of(program))
+    if code is None:
+        return None
+    try:
+        return machine.load_object(code)
+    except Exception:  # whatever is wrong with it, it is made again
+        return None
+
+
+def make(program: tuple, source: Callable[[], str]) -> machine.CompiledObject:
+    """Compile the module that `source` returns, and keep the code."""
+    compiled = machine.compile_cpu(source())
+    write(name_of(program), compiled.object_code)
+    return compiled
+
+
+def functions(module_text: str, names: Iterable[str]) -> dict[str, int]:
+    """The addresses of functions of a module, which is compiled only if it is not kept."""
+
+    def find() -> dict[str, int]:
+        program = ("module", module_text)
+        found = load(program) or make(program, lambda: module_text)
+        return {name: found.address(name) for name in names}
+
+    return service.call(find)

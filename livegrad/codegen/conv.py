@@ -1,0 +1,344 @@
+"""Kernels of convolution: products of shifted planes.
+
+Everything a convolution can be (strides, dilation, padding, one to three dimensions, its gradient by the input, the
+transposed convolution) is one loop once the input lies right. It is laid out with its padding, one plane per channel
+and per residue of the position modulo the stride; in such a plane the output positions are one long line, and what a
+tap (channel, place in the window) reads lies at a fixed offset from the output's own place:
+
+    out[o, p] = sum over taps k of weight[o, k] * x[offset[k] + p]
+
+So a table of offsets is all that a kernel knows of a geometry, and its code depends on the block of outputs and the
+number of vectors only. A line runs on over the ends of rows; the few places between rows are computed and dropped.
+Where no padding and no stride is in the way the input serves as it is.
+
+Kernels lay out what they need in scratch memory, one slot per thread, so that it is read while it is in the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .elementwise import NAME, Arguments
+from .ir import Builder, Loop, Module, Reg, host_vector_bytes, kind_bytes, type_text
+
+# Taps that are summed up in registers before they are added to the rest: shorter chains of roundings.
+CHAIN = 128
+
+SIGNATURE = [("ptr noalias readonly", "%args"), ("i64", "%begin"), ("i64", "%end")]
+
+# The words that describe how an input is laid out, in the order in which they are packed.
+# source: sizes d h w and strides d h w; steps and rows and padding by dimension; `pitch` from row to row, `image` from
+# image to image (elements); phases is the product of the steps.
+LAYOUT_WORDS = (
+    "channels", "stride_n", "stride_c", "stride_d", "stride_h", "stride_w", "size_d", "size_h", "size_w",
+    "step_d", "step_h", "step_w", "rows_d", "rows_h", "pitch", "pad_d", "pad_h", "pad_w", "group_images", "image",
+)  # fmt: skip
+# After the rows of an image there may be a strip of zeros, up to the size of `image`: what its last taps read.
+
+
+def vector_width(kind: str) -> int:
+    """Lanes of one vector of this machine."""
+    return max(1, host_vector_bytes() // kind_bytes(kind))
+
+
+class Words:
+    """Reads packed words by name."""
+
+    def __init__(self, b: Builder, args: Arguments, names: tuple):
+        self.b = b
+        for name in names:
+            setattr(self, name, args.word())
+
+    def __getattr__(self, name: str) -> Reg:  # only for what __init__ has not set
+        raise AttributeError(name)
+
+
+def number(b: Builder, value: int) -> Reg:
+    return b.const("i64", value, 1)
+
+
+def clamp_high(b: Builder, x: Reg, y: Reg) -> Reg:
+    return b.select(b.icmp("slt", x, y), x, y)
+
+
+def madd(b: Builder, x: Reg, y: Reg, z: Reg) -> Reg:
+    """x * y + z on numbers."""
+    return b.add(b.mul(x, y), z)
+
+
+def lanes_below(b: Builder, count: Reg, width: int) -> Reg:
+    """A mask of the lanes whose number is below `count`."""
+    with b.at_width(width):
+        return b.icmp("slt", b.iota("i64"), b.splat(count))
+
+
+def masked_load(b: Builder, ptr: str, kind: str, mask: Reg) -> Reg:
+    """Neighbouring elements where the mask holds, else zeros; what is masked is not touched."""
+    w, size = mask.width, kind_bytes(kind)
+    if w == 1:
+        return _guarded_load(b, ptr, kind, mask)
+    t = type_text(kind, w)
+    name = f"llvm.masked.load.v{w}{kind}.p0"
+    b.declare(f"declare {t} @{name}(ptr, i32, <{w} x i1>, {t})")
+    return b.op(kind, w, f"call {t} @{name}(ptr {ptr}, i32 {size}, {mask.operand}, {t} zeroinitializer)")
+
+
+def _guarded_load(b: Builder, ptr: str, kind: str, mask: Reg) -> Reg:
+    yes, done = b.fresh("yes"), b.fresh("done")
+    before = b.block
+    b.cond_br(mask, yes, done)
+    b.label(yes)
+    found = b.load(ptr, kind, width=1)
+    b.label(done)
+    return b.phi(kind, [(b.const(kind, 0, 1), before), (found, yes)], 1)
+
+
+def masked_store(b: Builder, x: Reg, ptr: str, mask: Reg) -> None:
+    """Write neighbouring elements where the mask holds."""
+    w, size = x.width, kind_bytes(x.kind)
+    if w == 1:
+        with when(b, mask):
+            b.store(x, ptr)
+        return
+    name = f"llvm.masked.store.v{w}{x.kind}.p0"
+    b.declare(f"declare void @{name}({x.type}, ptr, i32, <{w} x i1>)")
+    b.line(f"call void @{name}({x.operand}, ptr {ptr}, i32 {size}, {mask.operand})")
+
+
+def gather_lanes(b: Builder, kind: str, row: str, places: Reg, mask: Reg) -> Reg:
+    """One element of a row for each lane of `places`, where the mask holds."""
+    if places.width == 1:
+        return masked_load(b, b.gep(row, kind, places), kind, mask)
+    width, t = places.width, type_text(kind, places.width)
+    pointers = b.fresh("pointers")
+    b.line(f"%{pointers} = getelementptr {type_text(kind)}, ptr {row}, {places.operand}")
+    name = f"llvm.masked.gather.v{width}{kind}.v{width}p0"
+    b.declare(f"declare {t} @{name}(<{width} x ptr>, i32, <{width} x i1>, {t})")
+    call = f"call {t} @{name}(<{width} x ptr> %{pointers}, i32 {kind_bytes(kind)}, {mask.operand}, {t} zeroinitializer)"
+    return b.op(kind, width, call)
+
+
+@contextmanager
+def when(b: Builder, condition: Reg) -> Iterator[None]:
+    """What is emitted inside runs only if the condition holds."""
+    yes, done = b.fresh("yes"), b.fresh("done")
+    b.cond_br(condition, yes, done)
+    b.label(yes)
+    yield
+    b.label(done)
+
+
+@contextmanager
+def scratch_slot(b: Builder, memory: str, slots: Reg, slot_bytes: Reg) -> Iterator[str]:
+    """A slot of the scratch memory that no other thread uses; `memory` starts with one flag of 64 bytes for each."""
+    look, taken, again = b.fresh("look"), b.fresh("taken"), b.fresh("again")
+    before = b.block
+    b.label(look)
+    i = b.phi("i64", [(number(b, 0), before)], 1)
+    flag = b.gep(memory, "i64", b.shl(i, number(b, 3)))
+    pair = b.fresh("pair")
+    b.line(f"%{pair} = cmpxchg ptr {flag}, i64 0, i64 1 acquire monotonic")
+    got = b.op("i1", 1, f"extractvalue {{ i64, i1 }} %{pair}, 1")
+    b.cond_br(got, taken, again)
+    b.label(again)
+    following = b.add(i, number(b, 1))
+    b.add_incoming(i, b.select(b.icmp("slt", following, slots), following, number(b, 0)), again)
+    b.br(look)
+    b.label(taken)
+    yield b.gep(memory, "i8", madd(b, i, slot_bytes, b.shl(slots, number(b, 6))))
+    b.line(f"store atomic i64 0, ptr {flag} release, align 8")
+
+
+def lay_out(b: Builder, kind: str, width: int, x: str, target: str, s: Words, images: Reg) -> None:
+    """Write the planes of `images` images of `x` with their padding, one plane per channel and residue.
+
+    Order in `target`: channel, residue by d h w, image, then places by d h w. Rows are written in rising order and may
+    run over their end, which the next row then overwrites; behind the last one there must be room for a vector.
+    """
+    zero = number(b, 0)
+    width_of_row = s.size_w
+    plane = b.mul(s.group_images, s.image)
+    phases = b.mul(b.mul(s.step_d, s.step_h), s.step_w)
+    plain = b.icmp("eq", b.mul(s.stride_w, s.step_w), number(b, 1))
+    step = b.mul(s.stride_w, s.step_w)
+    with b.loop(0, s.channels) as channel, b.loop(0, phases) as phase:
+        phase_w = b.urem(phase.i, s.step_w)
+        rest = b.udiv(phase.i, s.step_w)
+        phase_h, phase_d = b.urem(rest, s.step_h), b.udiv(rest, s.step_h)
+        start = b.mul(madd(b, channel.i, phases, phase.i), plane)
+        # Places j of a row for which j * step + phase - pad lies inside the source's row.
+        shift = b.sub(phase_w, s.pad_w)
+        low = b.sdiv(b.sub(b.add(b.neg(shift), s.step_w), number(b, 1)), s.step_w)
+        low = clamp_high(b, b.select(b.icmp("sgt", shift, zero), zero, low), s.pitch)
+        high = b.sdiv(b.sub(b.add(b.sub(width_of_row, shift), s.step_w), number(b, 1)), s.step_w)
+        high = clamp_high(b, b.select(b.icmp("slt", b.sub(width_of_row, shift), zero), zero, high), s.pitch)
+
+        def rows(image: Loop) -> None:
+            with b.loop(0, s.rows_d) as d, b.loop(0, s.rows_h) as h:
+                at_d = b.sub(madd(b, d.i, s.step_d, phase_d), s.pad_d)
+                at_h = b.sub(madd(b, h.i, s.step_h, phase_h), s.pad_h)
+                inside = b.and_(b.icmp("ult", at_d, s.size_d), b.icmp("ult", at_h, s.size_h))
+                first = b.select(inside, low, zero)
+                last = b.select(inside, high, zero)
+                place = madd(b, image.i, s.stride_n, b.mul(channel.i, s.stride_c))
+                place = madd(b, at_d, s.stride_d, madd(b, at_h, s.stride_h, place))
+                place = madd(b, shift, s.stride_w, place)
+                row = madd(b, madd(b, d.i, s.rows_h, h.i), s.pitch, madd(b, image.i, s.image, start))
+                slow, fast, done = b.fresh("strided"), b.fresh("plain"), b.fresh("laid")
+                b.cond_br(plain, fast, slow)
+                b.label(fast)
+                with b.loop(0, s.pitch, width) as j, b.at_width(width):
+                    here = b.add(b.iota("i64"), b.splat(j.i))
+                    mask = b.and_(b.icmp("sge", here, b.splat(first)), b.icmp("slt", here, b.splat(last)))
+                    v = masked_load(b, b.gep(x, kind, b.add(place, j.i)), kind, mask)
+                    b.store(v, b.gep(target, kind, b.add(row, j.i)))
+                b.br(done)
+                b.label(slow)
+                with b.loop(0, first) as j:
+                    b.store(b.const(kind, 0, 1), b.gep(target, kind, b.add(row, j.i)))
+                with b.loop(first, last) as j:
+                    v = b.load(b.gep(x, kind, madd(b, j.i, step, place)), kind, width=1)
+                    b.store(v, b.gep(target, kind, b.add(row, j.i)))
+                with b.loop(b.select(b.icmp("sgt", first, last), first, last), s.pitch) as j:
+                    b.store(b.const(kind, 0, 1), b.gep(target, kind, b.add(row, j.i)))
+                b.label(done)
+
+        strip = b.mul(b.mul(s.rows_d, s.rows_h), s.pitch)
+        with b.loop(0, images) as image:
+            rows(image)
+            begin = madd(b, image.i, s.image, start)
+            with b.loop(strip, s.image, width) as j, b.at_width(width):
+                b.store(b.const(kind, 0), b.gep(target, kind, b.add(begin, j.i)))
+
+
+FORWARD_WORDS = (
+    "slots", "slot_bytes", "lines_at", "laid_out", "images", "groups", "parts", "blocks_per_part", "blocks", "outputs",
+    "taps", "out_d", "out_h", "out_w", "depth", "out_stride_n", "out_stride_c", "out_stride_d", "out_stride_h",
+    "out_stride_w", "line",
+)  # fmt: skip
+FORWARD_POINTERS = ("x", "weight", "bias", "out", "offsets", "scratch")
+
+
+def forward_source(kind: str, block: int, vectors: int) -> str:
+    """LLVM IR of out = conv(x, weight) + bias, `block` output channels and `vectors` vectors of places at a time.
+
+    A work item is (images, group, part of the output channels). weight: [group, block, tap, channel of the block].
+    Arguments: FORWARD_POINTERS, FORWARD_WORDS, LAYOUT_WORDS. lines_at: bytes from a slot's start to the lines of a
+    block, each of `line` elements. depth: from plane to plane of a line, in elements.
+    """
+    module = Module("cpu")
+    b = module.function(NAME, SIGNATURE)
+    args = Arguments(b)
+    x, weight, bias, out, offsets, scratch = (args.pointer() for _ in FORWARD_POINTERS)
+    s, layout = Words(b, args, FORWARD_WORDS), Words(b, args, LAYOUT_WORDS)
+    width = vector_width(kind)
+    tile = width * vectors
+    one, zero = number(b, 1), number(b, 0)
+    with (
+        scratch_slot(b, scratch, s.slots, s.slot_bytes) as slot,
+        b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as item,
+    ):
+        part = b.urem(item.i, s.parts)
+        rest = b.udiv(item.i, s.parts)
+        group = b.urem(rest, s.groups)
+        first_image = b.mul(b.udiv(rest, s.groups), layout.group_images)
+        images = clamp_high(b, layout.group_images, b.sub(s.images, first_image))
+        source = madd(b, b.mul(group, layout.channels), layout.stride_c, b.mul(first_image, layout.stride_n))
+        source_ptr = b.gep(x, kind, source)
+        fill, filled = b.fresh("fill"), b.fresh("filled")
+        before = b.block
+        b.cond_br(b.icmp("ne", s.laid_out, zero), fill, filled)
+        b.label(fill)
+        lay_out(b, kind, width, source_ptr, slot, layout, images)
+        after = b.block
+        b.label(filled)
+        base = b.fresh("base")
+        b.line(f"%{base} = phi ptr [ {source_ptr}, %{before} ], [ {slot}, %{after} ]")
+        lines = b.gep(slot, "i8", s.lines_at)
+        places = madd(b, b.sub(images, one), layout.image, b.mul(b.sub(s.out_d, one), s.depth))
+        places = b.add(madd(b, b.sub(s.out_h, one), layout.pitch, places), s.out_w)
+        latest = b.sub(places, number(b, tile))
+        latest = b.select(b.icmp("slt", latest, zero), zero, latest)
+        first_block = b.mul(part, s.blocks_per_part)
+        last_block = clamp_high(b, b.add(first_block, s.blocks_per_part), s.blocks)
+        with b.loop(first_block, last_block) as blocks:
+            number_of_block = madd(b, group, s.blocks, blocks.i)
+            w = b.gep(weight, kind, b.mul(b.mul(number_of_block, s.taps), number(b, block)))
+            with b.loop(0, places, tile) as q:
+                at = clamp_high(b, q.i, latest)
+                here = b.gep(f"%{base}", kind, at)
+                _product(b, kind, block, vectors, width, here, w, offsets, s.taps, b.gep(lines, kind, at), s.line)
+            channel = b.mul(blocks.i, number(b, block))
+            count = clamp_high(b, number(b, block), b.sub(s.outputs, channel))
+            channel = b.add(channel, b.mul(group, s.outputs))
+            with b.loop(0, count) as o:
+                c = b.add(channel, o.i)
+                added = b.load(b.gep(bias, kind, c), kind, width=1)
+                line = b.mul(o.i, s.line)
+                with b.loop(0, images) as image, b.loop(0, s.out_d) as d, b.loop(0, s.out_h) as h:
+                    start = madd(b, image.i, layout.image, madd(b, d.i, s.depth, madd(b, h.i, layout.pitch, line)))
+                    target = madd(b, b.add(first_image, image.i), s.out_stride_n, b.mul(c, s.out_stride_c))
+                    target = madd(b, d.i, s.out_stride_d, madd(b, h.i, s.out_stride_h, target))
+                    _write_row(
+                        b, kind, width, b.gep(lines, kind, start), b.gep(out, kind, target), added, s.out_w,
+                        s.out_stride_w,
+                    )  # fmt: skip
+    return module.text()
+
+
+def _product(
+    b: Builder, kind: str, block: int, vectors: int, width: int, x: str, w: str, offsets: str, taps: Reg,
+    target: str, line: Reg,
+) -> None:  # fmt: skip
+    """The sums of a tile: `block` lines of `vectors` vectors, written to `target`."""
+    with b.loop(0, taps, CHAIN) as chain:
+        stop = clamp_high(b, b.add(chain.i, number(b, CHAIN)), taps)
+        with b.at_width(width):
+            empty = [b.const(kind, 0) for _ in range(block * vectors)]
+            with b.loop(chain.i, stop, 1, empty) as k:
+                offset = b.load(b.gep(offsets, "i64", k.i), "i64", width=1)
+                start = b.gep(x, kind, offset)
+                read = [b.load(b.gep(start, kind, v * width), kind) for v in range(vectors)]
+                weights = b.gep(w, kind, b.mul(k.i, number(b, block)))
+                sums = []
+                for o in range(block):
+                    factor = b.splat(b.load(b.gep(weights, kind, o), kind, width=1))
+                    sums += [b.fma(factor, read[v], k.values[o * vectors + v]) for v in range(vectors)]
+                k.next(*sums)
+            places = []
+            for o in range(block):
+                row = b.gep(target, kind, b.mul(line, number(b, o))) if o else target
+                places += [b.gep(row, kind, v * width) for v in range(vectors)]
+            fresh, more, done = b.fresh("fresh"), b.fresh("more"), b.fresh("stored")
+            b.cond_br(b.icmp("eq", chain.i, number(b, 0)), fresh, more)
+            b.label(fresh)
+            for total, place in zip(k.values, places):
+                b.store(total, place)
+            b.br(done)
+            b.label(more)
+            for total, place in zip(k.values, places):
+                b.store(b.fadd(b.load(place, kind), total), place)
+            b.label(done)
+
+
+def _write_row(b: Builder, kind: str, width: int, x: str, out: str, added: Reg, count: Reg, step: Reg) -> None:
+    """out[j * step] = x[j] + added, for j below count."""
+    plain, strided, done = b.fresh("plain"), b.fresh("strided"), b.fresh("written")
+    b.cond_br(b.icmp("eq", step, number(b, 1)), plain, strided)
+    b.label(plain)
+    with b.at_width(width):
+        many = b.splat(added)
+        whole = b.and_(count, number(b, -width))
+        with b.loop(0, whole, width) as j:
+            b.store(b.fadd(b.load(b.gep(x, kind, j.i), kind), many), b.gep(out, kind, j.i))
+        rest = b.sub(count, whole)
+        with when(b, b.icmp("ne", rest, number(b, 0))):
+            v = b.fadd(b.load(b.gep(x, kind, whole), kind), many)
+            masked_store(b, v, b.gep(out, kind, whole), lanes_below(b, rest, width))
+    b.br(done)
+    b.label(strided)
+    with b.loop(0, count) as j:
+        v = b.load(b.gep(x, kind, j.i), kind, width=1)
+        b.store(b.fadd(v, added), b.gep(out, kind, b.mul(j.i, step)))
+    b.label(done)

@@ -1,0 +1,204 @@
+"""Kernels of the weight's side of convolution: its gradient, and the order in which a product reads it.
+
+With the input and the gradient of the result laid out as `codegen.conv` says, places between rows holding zeros,
+
+    gradient[o, k] = sum over places p of g[o, p] * x[offset[k] + p]
+
+Sums are kept in vectors along the line, a tile of outputs by taps at a time, and added across at the end. Each chunk of
+images makes a partial result; chunks depend on sizes alone, so the tree of additions does too.
+"""
+
+from __future__ import annotations
+
+from .conv import (
+    LAYOUT_WORDS,
+    SIGNATURE,
+    Words,
+    clamp_high,
+    lanes_below,
+    lay_out,
+    madd,
+    masked_load,
+    number,
+    scratch_slot,
+    vector_width,
+    when,
+)  # fmt: skip
+from .elementwise import NAME, Arguments
+from .ir import Builder, Module, Reg
+
+# Vectors of a line that a tile goes through before its sums are added across: its rows stay in the nearest cache.
+STRETCH = 64
+
+GRADIENT_WORDS = (
+    "slots", "slot_bytes", "g_at", "laid_out", "images", "chunk_images", "groups", "parts", "outputs_per_part",
+    "outputs", "taps", "tap_rows", "tiles", "out_d", "out_h", "out_w", "depth", "line",
+)  # fmt: skip
+GRADIENT_POINTERS = ("x", "g", "partial", "offsets", "scratch")
+
+
+class _Chosen:
+    """Layout words of which some are replaced."""
+
+    def __init__(self, words: Words, **changed: Reg):
+        self.__dict__.update(words.__dict__)
+        self.__dict__.update(changed)
+
+
+def gradient_source(kind: str, block: int, across: int) -> str:
+    """LLVM IR of the gradient by the weight, `block` outputs by `across` taps at a time.
+
+    A work item is (chunk of images, group, part of the outputs); a part is a multiple of `block`. partial:
+    [chunk, group, tile of outputs, tap, output of the tile], with `tap_rows` taps, a multiple of `across`.
+    Arguments: GRADIENT_POINTERS, GRADIENT_WORDS, LAYOUT_WORDS of x, LAYOUT_WORDS of g.
+    """
+    module = Module("cpu")
+    b = module.function(NAME, SIGNATURE)
+    args = Arguments(b)
+    x, g, partial, offsets, scratch = (args.pointer() for _ in GRADIENT_POINTERS)
+    s = Words(b, args, GRADIENT_WORDS)
+    x_words, g_words = Words(b, args, LAYOUT_WORDS), Words(b, args, LAYOUT_WORDS)
+    width = vector_width(kind)
+    one, zero = number(b, 1), number(b, 0)
+    with (
+        scratch_slot(b, scratch, s.slots, s.slot_bytes) as slot,
+        b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as item,
+    ):
+        part = b.urem(item.i, s.parts)
+        rest = b.udiv(item.i, s.parts)
+        group = b.urem(rest, s.groups)
+        chunk = b.udiv(rest, s.groups)
+        first_output = b.mul(part, s.outputs_per_part)
+        outputs = clamp_high(b, s.outputs_per_part, b.sub(s.outputs, first_output))
+        image_from = b.mul(chunk, s.chunk_images)
+        image_to = clamp_high(b, b.add(image_from, s.chunk_images), s.images)
+        g_lines = b.gep(slot, "i8", s.g_at)
+        result = madd(b, madd(b, chunk, s.groups, group), s.tiles, b.udiv(first_output, number(b, block)))
+        result_ptr = b.gep(partial, kind, b.mul(b.mul(result, s.tap_rows), number(b, block)))
+        with b.loop(image_from, image_to, x_words.group_images) as batch:
+            images = clamp_high(b, x_words.group_images, b.sub(image_to, batch.i))
+            channel = b.mul(group, x_words.channels)
+            source = b.gep(x, kind, madd(b, channel, x_words.stride_c, b.mul(batch.i, x_words.stride_n)))
+            fill, filled = b.fresh("fill"), b.fresh("filled")
+            before = b.block
+            b.cond_br(b.icmp("ne", s.laid_out, zero), fill, filled)
+            b.label(fill)
+            lay_out(b, kind, width, source, slot, x_words, images)
+            after = b.block
+            b.label(filled)
+            base = b.fresh("base")
+            b.line(f"%{base} = phi ptr [ {source}, %{before} ], [ {slot}, %{after} ]")
+            channel = madd(b, group, s.outputs, first_output)
+            source = b.gep(g, kind, madd(b, channel, g_words.stride_c, b.mul(batch.i, g_words.stride_n)))
+            lay_out(b, kind, width, source, g_lines, _Chosen(g_words, channels=outputs), images)
+            places = madd(b, b.sub(images, one), x_words.image, b.mul(b.sub(s.out_d, one), s.depth))
+            places = b.add(madd(b, b.sub(s.out_h, one), x_words.pitch, places), s.out_w)
+            with b.loop(0, places, STRETCH * width) as stretch:
+                stop = clamp_high(b, b.add(stretch.i, number(b, STRETCH * width)), places)
+                begins = b.and_(b.icmp("eq", batch.i, image_from), b.icmp("eq", stretch.i, zero))
+                with b.loop(0, outputs, block) as o, b.loop(0, s.taps, across) as k:
+                    last = b.sub(b.sub(outputs, one), o.i)
+                    rows = []
+                    for r in range(block):
+                        place = b.add(o.i, clamp_high(b, number(b, r), last)) if r else o.i
+                        rows.append(b.gep(g_lines, kind, b.mul(place, s.line)))
+                    reads = []
+                    for c in range(across):
+                        tap = clamp_high(b, b.add(k.i, number(b, c)), b.sub(s.taps, one))
+                        reads.append(b.gep(f"%{base}", kind, b.load(b.gep(offsets, "i64", tap), "i64", width=1)))
+                    sums = _tile(b, kind, width, rows, reads, stretch.i, stop)
+                    target = madd(b, o.i, s.tap_rows, b.mul(k.i, number(b, block)))
+                    _add_tile(b, kind, sums, block, b.gep(result_ptr, kind, target), begins)
+    return module.text()
+
+
+def _tile(b: Builder, kind: str, width: int, rows: list, reads: list, start: Reg, stop: Reg) -> list[list[Reg]]:
+    """For each tap the vectors of sums of the outputs, over places from start to stop."""
+    with b.at_width(width):
+        whole = b.add(start, b.and_(b.sub(stop, start), number(b, -width)))
+        empty = [b.const(kind, 0) for _ in range(len(rows) * len(reads))]
+
+        def grow(i: Reg, sums: list, load: object) -> list:
+            xs = [load(b.gep(p, kind, i)) for p in reads]  # type: ignore[operator]
+            found = [[None] * len(rows) for _ in reads]
+            for r, row in enumerate(rows):
+                v = load(b.gep(row, kind, i))  # type: ignore[operator]
+                for c, xv in enumerate(xs):
+                    found[c][r] = b.fma(v, xv, sums[c * len(rows) + r])
+            return [v for column in found for v in column]
+
+        with b.loop(start, whole, width, empty) as p:
+            p.next(*grow(p.i, p.values, lambda ptr: b.load(ptr, kind)))
+        sums = list(p.values)
+        rest = b.sub(stop, whole)
+        before, yes, done = b.block, b.fresh("rest"), b.fresh("summed")
+        b.cond_br(b.icmp("ne", rest, number(b, 0)), yes, done)
+        b.label(yes)
+        mask = lanes_below(b, rest, width)
+        more = grow(whole, sums, lambda ptr: masked_load(b, ptr, kind, mask))
+        after = b.block
+        b.label(done)
+        sums = [b.phi(kind, [(u, before), (v, after)]) for u, v in zip(sums, more)]
+    n = len(rows)
+    return [sums[c * n : (c + 1) * n] for c in range(len(reads))]
+
+
+def _across(b: Builder, vectors: list[Reg]) -> list[Reg]:
+    """The sum of each vector's lanes, as the lanes of one vector or of several, in order."""
+    segment = vectors[0].width
+    while segment > 1:
+        half = segment // 2
+        joined = []
+        pairs = list(zip(vectors[::2], vectors[1::2])) if len(vectors) > 1 else [(vectors[0], None)]
+        for u, v in pairs:
+            lanes = u.width * (1 if v is None else 2)
+            low = [i + j for i in range(0, lanes, segment) for j in range(half)]
+            joined.append(b.fadd(b.shuffle(u, v, low), b.shuffle(u, v, [i + half for i in low])))
+        vectors, segment = joined, half
+    return vectors
+
+
+def _add_tile(b: Builder, kind: str, sums: list[list[Reg]], block: int, target: str, begins: Reg) -> None:
+    """Write a tile's sums, or add them to what is there unless this `begins`."""
+    for c, column in enumerate(sums):
+        at = 0
+        for v in _across(b, column):
+            place = b.gep(target, kind, c * block + at)
+            with b.at_width(v.width):
+                held = b.load(place, kind)
+                b.store(b.select(begins, v, b.fadd(held, v)), place)
+            at += v.width
+
+
+ORDER_POINTERS = ("weight", "table", "out")
+ORDER_WORDS = ("blocks", "outputs", "taps", "stride_group", "stride_out")
+
+
+def order_source(kind: str, block: int) -> str:
+    """LLVM IR that writes a weight as `forward_source` reads it: [group, block, tap, channel of the block].
+
+    A work item is a block of a group. table: for each tap its place in the weight of one output. Missing channels of
+    the last block are zeros. Arguments: ORDER_POINTERS, ORDER_WORDS.
+    """
+    module = Module("cpu")
+    b = module.function(NAME, SIGNATURE)
+    args = Arguments(b)
+    weight, table, out = (args.pointer() for _ in ORDER_POINTERS)
+    s = Words(b, args, ORDER_WORDS)
+    with b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as item:
+        group, blk = b.udiv(item.i, s.blocks), b.urem(item.i, s.blocks)
+        first = b.mul(blk, number(b, block))
+        source = b.gep(weight, kind, madd(b, group, s.stride_group, b.mul(first, s.stride_out)))
+        target = b.gep(out, kind, b.mul(b.mul(item.i, s.taps), number(b, block)))
+        count = b.sub(s.outputs, first)
+        for o in range(block):
+            line = b.gep(source, kind, b.mul(s.stride_out, number(b, o)))
+            place = b.gep(target, kind, o)
+            there = b.icmp("sgt", count, number(b, o))
+            with when(b, there), b.loop(0, s.taps) as k:
+                tap = b.load(b.gep(table, "i64", k.i), "i64", width=1)
+                v = b.load(b.gep(line, kind, tap), kind, width=1)
+                b.store(v, b.gep(place, kind, b.mul(k.i, number(b, block))))
+            with when(b, b.not_(there)), b.loop(0, s.taps) as k:
+                b.store(b.const(kind, 0, 1), b.gep(place, kind, b.mul(k.i, number(b, block))))
+    return module.text()

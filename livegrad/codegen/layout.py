@@ -1,0 +1,113 @@
+"""What is known of a kernel before it is written: how leaves are read, how arguments are packed, what reductions do.
+
+Planning a launch needs only this; the modules that write kernels are loaded when one has to be written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from .. import dtypes
+from ..ops.instruction import BY_ID, Instruction
+from ..runtime.machine import host_vector_bytes
+
+NAME = "kernel"  # of the function in every kernel's module
+# How a leaf is read along the innermost dimension.
+CONTIGUOUS, SCALAR, STRIDED = 0, 1, 2
+
+
+# The instructions of a program
+
+
+def decode(code: tuple) -> Iterator[tuple[Instruction, tuple]]:
+    """(instruction, slots of its tensor operands) for each node."""
+    i = 0
+    while i < len(code):
+        instr = BY_ID[code[i]]
+        n = len(instr.in_dtypes)
+        yield instr, code[i + 1 : i + 1 + n]
+        i += 1 + n
+
+
+def leaf_dtypes(code: tuple, leaves: int) -> list:
+    """The dtype of each leaf, as the instructions that read it say."""
+    found: list = [None] * leaves
+    for instr, slots in decode(code):
+        for d, s in zip(instr.in_dtypes, slots):
+            if s >= 0:
+                found[s] = d
+    return found
+
+
+def node_dtypes(code: tuple) -> list:
+    """The dtype of each node's result."""
+    return [instr.dtype for instr, _ in decode(code)]
+
+
+def param_formats(code: tuple) -> str:
+    """How each Python number is passed: "d" for a double, "q" for a 64-bit integer."""
+    out = ""
+    for instr, _ in decode(code):
+        out += ("d" if instr.compute.is_floating_point else "q") * len(instr.scalar_positions)
+    return out
+
+
+def lanes(all_dtypes: list[dtypes.dtype], vector_bytes: int) -> int:
+    """How many elements one vector instruction takes: what fits of the widest dtype that is computed in."""
+    widest = max((dtypes.float32.itemsize if d.kind in ("f16", "bf16") else d.itemsize) for d in all_dtypes)
+    return max(vector_bytes // max(widest, 4), 1)
+
+
+# Reductions
+
+COLUMN_BLOCK = 2048
+
+
+class Reduction:
+    """How values combine: the primitive, and the value that changes nothing."""
+
+    def __init__(self, name: str, primitive: str, identity: Callable[[dtypes.dtype], float | int | bool]):
+        self.name = name
+        self.primitive = primitive
+        self.identity = identity
+
+
+def _lowest(d: dtypes.dtype) -> float | int:
+    return float("-inf") if d.is_floating_point else (False if d is dtypes.bool_ else dtypes.iinfo(d).min)
+
+
+def _highest(d: dtypes.dtype) -> float | int:
+    return float("inf") if d.is_floating_point else (True if d is dtypes.bool_ else dtypes.iinfo(d).max)
+
+
+REDUCTIONS = {
+    r.name: r
+    for r in (
+        Reduction("sum", "add", lambda d: 0),
+        Reduction("prod", "mul", lambda d: 1),
+        Reduction("amax", "maximum", _lowest),
+        Reduction("amin", "minimum", _highest),
+        Reduction("any", "or_", lambda d: False),
+        Reduction("all", "and_", lambda d: True),
+    )
+}
+
+
+# Running totals
+
+# By name: the primitive, and the value that changes nothing.
+SCANS = {"cumsum": ("add", 0), "cumprod": ("mul", 1)}
+SCAN_COLUMNS = 4  # vectors of rows in a work item of a scan across them
+
+
+def running_dtype(d: dtypes.dtype) -> dtypes.dtype:
+    """The dtype in which running totals of `d` are carried: float64 for float32, so that errors do not pile up."""
+    if d.category == dtypes.FLOATING:
+        return dtypes.float64 if d.itemsize > 2 else dtypes.float32
+    return dtypes.int64
+
+
+def scan_width(code: tuple, leaves: int, source: dtypes.dtype, out: dtypes.dtype) -> int:
+    """How many lanes a vector of a scan has."""
+    used = [*(leaf_dtypes(code, leaves) if code else [source]), *node_dtypes(code), running_dtype(source), out]
+    return max(2, lanes(used, host_vector_bytes()))

@@ -1,0 +1,74 @@
+"""Machine code for the library's own hot functions.
+
+Recording an operator takes a few dozen attribute accesses and a few objects. The interpreter spends most of that time
+on itself, so the functions on this path, marked `@hot`, are compiled: from their own Python source, by the same LLVM
+that makes the kernels, to code that calls the interpreter's C interface (`lower`). They stay ordinary Python, which is
+what runs until the code is there (it is made or read from disk behind the program's back) and wherever it cannot be
+had: without llvmlite, on another interpreter than CPython, or with LIVEGRAD_NATIVE=0 ("always" puts it there at
+once).
+
+What a hot function may use is in `lower`'s description. Both forms do the same; the tests run both.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+# After so many launches code that is on disk is read, and after so many more it is made: by then the program is one that
+# runs for a while, and its kernels are there.
+READ_AFTER, MAKE_AFTER = 8, 400
+
+F = TypeVar("F", bound=Callable)
+
+# Every marked function, by its code object: a closure that a factory makes many times is compiled once.
+HOT: dict[Any, list[Callable]] = {}
+# Those of them that run for every operator, and are compiled with more care.
+HOTTEST: set[Any] = set()
+# What makes the compiled form of a function, by its code object, once that code is there.
+COMPILED: dict[Any, Callable] = {}
+# Classes whose slots the compiled code reads and writes in place.
+SLOTTED: list[type] = []
+
+
+class Start:
+    """Counts launches until compiled functions are put in place. left: how many it still waits for, 0 for none."""
+
+    left = 0 if os.environ.get("LIVEGRAD_NATIVE", "1") in ("0", "always") else READ_AFTER
+    made = False  # whether it waits for the second time
+
+
+def launched() -> None:
+    """Called for each launch while `Start.left` is not 0."""
+    Start.left -= 1
+    if Start.left == 0:
+        from ..runtime import service
+        from .unit import install
+
+        make, Start.made = Start.made, True
+        if not make:
+            Start.left = MAKE_AFTER
+        service.submit(install, make)
+
+
+def hot(function: F) -> F:
+    """Decorator: compile this function when native code is installed."""
+    if Start.made and function.__code__ not in HOT:  # a module that was imported late
+        Start.left, Start.made = READ_AFTER, False
+    if function.__code__ in COMPILED:
+        return COMPILED[function.__code__](function)  # another closure over code that is there already
+    HOT.setdefault(function.__code__, []).append(function)
+    return function
+
+
+def hottest(function: F) -> F:
+    """Decorator: like `hot`, for the few functions that run for every operator."""
+    HOTTEST.add(function.__code__)
+    return hot(function)
+
+
+def slotted(cls: type) -> type:
+    """Decorator: compiled code reads and writes the slots of this class in place."""
+    SLOTTED.append(cls)
+    return cls

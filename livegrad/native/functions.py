@@ -1,0 +1,147 @@
+"""Compiled functions as objects of the interpreter, and putting them where the Python ones are.
+
+Their class is made through the C interface: an instance holds the address of its machine code, the objects that it
+closes over, and the original function, to which it hands every call that is out of the ordinary (keyword arguments,
+a wrong number of them). As an attribute of a class it is a method, like a Python function.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import ctypes
+import functools
+import sys
+import types
+from typing import Any
+
+# Include/typeslots.h, structmember.h and object.h
+_TP_CALL, _TP_DESCR_GET, _TP_MEMBERS, _TP_GETSET = 50, 54, 72, 73
+_SSIZE, _READ_ONLY = 19, 1
+_FLAGS = 1 << 18 | 1 << 17 | 1 << 11 | 1 << 7  # version tag, method descriptor, vectorcall, no instances from outside
+_CODE, _CLOSURE, _ORIGINAL, _DICT, _SIZE = 16, 24, 32, 40, 48
+
+PACKAGE = __name__.partition(".")[0]
+
+
+class _Slot(ctypes.Structure):
+    _fields_ = [("id", ctypes.c_int), ("value", ctypes.c_void_p)]
+
+
+class _Member(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_char_p), ("kind", ctypes.c_int), ("offset", ctypes.c_ssize_t), ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    ]  # fmt: skip
+
+
+class _GetSet(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_char_p), ("get", ctypes.c_void_p), ("set", ctypes.c_void_p), ("doc", ctypes.c_char_p),
+        ("closure", ctypes.c_void_p),
+    ]  # fmt: skip
+
+
+class _Spec(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_char_p), ("size", ctypes.c_int), ("item", ctypes.c_int), ("flags", ctypes.c_uint),
+        ("slots", ctypes.POINTER(_Slot)),
+    ]  # fmt: skip
+
+
+# What must stay where it is as long as the process runs.
+_kept: list = []
+
+
+def _address(name: str) -> int | None:
+    return ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
+
+
+def make_class(get: int) -> type:
+    """The class of compiled functions. get: address of its `tp_descr_get`."""
+    api = ctypes.pythonapi
+    members = (_Member * 3)(
+        _Member(b"__vectorcalloffset__", _SSIZE, _CODE, _READ_ONLY, None),
+        _Member(b"__dictoffset__", _SSIZE, _DICT, _READ_ONLY, None),
+    )
+    getset = (_GetSet * 2)(
+        _GetSet(b"__dict__", _address("PyObject_GenericGetDict"), _address("PyObject_GenericSetDict"))
+    )
+    slots = (_Slot * 5)(
+        _Slot(_TP_CALL, _address("PyVectorcall_Call")),
+        _Slot(_TP_DESCR_GET, get),
+        _Slot(_TP_MEMBERS, ctypes.addressof(members)),
+        _Slot(_TP_GETSET, ctypes.addressof(getset)),
+    )
+    spec = _Spec(f"{PACKAGE}.native.compiled_function".encode(), _SIZE, 0, _FLAGS, slots)
+    _kept.extend((members, getset, slots, spec))
+    from_spec = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.POINTER(_Spec))(("PyType_FromSpec", api))
+    made = from_spec(ctypes.byref(spec))
+    # A function is pickled by its name.
+    copyreg.pickle(made, lambda f: f.__qualname__)  # type: ignore[arg-type, return-value]
+    return made
+
+
+def make(cls: type, address: int, original: Any) -> Any:
+    """The compiled form of a function."""
+    alloc = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_ssize_t)(
+        ("PyType_GenericAlloc", ctypes.pythonapi)
+    )
+    made = alloc(cls, 0)
+    cells = [cell.cell_contents for cell in original.__closure__ or ()]
+    closure = (ctypes.c_void_p * max(len(cells), 1))(*[id(x) for x in cells])
+    _kept.extend((made, original, cells, closure))
+    words = (ctypes.c_void_p * (_SIZE // 8)).from_address(id(made))
+    words[_CODE // 8] = address
+    words[_CLOSURE // 8] = ctypes.addressof(closure)
+    words[_ORIGINAL // 8] = id(original)
+    functools.update_wrapper(made, original)
+    return made
+
+
+def replace(made: dict[int, Any]) -> None:
+    """Put compiled functions where the originals are (`made` is by their id): in modules, classes and closures."""
+    seen: set[int] = set()
+
+    def visit_function(f: Any) -> None:
+        if id(f) in seen:
+            return
+        seen.add(id(f))
+        for cell in f.__closure__ or ():
+            try:
+                inner = cell.cell_contents
+            except ValueError:  # still empty
+                continue
+            new = made.get(id(inner))
+            if new is not None:
+                cell.cell_contents = new
+            elif isinstance(inner, types.FunctionType):
+                visit_function(inner)
+        if f.__dict__ and isinstance(f.__dict__.get("__wrapped__"), types.FunctionType):
+            visit_function(f.__wrapped__)
+
+    def visit(owner: Any) -> None:
+        if id(owner) in seen:
+            return
+        seen.add(id(owner))
+        for name, value in list(vars(owner).items()):
+            new = made.get(id(value))
+            if new is not None:
+                setattr(owner, name, new)
+            elif isinstance(value, types.FunctionType):
+                visit_function(value)
+            elif isinstance(value, property) and id(value.fget) in made:
+                setattr(owner, name, property(made[id(value.fget)], value.fset, value.fdel, value.__doc__))
+            elif isinstance(value, type) and value.__module__.startswith(PACKAGE):
+                visit(value)
+            elif isinstance(value, dict) and isinstance(owner, types.ModuleType) and id(value) not in seen:
+                seen.add(id(value))
+                for key, item in list(value.items()):
+                    new = made.get(id(item))
+                    if new is not None:
+                        value[key] = new
+                    elif isinstance(item, types.FunctionType):
+                        visit_function(item)
+
+    for name, module in list(sys.modules.items()):
+        if name == PACKAGE or name.startswith(PACKAGE + "."):
+            visit(module)

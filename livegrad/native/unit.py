@@ -1,0 +1,233 @@
+"""Building the machine code of hot functions, keeping it on disk, and installing it.
+
+The hot functions of one module make one unit: one object on disk, and one job of the helper thread (`runtime.service`),
+so that no kernel waits long behind them. Units call one another through their tables of constants, which are filled
+when all are there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..runtime import cache, machine, service
+from . import COMPILED, HOT, HOTTEST, SLOTTED, layout
+from .constants import resolve
+from .emit import Unit
+from .functions import make, make_class, replace
+from .lower import World, lower
+
+# What a bound method of a compiled function is made with (`tp_descr_get`): a unit of its own.
+_GET = """
+define ptr @describe_get(ptr %self, ptr %object, ptr %class) {{
+  %none = load ptr, ptr getelementptr (i8, ptr @constants, i64 {none}), !invariant.load !0
+  %is.null = icmp eq ptr %object, null
+  %is.none = icmp eq ptr %object, %none
+  %unbound = or i1 %is.null, %is.none
+  br i1 %unbound, label %same, label %bind
+same:
+  call void @up(ptr %self)
+  ret ptr %self
+bind:
+  %new = load ptr, ptr getelementptr (i8, ptr @api, i64 {new}), !invariant.load !0
+  %method = call ptr %new(ptr %self, ptr %object)
+  ret ptr %method
+}}"""
+_METHODS = "methods"
+# Machine code and the objects that it refers to stay as long as the process runs.
+_kept: list = []
+
+
+def symbol(function: Any) -> str:
+    """The name of a function's code, the same in every process."""
+    name = f"{function.__module__}.{function.__qualname__}.{function.__code__.co_firstlineno}"
+    return re.sub(r"[^A-Za-z0-9_.]", "_", name)
+
+
+def by_module(functions: dict[Any, list]) -> dict[str, list]:
+    """One function of every code object, by module."""
+    found: dict[str, list] = {}
+    for made in functions.values():
+        found.setdefault(made[0].__module__, []).append(made[0])
+    return found
+
+
+class Builder:
+    """Makes the units of the hot functions that there are now."""
+
+    def __init__(self, functions: dict[Any, list]):
+        self.modules = by_module(functions)
+        classes = sorted(SLOTTED, key=lambda cls: (cls.__module__, cls.__qualname__))
+        self.world = World({code: made[0] for code, made in functions.items()}, symbol, classes, HOTTEST)
+        shapes = [(cls.__qualname__, sorted(layout.slots(cls).items())) for cls in classes]
+        self.common = repr((sys.version, machine.host_description(), shapes)).encode() + _own_sources()
+
+    def source(self, module: str) -> tuple[str, dict]:
+        """LLVM IR of a module's hot functions, and what its tables are filled with."""
+        unit = Unit(module)
+        self.world.written.clear()
+        for f in self.modules.get(module, ()):
+            lower(unit, self.world, f)
+        if module == _METHODS:
+            none, new = unit.constant(("builtin", "None")), unit.function("PyMethod_New")
+            unit.text.append(_GET.format(none=8 * none, new=8 * new))
+        return unit.module(), {"api": unit.api, "constants": unit.constants}
+
+    def name(self, module: str) -> str:
+        """What a unit depends on: its source and those of the functions that it may call, the interpreter, the layout."""
+        h = hashlib.sha256(self.common + module.encode())
+        used = {module, *self.world.callees(module)} if module != _METHODS else set()
+        for each in sorted(used):
+            h.update(Path(sys.modules[each].__file__ or "").read_bytes())
+        return "native-" + h.hexdigest()
+
+    def read(self, module: str) -> tuple | None:
+        """(machine code, tables) of a unit from disk, or None."""
+        kept = cache.read(self.name(module))
+        if kept is None:
+            return None
+        head = int.from_bytes(kept[:8], "little")
+        return machine.load_object(kept[8 + head :]), json.loads(kept[8 : 8 + head])
+
+    def make(self, module: str) -> tuple:
+        """Compile a unit, and keep it on disk."""
+        text, tables = self.source(module)
+        careful = frozenset(symbol(f) for f in self.modules.get(module, ()) if f.__code__ in HOTTEST)
+        compiled = machine.compile_cpu(text, thorough=careful)
+        written = json.dumps(tables).encode()
+        cache.write(self.name(module), len(written).to_bytes(8, "little") + written + compiled.object_code)
+        return compiled, tables
+
+
+@functools.cache
+def _own_sources() -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+
+
+class Installer:
+    """Gets all units, one job each, and then puts the compiled functions where the Python ones are."""
+
+    def __init__(self) -> None:
+        self.installed: set[str] = set()
+        self.codes: set = set()  # code objects whose functions are compiled
+        self.error: Exception | None = None
+        self.cls: type | None = None
+        self.addresses: dict[str, int] = {}  # of functions, for one another
+        self.entries: dict[str, int] = {}  # for the interpreter
+
+    def start(self, may_make: bool, wait: bool = False) -> None:
+        """Begin; without `may_make` only if everything is on disk."""
+        functions = {code: made for code, made in HOT.items() if code not in self.codes}
+        if not functions or self.error is not None or not (layout.supported() and layout.check()):
+            return
+        try:
+            builder = Builder(HOT)
+            wanted = [m for m in by_module(functions) if m not in self.installed]
+            if self.cls is None:
+                wanted.append(_METHODS)
+            ready = {}
+            for module in wanted:
+                found = builder.read(module)
+                if found is not None:
+                    ready[module] = found
+            missing = [module for module in wanted if module not in ready]
+            if missing and not may_make:
+                return
+            jobs = [service.submit(self._step, builder, module, ready) for module in missing]
+            jobs.append(service.submit(self._step, builder, None, ready))
+            if wait:
+                for job in jobs:
+                    job.wait()
+        except Exception as error:
+            self._failed(error)
+
+    def _step(self, builder: Builder, module: str | None, ready: dict) -> None:
+        if self.error is not None:
+            return
+        try:
+            if module is not None:
+                ready[module] = builder.make(module)
+            else:
+                self._finish(ready)
+        except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """Everything stays as it is, in Python."""
+        self.error = error
+        if os.environ.get("LIVEGRAD_STRICT"):
+            raise error
+
+    def _finish(self, ready: dict[str, tuple]) -> None:
+        functions = {code: made for code, made in HOT.items() if made[0].__module__ in ready}
+        compiled = self._link(ready, functions)
+        for code, made in functions.items():
+            COMPILED[code] = functools.partial(make, self.cls, self.entries[symbol(made[0])])
+        replace(compiled)
+        self.installed.update(ready)
+        self.codes.update(functions)
+
+    def compile(self, functions: list) -> list:
+        """The compiled forms of some functions, which call each other directly; nothing is installed."""
+        builder = Builder({f.__code__: [f] for f in functions})
+        ready = {module: builder.make(module) for module in [*builder.modules, _METHODS]}
+        made = self._link(ready, {f.__code__: [f] for f in functions})
+        return [made[id(f)] for f in functions]
+
+    def _link(self, ready: dict[str, tuple], functions: dict[Any, list]) -> dict[int, Any]:
+        """Fill the tables of the units; the compiled functions, by the ids of the originals."""
+        for made in functions.values():
+            name, unit = symbol(made[0]), ready[made[0].__module__][0]
+            self.addresses[name] = unit.address(name)
+        for compiled, tables in ready.values():
+            api = [ctypes.cast(getattr(ctypes.pythonapi, n), ctypes.c_void_p).value for n in tables["api"]]
+            _fill(compiled, "get_api", api)
+            words = []
+            for description in tables["constants"]:
+                if description[0] == "code":
+                    words.append(self.addresses[description[1]])
+                else:
+                    constant = resolve(description)
+                    _kept.append(constant)
+                    words.append(id(constant))
+            _fill(compiled, "get_constants", words)
+            _kept.append(compiled)
+        if self.cls is None:
+            self.cls = make_class(ready[_METHODS][0].address("describe_get"))
+        compiled_functions = {}
+        for made in functions.values():
+            unit = ready[made[0].__module__][0]
+            address = self.entries[symbol(made[0])] = unit.address("enter." + symbol(made[0]))
+            for f in made:
+                compiled_functions[id(f)] = make(self.cls, address, f)
+        return compiled_functions
+
+
+def _fill(compiled: Any, name: str, words: list) -> None:
+    table = ctypes.CFUNCTYPE(ctypes.c_void_p)(compiled.address(name))()
+    (ctypes.c_void_p * len(words)).from_address(table)[:] = words
+
+
+INSTALLER = Installer()
+
+
+def install(may_make: bool = True, wait: bool = False) -> None:
+    """Put machine code in the place of the hot functions; see `Installer.start`."""
+    INSTALLER.start(may_make, wait)
+
+
+def installed() -> bool:
+    """Whether hot functions run as machine code."""
+    return bool(INSTALLER.installed)
+
+
+def failure() -> Exception | None:
+    """Why they do not, where it was tried."""
+    return INSTALLER.error

@@ -1,0 +1,305 @@
+"""Scaled dot product attention: by a kernel that never holds the matrix of scores, or in plain operators."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..codegen import attention as codegen
+from ..codegen.kernels import Kernel
+from ..codegen.product import lanes_of
+from ..lazy.value import Value, from_array
+from ..runtime import array as arrays
+from ..runtime import backend, pool
+from ..runtime.array import Array, numel
+from ..tensor import Tensor
+from .instruction import SCALAR_TYPE_NAMES
+from .joint import JointOperator
+from .matmul import matmul
+from .registry import FUNCTIONS
+
+_KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}
+# Multiply-adds that a thread takes at least.
+_GRAIN = 100_000
+
+
+@functools.cache
+def _kernel(what: str, kind: str, *options: Any) -> Kernel:
+    source = {
+        "forward": codegen.forward_source, "backward": codegen.backward_source, "transpose": codegen.transpose_source,
+    }[what]  # fmt: skip
+    return Kernel(lambda: ("attention", what, kind, *options), lambda: source(kind, *options), codegen.formats(what), 1)
+
+
+def _kernels(kind: str, masked: bool, columns: int) -> tuple:
+    vectors = codegen.vectors_of(columns, kind)
+    return (
+        _kernel("transpose", kind),
+        _kernel("forward", kind, masked, vectors),
+        _kernel("backward", kind, masked, vectors),
+    )
+
+
+class _Sizes:
+    """The sizes of a call: batch, heads, queries, keys, columns; `wide` columns and `padded` keys fill vectors."""
+
+    def __init__(self, q: tuple, keys: int, kind: str, causal: bool):
+        self.batch, self.heads, self.queries, self.columns = q
+        lanes = lanes_of(kind)
+        self.keys = keys
+        self.wide = -(-self.columns // lanes) * lanes
+        self.padded = -(-keys // lanes) * lanes
+        self.numbers = (self.heads, self.queries, keys, self.padded, self.wide, int(causal))
+        self.items = self.batch * self.heads
+
+
+def _launch(
+    kernel: Kernel, sizes: _Sizes, pointers: tuple, strided: tuple, scale: float, items: int, work: int
+) -> None:
+    """Run a kernel; `work` is the multiply-adds of an item."""
+    strides = [s for a in strided for s in (a.strides[:3] if a is not None else (0, 0, 0))]
+    args = kernel.pack(*pointers, *sizes.numbers, *strides, scale)
+    grain = max(1, min(-(-items // pool.get_num_threads()), _GRAIN // max(work, 1)))
+    if items <= grain and items * work > 4 * _GRAIN:
+        pool.run_serial(kernel.address, args, items)
+    else:
+        pool.launch(kernel.address, args, items, grain)
+
+
+def _heads(v: Value, wide: int) -> Array:
+    """(batch, head, row, column) with adjacent columns, padded with zeros to `wide` of them."""
+    a = v.ready()
+    if a.shape[3] == wide and (a.strides[3] == 1 or wide == 1):
+        return a
+    out = arrays.empty((*a.shape[:3], wide), a.dtype)
+    native = out.native()
+    native[..., : a.shape[3]] = a.native()
+    native[..., a.shape[3] :] = 0
+    return out
+
+
+def _by_rows(batch: int, heads: int, rows: int, columns: int, dtype: dtypes.dtype) -> Array:
+    """Memory for (batch, head, row, column) in which a row of all heads lies together, as a model joins them again."""
+    flat = arrays.empty((batch, rows, heads, columns), dtype)
+    strides = (rows * heads * columns, columns, heads * columns, 1)
+    return Array(flat.block, 0, (batch, heads, rows, columns), strides, dtype, heads == 1 or rows == 1)
+
+
+def _turned(a: Array) -> Array:
+    """Heads and rows exchanged."""
+    (x, y, z, w), (i, j, k, m) = a.shape, a.strides
+    return a.view(a.offset, (x, z, y, w), (i, k, j, m))
+
+
+def _value(a: Array, columns: int) -> Value:
+    if a.shape[3] == columns:
+        return from_array(a)
+    return backend.copied(a.native()[..., :columns])
+
+
+def _transposed(x: Array, sizes: _Sizes, kind: str) -> Array:
+    out = arrays.empty((sizes.items, sizes.wide, sizes.padded), x.dtype)
+    work = sizes.wide * sizes.padded // 2
+    _launch(_kernel("transpose", kind), sizes, (x.ptr, out.ptr), (x,), 0.0, sizes.items, work)
+    return out
+
+
+def _padded_mask(mask: Value | None, sizes: _Sizes, dtype: dtypes.dtype) -> Array | None:
+    """The mask as numbers to add, of four dimensions with strides 0 where it is broadcast, its rows padded."""
+    if mask is None:
+        return None
+    native = mask.native()
+    if native.dtype == np.bool_:
+        native = np.where(native, 0.0, -np.inf)
+    native = native.reshape((1,) * (4 - native.ndim) + native.shape)
+    out = arrays.empty((*native.shape[:3], sizes.padded), dtype)
+    out.native()[..., : sizes.keys] = native
+    out.native()[..., sizes.keys :] = 0
+    strides = tuple(0 if n == 1 else s for n, s in zip(out.shape[:3], out.strides))
+    return Array(out.block, 0, out.shape, (*strides, 1), dtype, False)
+
+
+def _forward(q: Value, k: Value, v: Value, *, mask: Value | None, causal: bool, scale: float) -> tuple:
+    """(the result as (batch, row, head, column), for each query the logarithm of its sum of exponentials).
+
+    The result's rows of all heads lie together, as a model joins them again; the caller turns them.
+    """
+    kind = _KINDS[q.dtype]
+    sizes = _Sizes(q.shape, k.shape[2], kind, causal)
+    qa, ka, va = (_heads(x, sizes.wide) for x in (q, k, v))
+    added = _padded_mask(mask, sizes, q.dtype)
+    _, forward, _ = _kernels(kind, added is not None, sizes.wide)
+    turned = _transposed(ka, sizes, kind)
+    out = _by_rows(sizes.batch, sizes.heads, sizes.queries, sizes.wide, q.dtype)
+    lse = arrays.empty((sizes.items, sizes.queries), q.dtype)
+    pointers = (qa.ptr, va.ptr, turned.ptr, added.ptr if added is not None else 0, out.ptr, lse.ptr)
+    block = codegen.QUERIES["forward"]
+    items = sizes.items * -(-sizes.queries // block)
+    work = 2 * min(block, sizes.queries) * sizes.keys * sizes.wide
+    _launch(forward, sizes, pointers, (qa, va, added, out), scale, items, work)
+    return _value(_turned(out), sizes.columns), from_array(lse)
+
+
+def _backward(node: Any, g: Any, saved: dict) -> tuple:
+    """The gradients of q, k and v."""
+    g = g[0]
+    q, k, v, out, lse = (saved[n] for n in ("q", "k", "v", "result_0", "result_1"))
+    if g is None:
+        return None, None, None
+    causal, scale = node.args["causal"], node.args["scale"]
+    kind = _KINDS[q.dtype]
+    sizes = _Sizes(q.shape, k.shape[2], kind, causal)
+    qa, ka, va, oa, ga = (_heads(x, sizes.wide) for x in (q, k, v, out, g))
+    oa, ga = _turned(oa), _turned(ga)
+    added = _padded_mask(node.args["mask"], sizes, q.dtype)
+    _, _, backward = _kernels(kind, added is not None, sizes.wide)
+    kt, vt = _transposed(ka, sizes, kind), _transposed(va, sizes, kind)
+    dq, dk, dv = (
+        _by_rows(sizes.batch, sizes.heads, n, sizes.wide, q.dtype) for n in (sizes.queries, sizes.keys, sizes.keys)
+    )
+    pointers = (
+        qa.ptr, ka.ptr, va.ptr, kt.ptr, vt.ptr, added.ptr if added is not None else 0, oa.ptr, lse.ready().ptr, ga.ptr,
+        dq.ptr, dk.ptr, dv.ptr,
+    )  # fmt: skip
+    work = 5 * sizes.queries * sizes.keys * sizes.wide
+    _launch(backward, sizes, pointers, (qa, ka, added, oa, ga, dq, dk, dv), scale, sizes.items, work)
+    return tuple(_value(a, sizes.columns) for a in (dq, dk, dv))
+
+
+def composed(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float, dropout: float = 0.0
+) -> Tensor:
+    """Attention in plain operators."""
+    weights = attention_weights(q, k, mask, causal, scale)
+    if dropout:
+        from ..nn import functional as F  # it depends on this module
+
+        weights = F.dropout(weights, dropout, True)
+    return matmul(weights, v)
+
+
+def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
+    """softmax(q @ k.T * scale + mask); rows that are masked altogether are zeros."""
+    scores = matmul(q * scale, k.mT)
+    if causal:
+        shape = tuple(scores.shape[-2:])
+        mask = FUNCTIONS["tril"](_ones(shape))
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf) if mask.dtype is dtypes.bool_ else scores + mask
+        hidden = (scores == -math.inf).all(-1, keepdim=True)
+        if bool(hidden.any()):
+            return FUNCTIONS["where"](hidden, 0.0, FUNCTIONS["where"](hidden, 0.0, scores).softmax(-1))
+    return scores.softmax(-1)
+
+
+def _ones(shape: tuple) -> Tensor:
+    from ..creation import ones
+
+    return ones(shape, dtype=dtypes.bool_)
+
+
+def _composed(tensors: Sequence, args: dict) -> tuple:
+    from ..tensor import wrap
+
+    mask = args["mask"]
+    made = composed(*tensors, None if mask is None else wrap(mask), args["causal"], args["scale"])
+    return (made.transpose(1, 2), None)
+
+
+ATTENTION = JointOperator(
+    "scaled_dot_product_attention", "ScaledDotProductFlashAttentionForCpu", ("q", "k", "v"), _forward, _backward,
+    _composed, (0, 1),
+)  # fmt: skip
+
+
+def _check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> None:
+    if min(q.dim(), k.dim(), v.dim()) < 2:
+        raise RuntimeError(
+            "Expected query, key, and value to all be  at least 2 dimensional, but got query.dim: "
+            f"{q.dim()} key.dim: {k.dim()} and value.dim: {v.dim()} instead."
+        )
+    if not q.dtype is k.dtype is v.dtype:
+        names = [SCALAR_TYPE_NAMES[x.dtype].lower() for x in (q, k, v)]
+        raise RuntimeError(
+            "Expected query, key, and value to have the same dtype, but got query.dtype: "
+            f"{names[0]} key.dtype: {names[1]} and value.dtype: {names[2]} instead."
+        )
+    if mask is not None and causal:
+        raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
+    if mask is not None and mask.dtype not in (dtypes.bool_, dtypes.float32, q.dtype):
+        names = ["long int" if x.dtype is dtypes.int64 else SCALAR_TYPE_NAMES[x.dtype].lower() for x in (mask, q)]
+        raise RuntimeError(
+            "Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: "
+            f"{names[0]} and  query.dtype: {names[1]} instead."
+        )
+    if q._shape[-1] != k._shape[-1] or k._shape[-2] != v._shape[-2]:
+        raise RuntimeError(
+            "scaled_dot_product_attention: query (..., L, E), key (..., S, E) and value (..., S, V) do not fit: they "
+            f"are {list(q._shape)}, {list(k._shape)} and {list(v._shape)}"
+        )
+
+
+def scaled_dot_product_attention(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
+    is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
+) -> Tensor:  # fmt: skip
+    """softmax(query @ key.T * scale + mask) @ value by head: (..., L, E), (..., S, E), (..., S, V) give (..., L, V).
+
+    attn_mask: broadcast to (..., L, S); True where a query may look, or numbers that are added to the scores.
+    is_causal: query i sees keys up to i. dropout_p: probability with which weights are dropped, always (pass 0 in
+    evaluation). scale: 1/√E unless given. enable_gqa: key and value have fewer heads, each for as many of the query's
+    in turn.
+    Raises RuntimeError where dtypes or shapes do not fit, or for a mask beside is_causal.
+
+    >>> import livegrad
+    >>> from livegrad.nn import functional as F
+    >>> x = livegrad.eye(2).reshape(1, 1, 2, 2)
+    >>> F.scaled_dot_product_attention(x, x, x, is_causal=True)[0, 0, 0].tolist()
+    [1.0, 0.0]
+    """
+    _check(query, key, value, attn_mask, is_causal)
+    if enable_gqa:
+        heads = [x._shape[-3] for x in (query, key, value)]
+        if any(heads[0] % n for n in heads[1:]):
+            raise RuntimeError("Number of heads in key and value must divide the number of heads in query")
+        key, value = (
+            x if n == heads[0] else FUNCTIONS["repeat_interleave"](x, heads[0] // n, -3)
+            for x, n in zip((key, value), heads[1:])
+        )
+    columns = query._shape[-1]
+    scale = (1 / math.sqrt(columns) if columns else 1.0) if scale is None else float(scale)
+    lead = query._shape[:-2]
+    rank = len(lead)
+    simple = (
+        query.dtype in _KINDS and not dropout_p and columns and columns == value._shape[-1]
+        and lead == key._shape[:-2] == value._shape[:-2] and rank <= 2 and numel(lead) and query._shape[-2]
+        and key._shape[-2]
+        and (attn_mask is None or (attn_mask.dim() <= rank + 2 and attn_mask._edge is None
+                                   and _fits(attn_mask._shape, (*lead, query._shape[-2], key._shape[-2]))))
+    )  # fmt: skip
+    if simple:
+        kind = _KINDS[query.dtype]
+        wide = -(-columns // lanes_of(kind)) * lanes_of(kind)
+        work = numel(query._shape) * key._shape[-2]
+        if all(k.available(work) for k in _kernels(kind, attn_mask is not None, wide)):
+            return _by_kernel(query, key, value, attn_mask, is_causal, scale)
+    return composed(query, key, value, attn_mask, is_causal, scale, dropout_p)
+
+
+def _fits(shape: tuple, whole: tuple) -> bool:
+    """Whether a shape broadcasts to another one."""
+    return all(n in (1, m) for n, m in zip(shape[::-1], whole[::-1]))
+
+
+def _by_kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
+    rank = q.dim()
+    if rank < 4:
+        q, k, v = (x.reshape((1,) * (4 - rank) + tuple(x._shape)) for x in (q, k, v))
+    given = None if mask is None else mask._value()
+    made = ATTENTION.apply((q, k, v), mask=given, causal=bool(causal), scale=scale)[0].transpose(1, 2)
+    return made if rank == 4 else made.reshape(made._shape[4 - rank :])

@@ -1,0 +1,174 @@
+"""Pooling: operators over windows of the last dimensions, and those that their gradients are made of.
+
+An input is (..., *size) with as many spatial dimensions as the window; the dimensions before them are planes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..autograd.node import cast_value
+from ..lazy.value import Value, from_array
+from ..runtime import array as arrays
+from ..runtime import backend, pooling
+from ..runtime.pooling import Window
+from ..tensor import wrap
+from .registry import operator
+from .view import on_either
+
+_KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}
+
+
+def _planes(v: Value, n: int) -> Any:
+    """The array as (planes, d, h, w), row-major."""
+    if not v.ready().contiguous:
+        v = backend.copied(v.native())
+    a = v.native()
+    return a.reshape(math.prod(a.shape[: a.ndim - n]), *(1,) * (3 - n), *a.shape[a.ndim - n :])
+
+
+def _wide(v: Value) -> Value:
+    return cast_value(v, dtypes.float32) if v.dtype.kind in ("f16", "bf16") else v
+
+
+def _made(like: Value, n: int, size: tuple, dtype: Any) -> Any:
+    """Memory for a result with planes of `size`."""
+    shape = (*like.shape[: len(like.shape) - n], *size)
+    return arrays.empty(shape, dtype)
+
+
+def _spatial(window: Window, n: int) -> tuple:
+    return tuple(window.out[3 - n :])
+
+
+def _flat(made: Any, *size: int) -> Any:
+    a = made.native()
+    return a.reshape(a.size // max(math.prod(size), 1) if math.prod(size) else 0, *size)
+
+
+# --- largest ----------------------------------------------------------------------------------------------------
+
+
+def _max_pool(x: Value, window: Window, n: int, indexed: bool) -> Any:
+    wide = _wide(x)
+    made = _made(x, n, _spatial(window, n), wide.dtype)
+    index = _made(x, n, _spatial(window, n), dtypes.int32) if indexed else None
+    positions = None if index is None else _flat(index, *window.out)
+    what = "argmax" if indexed else "max"
+    pooling.reduce(_KINDS.get(wide.dtype), what, _planes(wide, n), window, _flat(made, *window.out), positions)
+    values = cast_value(from_array(made), x.dtype)
+    return values if index is None else (values, from_array(index))
+
+
+def _size_of(shape: Any, n: int) -> tuple:
+    return tuple(shape[len(shape) - n :])
+
+
+MAX_POOL = operator(
+    "max_pool",
+    _max_pool,
+    tensors=("x",),
+    grads={
+        "x": lambda g, result_1, x_shape, n: on_either(
+            SCATTER, g[0], index=_bare(result_1), size=_size_of(x_shape, n), n=n, adds=True
+        )
+    },
+)
+
+
+def _bare(index: Any) -> Value:
+    return index if index.__class__ is Value else index._value()
+
+
+def _scatter(x: Value, index: Value, size: tuple, n: int, adds: bool) -> Value:
+    wide = _wide(x)
+    made = _made(x, n, size, wide.dtype)
+    count = math.prod(x.shape[len(x.shape) - n :])
+    pooling.scatter(
+        _KINDS.get(wide.dtype), _planes(wide, n).reshape(-1, count) if count else np.zeros((0, 0), wide.dtype.np),
+        _planes(index, n).reshape(-1, count) if count else np.zeros((0, 0), np.int32), _flat(made, math.prod(size)),
+        adds,
+    )  # fmt: skip
+    return cast_value(from_array(made), x.dtype)
+
+
+def _pick(x: Value, index: Value, n: int) -> Value:
+    count = math.prod(index.shape[len(index.shape) - n :])
+    a, at = _planes(x, n), _planes(index, n)
+    found = np.take_along_axis(a.reshape(a.shape[0], -1), at.reshape(-1, count).astype(np.int64), 1)
+    return backend.copied(found.reshape(index.shape))
+
+
+# Elements put where an index of their plane says, and elements taken from there; each is the other's gradient.
+SCATTER = operator(
+    "max_unpool",
+    _scatter,
+    tensors=("x",),
+    grads={"x": lambda g, index, n: on_either(PICK, g, index=index, n=n)},
+)
+PICK = operator(
+    "max_pool_pick",
+    _pick,
+    tensors=("x",),
+    grads={
+        "x": lambda g, x_shape, index, n: on_either(
+            SCATTER, g, index=index, size=_size_of(x_shape, n), n=n, adds=True
+        )
+    },
+)  # fmt: skip
+
+
+# --- average ----------------------------------------------------------------------------------------------------
+
+
+def _avg_pool(x: Value, window: Window, n: int) -> Value:
+    wide = _wide(x)
+    made = _made(x, n, _spatial(window, n), wide.dtype)
+    pooling.reduce(_KINDS.get(wide.dtype), "avg", _planes(wide, n), window, _flat(made, *window.out), None)
+    return cast_value(from_array(made), x.dtype)
+
+
+def _avg_spread(g: Value, window: Window, n: int) -> Value:
+    wide = _wide(g)
+    made = _made(g, n, tuple(window.size[3 - n :]), wide.dtype)
+    pooling.spread(_KINDS.get(wide.dtype), _planes(wide, n), window, _flat(made, *window.size))
+    return cast_value(from_array(made), g.dtype)
+
+
+AVG_POOL = operator(
+    "avg_pool",
+    _avg_pool,
+    tensors=("x",),
+    grads={"x": lambda g, window, n: on_either(AVG_SPREAD, g, window=window, n=n)},
+)
+AVG_SPREAD = operator(
+    "avg_pool_backward",
+    _avg_spread,
+    tensors=("x",),
+    grads={"x": lambda g, window, n: on_either(AVG_POOL, g, window=window, n=n)},
+)
+
+
+# --- windows of uneven size -------------------------------------------------------------------------------------
+
+
+def largest_places(x: Value, bounds: list, n: int) -> Value:
+    """Where in its plane the largest element of each window is; bounds: (start, stop) by spatial dimension."""
+    a = _planes(_wide(x), n)
+    grid = np.arange(math.prod(a.shape[1:])).reshape(a.shape[1:])
+    full = [[(0, 1)]] * (3 - n) + bounds
+    found = np.zeros((a.shape[0], *map(len, full)), np.int32)
+    for place in np.ndindex(*map(len, full)):
+        inside = tuple(slice(*full[axis][i]) for axis, i in enumerate(place))
+        part = a[(slice(None), *inside)].reshape(a.shape[0], -1)
+        found[(slice(None), *place)] = grid[inside].reshape(-1)[part.argmax(1)]
+    return backend.copied(found.reshape((*x.shape[: len(x.shape) - n], *map(len, bounds))))
+
+
+def as_tensor(index: Value) -> Any:
+    """A 32-bit index as the 64-bit tensor that users get."""
+    return wrap(cast_value(index, dtypes.int64))

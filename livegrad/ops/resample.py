@@ -1,0 +1,204 @@
+"""Resampling: every result is a weighted sum of a few elements along one dimension.
+
+Interpolation of all kinds and averages over windows of uneven size are this, one dimension after the other. The
+gradient is the transposed map, which is of the same kind.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import struct
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..autograd.node import cast_value
+from ..codegen import resample as source
+from ..codegen.kernels import Kernel
+from ..lazy.value import Value, from_array
+from ..runtime import array as arrays
+from ..runtime import backend, pool
+from .registry import operator
+from .view import on_either
+
+_KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}
+SERIAL_WORK = 100_000
+
+
+class Table:
+    """Which elements make each result: `index` and `weight`, (taps, outputs), into `size` elements."""
+
+    def __init__(self, size: int, index: Any, weight: Any):
+        self.size = size
+        self.index = np.ascontiguousarray(index, np.int64)
+        self.weight = np.ascontiguousarray(weight, np.float64)
+
+    @functools.cached_property
+    def single(self) -> Any:
+        """The weights in float32."""
+        return self.weight.astype(np.float32)
+
+    @functools.cached_property
+    def transposed(self) -> Table:
+        """The table of the gradient."""
+        taps, outputs = self.index.shape
+        used = [[] for _ in range(self.size)]  # type: list[list]
+        for t in range(taps):
+            for o in range(outputs):
+                if self.weight[t, o]:
+                    used[self.index[t, o]].append((o, self.weight[t, o]))
+        most = max([1, *map(len, used)])
+        index, weight = np.zeros((most, self.size), np.int64), np.zeros((most, self.size))
+        for i, pairs in enumerate(used):
+            for t in range(most):
+                # Places left over repeat a tap with weight zero.
+                index[t, i], weight[t, i] = pairs[t] if t < len(pairs) else (pairs[0][0] if pairs else 0, 0.0)
+        return Table(outputs, index, weight)
+
+
+_kernels: dict[tuple, Kernel] = {}
+
+
+def _kernel(kind: str, last: bool) -> Kernel:
+    key = (kind, last)
+    if key not in _kernels:
+        _kernels[key] = Kernel(lambda: ("resample", *key), lambda: source.source(kind, last), "q", 1)
+    return _kernels[key]
+
+
+def _along(x: Value, table: Table, dim: int) -> Value:
+    """A row-major float or integer value resampled along one dimension."""
+    a = x.native()
+    taps, outputs = table.index.shape
+    shape = (*a.shape[:dim], outputs, *a.shape[dim + 1 :])
+    made = arrays.empty(shape, x.dtype)
+    rows, inner = math.prod(a.shape[:dim]), math.prod(a.shape[dim + 1 :])
+    work = rows * outputs * inner * taps
+    kind = _KINDS.get(x.dtype)
+    if kind is not None and work:
+        kernel = _kernel(kind, inner == 1)
+        if kernel.available(work):
+            weight = table.single if kind == "f32" else table.weight
+            args = struct.pack(
+                "=8q", a.ctypes.data, made.ptr, table.index.ctypes.data, weight.ctypes.data, a.shape[dim], outputs,
+                inner, taps,
+            )  # fmt: skip
+            pool.launch(kernel.address, args, rows, max(1, SERIAL_WORK * rows // work))
+            return from_array(made)
+    total = np.zeros(shape)
+    spread = [1] * a.ndim
+    spread[dim] = outputs
+    for index, weight in zip(table.index, table.weight):
+        total += a.take(index, dim) * weight.reshape(spread)
+    made.native()[...] = total if a.dtype.kind == "f" else np.rint(total)
+    return from_array(made)
+
+
+def _resample(x: Value, tables: tuple) -> Value:
+    dtype = x.dtype
+    if dtype.kind in ("f16", "bf16"):
+        x = cast_value(x, dtypes.float32)
+    if not x.ready().contiguous:
+        x = backend.copied(x.native())
+    for k, table in enumerate(reversed(tables)):
+        x = _along(x, table, len(x.shape) - 1 - k)
+    return cast_value(x, dtype)
+
+
+# tables: one for each of the last dimensions.
+RESAMPLE = operator(
+    "resample",
+    _resample,
+    tensors=("x",),
+    grads={"x": lambda g, tables: on_either(RESAMPLE, g, tables=tuple([t.transposed for t in tables]))},
+)
+
+
+# --- tables -----------------------------------------------------------------------------------------------------
+
+
+def bounds(size: int, out: int) -> list:
+    """The windows (start, stop) of adaptive pooling."""
+    return [(i * size // out, -(-(i + 1) * size // out)) for i in range(out)]
+
+
+@functools.lru_cache(256)
+def averages(size: int, out: int) -> Table:
+    """Averages over the windows of adaptive pooling."""
+    windows = bounds(size, out)
+    most = max([1, *(stop - start for start, stop in windows)])
+    index, weight = np.zeros((most, out), np.int64), np.zeros((most, out))
+    for o, (start, stop) in enumerate(windows):
+        index[:, o] = start
+        index[: stop - start, o] = range(start, stop)
+        weight[: stop - start, o] = 1 / (stop - start)
+    return Table(size, index, weight)
+
+
+def _step(size: int, out: int, scale: float | None, align: bool) -> float:
+    """How far the source moves from one result to the next."""
+    if align:
+        return (size - 1) / (out - 1) if out > 1 else 0.0
+    return 1 / scale if scale else size / out
+
+
+@functools.lru_cache(256)
+def nearest(size: int, out: int, scale: float | None, exact: bool) -> Table:
+    """The element nearest to each result; `exact` measures from the middle of an element."""
+    step = np.float32(_step(size, out, scale, False))
+    places = (np.arange(out, dtype=np.float32) + np.float32(0.5 if exact else 0.0)) * step
+    index = np.minimum(np.floor(places).astype(np.int64), size - 1)
+    return Table(size, index[None], np.ones((1, out)))
+
+
+@functools.lru_cache(256)
+def linear(size: int, out: int, scale: float | None, align: bool) -> Table:
+    """Between the two neighbours of each result."""
+    step = _step(size, out, scale, align)
+    places = np.arange(out) * step if align else np.maximum((np.arange(out) + 0.5) * step - 0.5, 0)
+    low = np.minimum(places.astype(np.int64), size - 1)
+    high = np.minimum(low + 1, size - 1)
+    part = np.minimum(places - low, 1.0)
+    return Table(size, [low, high], [1 - part, part])
+
+
+def _cubic(distance: Any, a: float = -0.75) -> Any:
+    """The weight of an element at that distance, in cubic convolution."""
+    d = np.abs(distance)
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = (((d - 5) * d + 8) * d - 4) * a
+    return np.where(d <= 1, near, np.where(d < 2, far, 0))
+
+
+@functools.lru_cache(256)
+def cubic(size: int, out: int, scale: float | None, align: bool) -> Table:
+    """Cubic convolution of the four neighbours of each result; beyond an edge its element is repeated."""
+    step = _step(size, out, scale, align)
+    places = np.arange(out) * step if align else (np.arange(out) + 0.5) * step - 0.5
+    low = np.floor(places).astype(np.int64)
+    taps = [low + t for t in (-1, 0, 1, 2)]
+    return Table(size, [np.clip(t, 0, size - 1) for t in taps], [_cubic(places - t) for t in taps])
+
+
+@functools.lru_cache(256)
+def smooth(size: int, out: int, scale: float | None, align: bool, kind: str) -> Table:
+    """Linear or cubic, with a filter as wide as the step where the result is smaller: without aliasing."""
+    step = _step(size, out, scale, align)
+    stretch = max(step, 1.0)
+    support = (1.0 if kind == "linear" else 2.0) * stretch
+    rows = []
+    for o in range(out):
+        centre = step * (o + 0.5)
+        start, stop = max(int(centre - support + 0.5), 0), min(int(centre + support + 0.5), size)
+        places = np.arange(start, stop)
+        distance = (places - centre + 0.5) / stretch
+        w = np.maximum(1 - np.abs(distance), 0) if kind == "linear" else _cubic(distance, -0.5)
+        rows.append((places, w / w.sum()))
+    most = max(len(p) for p, _ in rows)
+    index, weight = np.zeros((most, out), np.int64), np.zeros((most, out))
+    for o, (places, w) in enumerate(rows):
+        index[:, o] = places[0]
+        index[: len(places), o], weight[: len(w), o] = places, w
+    return Table(size, index, weight)

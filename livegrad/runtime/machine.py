@@ -1,0 +1,266 @@
+"""This machine: what its processor can do, and turning LLVM IR into machine code that can be called.
+
+Everything that touches llvmlite is here, and happens on the helper thread (see `runtime.service`): an interruption
+inside llvmlite would free its objects twice. llvmlite is imported when first needed; where it is missing
+:class:`CompilerMissing` is raised, which is an ``ImportError``: the library then evaluates without compiled kernels.
+
+Loaded code is never freed. Pool threads may be inside it until the process ends, and nothing that is loaded is given
+up before: kernels are kept by program.
+"""
+
+from __future__ import annotations
+
+import functools
+import platform
+import struct
+from typing import Any
+
+from . import service
+
+__all__ = [
+    "CompiledObject", "CompilerMissing", "compile_cpu", "compile_ptx", "compiler_available", "host_description",
+    "host_has_f16c", "host_has_fma", "host_has_rounding", "host_vector_bytes", "load_object",
+]  # fmt: skip
+
+
+class CompilerMissing(ImportError):
+    """llvmlite, or the back end that was asked for, cannot be used here."""
+
+
+@functools.cache
+def _llvm() -> Any:
+    """llvmlite's binding, initialised. On the helper thread only, like all that uses it."""
+    try:
+        import llvmlite
+        import llvmlite.binding as llvm
+    except (ImportError, OSError) as error:
+        raise CompilerMissing(f"compiled kernels need llvmlite, which cannot be imported: {error}") from error
+    if tuple(int(part) for part in llvmlite.__version__.split(".")[:2]) < (0, 45):
+        raise CompilerMissing(f"compiled kernels need llvmlite 0.45 or later, not {llvmlite.__version__}")
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm
+
+
+# The host
+
+
+@functools.cache
+def compiler_available() -> bool:
+    """Whether kernels can be compiled here."""
+    try:
+        _host()
+    except CompilerMissing:
+        return False
+    return True
+
+
+def _ask_host() -> tuple[str, str, dict[str, bool], str]:
+    llvm = _llvm()
+    features = llvm.get_host_cpu_features()
+    version = ".".join(map(str, llvm.llvm_version_info))
+    return llvm.get_host_cpu_name(), features.flatten(), dict(features), f"llvm {version}; {llvm.get_process_triple()}"
+
+
+@functools.cache
+def _host() -> tuple[str, str, dict[str, bool], str]:
+    """The host's processor, its features as LLVM writes them, the same as a mapping, and LLVM's version and triple."""
+    return service.call(_ask_host)
+
+
+def is_x86() -> bool:
+    return platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
+
+
+def _host_feature(name: str) -> bool:
+    """Whether an x86 host has a feature; without llvmlite, whether the usual machine has it."""
+    try:
+        return bool(_host()[2].get(name, False))
+    except CompilerMissing:
+        return True
+
+
+@functools.cache
+def host_has_fma() -> bool:
+    """Whether the host has fused multiply-add."""
+    return not is_x86() or _host_feature("fma")
+
+
+@functools.cache
+def host_has_f16c() -> bool:
+    """Whether the host converts half precision itself."""
+    return not is_x86() or _host_feature("f16c")
+
+
+@functools.cache
+def host_has_rounding() -> bool:
+    """Whether the host rounds to whole numbers in one instruction."""
+    return not is_x86() or _host_feature("sse4.1")
+
+
+@functools.cache
+def host_vector_bytes() -> int:
+    """The width of the host's vector registers: 64, 32 or 16 bytes."""
+    if not is_x86():
+        return 16
+    if all(_host_feature(f"avx512{part}") for part in ("f", "vl", "dq", "bw")):
+        return 64
+    return 32 if _host_feature("avx2") else 16
+
+
+@functools.cache
+def host_description() -> str:
+    """What a compiled object depends on beside its IR: LLVM's version, processor and features."""
+    name, features, _, version = _host()
+    return f"{version}; {name}; {features}"
+
+
+# Compiling
+
+
+def _target_machine(opt: int = 2) -> Any:
+    llvm = _llvm()
+    name, features, _, _ = _host()
+    return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
+        cpu=name, features=features, opt=opt, reloc="pic" if not is_x86() else "default", codemodel="jitdefault"
+    )
+
+
+def _optimise(llvm: Any, module: Any, machine: Any) -> None:
+    """The passes that pay for code that is vectorised already: clean-up, no unrolling, no vectoriser."""
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
+    passes = llvm.create_new_function_pass_manager()
+    passes.add_simplify_cfg_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_new_gvn_pass()
+    passes.add_loop_simplify_pass()
+    passes.add_lcssa_pass()
+    passes.add_loop_rotate_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    for function in module.functions:
+        if not function.is_declaration:
+            passes.run(function, builder)
+
+
+def _optimise_calls(llvm: Any, module: Any, machine: Any, thorough: frozenset) -> None:
+    """Put functions into each other where that was asked for, and clean up those that are worth it."""
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
+    inliner = llvm.create_new_module_pass_manager()
+    inliner.add_always_inliner_pass()
+    inliner.run(module, builder)
+    passes = llvm.create_new_function_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_simplify_cfg_pass()
+    passes.add_new_gvn_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    for function in module.functions:
+        if not function.is_declaration and function.name in thorough:
+            passes.run(function, builder)
+
+
+def _emit(module_text: str, opt: int, thorough: frozenset | None = None) -> bytes:
+    llvm = _llvm()
+    machine = _target_machine(opt)
+    module = llvm.parse_assembly(module_text, context=llvm.create_context())
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
+    if thorough is not None:
+        module.verify()  # before LLVM trips over it, which would end the process
+        _optimise_calls(llvm, module, machine, thorough)
+    elif opt:
+        _optimise(llvm, module, machine)
+    return machine.emit_object(module)
+
+
+def compile_cpu(module_text: str, opt: int = 2, thorough: frozenset | None = None) -> CompiledObject:
+    """Compile a module for this machine.
+
+    thorough: for a large module that mostly calls, the names of the functions that are worth more than the least.
+    """
+    return load_object(service.call(_emit, module_text, opt, thorough))
+
+
+def _emit_ptx(module_text: str, arch: str) -> str:
+    llvm = _llvm()
+    try:
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+        target = llvm.Target.from_triple("nvptx64-nvidia-cuda")
+    except (RuntimeError, AttributeError) as error:
+        raise CompilerMissing(f"this llvmlite cannot write PTX: {error}") from error
+    machine = target.create_target_machine(cpu=arch, opt=3)
+    module = llvm.parse_assembly(module_text, context=llvm.create_context())
+    module.triple = "nvptx64-nvidia-cuda"
+    module.data_layout = str(machine.target_data)
+    _optimise(llvm, module, machine)
+    return machine.emit_assembly(module)
+
+
+def compile_ptx(module_text: str, arch: str = "sm_80") -> str:
+    """Compile a module for an NVIDIA GPU; the result is PTX text."""
+    return service.call(_emit_ptx, module_text, arch)
+
+
+# Loading
+
+
+class CompiledObject:
+    """Machine code in memory, and what it was made from."""
+
+    def __init__(self, engine: Any, object_code: bytes) -> None:
+        self._engine = engine
+        self.object_code = object_code
+
+    def address(self, name: str) -> int:
+        """The address of a function."""
+        address = service.call(self._engine.get_function_address, name)
+        if not address:
+            raise KeyError(f"no function {name!r} in this object")
+        return address
+
+
+_engines: list = []  # never emptied: see above
+
+
+def undefined_symbols(code: bytes) -> list[str]:
+    """Names that an ELF64 object expects others to define (none are found in objects of other formats).
+
+    From the System V ABI: the section headers lead to the symbol table; an undefined symbol has section index 0.
+    """
+    if code[:5] != b"\x7fELF\x02" or code[5] != 1:
+        return []
+    (table,) = struct.unpack_from("<Q", code, 0x28)
+    size, count = struct.unpack_from("<HH", code, 0x3A)
+    sections = [struct.unpack_from("<IIQQQQIIQQ", code, table + k * size) for k in range(count)]
+    names = []
+    for _, kind, _, _, start, length, link, _, _, step in sections:
+        if kind != 2:  # SHT_SYMTAB
+            continue
+        strings = sections[link][4]
+        for at in range(start + step, start + length, step):
+            name, _, _, section = struct.unpack_from("<IBBH", code, at)
+            if section == 0 and name:
+                end = code.index(b"\0", strings + name)
+                names.append(code[strings + name : end].decode())
+    return names
+
+
+def _load(code: bytes) -> CompiledObject:
+    llvm = _llvm()
+    missing = [name for name in undefined_symbols(code) if llvm.address_of_symbol(name) is None]
+    if missing:
+        # Calling what is not there would end the process.
+        raise RuntimeError(f"the compiled code calls functions that are not there: {', '.join(missing)}")
+    empty = llvm.parse_assembly("", context=llvm.create_context())
+    engine = llvm.create_mcjit_compiler(empty, _target_machine())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    _engines.append(engine)
+    return CompiledObject(engine, code)
+
+
+def load_object(code: bytes) -> CompiledObject:
+    """Make code that :func:`compile_cpu` returned, on a machine of the same :func:`host_description`, callable."""
+    return service.call(_load, code)

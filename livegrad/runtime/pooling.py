@@ -1,0 +1,172 @@
+"""Pooling of row-major arrays: kernels of `codegen.pool`, or NumPy where there are none.
+
+Planes are three-dimensional here, sizes of missing axes being 1. Windows are given by `Window`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..codegen import pool as source
+from ..codegen.kernels import Kernel
+from . import pool
+
+SERIAL_WORK = 100_000
+
+
+class Window(NamedTuple):
+    """Sizes of input, result and window, and how it moves; each for d, h, w."""
+
+    size: tuple
+    out: tuple
+    window: tuple
+    step: tuple
+    pad: tuple
+    dilation: tuple = (1, 1, 1)
+    include_pad: bool = True
+    divisor: int = 0
+
+    def words(self) -> tuple:
+        return (*itertools.chain.from_iterable(self[:6]), int(self.include_pad), self.divisor)
+
+
+_kernels: dict[tuple, Kernel] = {}
+
+
+def _kernel(make: Any, *options: Any) -> Kernel:
+    key = (make.__name__, *options)
+    found = _kernels.get(key)
+    if found is None:
+        found = _kernels[key] = Kernel(lambda: ("pool", *key), lambda: make(*options), "q", 1)
+    return found
+
+
+def _product(values: tuple) -> int:
+    return values[0] * values[1] * values[2]
+
+
+def _launch(kernel: Kernel, pointers: tuple, words: tuple, items: int, work: int) -> bool:
+    if not kernel.available(work):
+        return False
+    args = struct.pack(f"={3 + len(words)}q", *pointers, *words)
+    pool.launch(kernel.address, args, items, max(1, SERIAL_WORK * items // max(work, 1)))
+    return True
+
+
+def reduce(kind: str | None, what: str, x: Any, w: Window, out: Any, index: Any) -> None:
+    """Pool (planes, *size) into (planes, *out). what: "max", "avg", or "argmax", which also writes 32-bit positions."""
+    step = w.step[2] if w.step[2] in (1, 2) else 0
+    planes = x.shape[0]
+    work = planes * _product(w.out) * _product(w.window)
+    if kind is not None and work:
+        kernel = _kernel(source.forward_source, kind, what, step)
+        pointers = (x.ctypes.data, out.ctypes.data, 0 if index is None else index.ctypes.data)
+        if _launch(kernel, pointers, w.words(), planes * w.out[0] * w.out[1], work):
+            return
+    if what == "avg":
+        _average(x, w, out)
+    else:
+        _largest(x, w, out, index)
+
+
+def spread(kind: str | None, g: Any, w: Window, out: Any) -> None:
+    """The gradient of average pooling: (planes, *out) into (planes, *size)."""
+    work = g.size * _product(w.window)
+    pointers = (g.ctypes.data, out.ctypes.data, 0)
+    kernel = kind and _kernel(source.spread_source, kind)
+    if kernel and work and _launch(kernel, pointers, w.words(), g.shape[0], work):
+        return
+    padded, inside = _padded(out.shape, w)
+    shares = g / _counts(w).astype(g.dtype if g.dtype.kind == "f" else np.float64)
+    total = np.zeros(padded, out.dtype)
+    for place in _places(w):
+        total[place] += shares.astype(out.dtype)
+    out[...] = total[inside]
+
+
+def scatter(kind: str | None, g: Any, index: Any, out: Any, adds: bool) -> None:
+    """Put (planes, n) at positions `index` of empty planes (planes, m); what meets is added, or the last one stays."""
+    kernel = kind and _kernel(source.scatter_source, kind, adds)
+    pointers = (g.ctypes.data, out.ctypes.data, index.ctypes.data)
+    work = g.size + out.size // 16
+    if kernel and g.size and _launch(kernel, pointers, (g.shape[1], out.shape[1]), g.shape[0], work):
+        return
+    out[...] = 0
+    rows = np.arange(g.shape[0])[:, None]
+    if adds:
+        np.add.at(out, (rows, index), g)
+    else:
+        out[rows, index] = g
+
+
+# --- tier 0 -----------------------------------------------------------------------------------------------------
+
+
+def _padded(shape: tuple, w: Window) -> tuple[tuple, tuple]:
+    """The shape of an array with its padding, and the slices that are the array."""
+    sizes = [
+        max(n + p, (m - 1) * s + (k - 1) * d + 1)
+        for n, m, k, s, p, d in zip(w.size, w.out, w.window, w.step, w.pad, w.dilation)
+    ]
+    sizes = [n + p for n, p in zip(sizes, w.pad)]
+    return (shape[0], *sizes), (slice(None), *(slice(p, p + n) for p, n in zip(w.pad, w.size)))
+
+
+def _places(w: Window) -> Any:
+    """For each tap the slices of the padded array that it reads."""
+    for tap in itertools.product(*map(range, w.window)):
+        yield (
+            slice(None),
+            *(slice(k * d, k * d + (m - 1) * s + 1, s) for k, d, m, s in zip(tap, w.dilation, w.out, w.step)),
+        )
+
+
+def _counts(w: Window) -> Any:
+    """What the sum of each window is divided by."""
+    if w.divisor:
+        return np.int64(w.divisor)
+    found = np.ones((), np.int64)
+    for axis, (n, m, k, s, p) in enumerate(zip(w.size, w.out, w.window, w.step, w.pad)):
+        start = np.arange(m) * s - p
+        stop = start + k
+        if w.include_pad:
+            count = np.minimum(stop, n + p) - start
+        else:
+            count = np.minimum(stop, n) - np.maximum(start, 0)
+        found = found * count.reshape([-1 if a == axis else 1 for a in range(3)])
+    return found
+
+
+def _average(x: Any, w: Window, out: Any) -> None:
+    shape, inside = _padded(x.shape, w)
+    padded = np.zeros(shape, x.dtype)
+    padded[inside] = x
+    total = np.zeros_like(out)
+    for place in _places(w):
+        total += padded[place]
+    if x.dtype.kind == "f":
+        out[...] = total / _counts(w).astype(x.dtype)
+    else:
+        out[...] = np.trunc(total / _counts(w))
+
+
+def _largest(x: Any, w: Window, out: Any, index: Any) -> None:
+    shape, inside = _padded(x.shape, w)
+    padded = np.zeros(shape, x.dtype)
+    padded[inside] = x
+    names = np.full((1, *shape[1:]), -1, np.int32)
+    names[inside] = np.arange(_product(w.size), dtype=np.int32).reshape(w.size)
+    best = np.zeros_like(out)
+    found = np.full(out.shape, -1, np.int32)
+    for place in _places(w):
+        v, name = padded[place], names[place]
+        better = (name >= 0) & ((v > best) | (v != v) | (found < 0))
+        best = np.where(better, v, best)
+        found = np.where(better, name, found)
+    out[...] = best
+    if index is not None:
+        index[...] = found

@@ -1,0 +1,219 @@
+"""The helper thread for work that must not be interrupted: compiling, loading machine code, starting threads.
+
+Ctrl-C raises KeyboardInterrupt in the main thread between any two bytecodes, those of a library under us included;
+one that is then halfway through freeing an object frees it twice. Signals never reach this thread, so such work
+happens here, and whoever needs its result waits. An interrupted wait leaves the work going on: nothing is lost.
+
+    job = submit(function, *args)    the call will be made; calls are made one after the other
+    job.wait()                       until it has been made
+    call(function, *args)            both, ahead of all that waits; its result, or its exception
+
+There is no lock that an interruption could leave locked: shared state changes through single calls that are atomic in
+CPython, and whoever waits does so on a lock of its own.
+
+* A fork waits until no job is running, so a child never finds a library in the middle of something. A thread of the
+  child's own takes over what was still waiting.
+* During a job the garbage collector is off. It would run finalizers here, and one that needs a lock of the thread that
+  waits for this job would wait for ever.
+* The exit of the interpreter waits for the job that is running. From then on, and where no thread can be started, jobs
+  run in the thread that asks.
+"""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import gc
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+__all__ = ["Job", "call", "drain", "submit"]
+
+_POLL = 0.0005  # seconds; how often a fork, and the exit, look whether the job is done
+
+
+class Job:
+    """A call that will be made; when it is `done` there is its `result`, or its `error`."""
+
+    __slots__ = ("_call", "_taken", "_waiters", "done", "error", "result")
+
+    def __init__(self, function: Callable, args: tuple) -> None:
+        self._call: tuple | None = (function, args)
+        self._taken = _thread.allocate_lock()  # by who makes the call; never released
+        self._waiters: list = []
+        self.done = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def wait(self, timeout: float = -1) -> bool:
+        """Wait until the call has been made; False if the time was up first. An interruption ends only the wait."""
+        while not self.done:
+            lock = _thread.allocate_lock()
+            lock.acquire()
+            self._waiters.append(lock)
+            if self.done:  # perhaps just before somebody could see the lock
+                break
+            if not _service.attend():
+                self.run()
+            if not lock.acquire(True, timeout):
+                return self.done
+        return True
+
+    def run(self) -> None:
+        """Make the call here, unless somebody has begun to."""
+        if not self._taken.acquire(False):
+            return
+        function, args = self._call  # type: ignore[misc]
+        try:
+            self.result = function(*args)
+        except BaseException as error:
+            import traceback
+
+            traceback.clear_frames(error.__traceback__)  # what they hold must not be freed in another thread
+            self.error = error
+        self._call = None
+        self.done = True
+        self.wake()
+
+    def wake(self) -> None:
+        """End all waits; those that are not over begin again."""
+        while self._waiters:
+            self._waiters.pop().release()
+
+
+class _Service:
+    """The thread, and the jobs that nobody has taken yet."""
+
+    def __init__(self) -> None:
+        self.jobs: deque[Job] = deque()
+        self.forking: set[int] = set()  # the threads that are about to
+        self.closed = False
+        self.forget_thread()
+
+    def forget_thread(self) -> None:
+        self.thread = 0
+        self.busy = False
+        self.claim = _thread.allocate_lock()  # whoever gets it is the thread
+        self.wakeup: SimpleQueue = SimpleQueue()
+
+    def attend(self) -> bool:
+        """Make sure that the thread is there and looks at the jobs; False where there can be none."""
+        if self.closed or sys.is_finalizing():
+            return False
+        if not self.thread:
+            try:
+                _thread.start_new_thread(self.serve, ())
+            except RuntimeError:
+                return False
+        self.wakeup.put(None)
+        return True
+
+    def serve(self) -> None:
+        if not self.claim.acquire(False):  # two threads asked at the same time, or one was interrupted and asked again
+            return
+        self.thread = _thread.get_ident()
+        _block_signals()
+        wakeup = self.wakeup
+        while not self.closed:
+            self.busy = True  # first this, then a look at who forks; a fork does it the other way round
+            while self.jobs and not self.forking and not self.closed:
+                self.make_call()
+            self.busy = False
+            if self.forking:
+                time.sleep(_POLL)
+            elif not self.jobs:
+                wakeup.get()
+        self.busy = False
+
+    def make_call(self) -> None:
+        try:
+            job = self.jobs.popleft()
+        except IndexError:
+            return
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            job.run()
+        finally:
+            if collecting:
+                gc.enable()
+
+    def wait_until_idle(self) -> None:
+        while self.busy and self.thread != _thread.get_ident():
+            time.sleep(_POLL)
+
+    def before_fork(self) -> None:
+        self.forking.add(_thread.get_ident())
+        self.wait_until_idle()
+
+    def after_in_parent(self) -> None:
+        self.forking.discard(_thread.get_ident())
+
+    def after_in_child(self) -> None:
+        self.forking.clear()
+        self.forget_thread()
+        self.wake_all()
+
+    def wake_all(self) -> None:
+        for job in list(self.jobs):
+            job.wake()
+
+    def close(self) -> None:
+        """The interpreter exits."""
+        self.closed = True
+        self.wakeup.put(None)
+        self.wait_until_idle()
+        self.wake_all()
+
+
+def _block_signals() -> None:
+    """Leave signals to other threads, so that one that waits is woken by them; but for those that tell of a crash."""
+    import signal
+
+    if hasattr(signal, "pthread_sigmask"):
+        own = {getattr(signal, name, None) for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGPROF")}
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - own)
+
+
+_service = _Service()
+atexit.register(_service.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_service.before_fork,
+        after_in_parent=_service.after_in_parent,
+        after_in_child=_service.after_in_child,
+    )
+
+
+def submit(function: Callable, *args: Any) -> Job:
+    """Have a call made, behind what is waiting already."""
+    job = Job(function, args)
+    _service.jobs.append(job)
+    _service.attend()  # where there can be no thread the call is made when somebody waits for it
+    return job
+
+
+def call(function: Callable, *args: Any) -> Any:
+    """Have a call made next, wait for it, and return its result or raise what it raised."""
+    if _service.thread == _thread.get_ident():
+        return function(*args)
+    job = Job(function, args)
+    _service.jobs.appendleft(job)
+    job.wait()
+    if job.error is not None:
+        raise job.error
+    return job.result
+
+
+def drain(timeout: float | None = None) -> None:
+    """Wait until all that was submitted before has been done."""
+    submit(_nothing).wait(-1 if timeout is None else timeout)
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,187 @@
+"""Functions that the tests compile: each uses a part of the language, and is compared with itself in Python."""
+
+import threading
+from typing import Any
+
+LOCK = threading.RLock()
+LOG: list = []
+counter = 0
+
+
+class Slots:
+    __slots__ = ("x", "y", "__weakref__")
+
+
+class WithInit:
+    __slots__ = ("a", "b")
+
+    def __init__(self, a: Any, b: Any = 5):
+        self.a = a
+        self.b = b
+
+
+def arithmetic(a, b):
+    c = a + b * 2 - 1
+    c -= b
+    d = c // 3 % 5 if b else -c
+    return (c, d, a / (b + 1), a**2, -a, a & b, a | b, a << 1, a >> 1)
+
+
+def comparisons(a, b):
+    return [a < b, a <= b, a == b, a != b, a > b, a >= b, a is b, a is not b, not a, 0 <= a < b]
+
+
+def conditions(a, b, c):
+    if a and (b or not c):
+        x = "first"
+    elif b or c:
+        x = "second"
+    else:
+        x = "third"
+    return x, a and b or c, (a or b) and c, b if a else c
+
+
+def membership(x, items):
+    return x in items, x not in items
+
+
+def slots(o, value):
+    before = o.x
+    o.x = value
+    o.y = before
+    return o.x, o.y
+
+
+def missing_slot(o):
+    return o.y
+
+
+def new_objects(a, b):
+    s = Slots()
+    s.x = a
+    s.y = (a, b)
+    w = WithInit(a)
+    v = WithInit(a, b)
+    return s.x, s.y, w.a, w.b, v.b, WithInit.__name__
+
+
+def loops(items, stop):
+    out = []
+    for i, x in enumerate(items):
+        if x == stop:
+            break
+        if i == 1:
+            continue
+        out.append((i, x))
+    else:
+        out.append("end")
+    n = 0
+    while n < 5:
+        n += 1
+        if n == 3:
+            continue
+        out.append(n)
+    return out
+
+
+def unpacking(pair, rows):
+    a, b = pair
+    a, b = b, a
+    total = []
+    for x, (y, z) in rows:
+        total.append(x + y + z)
+    return a, b, total
+
+
+def comprehensions(items, factor):
+    squares = [x * x for x in items if x > 1]
+    scaled = tuple([x * factor for x in items])
+    indexed = tuple([(i, x) for i, x in enumerate(items)])
+    return squares, scaled, indexed, any(x > 2 for x in items), all(x > 0 for x in items), sum(x for x in items)
+
+
+def indexing(t, d, k):
+    d[k] = t[0]
+    d[k] += 1
+    return t[0], t[-1], t[1:], t[::2], d[k], d.get(k), d.get("nothing"), {"one": 1, k: 2}
+
+
+def strings(a, b):
+    return f"{a} and {b!r}, {a:>5}{b:.2f}" if b else f"{a}"
+
+
+def calls(*args: Any, first=1, **more: Any):
+    return keywords(*args), keywords(1, c=4), keywords(first, 2, 3), sorted(more.items()), max(args, key=abs)
+
+
+def keywords(a, b=2, *rest: Any, c=3):
+    return a, b, rest, c
+
+
+def caught(items, k):
+    try:
+        x = items[k]
+        x = x + 1
+    except IndexError:
+        x = "no such place"
+    return x
+
+
+def cleaned(items, k):
+    try:
+        LOG.append("in")
+        return items[k]
+    finally:
+        LOG.append("out")
+
+
+def noted(items, k):
+    try:
+        return items[k]
+    except (IndexError, KeyError) as error:
+        error.add_note("noted")
+        raise
+
+
+def locked(items, k):
+    with LOCK:
+        for x in items:
+            if x == k:
+                return x
+    return None
+
+
+def raising(n):
+    if n > 2:
+        raise ValueError(f"{n} is too much")
+    return n
+
+
+def fails_inside(items):
+    return [raising(x) for x in items]
+
+
+def recursive(n):
+    return 1 if n < 2 else n * recursive(n - 1)
+
+
+def counting():
+    global counter
+    counter += 1
+    return counter
+
+
+def unbound(flag):
+    if flag:
+        value = 1
+    return value
+
+
+def make_closure(base):
+    def inner(x, y=1):
+        return base, x, y
+
+    return inner
+
+
+PAIR = lambda g, *rest: (g, rest)  # noqa: E731

@@ -1,0 +1,312 @@
+"""Compiled functions do what their Python source does: results, errors, references, and their place in the library."""
+
+import copy
+import gc
+import pickle
+import subprocess
+import sys
+import threading
+import types
+
+import hot_programs as programs
+import pytest
+
+import livegrad
+from livegrad.native import HOT, SLOTTED, layout, unit
+from livegrad.native.lower import Unsupported, World, lower
+
+pytestmark = pytest.mark.skipif(not layout.supported(), reason="functions are compiled for CPython 3.11 to 3.13")
+
+NAMES = [
+    name
+    for name, value in vars(programs).items()
+    if isinstance(value, types.FunctionType) and value.__module__ == programs.__name__
+]
+CLOSURE = programs.make_closure("base")
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """Everything in `hot_programs`, compiled together, by name."""
+    SLOTTED.append(programs.Slots)
+    try:
+        functions = [getattr(programs, name) for name in NAMES if name not in ("make_closure", "counting")] + [CLOSURE]
+        functions.append(programs.WithInit.__init__)
+        made = unit.Installer().compile(functions)
+    finally:
+        SLOTTED.remove(programs.Slots)
+    return {f.__name__: m for f, m in zip(functions, made)}
+
+
+def slotted(x="x"):
+    s = programs.Slots()
+    s.x = x
+    return s
+
+
+class Unlike:
+    """Not a class that is known to have slots."""
+
+    x = "class"
+
+
+class Broken:
+    def __bool__(self):
+        raise ZeroDivisionError("no truth")
+
+    def __iter__(self):
+        yield 1
+        raise KeyError("in the middle")
+
+    def __eq__(self, other):
+        raise OverflowError("no comparing")
+
+    __hash__ = None
+
+
+CASES = {
+    "arithmetic": [(7, 3), (2.5, 1), (10**30, 3), (7, 0), ("a", 1), (5, None)],
+    "comparisons": [(1, 2), (2.0, 2), ("a", "b"), (1, "a"), (float("nan"), 1), (Broken(), 1)],
+    "conditions": [(a, b, c) for a in (0, 1) for b in ("", "b") for c in ([], [1])] + [(Broken(), 1, 1)],
+    "membership": [(1, (1, 2)), ("z", "abc"), (1, 5), (Broken(), [1])],
+    "slots": [(slotted(), 5), (Unlike(), 6), (5, 5)],
+    "missing_slot": [(slotted(),), (Unlike(),), (None,)],
+    "new_objects": [(1, 2)],
+    "loops": [([1, 2, 3], 9), ((1, 2, 3), 3), (iter("abcd"), "d"), ({}, 0), (Broken(), 7), (5, 1)],
+    "unpacking": [((1, 2), [(1, (2, 3))]), ([1, 2], ()), ((1, 2, 3), ()), ((1, 2), [(1, (2,))])],
+    "comprehensions": [([1, 2, 3], 2), ((1,), "ab"), (range(4), 3), ((), 1), ([1, None], 1), (Broken(), 1)],
+    "indexing": [((1, 2, 3), {}, "k"), ([4, 5, 6], {}, 1), ((), {}, 1), ("abc", {}, 1), ((1,), {}, [])],
+    "strings": [("text", 2.0), (5, 0), ("text", "text")],
+    "calls": [(1, -5, 3), (), (1,)],
+    "keywords": [(), (1,), (1, 2, 3, 4)],
+    "caught": [([1, 2], 1), ([1], 5), (["a"], 0), ({}, 0)],
+    "cleaned": [([1], 0), ([1], 3)],
+    "noted": [([1], 0), ([1], 3), ({}, 1), (5, 1)],
+    "locked": [([1, 2], 2), ([1], 3), (5, 1)],
+    "raising": [(1,), (5,), ("a",)],
+    "fails_inside": [([1, 2],), ([1, 7],)],
+    "recursive": [(1,), (10,)],
+    "unbound": [(True,), (False,)],
+    "inner": [(1,), (1, 2), ()],
+    "<lambda>": [(1,), (1, 2, 3), ()],
+}
+
+
+def outcome(f, *args, **kwargs):
+    try:
+        return "result", f(*args, **kwargs)
+    except Exception as error:
+        return (
+            type(error),
+            str(error) if not isinstance(error, UnboundLocalError) else "",
+            getattr(error, "__notes__", []),
+        )
+
+
+def original(name):
+    return CLOSURE if name == "inner" else programs.PAIR if name == "<lambda>" else getattr(programs, name)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_does_what_python_does(compiled, name):
+    for args in CASES[name]:
+        mine = outcome(compiled[name], *copy_of(args))
+        theirs = outcome(original(name), *copy_of(args))
+        assert repr(mine) == repr(theirs), args
+        assert not programs.LOCK._is_owned()
+
+
+def copy_of(args):
+    return [iter("abcd") if hasattr(a, "__next__") else a if isinstance(a, Broken) else copy.copy(a) for a in args]
+
+
+@pytest.mark.parametrize(
+    "name, args, kwargs",
+    [
+        ("keywords", (1,), {"b": 5}), ("keywords", (1, 2, 3), {"c": 5}), ("keywords", (), {"a": 1, "c": 2}),
+        ("keywords", (1,), {"z": 1}), ("keywords", (1,), {"a": 1}), ("inner", (), {"x": 1, "y": 2}),
+        ("inner", (1,), {"z": 2}), ("calls", (2, 1), {"first": 7, "other": 8}), ("raising", (), {"n": 2}),
+        ("raising", (1, 2), {}),
+    ],
+)  # fmt: skip
+def test_arguments_by_name(compiled, name, args, kwargs):
+    assert repr(outcome(compiled[name], *args, **kwargs)) == repr(outcome(original(name), *args, **kwargs))
+
+
+def test_globals_that_change_are_read_each_time(compiled):
+    programs.counter = 10
+    assert programs.counting() == 11
+    programs.counter = 20
+    with pytest.raises(Unsupported):  # it rebinds a global name, which compiled code does not
+        lower_one(programs.counting)
+
+
+def lower_one(f):
+    from livegrad.native.emit import Unit
+
+    world = World({f.__code__: f}, unit.symbol, [], set())
+    lower(Unit(f.__module__), world, f)
+
+
+def test_what_cannot_be_compiled_is_refused():
+    def with_import():
+        import os
+
+        return os
+
+    def with_lambda(x):
+        return lambda: x
+
+    def with_delete(x):
+        del x
+
+    for f in (with_import, with_lambda, with_delete):
+        with pytest.raises(Unsupported, match="hot function"):
+            lower_one(f)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_references_are_kept_in_balance(compiled, name):
+    """Calls, those that fail too, leave no object behind and free none too early."""
+    f = compiled[name]
+
+    def calls():
+        for args in CASES[name]:
+            outcome(f, *copy_of(args))
+
+    tracked = [object(), "a text of its own" * 2]
+    for _ in range(20):
+        calls()
+    gc.collect()
+    programs.LOG.clear()
+    before = sys.getallocatedblocks()
+    counts = [sys.getrefcount(x) for x in tracked], sys.getrefcount(None)
+    for _ in range(300):
+        calls()
+    programs.LOG.clear()
+    gc.collect()
+    assert [sys.getrefcount(x) for x in tracked] == counts[0]
+    assert abs(sys.getrefcount(None) - counts[1]) < 50
+    assert sys.getallocatedblocks() - before < 100
+
+
+def test_methods_bind(compiled):
+    class Holder:
+        method = compiled["keywords"]
+        plain = staticmethod(compiled["recursive"])
+
+    h = Holder()
+    assert h.method(7, c=8) == (h, 7, (), 8)
+    assert Holder.method(1, 2) == (1, 2, (), 3)
+    assert Holder.plain(4) == h.plain(4) == 24
+
+
+def test_every_hot_function_can_be_compiled():
+    world = World({code: made[0] for code, made in HOT.items()}, unit.symbol, SLOTTED, set())
+    from livegrad.native.emit import Unit
+
+    u = Unit("all")
+    for made in HOT.values():
+        lower(u, world, made[0])
+    assert len(HOT) > 100
+
+
+def test_installed_functions_look_like_themselves():
+    unit.install(wait=True)
+    assert unit.installed(), unit.failure()
+    add = livegrad.Tensor.__add__
+    assert type(add).__name__ == "compiled_function"
+    linear = livegrad.nn.functional.linear
+    assert type(linear).__name__ == "compiled_function"
+    assert pickle.loads(pickle.dumps(linear)) is linear
+    assert copy.deepcopy(livegrad.mean) is livegrad.mean
+    assert "sum over" in livegrad.sum.__doc__
+    import inspect
+
+    assert "keepdim" in inspect.signature(livegrad.Tensor.sum).parameters
+
+
+def test_errors_come_from_the_users_line():
+    unit.install(wait=True)
+    a, b = livegrad.ones(2), livegrad.ones(3)
+    try:
+        a + b
+    except RuntimeError as error:
+        where = error.__traceback__
+        assert where.tb_frame.f_code.co_filename == __file__
+    else:
+        raise AssertionError("shapes that do not fit")
+
+
+def test_operators_declared_later_are_compiled_too():
+    from livegrad.ops.registry import elementwise
+
+    unit.install(wait=True)
+    bump = elementwise("_native_bump", lambda x: x * x + 1, reference="")
+    x = livegrad.tensor([1.0, 2.0], requires_grad=True)
+    y = x._native_bump()
+    y.sum().backward()
+    assert x.grad.tolist() == [2.0, 4.0]
+    assert bump(x).tolist() == [2.0, 5.0]
+
+
+def test_threads_record_side_by_side():
+    unit.install(wait=True)
+    results = []
+
+    def work(k):
+        x = livegrad.full((3,), float(k), requires_grad=True)
+        for _ in range(200):
+            x.grad = None
+            ((x * 2 + 1) ** 2).sum().backward()
+        results.append((k, x.grad.tolist()))
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert sorted(results) == [(k, [4.0 * (2 * k + 1)] * 3) for k in range(4)]
+
+
+@pytest.mark.parametrize("mode", ["0", "always", "1"])
+def test_modes(mode, tmp_path):
+    """Off, at once, and after a while; a second process reads what the first has made."""
+    program = """
+import sys, livegrad
+from livegrad.native import unit
+x = livegrad.ones(4, requires_grad=True)
+for i in range(int(sys.argv[1])):
+    y = (x * i).sum()
+    y.backward()
+from livegrad.runtime import service
+service.drain()
+print(unit.installed(), x.grad[0].item())
+"""
+    env = {**__import__("os").environ, "LIVEGRAD_NATIVE": mode, "LIVEGRAD_CACHE_DIR": str(tmp_path)}
+    for launches in (600, 20):
+        out = subprocess.run(
+            [sys.executable, "-c", program, str(launches)], env=env, capture_output=True, text=True, check=True
+        )
+        installed, grad = out.stdout.split()
+        assert installed == str(mode != "0")
+        assert float(grad) == sum(range(launches))
+
+
+def test_damaged_code_is_made_again(tmp_path):
+    program = (
+        "import livegrad; from livegrad.native import unit; print(unit.installed(), (livegrad.ones(1) + 1).item())"
+    )
+    env = {**__import__("os").environ, "LIVEGRAD_NATIVE": "always", "LIVEGRAD_CACHE_DIR": str(tmp_path)}
+
+    def run():
+        return subprocess.run(
+            [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert run().split() == ["True", "2.0"]
+    for path in tmp_path.iterdir():
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 255
+        path.write_bytes(bytes(data))
+    assert run().split() == ["True", "2.0"]
