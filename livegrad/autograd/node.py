@@ -361,6 +361,7 @@ class AccumulateGrad(Node):
     __slots__ = ("grad", "variable_ref", "post_accumulate")
     is_leaf = True
 
+    @hot
     def __init__(self, variable: Any):
         self.next = ()
         self.nrs = None
@@ -371,7 +372,7 @@ class AccumulateGrad(Node):
         self.hooks = None
         self.grad = None
         self.post_accumulate: dict | None = None
-        self.shape = tuple(variable.shape)
+        self.shape = variable._shape
         self.dtype = variable.dtype
         self.variable_ref = weakref.ref(variable)
 

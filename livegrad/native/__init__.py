@@ -28,6 +28,8 @@ HOT: dict[Any, list[Callable]] = {}
 HOTTEST: set[Any] = set()
 # What makes the compiled form of a function, by its code object, once that code is there.
 COMPILED: dict[Any, Callable] = {}
+# (wrapper, hot function) pairs; see `front`.
+FRONTS: list[tuple[Callable, Callable]] = []
 # Classes whose slots the compiled code reads and writes in place.
 SLOTTED: list[type] = []
 
@@ -66,6 +68,14 @@ def hottest(function: F) -> F:
     """Decorator: like `hot`, for the few functions that run for every operator."""
     HOTTEST.add(function.__code__)
     return hot(function)
+
+
+def front(wrapper: Callable, function: Callable) -> None:
+    """Let a hot function be called in the place of a wrapper that only arranges its arguments.
+
+    What does not fit the function's own parameters goes to the wrapper.
+    """
+    FRONTS.append((wrapper, function))
 
 
 def slotted(cls: type) -> type:
