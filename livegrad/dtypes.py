@@ -210,9 +210,12 @@ class finfo:
         d = d or _default
         if not d.is_floating_point:
             raise TypeError(f"finfo() needs a floating-point dtype, got {d}")
-        import ml_dtypes
+        if d is bfloat16:
+            import ml_dtypes
 
-        info = ml_dtypes.finfo(d.np)
+            info: Any = ml_dtypes.finfo(d.np)
+        else:
+            info = np.finfo(d.np)
         self.dtype = d.name
         self.bits = d.itemsize * 8
         self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)

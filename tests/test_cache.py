@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 
@@ -116,7 +115,7 @@ def test_write_fails(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(cache.os, "open", refuse)
     cache.write("name", b"code")
     monkeypatch.undo()
     monkeypatch.setattr(cache, "folder", tmp_path)

@@ -13,8 +13,8 @@ CPython, and whoever waits does so on a lock of its own.
 
 * A fork waits until no job is running, so a child never finds a library in the middle of something. A thread of the
   child's own takes over what was still waiting.
-* During a job the garbage collector is off. It would run finalizers here, and one that needs a lock of the thread that
-  waits for this job would wait for ever.
+* A job must need no lock that the thread which waits for it could hold. That goes for import locks, so a job imports
+  nothing: who asks for it does. And during a job the garbage collector is off, for it would run anybody's finalizers.
 * The exit of the interpreter waits for the job that is running. From then on, and where no thread can be started, jobs
   run in the thread that asks.
 """
@@ -23,8 +23,10 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import contextlib
 import gc
 import os
+import signal
 import sys
 import time
 from collections import deque
@@ -72,9 +74,7 @@ class Job:
         try:
             self.result = function(*args)
         except BaseException as error:
-            import traceback
-
-            traceback.clear_frames(error.__traceback__)  # what they hold must not be freed in another thread
+            _empty_frames(error)  # what they hold must not be freed in another thread
             self.error = error
         self._call = None
         self.done = True
@@ -171,10 +171,16 @@ class _Service:
         self.wake_all()
 
 
+def _empty_frames(error: BaseException) -> None:
+    place = error.__traceback__
+    while place is not None:
+        with contextlib.suppress(RuntimeError):  # it is running
+            place.tb_frame.clear()
+        place = place.tb_next
+
+
 def _block_signals() -> None:
     """Leave signals to other threads, so that one that waits is woken by them; but for those that tell of a crash."""
-    import signal
-
     if hasattr(signal, "pthread_sigmask"):
         own = {getattr(signal, name, None) for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGPROF")}
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - own)
