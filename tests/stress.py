@@ -234,6 +234,7 @@ def run(name: str, seed: int, folder: str) -> str:
         "LIVEGRAD_CACHE_DIR": "" if dice.random() < 0.6 else folder,
         "LIVEGRAD_COMPILE": dice.choice(["auto", "always", "always"]),
         "LIVEGRAD_NUM_THREADS": str(dice.choice([1, 2, 4])),
+        "LIVEGRAD_NATIVE": dice.choice(["0", "1", "always"]),
         "LIVEGRAD_STRICT": "1",
     }
     process = subprocess.Popen(

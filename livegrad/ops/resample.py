@@ -15,7 +15,6 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.node import cast_value
-from ..codegen import resample as source
 from ..codegen.kernels import Kernel
 from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
@@ -64,7 +63,9 @@ _kernels: dict[tuple, Kernel] = {}
 def _kernel(kind: str, last: bool) -> Kernel:
     key = (kind, last)
     if key not in _kernels:
-        _kernels[key] = Kernel(lambda: ("resample", *key), lambda: source.source(kind, last), "q", 1)
+        from ..codegen import resample as writer  # with the first one, for it takes a while
+
+        _kernels[key] = Kernel(lambda: ("resample", *key), lambda: writer.source(kind, last), "q", 1)
     return _kernels[key]
 
 
