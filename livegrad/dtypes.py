@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .runtime import service
+
 BOOL, INTEGRAL, FLOATING, COMPLEX = range(4)
 
 
@@ -35,7 +37,8 @@ class dtype:
     def __getattr__(self, name: str) -> Any:
         if name != "np" or self is not bfloat16:
             raise AttributeError(f"'dtype' object has no attribute '{name}'")
-        import ml_dtypes  # takes a while, and most programs never need it
+        service.load("ml_dtypes")  # most programs never need it
+        import ml_dtypes
 
         self.np = np.dtype(ml_dtypes.bfloat16)
         return self.np
@@ -211,6 +214,7 @@ class finfo:
         if not d.is_floating_point:
             raise TypeError(f"finfo() needs a floating-point dtype, got {d}")
         if d is bfloat16:
+            service.load("ml_dtypes")
             import ml_dtypes
 
             info: Any = ml_dtypes.finfo(d.np)

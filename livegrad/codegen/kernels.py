@@ -117,7 +117,7 @@ class Kernel:
 
 def _import_writers() -> None:
     """Load the modules that write kernels: with the first kernel to be written, and before it (see `service`)."""
-    from . import elementwise, reduction  # noqa: F401
+    service.load("livegrad.codegen.elementwise", "livegrad.codegen.reduction")
 
 
 def wait_for_compiler(timeout: float | None = None) -> None:

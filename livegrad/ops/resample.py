@@ -18,7 +18,7 @@ from ..autograd.node import cast_value
 from ..codegen.kernels import Kernel
 from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
-from ..runtime import backend, pool
+from ..runtime import backend, pool, service
 from .registry import operator
 from .view import on_either
 
@@ -63,7 +63,8 @@ _kernels: dict[tuple, Kernel] = {}
 def _kernel(kind: str, last: bool) -> Kernel:
     key = (kind, last)
     if key not in _kernels:
-        from ..codegen import resample as writer  # with the first one, for it takes a while
+        service.load("livegrad.codegen.resample")
+        from ..codegen import resample as writer
 
         _kernels[key] = Kernel(lambda: ("resample", *key), lambda: writer.source(kind, last), "q", 1)
     return _kernels[key]

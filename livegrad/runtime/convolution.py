@@ -15,7 +15,7 @@ import numpy as np
 
 from ..codegen.kernels import Kernel
 from . import array as arrays
-from . import machine, pool
+from . import machine, pool, service
 from .array import Array, numel
 from .memory import allocate
 
@@ -86,7 +86,8 @@ def _kernel(name: str, kind: str, *sizes: int) -> Kernel:
     key = (name, kind, *sizes)
     found = _kernels.get(key)
     if found is None:
-        from ..codegen import conv, conv_weight  # with the first convolution, for they take a while
+        service.load("livegrad.codegen.conv", "livegrad.codegen.conv_weight")
+        from ..codegen import conv, conv_weight
 
         source = {
             "forward": conv.forward_source, "weight": conv_weight.gradient_source, "order": conv_weight.order_source

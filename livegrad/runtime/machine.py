@@ -1,9 +1,8 @@
 """This machine: what its processor can do, and turning LLVM IR into machine code that can be called.
 
 Everything that calls llvmlite is here, and happens on the helper thread (see `runtime.service`): an interruption
-inside llvmlite would free its objects twice. llvmlite is imported when first needed, by the thread that needs it, which
-may hold import locks already. Where it is missing :class:`CompilerMissing` is raised, which is an ``ImportError``: the
-library then evaluates without compiled kernels.
+inside llvmlite would free its objects twice. llvmlite is imported when first needed. Where it is missing
+:class:`CompilerMissing` is raised, which is an ``ImportError``: the library then evaluates without compiled kernels.
 
 Loaded code is never freed. Pool threads may be inside it until the process ends, and nothing that is loaded is given
 up before: kernels are kept by program.
@@ -32,6 +31,7 @@ class CompilerMissing(ImportError):
 def _binding() -> Any:
     """llvmlite's binding, imported."""
     try:
+        service.load("llvmlite.binding")
         import llvmlite
         import llvmlite.binding as llvm
     except (ImportError, OSError) as error:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..codegen.kernels import Kernel
-from . import pool
+from . import pool, service
 
 SERIAL_WORK = 100_000
 
@@ -41,7 +41,8 @@ def _kernel(make: str, *options: Any) -> Kernel:
     key = (make, *options)
     found = _kernels.get(key)
     if found is None:
-        from ..codegen import pool as writer  # with the first pooling, for it takes a while
+        service.load("livegrad.codegen.pool")
+        from ..codegen import pool as writer
 
         write = getattr(writer, make)
         found = _kernels[key] = Kernel(lambda: ("pool", *key), lambda: write(*options), "q", 1)
