@@ -190,6 +190,7 @@ def check_fresh(v: Value, node: Node) -> None:
 FORMS = {
     ("pow", "tt"): 1, ("pow", "st"): 2, ("_pow", "tt"): 1, ("_pow", "st"): 2, ("rsub", "ts"): 1, ("rsub", "tt"): 1,
     ("clamp", "tss"): 1, ("_clamp", "tss"): 1,
+    ("_clamp_from", "ts"): 1, ("_clamp_up_to", "ts"): 1,
 }  # fmt: skip
 ARITHMETIC = frozenset(("add", "sub", "mul", "div"))
 

@@ -45,13 +45,16 @@ def launched() -> None:
     """Called for each launch while `Start.left` is not 0."""
     Start.left -= 1
     if Start.left == 0:
-        from ..runtime import service
+        from ..runtime import machine, service
+
+        service.load("livegrad.native.unit")
         from .unit import install
 
         make, Start.made = Start.made, True
         if not make:
             Start.left = MAKE_AFTER
-        service.submit(install, make)
+        if machine.compiler_available():
+            service.submit(install, make)
 
 
 def hot(function: F) -> F:
