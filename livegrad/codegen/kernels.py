@@ -82,11 +82,13 @@ class Kernel:
             self.build()
             return self.address != 0
         if self.job is None and self.seen >= SEEN:
+            _import_writers()
             self.job = service.submit(self._make)
         return False
 
     def build(self) -> None:
         """Compile now, unless it is done. Raises what went wrong where LIVEGRAD_STRICT is set; else tier 0 serves."""
+        _import_writers()
         service.call(self._make)
         if self.error is not None and os.environ.get("LIVEGRAD_STRICT"):
             raise self.error
@@ -111,6 +113,11 @@ class Kernel:
             self.address = code.address(layout.NAME)
         except Exception as error:
             self.error = error
+
+
+def _import_writers() -> None:
+    """Load the modules that write kernels: with the first kernel to be written, and before it (see `service`)."""
+    service.load("livegrad.codegen.elementwise", "livegrad.codegen.reduction")
 
 
 def wait_for_compiler(timeout: float | None = None) -> None:

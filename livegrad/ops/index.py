@@ -525,6 +525,12 @@ def _grid(a: np.ndarray, dim: int) -> tuple:
     return tuple(grid)
 
 
+def elements_at(x: Tensor, dim: int, places: np.ndarray, keepdim: bool, label: str) -> Tensor:
+    """One element along `dim` for each place along the other dimensions."""
+    grid = _grid(places if keepdim else np.expand_dims(places, dim), dim)
+    return INDEX.apply((x,), label, index=grid if keepdim else tuple(i.squeeze(dim) for i in grid))
+
+
 GATHER = operator(
     "gather",
     lambda x, index, dim: backend.copied(x.native()[_grid(index, dim)]),
@@ -671,6 +677,12 @@ def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
     a = _index_array("index_select", index, x._shape[d], d).reshape(-1)
     where = (slice(None),) * d + (a,)
     return INDEX.apply((x,), "IndexSelectBackward", index=where)
+
+
+def rows_at(table: Tensor, index: Tensor) -> Tensor:
+    """The rows of a table that an index of any shape names: what an embedding is."""
+    a = _index_array("index_select", index, table._shape[0], 0)
+    return INDEX.apply((table,), "EmbeddingBackward", index=(a,))
 
 
 @public("index_add", kind="library", inplace=True)
@@ -975,6 +987,19 @@ def unbind(x: Tensor, dim: int = 0) -> tuple:
     return _several([select(x, d, i) for i in range(x._shape[d])], "UnbindBackward0")
 
 
+def _repeated(x: Value, reps: tuple, between: tuple) -> Value:
+    tiled = np.broadcast_to(x.native().reshape(between), [k for pair in zip(reps, between[1::2]) for k in pair])
+    return backend.copied(tiled).reshape(tuple(r * n for r, n in zip(reps, between[1::2])))
+
+
+def _repeat_gradient(g: Any, x_shape: tuple, reps: tuple, between: tuple) -> Any:
+    parts = g.reshape(tuple(k for pair in zip(reps, between[1::2]) for k in pair))
+    return parts.sum(tuple(range(0, len(between), 2))).reshape(x_shape)
+
+
+REPEAT = operator("repeat", _repeated, tensors=("x",), grads={"x": _repeat_gradient})
+
+
 def repeat(x: Tensor, *sizes: Any) -> Tensor:
     """Tile a tensor so many times along each dimension."""
     from .view import sizes_of
@@ -984,10 +1009,11 @@ def repeat(x: Tensor, *sizes: Any) -> Tensor:
     if lead < 0:
         raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
     shape = (1,) * lead + x._shape
-    between = tuple(k for r, n in zip(reps, shape) for k in (1, n))
-    tiled = tuple(k for r, n in zip(reps, shape) for k in (r, n))
-    made = x.reshape(between).expand(tiled)
-    return clone(made).reshape(tuple(r * n for r, n in zip(reps, shape)))
+    made = [r * n for r, n in zip(reps, shape)]
+    for n in made:
+        if n < 0:
+            raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {made}")
+    return REPEAT.apply((x,), reps=tuple(reps), between=tuple(k for n in shape for k in (1, n)))
 
 
 Tensor.repeat = repeat  # type: ignore[attr-defined]

@@ -337,11 +337,11 @@ def _along(x: Tensor, dim: int, keepdim: bool, largest: bool, result: Any) -> An
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         return result(x.clone(), _argument(x, 0, False, largest))
-    index = _argument(x, d, True, largest)
-    values = x.gather(d, index)
-    if values._edge is not None:
-        values._edge.label = ("Max" if largest else "Min") + "Backward0"
-    return result(values, index) if keepdim else result(values.squeeze(d), index.squeeze(d))
+    from .index import elements_at
+
+    index = _argument(x, d, keepdim, largest)
+    places = index._value().native()
+    return result(elements_at(x, d, places, keepdim, ("Max" if largest else "Min") + "Backward"), index)
 
 
 def _max_or_min(x: Tensor, dim: Any, keepdim: bool, largest: bool) -> Any:

@@ -34,7 +34,7 @@ from .. import dtypes
 from ..autograd.mode import MODE
 from ..autograd.node import OpNode, sequence
 from ..lazy.value import Value
-from ..native import hot, slotted
+from ..native import HOT, front, hot, slotted
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .instruction import ElementwiseOp
@@ -443,6 +443,8 @@ def with_numpy_names(f: Callable) -> Callable:
                     kwargs[own] = kwargs.pop(numpy)
         return f(*args, **kwargs)
 
+    if f.__code__ in HOT:
+        front(function, f)
     return function
 
 

@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..codegen import conv, conv_weight, ir
 from ..codegen.kernels import Kernel
 from . import array as arrays
-from . import machine, pool
+from . import machine, pool, service
 from .array import Array, numel
 from .memory import allocate
 
+ITEM_BYTES = {"f32": 4, "f64": 8}  # of the kinds that there are kernels for
 CACHE_ELEMENTS = 1 << 17  # of an input's layout, so that it stays in the second cache while it is read
 LINE_ELEMENTS = 768  # small images are taken together until a line is as long as this
 SERIAL_WORK = 200_000  # multiply-adds that the calling thread does alone
@@ -77,10 +77,18 @@ class Layout(NamedTuple):
 _kernels: dict[tuple, Kernel] = {}
 
 
+def _width(kind: str) -> int:
+    """Lanes of one vector of this machine."""
+    return machine.host_vector_bytes() // ITEM_BYTES[kind]
+
+
 def _kernel(name: str, kind: str, *sizes: int) -> Kernel:
     key = (name, kind, *sizes)
     found = _kernels.get(key)
     if found is None:
+        service.load("livegrad.codegen.conv", "livegrad.codegen.conv_weight")
+        from ..codegen import conv, conv_weight
+
         source = {
             "forward": conv.forward_source, "weight": conv_weight.gradient_source, "order": conv_weight.order_source
         }[name]  # fmt: skip
@@ -134,7 +142,7 @@ def _lay_out(p: Problem, tile: int, forward: bool) -> Layout:
         and (sd == h.size * w.size or d.size == 1)
         and (places >= tile or not forward)
     )
-    group_images, slack = 1, tile + conv.vector_width(p.kind)
+    group_images, slack = 1, tile + _width(p.kind)
     if direct:
         pitch, rows_h, rows_d, image = w.size, h.size, d.size, 0
         plane, phases, steps = stride_c, 1, (1, 1, 1)
@@ -204,7 +212,7 @@ def _plan(p: Problem, threads: int) -> _Plan:
     if plan is not None:
         return plan
     block, vectors = _blocks(p.outputs)
-    width = conv.vector_width(p.kind)
+    width = _width(p.kind)
     tile = vectors * width
     lay = _lay_out(p, tile, True)
     d, h, w = lay.axes
@@ -216,7 +224,7 @@ def _plan(p: Problem, threads: int) -> _Plan:
     parts = -(-blocks // per_part)
     line = (lay.group_images - 1) * lay.image + (d.count - 1) * lay.depth + (h.count - 1) * lay.pitch + w.count
     line = _aligned(line + tile + width) + 16  # not a multiple of a page: lines would share a set of the cache
-    size = ir.kind_bytes(p.kind)
+    size = ITEM_BYTES[p.kind]
     lines_at = _aligned(lay.elements * size)
     taps = lay.offsets.size
     on, oc, *os = p.out_strides
@@ -263,7 +271,7 @@ def convolve(p: Problem, x: int, w: int, bias: int, out: int) -> bool:
     if not plan.kernel.available(plan.work) or not plan.order.available(plan.work):
         return False
     offsets, table = plan.keep
-    weight = allocate(plan.weight_elements * ir.kind_bytes(p.kind))
+    weight = allocate(plan.weight_elements * ITEM_BYTES[p.kind])
     each = max(1, plan.weight_elements // plan.order_items)
     args = struct.pack("=3q", w, table, weight.ptr) + plan.order_words
     pool.launch(plan.order.address, args, plan.order_items, max(1, 50_000 // each))
@@ -290,7 +298,7 @@ def _weight_plan(p: Problem, threads: int) -> _WeightPlan:
         return plan
     block = 8 if _many_registers() else 4
     across = 3 if _many_registers() else 2
-    width = conv.vector_width(p.kind)
+    width = _width(p.kind)
     lay = _lay_out(p, width, False)
     d, h, w = lay.axes
     rows_d, rows_h, pitch = lay.words[12:15] if lay.laid_out else (d.count, h.size, w.size)
@@ -308,7 +316,7 @@ def _weight_plan(p: Problem, threads: int) -> _WeightPlan:
     per_part = -(-tiles // parts) * block
     parts = -(-p.outputs // per_part)
     line = lay.group_images * image
-    size = ir.kind_bytes(p.kind)
+    size = ITEM_BYTES[p.kind]
     g_at = _aligned(lay.elements * size)
     plan = _WeightPlan()
     plan.slots = threads

@@ -1,6 +1,7 @@
 """Looking up rows of a table, and the rows that say which."""
 
 import livegrad
+from livegrad.ops.index import rows_at
 
 __all__ = ["embedding", "one_hot"]
 
@@ -22,12 +23,11 @@ def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, sca
         if not -rows <= padding_idx < rows:
             raise AssertionError("Padding_idx must be within num_embeddings")
         padding_idx %= rows
-    index = input.reshape(-1)
     if max_norm is not None:
-        _shorten(weight, index, max_norm, norm_type)
-    found = weight.index_select(0, index).reshape(*input.shape, *weight.shape[1:])
+        _shorten(weight, input.reshape(-1), max_norm, norm_type)
+    found = rows_at(weight, input)
     if scale_grad_by_freq:
-        counts = index.bincount(minlength=weight.size(0))
+        counts = input.reshape(-1).bincount(minlength=weight.size(0))
         share = 1 / counts[input].to(weight.dtype).unsqueeze(-1)
         found = found * share + (found * (1 - share)).detach()
     if padding_idx is not None and found.requires_grad:

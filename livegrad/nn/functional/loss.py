@@ -78,7 +78,6 @@ def _loss(name, formula, node, domain=(-3.0, 3.0), **grads):
 
 
 _mse = _loss("_mse_loss", lambda input, target: square(input - target), "MseLoss")
-_l1 = _terms("_l1_loss", lambda input, target: abs_(input - target), "Abs")
 _smooth_l1 = _loss("_smooth_l1_loss", _smooth_l1, "SmoothL1Loss")
 _huber = _loss("_huber_loss", _huber, "HuberLoss")
 # The logarithms are cut off at -100, and the gradient where they are: the two do not follow from one another.
@@ -153,7 +152,7 @@ def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", wei
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
     _warn_sizes(input, target)
-    return _weighted(_l1(input, target), weight, reduction)
+    return _weighted((input - target).abs(), weight, reduction)
 
 
 def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
@@ -174,7 +173,7 @@ def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mea
     if beta < 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
     if beta == 0:
-        return _reduced(_l1(input, target), reduction)
+        return _reduced((input - target).abs(), reduction)
     return _smooth_l1(input, target, beta, reduction=reduction)
 
 
