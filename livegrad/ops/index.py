@@ -18,7 +18,7 @@ from ..runtime.array import numel
 from ..tensor import Tensor, from_native, wrap
 from . import dispatch
 from .instruction import CAST
-from .registry import FUNCTIONS, operator, public, with_numpy_names
+from .registry import FUNCTIONS, Operator, operator, public, with_numpy_names
 from .view import SELECT, _Meta, normal_dim, on_either, select, unsqueeze
 
 # --- copying ----------------------------------------------------------------------------------------------------
@@ -932,22 +932,62 @@ def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple:
                 f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), "
                 f"but got split_sizes={sizes}"
             )
-    out, start = [], 0
+    offset, shape, strides = x._geometry()
+    out = []
     for s in sizes:
-        out.append(x.narrow_step(d, start, 1, s))
-        start += s
-    return _several(out, "SplitBackward0" if isinstance(split_size_or_sections, int) else "SplitWithSizesBackward0")
+        out.append(x._window(offset, (*shape[:d], s, *shape[d + 1 :]), strides))
+        offset += s * strides[d] if strides else 0
+    label = "SplitBackward" if isinstance(split_size_or_sections, int) else "SplitWithSizesBackward"
+    return _several(x, out, SPLIT, label, dim=d, sizes=tuple(sizes))
 
 
-def _several(pieces: list, label: str) -> tuple:
-    """The views that one operator returns together."""
+def _several(x: Tensor, pieces: list, op: Operator, label: str, **args: Any) -> tuple:
+    """The views that one operator returns together: one node, whose gradient puts theirs together in one copy."""
+    made = tuple(pieces)
     if MODE.grad:
-        for i, piece in enumerate(pieces):
+        for i, piece in enumerate(made):
             if piece._s.made != "no_grad":
                 piece._s.made = i
-            if piece._edge is not None:
-                piece._edge.label = label
-    return tuple(pieces)
+        if made and x._edge is not None:
+            op.record(made, (_Meta(x._shape, x.dtype),), (x,), label, args)
+    return made
+
+
+def _put_together(g: Any, op: Operator, shapes: list, dtype: dtypes.dtype, dim: int) -> Any:
+    """The gradients of several pieces as one; zeros for a piece that has none."""
+    from ..creation import zeros
+
+    gs = g if isinstance(g, (list, tuple)) else [g]
+    some = next(x for x in gs if x is not None)
+    whole = [zeros(s, dtype=dtype) if x is None else x for x, s in zip(gs, shapes)]
+    if some.__class__ is Value:
+        return op.forward([x if x.__class__ is Value else x._value() for x in whole], dim=dim)
+    return op.apply(whole, dim=dim)
+
+
+def _split_gradient(g: Any, x_shape: tuple, x_dtype: Any, dim: int, sizes: tuple) -> Any:
+    shapes = [(*x_shape[:dim], s, *x_shape[dim + 1 :]) for s in sizes]
+    return _put_together(g, CAT, shapes, x_dtype, dim)
+
+
+def _split_value(x: Value, dim: int, sizes: tuple) -> tuple:
+    out, start = [], 0
+    for s in sizes:
+        out.append(x.narrow_step(dim, start, 1, s))
+        start += s
+    return tuple(out)
+
+
+def _unbind_gradient(g: Any, x_shape: tuple, x_dtype: Any, dim: int) -> Any:
+    return _put_together(g, STACK, [x_shape[:dim] + x_shape[dim + 1 :]] * x_shape[dim], x_dtype, dim)
+
+
+def _unbind_value(x: Value, dim: int) -> tuple:
+    return tuple(SELECT.forward(x, dim=dim, index=i) for i in range(x.shape[dim]))
+
+
+SPLIT = operator("split", _split_value, tensors=("x",), grads={"x": _split_gradient})
+UNBIND = operator("unbind", _unbind_value, tensors=("x",), grads={"x": _unbind_gradient})
 
 
 @public("split_with_sizes", kind="view")
@@ -983,7 +1023,12 @@ def tensor_split(x: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple:
 def unbind(x: Tensor, dim: int = 0) -> tuple:
     """Views of every index of a dimension."""
     d = normal_dim(dim, x.dim())
-    return _several([select(x, d, i) for i in range(x._shape[d])], "UnbindBackward0")
+    if x.dim() == 0:
+        return (select(x, d, 0),)  # raises
+    offset, shape, strides = x._geometry()
+    rest, steps = shape[:d] + shape[d + 1 :], strides[:d] + strides[d + 1 :]
+    pieces = [x._window(offset + i * strides[d], rest, steps) for i in range(shape[d])]
+    return _several(x, pieces, UNBIND, "UnbindBackward", dim=d)
 
 
 def _repeated(x: Value, reps: tuple, between: tuple) -> Value:
