@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from . import math as functions
 from .elementwise import NAME, Arguments
-from .ir import Builder, Module, Reg
-from .product import call_rows, define_rows, lanes_of
+from .ir import Module, Reg, type_text
+from .product import call_rows, define_rows, lanes_of, transposed
 
 QUERIES = {"forward": 32, "backward": 64}  # rows of a block
 KEYS = {"forward": 128, "backward": 64}  # and its columns
@@ -68,7 +68,7 @@ class _Head:
         return self.b.const(self.kind, value, 1)
 
     def scratch(self, name: str, count: int) -> str:
-        self.b.line(f"%{name} = alloca {'float' if self.kind == 'f32' else 'double'}, i64 {count}, align 64")
+        self.b.line(f"%{name} = alloca {type_text(self.kind)}, i64 {count}, align 64")
         return "%" + name
 
     def choose(self, item: Reg) -> None:
@@ -300,25 +300,7 @@ def transpose_source(kind: str) -> str:
                 with b.loop(count, width) as r:
                     h.store(b.const(kind, 0.0), tile, b.mul(r.i, h.number(width)))
                 lines = [h.load(tile, k * width) for k in range(width)]
-                for k, line in enumerate(_transposed(b, lines)):
+                for k, line in enumerate(transposed(b, lines)):
                     place = b.add(b.mul(b.add(columns.i, h.number(k)), h.n["padded"]), rows.i)
                     h.store(line, out, place)
     return h.module.text()
-
-
-def _transposed(b: Builder, lines: list[Reg]) -> list[Reg]:
-    """As many vectors as each has lanes, transposed: quarters change places, at every size of square."""
-    n = len(lines)
-    step = 1
-    while step < n:
-        following = list(lines)
-        for k in range(n):
-            if k & step:
-                continue
-            x, y = lines[k], lines[k + step]
-            low = [i if not i & step else n + i - step for i in range(n)]
-            high = [i + step if not i & step else n + i for i in range(n)]
-            following[k], following[k + step] = b.shuffle(x, y, low), b.shuffle(x, y, high)
-        lines = following
-        step *= 2
-    return lines
