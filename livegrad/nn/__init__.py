@@ -9,7 +9,7 @@ True
 
 from typing import TYPE_CHECKING
 
-from . import functional, init, modules, parallel, parameter, utils
+from . import attention, functional, init, modules, parallel, parameter, utils
 from .module import Module
 from .modules import *  # noqa: F403
 from .parallel import DataParallel
@@ -40,6 +40,7 @@ __all__ = [
     "DataParallel",
     "Module",
     "Parameter",
+    "attention",
     "functional",
     "init",
     "modules",
