@@ -85,7 +85,8 @@ globals().update({_name: _f for _name, _f in _FUNCTIONS.items() if not _name.sta
 # Loaded on first use.
 _MODULES = frozenset(
     ("nn", "optim", "utils", "cuda", "linalg", "fft", "func", "distributed", "testing", "ops", "serialization",
-     "printing", "special", "backends", "amp", "profiler", "distributions")
+     "printing", "special", "backends", "amp", "profiler", "distributions",
+     "multiprocessing", "legacy")
 )  # fmt: skip
 _LAZY = {
     "save": "serialization",
