@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # checkers do not follow a computed __all__
     from .modules.dropout import *  # noqa: F403
     from .modules.flatten import *  # noqa: F403
     from .modules.instancenorm import *  # noqa: F403
+    from .modules.lazy import *  # noqa: F403
     from .modules.linear import *  # noqa: F403
     from .modules.loss import *  # noqa: F403
     from .modules.normalization import *  # noqa: F403
