@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 from .. import dtypes
 from ..autograd.mode import MODE
 from ..autograd.node import cast_value
+from ..codegen import added_rows
+from ..codegen.kernels import Kernel
 from ..lazy.storage import contiguous_copy
 from ..lazy.value import Value, from_array, pending
 from ..runtime import array as arrays
-from ..runtime import backend
+from ..runtime import backend, pool
 from ..runtime.array import numel
 from ..tensor import Tensor, from_native, wrap
 from . import dispatch
@@ -178,7 +181,40 @@ def _index_value(x: Value, index: tuple) -> Value:
     return backend.copied(x.native()[index])
 
 
+@functools.cache
+def _added_rows(kind: str) -> Kernel:
+    """The kernel that adds rows to rows."""
+    return Kernel(lambda: ("added rows", kind), lambda: added_rows.source(kind), added_rows.FORMATS, 1)
+
+
+def _rows_backward(g: Value, shape: tuple, places: np.ndarray) -> Value | None:
+    """Zeros with the rows of g added at the places; None where there is no kernel for it."""
+    kind = g.dtype.kind
+    columns = numel(shape[1:])
+    rows = places.size
+    if kind not in ("f32", "f64") or not columns or not rows or not _added_rows(kind).available(rows * columns):
+        return None
+    array = g.ready()
+    if not array.contiguous:
+        array = contiguous_copy(array)
+    places = np.ascontiguousarray(places, np.int64).reshape(-1)
+    if places.min() < 0:
+        places = places % shape[0]
+    out = arrays.empty(shape, g.dtype)
+    out.native()[...] = 0
+    kernel = _added_rows(kind)
+    args = kernel.pack(out.ptr, array.ptr, places.__array_interface__["data"][0], rows, columns)
+    items = -(-columns // added_rows.lanes_of(kind))
+    grain = max(1, min(-(-items // pool.get_num_threads()), (1 << 16) // rows))
+    pool.launch(kernel.address, args, items, grain)
+    return from_array(out)
+
+
 def _index_backward(g: Value, shape: tuple, index: tuple) -> Value:
+    if len(index) == 1 and isinstance(index[0], np.ndarray) and index[0].dtype.kind == "i":
+        made = _rows_backward(g, shape, index[0])
+        if made is not None:
+            return made
     xp = backend.of(g)
     out = xp.zeros(shape, g.dtype.np)
     source = g.native()
