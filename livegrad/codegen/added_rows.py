@@ -1,6 +1,6 @@
 """The kernel that adds rows of one matrix to rows of another, named by indices that may repeat.
 
-A work item is one vector of columns: it goes through all rows in order, so each sum has one order, whatever the threads.
+A work item is one vector of columns: it goes through all rows in order, so sums have one order, whatever the threads.
 Arguments, 64 bits each: the result, the rows, the indices (int64), how many rows there are, how many columns.
 """
 
