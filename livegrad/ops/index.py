@@ -11,12 +11,11 @@ import numpy as np
 from .. import dtypes
 from ..autograd.mode import MODE
 from ..autograd.node import cast_value
-from ..codegen import added_rows
 from ..codegen.kernels import Kernel
 from ..lazy.storage import contiguous_copy
 from ..lazy.value import Value, from_array, pending
 from ..runtime import array as arrays
-from ..runtime import backend, pool
+from ..runtime import backend, machine, pool
 from ..runtime.array import numel
 from ..tensor import Tensor, from_native, wrap
 from . import dispatch
@@ -184,6 +183,8 @@ def _index_value(x: Value, index: tuple) -> Value:
 @functools.cache
 def _added_rows(kind: str) -> Kernel:
     """The kernel that adds rows to rows."""
+    from ..codegen import added_rows
+
     return Kernel(lambda: ("added rows", kind), lambda: added_rows.source(kind), added_rows.FORMATS, 1)
 
 
@@ -204,7 +205,7 @@ def _rows_backward(g: Value, shape: tuple, places: np.ndarray) -> Value | None:
     out.native()[...] = 0
     kernel = _added_rows(kind)
     args = kernel.pack(out.ptr, array.ptr, places.__array_interface__["data"][0], rows, columns)
-    items = -(-columns // added_rows.lanes_of(kind))
+    items = -(-columns * g.dtype.itemsize // machine.host_vector_bytes())
     grain = max(1, min(-(-items // pool.get_num_threads()), (1 << 16) // rows))
     pool.launch(kernel.address, args, items, grain)
     return from_array(out)
