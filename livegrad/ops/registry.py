@@ -422,6 +422,22 @@ def public(
     return enter
 
 
+def named(name: str, *, method: bool = True, aliases: tuple = ()) -> Callable:
+    """Decorator: a Python function of tensors as a method and a function of the package, without an entry.
+
+    For names of what is an operator elsewhere, and for what the generated tests cannot sample.
+    """
+
+    def enter(f: Callable) -> Callable:
+        for each in (name, *aliases):
+            if method:
+                setattr(Tensor, each, f)
+            FUNCTIONS[each] = _with_out(f)
+        return f
+
+    return enter
+
+
 NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
 
 
