@@ -7,7 +7,7 @@ import pytest
 
 import livegrad
 import livegrad.nn.functional as F
-from livegrad.autograd.gradcheck import gradcheck, gradgradcheck
+from livegrad.autograd import gradcheck, gradgradcheck
 
 torch = pytest.importorskip("torch")
 TF = torch.nn.functional

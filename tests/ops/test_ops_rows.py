@@ -10,7 +10,7 @@ from ops_support import mode, to_livegrad, to_numpy
 
 import livegrad
 from livegrad import dtypes
-from livegrad.autograd.gradcheck import gradcheck, gradgradcheck
+from livegrad.autograd import gradcheck, gradgradcheck
 from livegrad.codegen import rowshape as rows
 from livegrad.ops import rows as applied
 from livegrad.ops.rowprogram import RowProgram, largest, position, smallest, total
