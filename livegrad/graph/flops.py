@@ -90,6 +90,12 @@ def _attention(shapes, out):
     return 2 * math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1]) + 4 * math.prod(query[:-1]) * key[-2]
 
 
+def _recurrent(shapes, out):
+    """x, h, c, w_ih, w_hh: each row of x meets both weights."""
+    rows = math.prod(shapes[0][:-1])
+    return 2 * rows * (math.prod(shapes[3]) + math.prod(shapes[4]))
+
+
 _PRODUCTS = {
     "matmul": _matmul, "mm": _matmul, "bmm": _matmul, "mv": _matmul, "dot": _matmul, "inner": _matmul, "vdot": _matmul,
     "addmm": _add_product(1), "addmv": _add_product(1), "baddbmm": _add_product(1), "linear": _linear,
@@ -99,4 +105,5 @@ _PRODUCTS = {
     "conv_transpose1d": _conv_transpose, "conv_transpose2d": _conv_transpose, "conv_transpose3d": _conv_transpose,
     "conv_weight": lambda shapes, out: 2 * math.prod(shapes[1]) * math.prod(out[1:]),
     "scaled_dot_product_attention": _attention,
+    "lstm": _recurrent, "gru": _recurrent, "rnntanh": _recurrent, "rnnrelu": _recurrent,
 }  # fmt: skip

@@ -257,3 +257,10 @@ def test_pad_sequence():
     for options in ({}, {"batch_first": True, "padding_value": 3.0}, {"padding_side": "left"}):
         found = [m.nn.utils.rnn.pad_sequence([m.tensor(a) for a in arrays], **options) for m in (livegrad, torch)]
         same(*found)
+
+
+def test_operations_in_the_graph():
+    with livegrad.compiling("always"):
+        y, _ = nn.LSTM(3, 5)(livegrad.ones(4, 2, 3))
+    (node,) = livegrad.graph(y).find(op="lstm")
+    assert node.flops == 2 * 4 * 2 * (20 * 3 + 20 * 5)
