@@ -316,6 +316,22 @@ def test_without_compiler_and_blas():
     assert "passed" in done.stdout
 
 
+def test_updates_evaluated_together_may_read_each_other():
+    """A launch that is put off can have been given the memory of what the next one reads."""
+    found = []
+    for mode in ("always", "never"):
+        with livegrad.compiling(mode):
+            parameters = [livegrad.full((n,), 2.0, requires_grad=True) for n in (50, 60, 70)]
+            optimizer = livegrad.optim.Adadelta(parameters, lr=1.0)
+            for _ in range(4):
+                optimizer.zero_grad()
+                sum((p * p).sum() for p in parameters).backward()
+                optimizer.step()
+            found.append([p.detach().numpy().copy() for p in parameters])
+    for a, b in zip(*found):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
 def test_import_is_light():
     done = run("""
         import sys, time
