@@ -321,11 +321,12 @@ def test_updates_evaluated_together_may_read_each_other():
     found = []
     for mode in ("always", "never"):
         with livegrad.compiling(mode):
-            parameters = [livegrad.full((n,), 2.0, requires_grad=True) for n in (50, 60, 70)]
+            parameters = [livegrad.full(shape, 2.0, requires_grad=True) for shape in ((50,), (60,), (5, 4))]
             optimizer = livegrad.optim.Adadelta(parameters, lr=1.0)
             for _ in range(4):
                 optimizer.zero_grad()
-                sum((p * p).sum() for p in parameters).backward()
+                loss = sum((p * p).sum() for p in parameters) + (livegrad.ones(3, 5) @ parameters[2]).sum()
+                loss.backward()
                 optimizer.step()
             found.append([p.detach().numpy().copy() for p in parameters])
     for a, b in zip(*found):
