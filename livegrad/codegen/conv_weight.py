@@ -32,7 +32,8 @@ STRETCH = 64
 
 GRADIENT_WORDS = (
     "slots", "slot_bytes", "g_at", "laid_out", "images", "chunk_images", "groups", "parts", "outputs_per_part",
-    "outputs", "taps", "tap_rows", "tiles", "out_d", "out_h", "out_w", "depth", "line",
+    "outputs", "channel_parts", "channels_per_part", "channels", "window", "tap_rows", "tiles", "out_d", "out_h",
+    "out_w", "depth",
 )  # fmt: skip
 GRADIENT_POINTERS = ("x", "g", "partial", "offsets", "scratch")
 
@@ -48,8 +49,9 @@ class _Chosen:
 def gradient_source(kind: str, block: int, across: int) -> str:
     """LLVM IR of the gradient by the weight, `block` outputs by `across` taps at a time.
 
-    A work item is (chunk of images, group, part of the outputs); a part is a multiple of `block`. partial:
-    [chunk, group, tile of outputs, tap, output of the tile], with `tap_rows` taps, a multiple of `across`.
+    A work item is (chunk of images, group, part of the outputs, part of the channels); parts are multiples of `block`
+    and of `across`. partial: [chunk, group, tile of outputs, tap, output of the tile], with `tap_rows` taps, a multiple
+    of `across`. window: taps of one channel.
     Arguments: GRADIENT_POINTERS, GRADIENT_WORDS, LAYOUT_WORDS of x, LAYOUT_WORDS of g.
     """
     module = Module("cpu")
@@ -64,26 +66,32 @@ def gradient_source(kind: str, block: int, across: int) -> str:
         scratch_slot(b, scratch, s.slots, s.slot_bytes) as slot,
         b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as item,
     ):
-        part = b.urem(item.i, s.parts)
-        rest = b.udiv(item.i, s.parts)
+        channel_part = b.urem(item.i, s.channel_parts)
+        rest = b.udiv(item.i, s.channel_parts)
+        part = b.urem(rest, s.parts)
+        rest = b.udiv(rest, s.parts)
         group = b.urem(rest, s.groups)
         chunk = b.udiv(rest, s.groups)
         first_output = b.mul(part, s.outputs_per_part)
         outputs = clamp_high(b, s.outputs_per_part, b.sub(s.outputs, first_output))
+        first_channel = b.mul(channel_part, s.channels_per_part)
+        channels = clamp_high(b, s.channels_per_part, b.sub(s.channels, first_channel))
+        taps = b.mul(channels, s.window)
         image_from = b.mul(chunk, s.chunk_images)
         image_to = clamp_high(b, b.add(image_from, s.chunk_images), s.images)
         g_lines = b.gep(slot, "i8", s.g_at)
         result = madd(b, madd(b, chunk, s.groups, group), s.tiles, b.udiv(first_output, number(b, block)))
-        result_ptr = b.gep(partial, kind, b.mul(b.mul(result, s.tap_rows), number(b, block)))
+        result = madd(b, result, s.tap_rows, b.mul(first_channel, s.window))
+        result_ptr = b.gep(partial, kind, b.mul(result, number(b, block)))
         with b.loop(image_from, image_to, x_words.group_images) as batch:
             images = clamp_high(b, x_words.group_images, b.sub(image_to, batch.i))
-            channel = b.mul(group, x_words.channels)
+            channel = madd(b, group, s.channels, first_channel)
             source = b.gep(x, kind, madd(b, channel, x_words.stride_c, b.mul(batch.i, x_words.stride_n)))
             fill, filled = b.fresh("fill"), b.fresh("filled")
             before = b.block
             b.cond_br(b.icmp("ne", s.laid_out, zero), fill, filled)
             b.label(fill)
-            lay_out(b, kind, width, source, slot, x_words, images)
+            lay_out(b, kind, width, source, slot, _Chosen(x_words, channels=channels), images)
             after = b.block
             b.label(filled)
             base = b.fresh("base")
@@ -96,15 +104,15 @@ def gradient_source(kind: str, block: int, across: int) -> str:
             with b.loop(0, places, STRETCH * width) as stretch:
                 stop = clamp_high(b, b.add(stretch.i, number(b, STRETCH * width)), places)
                 begins = b.and_(b.icmp("eq", batch.i, image_from), b.icmp("eq", stretch.i, zero))
-                with b.loop(0, outputs, block) as o, b.loop(0, s.taps, across) as k:
+                with b.loop(0, outputs, block) as o, b.loop(0, taps, across) as k:
                     last = b.sub(b.sub(outputs, one), o.i)
                     rows = []
                     for r in range(block):
                         place = b.add(o.i, clamp_high(b, number(b, r), last)) if r else o.i
-                        rows.append(b.gep(g_lines, kind, b.mul(place, s.line)))
+                        rows.append(b.gep(g_lines, kind, b.mul(place, g_words.plane)))
                     reads = []
                     for c in range(across):
-                        tap = clamp_high(b, b.add(k.i, number(b, c)), b.sub(s.taps, one))
+                        tap = clamp_high(b, b.add(k.i, number(b, c)), b.sub(taps, one))
                         reads.append(b.gep(f"%{base}", kind, b.load(b.gep(offsets, "i64", tap), "i64", width=1)))
                     sums = _tile(b, kind, width, rows, reads, stretch.i, stop)
                     target = madd(b, o.i, s.tap_rows, b.mul(k.i, number(b, block)))
