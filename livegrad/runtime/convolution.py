@@ -8,6 +8,7 @@ output's position modulo the stride.
 from __future__ import annotations
 
 import itertools
+import math
 import struct
 from typing import NamedTuple
 
@@ -80,7 +81,7 @@ class Layout(NamedTuple):
 _kernels: dict[tuple, Kernel] = {}
 
 
-def _kernel(name: str, kind: str, *sizes: int) -> Kernel:
+def _kernel(name: str, kind: str, *sizes: int | bool) -> Kernel:
     key = (name, kind, *sizes)
     found = _kernels.get(key)
     if found is None:
@@ -288,6 +289,15 @@ def _share(n: int, most: int, unit: int) -> int:
     return -(-each // unit) * unit
 
 
+def _gradient_tile(p: Problem, width: int) -> tuple[int, int, bool]:
+    """(outputs, taps, whether in the wide form) of a tile, by what is left unused."""
+    many = _many_registers()
+    block = 2 * width
+    if width > 1 and p.out_strides[4] == 1 and -(-p.outputs // block) * block <= 1.25 * p.outputs:
+        return block, 12 if many else 6, True
+    return (8, 3, False) if many else (4, 2, False)
+
+
 class _WeightPlan:
     __slots__ = ("kernel", "offsets", "words", "items", "grain", "slots", "slot_bytes", "work", "shape", "address")
 
@@ -300,9 +310,8 @@ def _weight_plan(p: Problem, threads: int) -> _WeightPlan:
     plan = _weight_plans.get(key)
     if plan is not None:
         return plan
-    block = 8 if _many_registers() else 4
-    across = 3 if _many_registers() else 2
     width = conv.vector_width(p.kind)
+    block, across, wide = _gradient_tile(p, width)
     # Chunks of images depend on sizes alone, so that results do not depend on the number of threads.
     window = len(p.axes[0].taps) * len(p.axes[1].taps) * len(p.axes[2].taps)
     taps = p.channels * window
@@ -317,7 +326,7 @@ def _weight_plan(p: Problem, threads: int) -> _WeightPlan:
     rows_d, rows_h, pitch = lay.words[12:15] if lay.laid_out else (d.count, h.size, w.size)
     image = rows_d * rows_h * pitch
     per_part = _share(p.outputs, PART, block)
-    channels_per_part = _share(p.channels, PART, across)
+    channels_per_part = _share(p.channels, PART, across // math.gcd(across, window))
     while items * -(-p.outputs // per_part) < 4 * threads > 4 and per_part > block:
         per_part = _share(p.outputs, per_part // 2, block)
     parts, channel_parts = -(-p.outputs // per_part), -(-p.channels // channels_per_part)
@@ -327,7 +336,7 @@ def _weight_plan(p: Problem, threads: int) -> _WeightPlan:
     g_at = _aligned((lay.per_channel * channels_per_part + 2 * width) * size) if lay.laid_out else 0
     plan = _WeightPlan()
     plan.slots = threads
-    plan.slot_bytes = _aligned(g_at + (per_part * line + 2 * width) * size)
+    plan.slot_bytes = _aligned(g_at + (per_part * line + block * width) * size)
     on, oc, *os = p.out_strides
     words = (
         plan.slots, plan.slot_bytes, g_at, int(lay.laid_out), p.images, chunk_images, p.groups, parts, per_part,
@@ -343,7 +352,7 @@ def _weight_plan(p: Problem, threads: int) -> _WeightPlan:
     plan.work = p.images * p.groups * p.outputs * taps * d.count * h.count * w.count
     plan.grain = max(1, SERIAL_WORK * plan.items // max(plan.work, 1))
     plan.shape = (chunks, p.groups, tiles, tap_rows, block)
-    plan.kernel = _kernel("weight", p.kind, block, across)
+    plan.kernel = _kernel("weight", p.kind, block, across, wide)
     if len(_weight_plans) >= MAX_PLANS:
         _weight_plans.clear()
     _weight_plans[key] = plan
