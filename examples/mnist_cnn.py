@@ -58,7 +58,7 @@ class Net(nn.Module):
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
 parser.add_argument("--data", type=Path, help="a folder with MNIST's four IDX files")
-parser.add_argument("--epochs", type=int, default=5)
+parser.add_argument("--epochs", type=int, default=10)
 options = parser.parse_args()
 
 livegrad.manual_seed(1)
