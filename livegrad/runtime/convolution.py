@@ -295,6 +295,10 @@ def _gradient_tile(p: Problem, width: int) -> tuple[int, int, bool]:
     block = 2 * width
     if width > 1 and p.out_strides[4] == 1 and -(-p.outputs // block) * block <= 1.25 * p.outputs:
         return block, 12 if many else 6, True
+    if p.outputs == 1:
+        return 1, 9 if many else 6, False
+    if p.outputs <= 4:
+        return 4, 6 if many else 2, False
     return (8, 3, False) if many else (4, 2, False)
 
 
