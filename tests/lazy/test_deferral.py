@@ -320,18 +320,21 @@ def test_updates_evaluated_together_may_read_each_other():
     """A launch that is put off can have been given the memory of what the next one reads."""
     found = []
     for mode in ("always", "never"):
+        livegrad.manual_seed(0)
         with livegrad.compiling(mode):
-            parameters = [livegrad.full(shape, 2.0, requires_grad=True) for shape in ((50,), (60,), (5, 4))]
-            optimizer = livegrad.optim.Adadelta(parameters, lr=1.0)
-            for _ in range(20):
+            nn = livegrad.nn
+            model = nn.Sequential(nn.Linear(288, 128), nn.ReLU(), nn.Linear(128, 3))
+            x, y = livegrad.randn(16, 288), livegrad.randint(0, 3, (16,))
+            optimizer = livegrad.optim.Adadelta(model.parameters(), lr=1.0)
+            for _ in range(4):
                 optimizer.zero_grad()
-                loss = sum((p * p).sum() for p in parameters) + (livegrad.ones(3, 5) @ parameters[2]).sum()
+                loss = nn.functional.cross_entropy(model(x), y)
                 loss.backward()
                 optimizer.step()
-                assert loss.isfinite().item()
-            found.append([p.detach().numpy().copy() for p in parameters])
+                loss.item()
+            found.append([p.detach().numpy().copy() for p in model.parameters()])
     for a, b in zip(*found):
-        np.testing.assert_allclose(a, b, rtol=1e-6)
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
 def test_import_is_light():
