@@ -58,9 +58,16 @@ for _part in (
     "conv_functions",
     "pool_functions",
     "rearrange",
+    "matrices",
+    "scatter",
 ):
     importlib.import_module(f"livegrad.ops.{_part}")
 from .ops.registry import FUNCTIONS as _FUNCTIONS
+from .legacy import (
+    BFloat16Tensor, BoolTensor, ByteTensor, CharTensor, DoubleTensor, FloatTensor, HalfTensor, IntTensor, LongTensor,
+    ShortTensor, are_deterministic_algorithms_enabled, set_default_device, set_default_tensor_type,
+    use_deterministic_algorithms,
+)  # fmt: skip
 from .random import (
     Generator, bernoulli, default_generator, get_rng_state, initial_seed, manual_seed, multinomial, normal, poisson,
     rand, rand_like, randint, randint_like, randn, randn_like, randperm, seed, set_rng_state,
@@ -78,7 +85,8 @@ globals().update({_name: _f for _name, _f in _FUNCTIONS.items() if not _name.sta
 # Loaded on first use.
 _MODULES = frozenset(
     ("nn", "optim", "utils", "cuda", "linalg", "fft", "func", "distributed", "testing", "ops", "serialization",
-     "printing", "special", "backends", "amp", "profiler")
+     "printing", "special", "backends", "amp", "profiler", "distributions",
+     "multiprocessing", "legacy")
 )  # fmt: skip
 _LAZY = {
     "save": "serialization",

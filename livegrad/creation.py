@@ -9,16 +9,20 @@ from typing import Any
 import numpy as np
 
 from . import devices, dtypes
+from .autograd.node import AccumulateGrad
 from .lazy.value import from_array
 from .native import hot
 from .runtime import array as arrays
+from .runtime.array import SMALL, row_of
 from .tensor import Tensor, adopt_numpy, require_floating, wrap
 
 
 @hot
 def _finish(t: Tensor, requires_grad: bool) -> Tensor:
     if requires_grad:
-        t.requires_grad_()
+        if t.dtype.category != dtypes.FLOATING:
+            require_floating(t.dtype)
+        t._edge = AccumulateGrad(t)
     return t
 
 
@@ -295,6 +299,12 @@ def _like(make: Any) -> Any:
 empty_like, zeros_like, ones_like, full_like = _like(empty), _like(zeros), _like(ones), _like(full)
 
 
+def _plain(x: Any) -> Any:
+    if isinstance(x, (Tensor, np.generic)):
+        x = x.item()
+    return float(x) if isinstance(x, float) else x
+
+
 @hot
 def arange(
     *args: Any,
@@ -314,18 +324,17 @@ def arange(
     tensor([1., 2., 3.])
     """
     devices.available(device)
-    given = [a.item() if isinstance(a, (Tensor, np.generic)) else a for a in args]
     lo: Any = 0
     hi: Any = None
     by: Any = 1
-    if len(given) == 1:
-        hi = given[0]
-    elif given:
-        lo, hi = given[:2]
-        by = given[2] if len(given) > 2 else 1
-    lo = start if start is not None else lo
-    hi = end if end is not None else hi
-    by = step if step is not None else by
+    if len(args) == 1:
+        hi = args[0]
+    elif args:
+        lo, hi = args[0], args[1]
+        by = args[2] if len(args) > 2 else 1
+    lo = _plain(start if start is not None else lo)
+    hi = _plain(end if end is not None else hi)
+    by = _plain(step if step is not None else by)
     if dtype is dtypes.int64:
         lo, hi, by = int(lo), int(hi), int(by)
     if by == 0:
@@ -333,13 +342,29 @@ def arange(
     if (hi - lo) / by < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     if dtype is None:
-        dtype = dtypes.get_default_dtype() if any(isinstance(v, float) for v in (lo, hi, by)) else dtypes.int64
+        floating = lo.__class__ is float or hi.__class__ is float or by.__class__ is float
+        dtype = dtypes.get_default_dtype() if floating else dtypes.int64
     n = max(0, math.ceil((hi - lo) / by))
+    if n <= SMALL:
+        row = _short_range(lo, by, n, dtype)
+        if row is not None:
+            return _finish(wrap(from_array(row)), requires_grad)
     if dtype.category == dtypes.FLOATING:
         a = lo + np.arange(n, dtype=np.float64) * by
     else:
         a = int(lo) + np.arange(n, dtype=np.int64) * int(by)
     return _finish(_from_numpy_copy(a, dtype), requires_grad)
+
+
+@hot
+def _short_range(lo: Any, by: Any, n: int, dtype: dtypes.dtype) -> Any:
+    if dtype.category != dtypes.FLOATING:
+        lo = int(lo)
+        by = int(by)
+    try:
+        return row_of([lo + i * by for i in range(n)], dtype)
+    except OverflowError:
+        return None
 
 
 def range_(start: Any = 0, end: Any = None, step: Any = 1, **options: Any) -> Tensor:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .runtime import service
+
 BOOL, INTEGRAL, FLOATING, COMPLEX = range(4)
 
 
@@ -35,7 +37,8 @@ class dtype:
     def __getattr__(self, name: str) -> Any:
         if name != "np" or self is not bfloat16:
             raise AttributeError(f"'dtype' object has no attribute '{name}'")
-        import ml_dtypes  # takes a while, and most programs never need it
+        service.load("ml_dtypes")  # most programs never need it
+        import ml_dtypes
 
         self.np = np.dtype(ml_dtypes.bfloat16)
         return self.np
@@ -210,9 +213,13 @@ class finfo:
         d = d or _default
         if not d.is_floating_point:
             raise TypeError(f"finfo() needs a floating-point dtype, got {d}")
-        import ml_dtypes
+        if d is bfloat16:
+            service.load("ml_dtypes")
+            import ml_dtypes
 
-        info = ml_dtypes.finfo(d.np)
+            info: Any = ml_dtypes.finfo(d.np)
+        else:
+            info = np.finfo(d.np)
         self.dtype = d.name
         self.bits = d.itemsize * 8
         self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)

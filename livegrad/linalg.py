@@ -1,17 +1,20 @@
 """Linear algebra: solving, decompositions and norms, through the backend's LAPACK.
 
-`inv`, `solve`, `det`, `slogdet` and the norms are differentiable. The decompositions are not: they raise for an input
-that is being recorded, rather than lose its gradient silently.
+All but `matrix_rank` are differentiable. Where a form of a decomposition has no gradient, it raises for an input that
+is being recorded, rather than lose its gradient silently.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from . import dtypes
 from .autograd.mode import MODE
 from .lazy.value import Value
+from .ops.decompositions import CHOLESKY, EIGH, PINV, QR, SOLVE, SVD, library
+from .ops.dispatch import broadcast_shapes
 from .ops.matmul import _either, matmul
 from .ops.reduce import dims_of
 from .ops.registry import operator
@@ -22,20 +25,10 @@ from .tensor import Tensor, wrap
 
 __all__ = [
     "cholesky", "det", "eigh", "eigvalsh", "inv", "lstsq", "matmul", "matrix_norm", "matrix_power", "matrix_rank",
-    "norm", "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "vector_norm",
+    "multi_dot", "norm", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals", "vector_norm",
 ]  # fmt: skip
 
 LinAlgError = RuntimeError
-
-
-def _library(name: str, *values: Value, **options: Any) -> Any:
-    """Call the backend's linear algebra. Raises RuntimeError with what it found, such as a singular matrix."""
-    xp = backend.of(values[0])
-    try:
-        return getattr(xp.linalg, name)(*(v.native() for v in values), **options)
-    except xp.linalg.LinAlgError as error:
-        shapes = ", ".join(str(list(v.shape)) for v in values)
-        raise LinAlgError(f"linalg.{name}: {error} (for input of shape {shapes})") from None
 
 
 def _square(name: str, x: Tensor) -> None:
@@ -49,7 +42,7 @@ def _square(name: str, x: Tensor) -> None:
 
 INV = operator(
     "linalg_inv",
-    lambda x: backend.fresh(_library("inv", x)),
+    lambda x: backend.fresh(library("inv", x)),
     tensors=("x",),
     grads={"x": lambda g, result: -_either(_either(result.mT, g), result.mT)},
     node="LinalgInvEx",
@@ -62,26 +55,6 @@ def inv(A: Tensor) -> Tensor:
     return INV.apply((A,))
 
 
-def _solve_value(a: Value, b: Value) -> Value:
-    return backend.fresh(_library("solve", a, b))
-
-
-SOLVE = operator(
-    "linalg_solve",
-    _solve_value,
-    tensors=("a", "b"),
-    grads={
-        "a": lambda g, a, result: -_either(_solved(a, g), result.mT),
-        "b": lambda g, a, b_shape: _solved(a, g).sum_to_size(b_shape),
-    },
-)
-
-
-def _solved(a: Any, g: Any) -> Any:
-    """The adjoint's solution: A^T x = g."""
-    return _solve_value(a.mT, g) if g.__class__ is Value else SOLVE.apply((a.mT, g))
-
-
 def solve(A: Tensor, B: Tensor) -> Tensor:
     """X such that A @ X = B, for square A (..., n, n) and B (..., n, k) or (n,)."""
     _square("solve", A)
@@ -92,7 +65,7 @@ def solve(A: Tensor, B: Tensor) -> Tensor:
 
 DET = operator(
     "linalg_det",
-    lambda x: backend.copied(_library("det", x)),
+    lambda x: backend.copied(library("det", x)),
     tensors=("x",),
     grads={"x": lambda g, x, result: (g * result).unsqueeze(-1).unsqueeze(-1) * on_either(INV, x).mT},
     node="LinalgDet",
@@ -106,7 +79,7 @@ def det(A: Tensor) -> Tensor:
 
 
 def _logabsdet(x: Value) -> Value:
-    return backend.copied(_library("slogdet", x)[1])
+    return backend.copied(library("slogdet", x)[1])
 
 
 LOGABSDET = operator(
@@ -121,7 +94,7 @@ SLogDet = named("linalg_slogdet", "sign logabsdet")
 def slogdet(A: Tensor) -> Any:
     """(sign, log|det|) of square matrices."""
     _square("slogdet", A)
-    sign = wrap(backend.copied(_library("slogdet", A._value())[0]))
+    sign = wrap(backend.copied(library("slogdet", A._value())[0]))
     return SLogDet(sign, LOGABSDET.apply((A,)))
 
 
@@ -179,50 +152,111 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
     return eye(A.shape[-1], dtype=A.dtype).expand(A.shape)
 
 
-def _decomposition(name: str, call: Callable, result: Any = None, square: bool = False) -> Callable:
-    def function(A: Tensor, *args: Any, **options: Any) -> Any:
-        if A._edge is not None and MODE.grad:
-            raise RuntimeError(
-                f"linalg.{name} has no gradient here: call it under livegrad.no_grad(), or on A.detach()"
-            )
-        if square:
-            _square(name, A)
-        found = call(A._value(), *args, **options)
-        if result is None:
-            return wrap(backend.copied(found))
-        return result(*(wrap(backend.copied(part)) for part in found))
-
-    function.__name__ = name
-    function.__doc__ = f"`{name}` of matrices, from the backend's LAPACK; not differentiable."
-    return function
-
-
-def _qr(x: Value, mode: str = "reduced") -> Any:
-    return _library("qr", x, mode=mode)
-
-
-def _svd(x: Value, full_matrices: bool = True) -> Any:
-    return _library("svd", x, full_matrices=full_matrices)
-
-
-qr = _decomposition("qr", _qr, named("linalg_qr", "Q R"))
-svd = _decomposition("svd", _svd, named("linalg_svd", "U S Vh"))
-svdvals = _decomposition("svdvals", lambda x: _library("svd", x, compute_uv=False))
-eigh = _decomposition(
-    "eigh", lambda x, UPLO="L": _library("eigh", x, UPLO=UPLO), named("linalg_eigh", "eigenvalues eigenvectors"), True
+_QR, _SVD = named("linalg_qr", "Q R"), named("linalg_svd", "U S Vh")
+_EIGH, _LSTSQ = (
+    named("linalg_eigh", "eigenvalues eigenvectors"),
+    named("linalg_lstsq", "solution residuals rank singular_values"),
 )
-eigvalsh = _decomposition("eigvalsh", lambda x, UPLO="L": _library("eigvalsh", x, UPLO=UPLO), None, True)
-cholesky = _decomposition("cholesky", lambda x: _library("cholesky", x), None, True)
-pinv = _decomposition("pinv", lambda x: _library("pinv", x))
-matrix_rank = _decomposition("matrix_rank", lambda x: _library("matrix_rank", x))
-_LSTSQ = named("linalg_lstsq", "solution residuals rank singular_values")
 
 
-def lstsq(A: Tensor, B: Tensor) -> Any:
-    """The least-squares solution of A @ X = B; not differentiable."""
-    if MODE.grad and (A._edge is not None or B._edge is not None):
+def _refuse(name: str, *tensors: Tensor) -> None:
+    """Raise where a gradient would be lost."""
+    if MODE.grad and any(t._edge is not None for t in tensors):
+        raise RuntimeError(f"{name} has no gradient: call it under livegrad.no_grad(), or on detached tensors")
+
+
+def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
+    """The lower triangle L, or with `upper` its transpose, of A = L @ L.T. Raises RuntimeError if there is none."""
+    _square("cholesky", A)
+    found = CHOLESKY.apply((A,))
+    return found.mT if upper else found
+
+
+def qr(A: Tensor, mode: str = "reduced") -> Any:
+    """(Q, R) with A = Q @ R; `mode` is "reduced", "complete" or "r". Only "reduced" of tall matrices has a gradient."""
+    if mode not in ("reduced", "complete", "r"):
         raise RuntimeError(
-            "linalg.lstsq has no gradient here: call it under livegrad.no_grad(), or on detached tensors"
+            f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'"
         )
-    found = _library("lstsq", A._value(), B._value())
+    if mode == "reduced" and A.shape[-2] >= A.shape[-1]:
+        return _QR(*QR.apply((A,)))
+    _refuse(f"linalg.qr of a matrix of shape {list(A.shape)} with mode {mode!r}", A)
+    if mode == "r":
+        return _QR(
+            wrap(backend.copied(np.empty(0, A.dtype.np))), wrap(backend.copied(library("qr", A._value(), mode="r")))
+        )
+    return _QR(*(wrap(backend.copied(part)) for part in library("qr", A._value(), mode=mode)))
+
+
+def svd(A: Tensor, full_matrices: bool = True) -> Any:
+    """(U, S, Vh) with A = U @ diag(S) @ Vh. A gradient needs `full_matrices=False`, or a square matrix."""
+    if not full_matrices or A.shape[-2] == A.shape[-1]:
+        return _SVD(*SVD.apply((A,)))
+    _refuse("linalg.svd with full_matrices=True", A)
+    return _SVD(*(wrap(backend.copied(part)) for part in library("svd", A._value(), full_matrices=True)))
+
+
+def svdvals(A: Tensor) -> Tensor:
+    """The singular values, largest first."""
+    return SVD.apply((A,))[1]
+
+
+def eigh(A: Tensor, UPLO: str = "L") -> Any:
+    """(eigenvalues, eigenvectors) of symmetric matrices, of which one triangle is read; smallest first."""
+    _square("eigh", A)
+    return _EIGH(*EIGH.apply((A,), UPLO=UPLO))
+
+
+def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
+    """The eigenvalues of symmetric matrices, smallest first."""
+    _square("eigvalsh", A)
+    return EIGH.apply((A,), UPLO=UPLO)[0]
+
+
+def pinv(A: Tensor, *, rcond: float | None = None, hermitian: bool = False) -> Tensor:
+    """The pseudo-inverse; singular values below `rcond` times the largest count as zeros."""
+    options: dict[str, Any] = {} if rcond is None else {"rcond": rcond}
+    if hermitian:
+        options["hermitian"] = True
+    return PINV.apply((A,), **options)
+
+
+def matrix_rank(A: Tensor) -> Tensor:
+    """How many singular values are not zero, within rounding."""
+    return wrap(backend.copied(library("matrix_rank", A._value())))
+
+
+def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
+    """The least-squares solution of A @ X = B; of full-rank matrices it has a gradient."""
+    if MODE.grad and (A._edge is not None or B._edge is not None):
+        empty = wrap(backend.copied(np.empty(0, A.dtype.np)))
+        return _LSTSQ(pinv(A) @ B, empty, empty, empty)
+    found = library("lstsq", A._value(), B._value(), rcond=rcond)
     return _LSTSQ(*(wrap(backend.copied(part)) for part in found))
+
+
+def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
+    """X with A @ X = B, or X @ A = B if not `left`, for a triangle A: the other one is not read."""
+    _square("solve_triangular", A)
+    if not left:
+        return solve_triangular(A.mT, B.mT, upper=not upper, unitriangular=unitriangular).mT
+    if unitriangular:
+        from .creation import eye
+
+        A = (A.triu(1) if upper else A.tril(-1)) + eye(A.shape[-1], dtype=A.dtype)
+    else:
+        A = A.triu() if upper else A.tril()
+    lead = broadcast_shapes(tuple(A.shape[:-2]), tuple(B.shape[:-2]))
+    return SOLVE.apply((A.expand((*lead, *A.shape[-2:])), B.expand((*lead, *B.shape[-2:]))))
+
+
+def multi_dot(tensors: Any) -> Tensor:
+    """The product of several matrices, in the order that takes the fewest multiplications."""
+    mats = list(tensors)
+    if len(mats) < 2:
+        raise RuntimeError(f"multi_dot(): expected at least 2 tensors but got {len(mats)}")
+    while len(mats) > 1:
+        # Cut away the largest inner size first.
+        i = max(range(len(mats) - 1), key=lambda i: mats[i].shape[-1])
+        mats[i : i + 2] = [matmul(mats[i], mats[i + 1])]
+    return mats[0]

@@ -14,6 +14,7 @@ from . import devices, dtypes
 from .autograd.mode import MODE
 from .creation import _finish, _from_numpy_copy, _sizes
 from .ops import dispatch
+from .runtime import service
 from .runtime.array import numel
 from .tensor import Tensor
 
@@ -35,7 +36,8 @@ class Generator:
 
     @cached_property
     def _stream(self) -> Stream:
-        from .sampling import Stream  # with its first use, for it takes a while
+        service.load("livegrad.sampling")
+        from .sampling import Stream
 
         return Stream()
 

@@ -552,12 +552,12 @@ class Tensor(Registered):
             array = v.ready()
         if numel(array.shape) != 1:
             raise RuntimeError(f"a Tensor with {numel(array.shape)} elements cannot be converted to Scalar")
-        return array.native().item()
+        return array.numbers() if not array.shape else array.native().item()
 
     @hot
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers (a number for a zero-dimensional tensor)."""
-        return self._value().native().tolist()
+        return self._value().ready().numbers()
 
     def _to_numpy(self) -> np.ndarray:
         """The content as a NumPy array that may share memory and must not be written to."""

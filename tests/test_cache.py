@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 
@@ -29,7 +28,13 @@ PROGRAM = """
 
 def run(folder, program=PROGRAM, **environment):
     """Run a program in a process of its own; returns what it printed, as whole numbers."""
-    env = {**os.environ, "LIVEGRAD_CACHE_DIR": str(folder), "LIVEGRAD_STRICT": "1", **environment}
+    env = {
+        **os.environ,
+        "LIVEGRAD_CACHE_DIR": str(folder),
+        "LIVEGRAD_STRICT": "1",
+        "LIVEGRAD_NATIVE": "0",
+        **environment,
+    }
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)], env=env, capture_output=True, text=True, timeout=120
     )
@@ -116,7 +121,7 @@ def test_write_fails(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(cache.os, "open", refuse)
     cache.write("name", b"code")
     monkeypatch.undo()
     monkeypatch.setattr(cache, "folder", tmp_path)
@@ -161,7 +166,7 @@ def test_other_processor(filled):
 
 
 def test_concurrent_processes(tmp_path):
-    env = {**os.environ, "LIVEGRAD_CACHE_DIR": str(tmp_path / "cache"), "LIVEGRAD_STRICT": "1"}
+    env = {**os.environ, "LIVEGRAD_CACHE_DIR": str(tmp_path / "cache"), "LIVEGRAD_STRICT": "1", "LIVEGRAD_NATIVE": "0"}
     processes = [
         subprocess.Popen([sys.executable, "-c", textwrap.dedent(PROGRAM)], env=env, stdout=subprocess.PIPE, text=True)
         for _ in range(4)

@@ -385,7 +385,7 @@ def test_fork_while_compiling_and_evaluating():
                         program(7, k + 1)
                         (livegrad.ones(10, requires_grad=True) * 2).sum().backward()
                     os._exit(0)
-                for _ in range(600):
+                for _ in range(1600):
                     done, status = os.waitpid(pid, os.WNOHANG)
                     if done:
                         break

@@ -1,6 +1,7 @@
 """What `import livegrad` loads, and that the rest comes when it is asked for."""
 
 import inspect
+import os
 import subprocess
 import sys
 import textwrap
@@ -9,7 +10,10 @@ from livegrad.ops.parameters import parameters
 
 
 def run(program):
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=120)
+    environment = {name: value for name, value in os.environ.items() if name != "LIVEGRAD_NATIVE"}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=120, env=environment
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

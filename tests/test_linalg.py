@@ -54,5 +54,54 @@ def test_errors():
         linalg.inv(lg.zeros(2, 2))
     with pytest.raises(RuntimeError, match="square"):
         linalg.inv(lg.zeros(2, 3))
-    with pytest.raises(RuntimeError, match="no gradient here"):
-        linalg.qr(lg.ones(2, 2, requires_grad=True))
+    with pytest.raises(RuntimeError, match="has no gradient"):
+        linalg.qr(lg.ones(2, 3, requires_grad=True))
+    with pytest.raises(RuntimeError, match="has no gradient"):
+        linalg.svd(lg.ones(2, 3, requires_grad=True))
+
+
+_B32, _B42, _B23 = (lg.tensor(matrix(*shape)) for shape in ((3, 2), (4, 2), (2, 3)))
+
+
+def _positive(x):
+    return x @ x.mT + 2 * lg.eye(x.shape[-1], dtype=x.dtype)
+
+
+def _unsigned(parts, *signed):
+    """Results whose sign is a matter of taste without it."""
+    return tuple(p if k in signed else p.abs() for k, p in enumerate(parts))
+
+
+@pytest.mark.parametrize(
+    ("function", "shape"),
+    [
+        (lambda x: linalg.cholesky(_positive(x)), (2, 3, 3)),
+        (lambda x: linalg.cholesky(_positive(x), upper=True), (3, 3)),
+        (lambda x: _unsigned(linalg.eigh(x + x.mT), 0), (3, 3)),
+        (lambda x: linalg.eigvalsh(x + x.mT), (2, 3, 3)),
+        (linalg.svdvals, (3, 4)),
+        (lambda x: _unsigned(linalg.svd(x, full_matrices=False), 1), (4, 3)),
+        (lambda x: _unsigned(linalg.svd(x, full_matrices=False), 1), (2, 3, 4)),
+        (lambda x: tuple(linalg.qr(x)), (4, 3)),
+        (lambda x: linalg.qr(x)[1], (2, 3, 3)),
+        (linalg.pinv, (4, 3)),
+        (linalg.pinv, (2, 3, 4)),
+        (lambda x: linalg.lstsq(x, _B42)[0], (4, 3)),
+        (lambda x: linalg.solve_triangular(x, _B32, upper=True), (3, 3)),
+        (
+            lambda x: linalg.solve_triangular(x, _B23, upper=False, left=False, unitriangular=True),
+            (3, 3),
+        ),
+        (lambda x: linalg.multi_dot([x, x.mT, x]), (2, 3)),
+    ],
+)
+def test_gradients_of_decompositions(function, shape):
+    a = lg.tensor(np.random.default_rng(1).standard_normal(shape), requires_grad=True)
+    assert lg.autograd.gradcheck(function, a)
+    assert lg.autograd.gradgradcheck(function, a)
+
+
+def test_solve_triangular_reads_one_triangle():
+    a, b = matrix(3, 3) + 3 * np.eye(3), matrix(3, 2)
+    x = linalg.solve_triangular(lg.tensor(a), lg.tensor(b), upper=True).numpy()
+    np.testing.assert_allclose(np.triu(a) @ x, b, atol=1e-12)

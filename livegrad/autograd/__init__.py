@@ -39,6 +39,6 @@ def __getattr__(name: str) -> Any:
         except ModuleNotFoundError:
             raise AttributeError(f"module 'livegrad.autograd' has no attribute '{name}'") from None
     module = importlib.import_module(f"{__name__}.{home}")
-    found = getattr(module, name)
-    globals()[name] = found
-    return found
+    # All of them at once: importing a module that is called like its function has put the module in its place.
+    globals().update({each: getattr(module, each) for each, where in _HOME.items() if where == home})
+    return globals()[name]

@@ -190,6 +190,7 @@ def check_fresh(v: Value, node: Node) -> None:
 FORMS = {
     ("pow", "tt"): 1, ("pow", "st"): 2, ("_pow", "tt"): 1, ("_pow", "st"): 2, ("rsub", "ts"): 1, ("rsub", "tt"): 1,
     ("clamp", "tss"): 1, ("_clamp", "tss"): 1,
+    ("_clamp_from", "ts"): 1, ("_clamp_up_to", "ts"): 1,
 }  # fmt: skip
 ARITHMETIC = frozenset(("add", "sub", "mul", "div"))
 
@@ -361,6 +362,7 @@ class AccumulateGrad(Node):
     __slots__ = ("grad", "variable_ref", "post_accumulate")
     is_leaf = True
 
+    @hot
     def __init__(self, variable: Any):
         self.next = ()
         self.nrs = None
@@ -371,7 +373,7 @@ class AccumulateGrad(Node):
         self.hooks = None
         self.grad = None
         self.post_accumulate: dict | None = None
-        self.shape = tuple(variable.shape)
+        self.shape = variable._shape
         self.dtype = variable.dtype
         self.variable_ref = weakref.ref(variable)
 
@@ -408,7 +410,8 @@ class ShownNode(Node):
         self.next = (node.next[i],)
         self.nrs = None if node.nrs is None else (node.nrs[i],)
         self.shape, self.dtype = node.metas[i]  # type: ignore[attr-defined]
-        self.shape = self.shape[::-1]
+        if label == "TBackward0":
+            self.shape = self.shape[::-1]
         self.seq, self.code, self.lasti, self.module = node.seq, node.code, node.lasti, node.module
         self.hooks = None
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from . import math as functions
 from .elementwise import NAME, Arguments
-from .ir import Builder, Module, Reg
-from .product import call_rows, define_rows, lanes_of
+from .ir import Module, Reg, type_text
+from .product import call_rows, define_rows, lanes_of, transposed
 
 QUERIES = {"forward": 32, "backward": 64}  # rows of a block
 KEYS = {"forward": 128, "backward": 64}  # and its columns
@@ -68,7 +68,7 @@ class _Head:
         return self.b.const(self.kind, value, 1)
 
     def scratch(self, name: str, count: int) -> str:
-        self.b.line(f"%{name} = alloca {'float' if self.kind == 'f32' else 'double'}, i64 {count}, align 64")
+        self.b.line(f"%{name} = alloca {type_text(self.kind)}, i64 {count}, align 64")
         return "%" + name
 
     def choose(self, item: Reg) -> None:
@@ -164,19 +164,21 @@ def forward_source(kind: str, masked: bool, vectors: int) -> str:
         define_rows(h.module, f"scores{v}", kind, (False,) * v)
     define_rows(h.module, "collect", kind, (True,) * vectors)
     scores = h.scratch("scores", block * across)
-    tops, sums = h.scratch("tops", block), h.scratch("sums", block)
+    # For each row of a block: the largest score so far, the sum of exponentials, and what this block of keys adds.
+    tops, sums, shifts, alphas = (h.scratch(n, block) for n in ("tops", "sums", "shifts", "alphas"))
     queries = h.n["queries"]
     blocks = b.udiv(b.add(queries, h.number(block - 1)), h.number(block))
-    nothing = h.scalar(float("-inf"))
+    nothing, zero = b.const(kind, float("-inf")), b.const(kind, 0.0)
     with b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as items:
         h.choose(b.udiv(items.i, blocks))
         q0 = b.mul(b.urem(items.i, blocks), h.number(block))
         rows = b.smin(h.number(block), b.sub(queries, q0))
         keys = b.select(h.causal, b.smin(h.n["keys"], b.add(q0, rows)), h.n["keys"])
         h.clear("out", q0, rows)
-        with b.loop(0, rows) as r:
-            b.store(nothing, b.gep(tops, kind, r.i))
-            b.store(h.scalar(0.0), b.gep(sums, kind, r.i))
+        with b.loop(0, block, width) as r:
+            h.store(nothing, tops, r.i)
+            h.store(zero, sums, r.i)
+            h.store(nothing, shifts, r.i)
         turned = h.turned("kt")
         with b.loop(0, keys, across) as blocks_of_keys:
             k0 = blocks_of_keys.i
@@ -186,38 +188,50 @@ def forward_source(kind: str, masked: bool, vectors: int) -> str:
             with b.loop(0, rows) as r:
                 query = b.add(q0, r.i)
                 row = b.gep(scores, kind, b.mul(r.i, h.number(across)))
-                limit = h.limit(query, k0, n)
-                with b.loop(0, wide, width, [b.splat(nothing)]) as c:
+                limit = b.smax(h.limit(query, k0, n), h.number(0))
+                with b.loop(0, h.up(limit), width, [nothing]) as c:
                     s = _scaled(h, row, c.i, query, k0, masked)
-                    s = b.select(h.inside(c.i, limit), s, b.splat(nothing))
+                    s = b.select(h.inside(c.i, limit), s, nothing)
                     h.store(s, row, c.i)
                     c.next(b.fmax_ieee(s, c.values[0]))
-                before = h.load_one(tops, r.i)
-                top = b.fmax_ieee(b.reduce(c.values[0], b.fmax_ieee), before)
-                b.store(top, b.gep(tops, kind, r.i))
-                shift = b.select(b.fcmp("oeq", top, nothing), h.scalar(0.0), top)
-                alpha = functions.exp(b, b.fsub(before, shift))
-                with b.loop(0, wide, width, [b.const(kind, 0.0)]) as c:
-                    e = functions.exp(b, b.fsub(h.load(row, c.i), b.splat(shift)))
+                b.store(b.reduce(c.values[0], b.fmax_ieee), b.gep(shifts, kind, r.i))
+            with b.loop(0, block, width) as r:  # rows beyond the last are no harm
+                before = h.load(tops, r.i)
+                top = b.fmax_ieee(h.load(shifts, r.i), before)
+                shift = b.select(b.fcmp("oeq", top, nothing), zero, top)
+                h.store(top, tops, r.i)
+                h.store(shift, shifts, r.i)
+                h.store(functions.exp(b, b.fsub(before, shift)), alphas, r.i)
+            with b.loop(0, rows) as r:
+                query = b.add(q0, r.i)
+                row = b.gep(scores, kind, b.mul(r.i, h.number(across)))
+                seen = h.up(b.smax(h.limit(query, k0, n), h.number(0)))
+                shift = b.splat(h.load_one(shifts, r.i))
+                with b.loop(0, seen, width, [zero]) as c:
+                    e = functions.exp(b, b.fsub(h.load(row, c.i), shift))
                     h.store(e, row, c.i)
                     c.next(b.fadd(c.values[0], e))
-                total = b.reduce(c.values[0], b.fadd)
-                total = b.fadd(b.fmul(h.load_one(sums, r.i), alpha), total)
+                alpha = h.load_one(alphas, r.i)
+                total = b.fadd(b.fmul(h.load_one(sums, r.i), alpha), b.reduce(c.values[0], b.fadd))
                 b.store(total, b.gep(sums, kind, r.i))
+                with b.loop(seen, wide, width) as c:
+                    h.store(zero, row, c.i)
                 later, done = b.fresh("later"), b.fresh("done")
                 b.cond_br(b.icmp("sgt", k0, h.number(0)), later, done)
                 b.label(later)
                 _scale_row(h, h.at("out", query), alpha)
                 b.label(done)
             h.collect(scores, h.number(across), h.number(1), "v", k0, "out", q0, n, rows, vectors)
+        with b.loop(0, block, width) as r:
+            total, top = h.load(sums, r.i), h.load(tops, r.i)
+            empty = b.fcmp("oeq", total, zero)  # all keys masked: the result is 0
+            h.store(b.select(empty, zero, b.fdiv(b.const(kind, 1.0), total)), alphas, r.i)
+            h.store(b.select(empty, zero, b.fadd(top, functions.log(b, total))), shifts, r.i)
         with b.loop(0, rows) as r:
             query = b.add(q0, r.i)
-            total, top = h.load_one(sums, r.i), h.load_one(tops, r.i)
-            empty = b.fcmp("oeq", total, h.scalar(0.0))  # all keys masked: the result is 0
-            share = b.select(empty, h.scalar(0.0), b.fdiv(h.scalar(1.0), total))
-            _scale_row(h, h.at("out", query), share)
-            log = b.select(empty, h.scalar(0.0), b.fadd(top, functions.log(b, total)))
-            b.store(log, b.gep(h.p["lse"], kind, b.add(b.mul(h.item, queries), query)))
+            _scale_row(h, h.at("out", query), h.load_one(alphas, r.i))
+            place = b.gep(h.p["lse"], kind, b.add(b.mul(h.item, queries), query))
+            b.store(h.load_one(shifts, r.i), place)
     return h.module.text()
 
 
@@ -269,14 +283,17 @@ def backward_source(kind: str, masked: bool, vectors: int) -> str:
                     delta = b.splat(b.reduce(c.values[0], b.fadd))
                     offset = b.mul(r.i, line)
                     p_row, d_row = b.gep(p_block, kind, offset), b.gep(d_block, kind, offset)
-                    limit = h.limit(query, k0, n)
-                    with b.loop(0, wide, width) as c:
+                    limit = b.smax(h.limit(query, k0, n), h.number(0))
+                    with b.loop(0, h.up(limit), width) as c:
                         seen = h.inside(c.i, limit)
                         s = _scaled(h, p_row, c.i, query, k0, masked)
                         p = b.select(seen, functions.exp(b, b.fsub(s, lse)), b.const(kind, 0.0))
                         ds = b.fmul(b.fmul(p, b.fsub(h.load(d_row, c.i), delta)), b.splat(h.scale))
                         h.store(p, p_row, c.i)
                         h.store(b.select(seen, ds, b.const(kind, 0.0)), d_row, c.i)
+                    with b.loop(h.up(limit), wide, width) as c:
+                        h.store(b.const(kind, 0.0), p_row, c.i)
+                        h.store(b.const(kind, 0.0), d_row, c.i)
                 h.collect(d_block, line, one, "k", k0, "dq", q0, n, rows, vectors)
                 h.collect(p_block, one, line, "g", q0, "dv", k0, rows, n, vectors)
                 h.collect(d_block, one, line, "q", q0, "dk", k0, rows, n, vectors)
@@ -300,25 +317,7 @@ def transpose_source(kind: str) -> str:
                 with b.loop(count, width) as r:
                     h.store(b.const(kind, 0.0), tile, b.mul(r.i, h.number(width)))
                 lines = [h.load(tile, k * width) for k in range(width)]
-                for k, line in enumerate(_transposed(b, lines)):
+                for k, line in enumerate(transposed(b, lines)):
                     place = b.add(b.mul(b.add(columns.i, h.number(k)), h.n["padded"]), rows.i)
                     h.store(line, out, place)
     return h.module.text()
-
-
-def _transposed(b: Builder, lines: list[Reg]) -> list[Reg]:
-    """As many vectors as each has lanes, transposed: quarters change places, at every size of square."""
-    n = len(lines)
-    step = 1
-    while step < n:
-        following = list(lines)
-        for k in range(n):
-            if k & step:
-                continue
-            x, y = lines[k], lines[k + step]
-            low = [i if not i & step else n + i - step for i in range(n)]
-            high = [i + step if not i & step else n + i for i in range(n)]
-            following[k], following[k + step] = b.shuffle(x, y, low), b.shuffle(x, y, high)
-        lines = following
-        step *= 2
-    return lines

@@ -9,16 +9,9 @@ Strided program: a work item is a row of the innermost dimension; outputs are co
 
 from __future__ import annotations
 
-from .. import dtypes
 from .body import emit_body
 from .ir import Builder, Module, Reg, host_vector_bytes
-from .layout import CONTIGUOUS, NAME, SCALAR, leaf_dtypes, node_dtypes, param_formats
-
-
-def lanes(all_dtypes: list[dtypes.dtype], vector_bytes: int) -> int:
-    """How many elements one vector instruction takes: what fits of the widest dtype that is computed in."""
-    widest = max((dtypes.float32.itemsize if d.kind in ("f16", "bf16") else d.itemsize) for d in all_dtypes)
-    return max(vector_bytes // max(widest, 4), 1)
+from .layout import CONTIGUOUS, NAME, SCALAR, lanes, leaf_dtypes, node_dtypes, param_formats
 
 
 class Arguments:

@@ -25,7 +25,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from ..runtime.machine import host_has_f16c, host_has_fma, host_has_rounding, host_vector_bytes
+from ..runtime.machine import host_has_f16c, host_has_fma, host_has_rounding, host_vector_bytes, is_x86
 
 __all__ = [
     "KINDS",
@@ -259,6 +259,8 @@ class Builder:
         self.block = "entry"
         self.terminated = False
         self.has_fma = module.fma
+        # Whether to use AVX-512's own instructions, of which results of every width get the same bits.
+        self.has_avx512 = module.fma and module.target == "cpu" and is_x86() and host_vector_bytes() == 64
         self._names = itertools.count()
         self._phis: dict[str, tuple[int, str, list[str]]] = {}
 
@@ -376,6 +378,43 @@ class Builder:
     def sqrt(self, x: Reg) -> Reg:
         """The square root, correctly rounded."""
         return self.intrinsic("sqrt", x.kind, (x,))
+
+    def _avx512(self, name: str, args: Sequence[Reg], masked: bool, rounded: bool) -> Reg:
+        """One of AVX-512's own instructions on any number of lanes of f32 or f64, in parts of at most a register."""
+        first = args[0]
+        lanes = 16 if first.kind == "f32" else 8
+        if first.width > lanes:
+            pairs = [self.halves(a) for a in args]
+            low, high = (self._avx512(name, [p[k] for p in pairs], masked, rounded) for k in (0, 1))
+            return self.concat(low, high)
+        width = max(first.width, lanes // 4)
+        if first.width < width:  # the smallest register, in part
+            wide = []
+            for a in args:
+                out = Reg("zeroinitializer", a.kind, width)
+                for lane in range(a.width):
+                    out = self.insert(out, self.extract(a, lane), lane)
+                wide.append(out)
+            made = self._avx512(name, wide, masked, rounded)
+            return self.shuffle(made, None, range(first.width)) if first.width > 1 else self.extract(made, 0)
+        suffix = f"{'ps' if first.kind == 'f32' else 'pd'}.{width * kind_bits(first.kind)}"
+        mask = "i16" if width == 16 else "i8"
+        operands = [a.operand for a in args] + [f"{first.type} zeroinitializer", f"{mask} -1"]
+        types = [first.type] * (len(args) + 1) + [mask]
+        if rounded and width == lanes:
+            operands.append("i32 4")
+            types.append("i32")
+        function = f"llvm.x86.avx512.{'mask.' if masked else ''}{name}.{suffix}"
+        self.declare(f"declare {first.type} @{function}({', '.join(types)})")
+        return self.op(first.kind, width, f"call {first.type} @{function}({', '.join(operands)})")
+
+    def scaled(self, x: Reg, n: Reg) -> Reg:
+        """x * 2**n, rounded once, for a float n that is whole; only where `has_avx512`."""
+        return self._avx512("scalef", (x, n), masked=True, rounded=True)
+
+    def about_reciprocal(self, x: Reg) -> Reg:
+        """1 / x to about 14 bits; only where `has_avx512`."""
+        return self._avx512("rcp14", (x,), masked=False, rounded=False)
 
     def fabs(self, x: Reg) -> Reg:
         """|x|"""
@@ -676,6 +715,31 @@ class Builder:
             x = self._cast("zext", x, "i8")
         tail = ", !nontemporal !0" if nontemporal else ""
         self.line(f"store {x.operand}, {self._pointer(ptr)}, align {align}{tail}")
+
+    def load_some(self, ptr: str, kind: str, mask: Reg) -> Reg:
+        """Read the neighbouring elements whose lane of ``mask`` is set; no memory is touched for the others (zero)."""
+        if mask.width == 1:
+            raise TypeError("load_some is for vectors")
+        element = "i8" if kind == "i1" else kind
+        memory, suffix = _memory_type(kind, mask.width), _suffix(element, mask.width)
+        self.declare(f"declare {memory} @llvm.masked.load.{suffix}.p0(ptr, i32, {mask.type}, {memory})")
+        text = (
+            f"call {memory} @llvm.masked.load.{suffix}.p0({self._pointer(ptr)}, i32 {kind_bytes(kind)}, "
+            f"{mask.operand}, {memory} zeroinitializer)"
+        )
+        made = self.op(element, mask.width, text)
+        return self.icmp("ne", made, self.like(made, 0)) if kind == "i1" else made
+
+    def store_some(self, x: Reg, ptr: str, mask: Reg) -> None:
+        """Write the lanes of ``x`` for which ``mask`` is set."""
+        align = kind_bytes(x.kind)
+        if x.kind == "i1":
+            x = self._cast("zext", x, "i8")
+        memory, suffix = x.type, _suffix(x.kind, x.width)
+        self.declare(f"declare void @llvm.masked.store.{suffix}.p0({memory}, ptr, i32, {mask.type})")
+        self.line(
+            f"call void @llvm.masked.store.{suffix}.p0({x.operand}, {self._pointer(ptr)}, i32 {align}, {mask.operand})"
+        )
 
     def gep(self, ptr: str, kind: str, index: Reg | str | int) -> str:
         """The pointer to element ``index``, signed and scalar; text is taken as an i64."""

@@ -13,7 +13,7 @@ from struct import Struct
 from typing import Any
 
 from ..runtime import cache, machine, service
-from . import layout
+from . import layout, rowshape
 
 # Elements times operators from which a program is worth waiting for its compilation the first time.
 LARGE = 1 << 19
@@ -82,11 +82,13 @@ class Kernel:
             self.build()
             return self.address != 0
         if self.job is None and self.seen >= SEEN:
+            _import_writers()
             self.job = service.submit(self._make)
         return False
 
     def build(self) -> None:
         """Compile now, unless it is done. Raises what went wrong where LIVEGRAD_STRICT is set; else tier 0 serves."""
+        _import_writers()
         service.call(self._make)
         if self.error is not None and os.environ.get("LIVEGRAD_STRICT"):
             raise self.error
@@ -113,6 +115,11 @@ class Kernel:
             self.error = error
 
 
+def _import_writers() -> None:
+    """Load the modules that write kernels: with the first kernel to be written, and before it (see `service`)."""
+    service.load("livegrad.codegen.elementwise", "livegrad.codegen.reduction")
+
+
 def wait_for_compiler(timeout: float | None = None) -> None:
     """Wait until no kernel is being compiled in the background."""
     service.drain(timeout)
@@ -120,10 +127,17 @@ def wait_for_compiler(timeout: float | None = None) -> None:
 
 _maps: dict[tuple, Kernel] = {}
 _reductions: dict[tuple, Kernel] = {}
+_rows: dict[tuple, Kernel] = {}
+_scans: dict[tuple, Kernel] = {}
 
 
 def _describe_code(code: tuple) -> tuple:
     return tuple((instr.describe(), slots) for instr, slots in layout.decode(code))
+
+
+def code_cost(code: tuple) -> int:
+    """What evaluating a program for one element costs, in operations as fast as an addition."""
+    return sum(rowshape.formula_cost(instr.op.expr) for instr, _ in layout.decode(code))
 
 
 def map_kernel(code: tuple, outputs: tuple, classes: tuple, rank: int, streaming: bool) -> Kernel:
@@ -170,6 +184,47 @@ def reduce_kernel(
     return found
 
 
+def row_kernel(shape: rowshape.Shape) -> Kernel:
+    """The kernel of a row program."""
+    found = _rows.get(shape.key)
+    if found is None:
+
+        def describe() -> tuple:
+            inputs = tuple((_describe_code(i.code), i.dtype.name, i.leaves) for i in shape.inputs)
+            results = tuple(d.name for d in shape.results)
+            place = (shape.classes, shape.kept, shape.outer, shape.across)
+            return ("row program", shape.program.canonical(), shape.compute.name, inputs, results, *place)
+
+        def source() -> str:
+            from . import rows
+
+            return rows.source(shape)
+
+        found = _rows[shape.key] = Kernel(describe, source, shape.formats(), shape.cost())
+    return found
+
+
+def scan_kernel(
+    name: str, code: tuple, dtype: Any, out: Any, classes: tuple, kept: int, across: bool, backwards: bool
+) -> Kernel:
+    """The kernel of running totals."""
+    key = (name, code, dtype, out, classes, kept, across, backwards)
+    found = _scans.get(key)
+    if found is None:
+        formats = "q" * (1 + len(classes)) + layout.param_formats(code)
+
+        def describe() -> tuple:
+            return ("scan", name, _describe_code(code), dtype.name, out.name, classes, kept, across, backwards)
+
+        def source() -> str:
+            from . import scan
+
+            return scan.source(*key)
+
+        found = _scans[key] = Kernel(describe, source, formats, 4 + sum(1 for _ in layout.decode(code)))
+    return found
+
+
 def count() -> int:
     """How many kernels this process knows."""
-    return len(_maps) + len(_reductions)
+    return len(_maps) + len(_reductions) + len(_rows) + len(_scans)

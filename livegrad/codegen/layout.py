@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from .. import dtypes
 from ..ops.instruction import BY_ID, Instruction
+from ..runtime.machine import host_vector_bytes
 
 NAME = "kernel"  # of the function in every kernel's module
 # How a leaf is read along the innermost dimension.
@@ -51,6 +52,12 @@ def param_formats(code: tuple) -> str:
     return out
 
 
+def lanes(all_dtypes: list[dtypes.dtype], vector_bytes: int) -> int:
+    """How many elements one vector instruction takes: what fits of the widest dtype that is computed in."""
+    widest = max((dtypes.float32.itemsize if d.kind in ("f16", "bf16") else d.itemsize) for d in all_dtypes)
+    return max(vector_bytes // max(widest, 4), 1)
+
+
 # Reductions
 
 COLUMN_BLOCK = 2048
@@ -84,3 +91,23 @@ REDUCTIONS = {
         Reduction("all", "and_", lambda d: True),
     )
 }
+
+
+# Running totals
+
+# By name: the primitive, and the value that changes nothing.
+SCANS = {"cumsum": ("add", 0), "cumprod": ("mul", 1)}
+SCAN_COLUMNS = 4  # vectors of rows in a work item of a scan across them
+
+
+def running_dtype(d: dtypes.dtype) -> dtypes.dtype:
+    """The dtype in which running totals of `d` are carried: float64 for float32, so that errors do not pile up."""
+    if d.category == dtypes.FLOATING:
+        return dtypes.float64 if d.itemsize > 2 else dtypes.float32
+    return dtypes.int64
+
+
+def scan_width(code: tuple, leaves: int, source: dtypes.dtype, out: dtypes.dtype) -> int:
+    """How many lanes a vector of a scan has."""
+    used = [*(leaf_dtypes(code, leaves) if code else [source]), *node_dtypes(code), running_dtype(source), out]
+    return max(2, lanes(used, host_vector_bytes()))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .ir import Builder, Module, Reg, host_vector_bytes, kind_bytes
+from .ir import Builder, Module, Reg, host_vector_bytes, kind_bytes, type_text
 
 
 def lanes_of(kind: str) -> int:
@@ -24,16 +24,22 @@ def rows_in_registers(vectors: int) -> int:
     return max(1, min(8, (registers - vectors - 1) // vectors))
 
 
-def define_rows(module: Module, name: str, kind: str, from_result: Sequence[bool]) -> None:
-    """Define `@name`: C[r, panel] = (C[r, panel] +) sum over k of A[r, k] * B[k, panel], for `count` rows.
+# Distances are in elements. A: from row to row, from k to k. B: from k to k. C: from row to row, from vector to vector.
+# S, where sums start: from row to row. Then how many k, how many lanes of a vector exist, and how many rows there are.
+_NUMBERS = ("a.row", "a.k", "b.row", "c.row", "c.vector", "s.row", "k", "lanes")
+_PARAMETERS = [*(("ptr", f"%{p}") for p in "abcs"), *(("i64", f"%{n}") for n in _NUMBERS)]
 
-    The panel has one vector for each item of `from_result`, which says whether the sum starts from what C holds.
-    Parameters: A, its distances from row to row and from k to k; B, its distance from k to k; C, its distances from row
-    to row and from vector to vector; how many k; how many rows. Distances are in elements; B's vectors are adjacent.
+
+def define_rows(module: Module, name: str, kind: str, from_start: Sequence[bool], masked: bool = False) -> None:
+    """Define `@name`: C[r, panel] = (S[r, panel] +) sum over k of A[r, k] * B[k, panel], for some number of rows.
+
+    The panel has one vector for each item of `from_start`, which says whether the sum starts from S, and not from 0.
+    The vectors of a row of B are adjacent; those of S are as far apart as C's. With `masked`, only the first lanes of
+    each vector of S and C exist, as many as the call says. See `call_rows`.
     """
-    most = rows_in_registers(len(from_result))
+    most = rows_in_registers(len(from_start))
     for rows in range(1, most + 1):
-        _define_block(module, f"{name}.{rows}", kind, from_result, rows)
+        _define_block(module, f"{name}.{rows}", kind, from_start, masked, rows)
     b = module.function(name, [*_PARAMETERS, ("i64", "%count")], kernel=False)
 
     def number(value: int) -> Reg:
@@ -50,8 +56,9 @@ def define_rows(module: Module, name: str, kind: str, from_result: Sequence[bool
     # As few blocks as possible, and those of about the same size.
     blocks = b.udiv(b.add(left, number(most - 1)), number(most))
     take = b.udiv(b.sub(b.add(left, blocks), number(1)), blocks)
-    a = b.gep("%a", kind, b.mul(at, Reg("%a.row", "i64")))
-    c = b.gep("%c", kind, b.mul(at, Reg("%c.row", "i64")))
+    moved = {p: b.gep(f"%{p}", kind, b.mul(at, Reg(f"%{p}.row", "i64"))) for p in "acs"}
+    arguments: list[Reg | str] = [f"ptr {moved.get(p, '%b')}" for p in "abcs"]
+    arguments += [Reg(f"%{n}", "i64") for n in _NUMBERS]
     labels = [b.fresh("rows") for _ in range(most)]
     after = b.fresh("after")
     cases = " ".join(f"i64 {rows}, label %{labels[rows - 1]}" for rows in range(2, most + 1))
@@ -59,13 +66,7 @@ def define_rows(module: Module, name: str, kind: str, from_result: Sequence[bool
     b.terminated = True
     for rows in range(1, most + 1):
         b.label(labels[rows - 1])
-        b.call(
-            f"{name}.{rows}", None,
-            [
-                f"ptr {a}", "i64 %a.row", "i64 %a.k", "ptr %b", "i64 %b.row", f"ptr {c}", "i64 %c.row",
-                "i64 %c.vector", "i64 %k",
-            ],
-        )  # fmt: skip
+        b.call(f"{name}.{rows}", None, arguments)
         b.br(after)
     b.label(after)
     b.add_incoming(at, b.add(at, take), b.block)
@@ -73,29 +74,24 @@ def define_rows(module: Module, name: str, kind: str, from_result: Sequence[bool
     b.label(done)
 
 
-_PARAMETERS = [
-    ("ptr", "%a"), ("i64", "%a.row"), ("i64", "%a.k"), ("ptr", "%b"), ("i64", "%b.row"),
-    ("ptr", "%c"), ("i64", "%c.row"), ("i64", "%c.vector"), ("i64", "%k"),
-]  # fmt: skip
-
-
-def _define_block(module: Module, name: str, kind: str, from_result: Sequence[bool], rows: int) -> None:
+def _define_block(module: Module, name: str, kind: str, from_start: Sequence[bool], masked: bool, rows: int) -> None:
     """A block of so many rows, its sums in registers."""
     width = lanes_of(kind)
     b = module.function(name, _PARAMETERS, width, kernel=False)
-    vectors = range(len(from_result))
+    vectors = range(len(from_start))
+    mask = b.icmp("slt", b.iota("i64"), b.splat(Reg("%lanes", "i64"))) if masked else None
     a = [b.gep("%a", kind, b.mul(b.const("i64", r, 1), Reg("%a.row", "i64"))) for r in range(rows)]
-    places = [
-        [
-            b.gep(
-                b.gep("%c", kind, b.mul(b.const("i64", r, 1), Reg("%c.row", "i64"))),
-                kind, b.mul(b.const("i64", v, 1), Reg("%c.vector", "i64")),
-            )
-            for v in vectors
-        ]
-        for r in range(rows)
-    ]  # fmt: skip
-    first = [b.load(places[r][v], kind) if from_result[v] else b.const(kind, 0.0) for r in range(rows) for v in vectors]
+
+    def place(matrix: str, r: int, v: int) -> str:
+        row = b.gep(f"%{matrix}", kind, b.mul(b.const("i64", r, 1), Reg(f"%{matrix}.row", "i64")))
+        return b.gep(row, kind, b.mul(b.const("i64", v, 1), Reg("%c.vector", "i64")))
+
+    def start(r: int, v: int) -> Reg:
+        if not from_start[v]:
+            return b.const(kind, 0.0)
+        return b.load(place("s", r, v), kind) if mask is None else load_some(b, place("s", r, v), kind, mask)
+
+    first = [start(r, v) for r in range(rows) for v in vectors]
     with b.loop(0, Reg("%k", "i64"), 1, first) as sums:
         row = b.gep("%b", kind, b.mul(sums.i, Reg("%b.row", "i64")))
         column = b.mul(sums.i, Reg("%a.k", "i64"))
@@ -104,16 +100,61 @@ def _define_block(module: Module, name: str, kind: str, from_result: Sequence[bo
         for r in range(rows):
             left = b.splat(b.load(b.gep(a[r], kind, column), kind, width=1))
             for v in vectors:
-                following.append(b.fma(left, right[v], sums.values[r * len(from_result) + v]))
+                following.append(b.fma(left, right[v], sums.values[r * len(vectors) + v]))
         sums.next(*following)
     for r in range(rows):
         for v in vectors:
-            b.store(sums.values[r * len(from_result) + v], places[r][v])
+            total = sums.values[r * len(vectors) + v]
+            if mask is None:
+                b.store(total, place("c", r, v))
+            else:
+                store_some(b, total, place("c", r, v), mask)
+
+
+def load_some(b: Builder, pointer: str, kind: str, mask: Reg) -> Reg:
+    """Those lanes of a vector in memory that the mask names; zeros for the others, which need not exist."""
+    vector, flags = type_text(kind, mask.width), type_text("i1", mask.width)
+    name = f"llvm.masked.load.v{mask.width}{kind}.p0"
+    b.declare(f"declare {vector} @{name}(ptr, i32, {flags}, {vector})")
+    return b.op(
+        kind, mask.width,
+        f"call {vector} @{name}(ptr {pointer}, i32 {kind_bytes(kind)}, {mask.operand}, {vector} zeroinitializer)",
+    )  # fmt: skip
+
+
+def store_some(b: Builder, x: Reg, pointer: str, mask: Reg) -> None:
+    """Store the lanes that the mask names."""
+    flags = type_text("i1", mask.width)
+    name = f"llvm.masked.store.v{mask.width}{x.kind}.p0"
+    b.declare(f"declare void @{name}({x.type}, ptr, i32, {flags})")
+    b.line(f"call void @{name}({x.operand}, ptr {pointer}, i32 {kind_bytes(x.kind)}, {mask.operand})")
 
 
 def call_rows(
     b: Builder, name: str, a: str, a_row: Reg, a_k: Reg, right: str, right_row: Reg, c: str, c_row: Reg, c_vector: Reg,
-    k: Reg, count: Reg,
+    k: Reg, count: Reg, start: str | None = None, start_row: Reg | None = None, lanes: Reg | None = None,
 ) -> None:  # fmt: skip
-    """Call what `define_rows` defined."""
-    b.call(name, None, [f"ptr {a}", a_row, a_k, f"ptr {right}", right_row, f"ptr {c}", c_row, c_vector, k, count])
+    """Call what `define_rows` defined. Sums start from C unless `start` says where else."""
+    if start is None or start_row is None:
+        start, start_row = c, c_row
+    lanes = b.const("i64", 0, 1) if lanes is None else lanes
+    numbers = [a_row, a_k, right_row, c_row, c_vector, start_row, k, lanes, count]
+    b.call(name, None, [f"ptr {a}", f"ptr {right}", f"ptr {c}", f"ptr {start}", *numbers])
+
+
+def transposed(b: Builder, lines: list[Reg]) -> list[Reg]:
+    """As many vectors as each has lanes, transposed: quarters change places, at every size of square."""
+    n = len(lines)
+    step = 1
+    while step < n:
+        following = list(lines)
+        for k in range(n):
+            if k & step:
+                continue
+            x, y = lines[k], lines[k + step]
+            low = [i if not i & step else n + i - step for i in range(n)]
+            high = [i + step if not i & step else n + i for i in range(n)]
+            following[k], following[k + step] = b.shuffle(x, y, low), b.shuffle(x, y, high)
+        lines = following
+        step *= 2
+    return lines

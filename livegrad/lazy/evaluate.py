@@ -22,7 +22,7 @@ from ..codegen import batch, kernels
 from ..codegen.layout import COLUMN_BLOCK, CONTIGUOUS, REDUCTIONS, SCALAR, STRIDED
 from ..native import hot, slotted
 from ..runtime import array as arrays
-from ..runtime import interpreter, pool
+from ..runtime import caches, interpreter, pool
 from ..runtime.array import Array, numel
 from ..runtime.memory import allocate
 from . import log, value
@@ -34,8 +34,10 @@ _lock = threading.RLock()
 if hasattr(os, "register_at_fork"):  # a child must not find an evaluation of another thread half done
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
-# A result at least this large is written past the caches, which saves reading the lines that it overwrites.
-STREAM_BYTES = 12 << 20
+# A result at least this large is written past the caches, which saves reading the lines that it overwrites. That pays
+# once it would not stay there anyway: from 12 MB on with 32 MB of last-level cache, and from about 64 MB on with 480 MB
+# (copying 16 MB there gains nothing, and whoever reads the result next has to fetch it from memory).
+STREAM_BYTES = max(12 << 20, caches.LAST_LEVEL // 8)
 # Work items that are worth a thread: elements times operators.
 GRAIN = 1 << 17
 
@@ -403,26 +405,48 @@ def _passed_over_before(piece: Any) -> bool:
     return bool(again)
 
 
+def _cheap(piece: Any, shape: tuple) -> bool:
+    """Whether computing a piece takes no more than reading its result would: little arithmetic, one operand to read."""
+    read = sum(1 for leaf in piece.leaves if leaf.shape == shape)
+    return read <= 1 and len(piece.nodes) <= 4 and kernels.code_cost(piece.code) <= CHEAP
+
+
+@hot
+def fused_source(x: Value, reason: str) -> Any:
+    """The pending work that makes `x`, to be taken into the kernel that reads it; None where x is in memory.
+
+    It is not written then. If somebody asks for it later (whoever called this can), it is computed again, once.
+    """
+    if x.array is not None:
+        return None
+    piece = None
+    if x.uses:
+        # Something else reads it too: write it, then read what was written, unless making it again is no more work.
+        piece = linearize(x, evaluate, False)
+        if x.array is not None:
+            return None
+        if piece.outputs or not _cheap(piece, x.shape):
+            evaluate(x, reason)
+            return None
+    if piece is None:
+        piece = linearize(x, evaluate, False)
+    if piece.outputs and _passed_over_before(piece):
+        piece = linearize(x, evaluate, False)
+    if x.array is not None:
+        return None
+    x.uses += 1
+    return piece
+
+
 @hot
 def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) -> Array:
     started = perf_counter() if log.kernels else 0.0
     shape = x.shape
-    piece = None
-    if x.array is None:
-        if x.uses:
-            evaluate(x, reason)  # something else reads it too: write it, then reduce what was written
-        else:
-            piece = linearize(x, evaluate, False)
-            if piece.outputs and _passed_over_before(piece):
-                piece = linearize(x, evaluate, False)
-            if x.array is not None:
-                piece = None
+    piece = fused_source(x, reason)
     if piece is None:
         leaves, code, params, source = [x], (), (), x.dtype
     else:
         leaves, code, params, source = piece.leaves, piece.code, piece.params, x.dtype
-        # It is not written now. If somebody asks for it later (whoever called this can), it is computed again, once.
-        x.uses += 1
     described = log.describe_reduction(piece, name) if log.kernels else ""
     key = (name, acc, code, source, shape, axes, _layouts(leaves, shape))
     plan = _reduce_plans.get(key)
@@ -467,6 +491,7 @@ def _interpret_reduction(x: Value, piece: Any, name: str, axes: tuple, acc: dtyp
     return made
 
 
+CHEAP = 8  # operations as fast as an addition
 SEGMENT = 16384  # elements that one partial result stands for
 SEGMENT_ROWS = 128
 

@@ -32,10 +32,6 @@ class Piece:
     __slots__ = ("nodes", "leaves", "code", "outputs", "params", "counts")
 
 
-def _by_weight(cone: list[Value]) -> None:
-    cone.sort(key=_weight)
-
-
 @hot
 def linearize(root: Value, evaluate: Any, write_root: bool = True) -> Piece:
     """The piece of the pending graph that computes `root`.
@@ -65,7 +61,7 @@ def linearize(root: Value, evaluate: Any, write_root: bool = True) -> Piece:
             evaluate(boundary, "operand of another shape")
             continue
         if len(cone) > 1:
-            _by_weight(cone)
+            cone.sort(key=_weight)
             if len(cone) > MAX_NODES:
                 evaluate(_middle(cone), "bound: operators")
                 continue

@@ -28,6 +28,8 @@ HOT: dict[Any, list[Callable]] = {}
 HOTTEST: set[Any] = set()
 # What makes the compiled form of a function, by its code object, once that code is there.
 COMPILED: dict[Any, Callable] = {}
+# (wrapper, hot function) pairs; see `front`.
+FRONTS: list[tuple[Callable, Callable]] = []
 # Classes whose slots the compiled code reads and writes in place.
 SLOTTED: list[type] = []
 
@@ -43,13 +45,16 @@ def launched() -> None:
     """Called for each launch while `Start.left` is not 0."""
     Start.left -= 1
     if Start.left == 0:
-        from ..runtime import service
+        from ..runtime import machine, service
+
+        service.load("livegrad.native.unit")
         from .unit import install
 
         make, Start.made = Start.made, True
         if not make:
             Start.left = MAKE_AFTER
-        service.submit(install, make)
+        if machine.compiler_available():
+            service.submit(install, make)
 
 
 def hot(function: F) -> F:
@@ -66,6 +71,14 @@ def hottest(function: F) -> F:
     """Decorator: like `hot`, for the few functions that run for every operator."""
     HOTTEST.add(function.__code__)
     return hot(function)
+
+
+def front(wrapper: Callable, function: Callable) -> None:
+    """Let a hot function be called in the place of a wrapper that only arranges its arguments.
+
+    What does not fit the function's own parameters goes to the wrapper.
+    """
+    FRONTS.append((wrapper, function))
 
 
 def slotted(cls: type) -> type:

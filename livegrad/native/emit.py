@@ -53,6 +53,7 @@ API = {
     "PyLong_FromSsize_t": "ptr (i64)",
     "PyLong_FromVoidPtr": "ptr (ptr)",
     "PyLong_AsSsize_t": "i64 (ptr)",
+    "PyBytes_FromStringAndSize": "ptr (ptr, i64)",
     "PyBytes_AsString": "ptr (ptr)",
     "PySlice_New": "ptr (ptr, ptr, ptr)",
     "PyObject_Repr": "ptr (ptr)",
@@ -172,6 +173,7 @@ class Unit:
                 f"@constants = internal global [{len(self.constants) + 1} x ptr] zeroinitializer",
                 "define ptr @get_api() {\n  ret ptr @api\n}",
                 "define ptr @get_constants() {\n  ret ptr @constants\n}",
+                "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)",
                 '!0 = !{}\n!1 = !{!"branch_weights", i32 1, i32 1000}',
             ]
         )

@@ -81,15 +81,16 @@ def make_class(get: int) -> type:
     return made
 
 
-def make(cls: type, address: int, original: Any) -> Any:
-    """The compiled form of a function."""
+def make(cls: type, address: int, function: Any, original: Any = None) -> Any:
+    """The compiled form of a function. original: what takes the calls that do not fit, if not the function itself."""
+    original = function if original is None else original
     alloc = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_ssize_t)(
         ("PyType_GenericAlloc", ctypes.pythonapi)
     )
     made = alloc(cls, 0)
-    cells = [cell.cell_contents for cell in original.__closure__ or ()]
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
     closure = (ctypes.c_void_p * max(len(cells), 1))(*[id(x) for x in cells])
-    _kept.extend((made, original, cells, closure))
+    _kept.extend((made, function, original, cells, closure))
     words = (ctypes.c_void_p * (_SIZE // 8)).from_address(id(made))
     words[_CODE // 8] = address
     words[_CLOSURE // 8] = ctypes.addressof(closure)

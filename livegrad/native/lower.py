@@ -24,6 +24,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from ..runtime import memory
 from ..runtime.pool import run_here
 from . import layout
 from .emit import Code, Unit, Val
@@ -904,7 +905,11 @@ class _Function:
             owner = self.known(e.value)
             if isinstance(owner, types.ModuleType):
                 found = getattr(owner, e.attr, None)
-                fixed = isinstance(found, type) or self.world.symbol(found) is not None
+                fixed = (
+                    isinstance(found, type)
+                    or self.world.symbol(found) is not None
+                    or found in (memory.peek, memory.poke)
+                )
                 if fixed and e.attr not in self.world.rebound(owner.__name__):
                     return found
         return None
@@ -1542,33 +1547,54 @@ class _Function:
                 return made
         if target is run_here:
             return self.run_here(args)
+        if target is memory.peek:
+            address, size = self.words(args)
+            return c.owned(c.checked(c.call("PyBytes_FromStringAndSize", self.pointer(address), size)))
+        if target is memory.poke:
+            (address,) = self.words(args[:1])
+            data = self.obj(args[1])
+            size = c.call("PyObject_Size", data.reg)
+            source = c.checked(c.call("PyBytes_AsString", data.reg))
+            to = self.pointer(address)
+            c.line(f"call void @llvm.memcpy.p0.p0.i64(ptr {to}, ptr {source}, i64 {size}, i1 false)")
+            c.release(data)
+            return c.constant(("builtin", "None"))
         return None
 
     def run_here(self, args: list[ast.expr]) -> Val:
         """A call of machine code at an address: `run_here(kernel, arguments, begin, end)`."""
         c = self.c
-        kernel, packed, begin, end = (self.obj(a) for a in args)
-        words = []
-        for v in (kernel, begin, end):
+        kernel, begin, end = self.words([args[0], *args[2:]])
+        packed = self.obj(args[1])
+        data = c.checked(c.call("PyBytes_AsString", packed.reg))
+        run, done = c.fresh("run"), c.fresh("ran")
+        c.branch(c.reg(f"icmp slt i64 {begin}, {end}"), run, done)
+        c.label(run)
+        c.line(f"call void {self.pointer(kernel)}(ptr {data}, i64 {begin}, i64 {end})")
+        c.jump(done)
+        c.label(done)
+        c.release(packed)
+        return c.constant(("builtin", "None"))
+
+    def words(self, args: list[ast.expr]) -> list[str]:
+        """Whole numbers in registers."""
+        c = self.c
+        found = []
+        for a in args:
+            v = self.obj(a)
             word = c.call("PyLong_AsSsize_t", v.reg)
-            error = c.reg(f"icmp eq i64 {word}, -1")
             look, go = c.fresh("look"), c.fresh("word")
-            c.branch(error, look, go)
+            c.branch(c.reg(f"icmp eq i64 {word}, -1"), look, go)
             c.label(look)
             c.fail_if(c.reg(f"icmp ne ptr {c.call('PyErr_Occurred')}, null"))
             c.jump(go)
             c.label(go)
-            words.append(word)
-        data = c.checked(c.call("PyBytes_AsString", packed.reg))
-        code = c.reg(f"inttoptr i64 {words[0]} to ptr")
-        run, done = c.fresh("run"), c.fresh("ran")
-        c.branch(c.reg(f"icmp slt i64 {words[1]}, {words[2]}"), run, done)
-        c.label(run)
-        c.line(f"call void {code}(ptr {data}, i64 {words[1]}, i64 {words[2]})")
-        c.jump(done)
-        c.label(done)
-        c.release(kernel, packed, begin, end)
-        return c.constant(("builtin", "None"))
+            c.release(v)
+            found.append(word)
+        return found
+
+    def pointer(self, word: str) -> str:
+        return self.c.reg(f"inttoptr i64 {word} to ptr")
 
     def new(self, cls: type) -> Val:
         c = self.c

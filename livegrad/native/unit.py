@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime import cache, machine, service
-from . import COMPILED, HOT, HOTTEST, SLOTTED, layout
+from . import COMPILED, FRONTS, HOT, HOTTEST, SLOTTED, layout
 from .constants import resolve
 from .emit import Unit
 from .functions import make, make_class, replace
@@ -207,6 +207,10 @@ class Installer:
             address = self.entries[symbol(made[0])] = unit.address("enter." + symbol(made[0]))
             for f in made:
                 compiled_functions[id(f)] = make(self.cls, address, f)
+        for wrapper, f in FRONTS:
+            if f.__code__ in functions:
+                address = self.entries[symbol(f)]
+                compiled_functions[id(wrapper)] = make(self.cls, address, f, wrapper)
         return compiled_functions
 
 

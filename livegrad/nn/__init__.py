@@ -9,7 +9,7 @@ True
 
 from typing import TYPE_CHECKING
 
-from . import functional, init, modules, parallel, parameter, utils
+from . import attention, functional, init, modules, parallel, parameter, utils
 from .module import Module
 from .modules import *  # noqa: F403
 from .parallel import DataParallel
@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # checkers do not follow a computed __all__
     from .modules.dropout import *  # noqa: F403
     from .modules.flatten import *  # noqa: F403
     from .modules.instancenorm import *  # noqa: F403
+    from .modules.lazy import *  # noqa: F403
     from .modules.linear import *  # noqa: F403
     from .modules.loss import *  # noqa: F403
     from .modules.normalization import *  # noqa: F403
@@ -40,6 +41,7 @@ __all__ = [
     "DataParallel",
     "Module",
     "Parameter",
+    "attention",
     "functional",
     "init",
     "modules",

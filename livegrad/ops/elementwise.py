@@ -216,16 +216,26 @@ _clamp = elementwise(
     },
     node="Clamp", reference="clamp", method=False, function=False,
 )  # fmt: skip
-elementwise(
-    "clamp_min", lambda input, min: scalar.maximum(input, min), rule="same",
-    grads={"input": lambda g, input, min: scalar.where(input >= min, g, 0.0),
-           "min": lambda g, input, min: scalar.where(input < min, g, 0.0)},
-)  # fmt: skip
-elementwise(
-    "clamp_max", lambda input, max: scalar.minimum(input, max), rule="same",
-    grads={"input": lambda g, input, max: scalar.where(input <= max, g, 0.0),
-           "max": lambda g, input, max: scalar.where(input > max, g, 0.0)},
-)  # fmt: skip
+_FROM: dict = {
+    "formula": lambda input, min: scalar.maximum(input, min),
+    "grads": {
+        "input": lambda g, input, min: scalar.where(input >= min, g, 0.0),
+        "min": lambda g, input, min: scalar.where(input < min, g, 0.0),
+    },
+}
+_UP_TO: dict = {
+    "formula": lambda input, max: scalar.minimum(input, max),
+    "grads": {
+        "input": lambda g, input, max: scalar.where(input <= max, g, 0.0),
+        "max": lambda g, input, max: scalar.where(input > max, g, 0.0),
+    },
+}
+elementwise("clamp_min", **_FROM, rule="same")
+elementwise("clamp_max", **_UP_TO, rule="same")
+_clamp_from, _clamp_up_to = (
+    elementwise(name, **bound, rule="same", node="Clamp", reference="", method=False, function=False)
+    for name, bound in (("_clamp_from", _FROM), ("_clamp_up_to", _UP_TO))
+)
 
 
 def _truth(x: Any) -> Any:
@@ -376,9 +386,9 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if min is None:
-        return input.clamp_max(max)
+        return _clamp_up_to(input, max)
     if max is None:
-        return input.clamp_min(min)
+        return _clamp_from(input, min)
     return dispatch.call(ELEMENTWISE["_clamp"], (input, min, max))
 
 

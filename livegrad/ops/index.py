@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,15 +11,17 @@ import numpy as np
 from .. import dtypes
 from ..autograd.mode import MODE
 from ..autograd.node import cast_value
+from ..codegen.kernels import Kernel
+from ..lazy.scan import run as run_scan
 from ..lazy.storage import contiguous_copy
 from ..lazy.value import Value, from_array, pending
 from ..runtime import array as arrays
-from ..runtime import backend
+from ..runtime import backend, machine, pool
 from ..runtime.array import numel
 from ..tensor import Tensor, from_native, wrap
 from . import dispatch
 from .instruction import CAST
-from .registry import FUNCTIONS, operator, public, with_numpy_names
+from .registry import FUNCTIONS, Operator, operator, public, with_numpy_names
 from .view import SELECT, _Meta, normal_dim, on_either, select, unsqueeze
 
 # --- copying ----------------------------------------------------------------------------------------------------
@@ -178,7 +181,42 @@ def _index_value(x: Value, index: tuple) -> Value:
     return backend.copied(x.native()[index])
 
 
+@functools.cache
+def _added_rows(kind: str) -> Kernel:
+    """The kernel that adds rows to rows."""
+    from ..codegen import added_rows
+
+    return Kernel(lambda: ("added rows", kind), lambda: added_rows.source(kind), added_rows.FORMATS, 1)
+
+
+def _rows_backward(g: Value, shape: tuple, places: np.ndarray) -> Value | None:
+    """Zeros with the rows of g added at the places; None where there is no kernel for it."""
+    kind = g.dtype.kind
+    columns = numel(shape[1:])
+    rows = places.size
+    if kind not in ("f32", "f64") or not columns or not rows or not _added_rows(kind).available(rows * columns):
+        return None
+    array = g.ready()
+    if not array.contiguous:
+        array = contiguous_copy(array)
+    places = np.ascontiguousarray(places, np.int64).reshape(-1)
+    if places.min() < 0:
+        places = places % shape[0]
+    out = arrays.empty(shape, g.dtype)
+    out.native()[...] = 0
+    kernel = _added_rows(kind)
+    args = kernel.pack(out.ptr, array.ptr, places.__array_interface__["data"][0], rows, columns)
+    items = -(-columns * g.dtype.itemsize // machine.host_vector_bytes())
+    grain = max(1, min(-(-items // pool.get_num_threads()), (1 << 16) // rows))
+    pool.launch(kernel.address, args, items, grain)
+    return from_array(out)
+
+
 def _index_backward(g: Value, shape: tuple, index: tuple) -> Value:
+    if len(index) == 1 and isinstance(index[0], np.ndarray) and index[0].dtype.kind == "i":
+        made = _rows_backward(g, shape, index[0])
+        if made is not None:
+            return made
     xp = backend.of(g)
     out = xp.zeros(shape, g.dtype.np)
     source = g.native()
@@ -524,6 +562,12 @@ def _grid(a: np.ndarray, dim: int) -> tuple:
     return tuple(grid)
 
 
+def elements_at(x: Tensor, dim: int, places: np.ndarray, keepdim: bool, label: str) -> Tensor:
+    """One element along `dim` for each place along the other dimensions."""
+    grid = _grid(places if keepdim else np.expand_dims(places, dim), dim)
+    return INDEX.apply((x,), label, index=grid if keepdim else tuple(i.squeeze(dim) for i in grid))
+
+
 GATHER = operator(
     "gather",
     lambda x, index, dim: backend.copied(x.native()[_grid(index, dim)]),
@@ -670,6 +714,12 @@ def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
     a = _index_array("index_select", index, x._shape[d], d).reshape(-1)
     where = (slice(None),) * d + (a,)
     return INDEX.apply((x,), "IndexSelectBackward", index=where)
+
+
+def rows_at(table: Tensor, index: Tensor) -> Tensor:
+    """The rows of a table that an index of any shape names: what an embedding is."""
+    a = _index_array("index_select", index, table._shape[0], 0)
+    return INDEX.apply((table,), "EmbeddingBackward", index=(a,))
 
 
 @public("index_add", kind="library", inplace=True)
@@ -920,22 +970,62 @@ def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple:
                 f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), "
                 f"but got split_sizes={sizes}"
             )
-    out, start = [], 0
+    offset, shape, strides = x._geometry()
+    out = []
     for s in sizes:
-        out.append(x.narrow_step(d, start, 1, s))
-        start += s
-    return _several(out, "SplitBackward0" if isinstance(split_size_or_sections, int) else "SplitWithSizesBackward0")
+        out.append(x._window(offset, (*shape[:d], s, *shape[d + 1 :]), strides))
+        offset += s * strides[d] if strides else 0
+    label = "SplitBackward" if isinstance(split_size_or_sections, int) else "SplitWithSizesBackward"
+    return _several(x, out, SPLIT, label, dim=d, sizes=tuple(sizes))
 
 
-def _several(pieces: list, label: str) -> tuple:
-    """The views that one operator returns together."""
+def _several(x: Tensor, pieces: list, op: Operator, label: str, **args: Any) -> tuple:
+    """The views that one operator returns together: one node, whose gradient puts theirs together in one copy."""
+    made = tuple(pieces)
     if MODE.grad:
-        for i, piece in enumerate(pieces):
+        for i, piece in enumerate(made):
             if piece._s.made != "no_grad":
                 piece._s.made = i
-            if piece._edge is not None:
-                piece._edge.label = label
-    return tuple(pieces)
+        if made and x._edge is not None:
+            op.record(made, (_Meta(x._shape, x.dtype),), (x,), label, args)
+    return made
+
+
+def _put_together(g: Any, op: Operator, shapes: list, dtype: dtypes.dtype, dim: int) -> Any:
+    """The gradients of several pieces as one; zeros for a piece that has none."""
+    from ..creation import zeros
+
+    gs = g if isinstance(g, (list, tuple)) else [g]
+    some = next(x for x in gs if x is not None)
+    whole = [zeros(s, dtype=dtype) if x is None else x for x, s in zip(gs, shapes)]
+    if some.__class__ is Value:
+        return op.forward([x if x.__class__ is Value else x._value() for x in whole], dim=dim)
+    return op.apply(whole, dim=dim)
+
+
+def _split_gradient(g: Any, x_shape: tuple, x_dtype: Any, dim: int, sizes: tuple) -> Any:
+    shapes = [(*x_shape[:dim], s, *x_shape[dim + 1 :]) for s in sizes]
+    return _put_together(g, CAT, shapes, x_dtype, dim)
+
+
+def _split_value(x: Value, dim: int, sizes: tuple) -> tuple:
+    out, start = [], 0
+    for s in sizes:
+        out.append(x.narrow_step(dim, start, 1, s))
+        start += s
+    return tuple(out)
+
+
+def _unbind_gradient(g: Any, x_shape: tuple, x_dtype: Any, dim: int) -> Any:
+    return _put_together(g, STACK, [x_shape[:dim] + x_shape[dim + 1 :]] * x_shape[dim], x_dtype, dim)
+
+
+def _unbind_value(x: Value, dim: int) -> tuple:
+    return tuple(SELECT.forward(x, dim=dim, index=i) for i in range(x.shape[dim]))
+
+
+SPLIT = operator("split", _split_value, tensors=("x",), grads={"x": _split_gradient})
+UNBIND = operator("unbind", _unbind_value, tensors=("x",), grads={"x": _unbind_gradient})
 
 
 @public("split_with_sizes", kind="view")
@@ -971,7 +1061,25 @@ def tensor_split(x: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple:
 def unbind(x: Tensor, dim: int = 0) -> tuple:
     """Views of every index of a dimension."""
     d = normal_dim(dim, x.dim())
-    return _several([select(x, d, i) for i in range(x._shape[d])], "UnbindBackward0")
+    if x.dim() == 0:
+        return (select(x, d, 0),)  # raises
+    offset, shape, strides = x._geometry()
+    rest, steps = shape[:d] + shape[d + 1 :], strides[:d] + strides[d + 1 :]
+    pieces = [x._window(offset + i * strides[d], rest, steps) for i in range(shape[d])]
+    return _several(x, pieces, UNBIND, "UnbindBackward", dim=d)
+
+
+def _repeated(x: Value, reps: tuple, between: tuple) -> Value:
+    tiled = np.broadcast_to(x.native().reshape(between), [k for pair in zip(reps, between[1::2]) for k in pair])
+    return backend.copied(tiled).reshape(tuple(r * n for r, n in zip(reps, between[1::2])))
+
+
+def _repeat_gradient(g: Any, x_shape: tuple, reps: tuple, between: tuple) -> Any:
+    parts = g.reshape(tuple(k for pair in zip(reps, between[1::2]) for k in pair))
+    return parts.sum(tuple(range(0, len(between), 2))).reshape(x_shape)
+
+
+REPEAT = operator("repeat", _repeated, tensors=("x",), grads={"x": _repeat_gradient})
 
 
 def repeat(x: Tensor, *sizes: Any) -> Tensor:
@@ -983,10 +1091,11 @@ def repeat(x: Tensor, *sizes: Any) -> Tensor:
     if lead < 0:
         raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
     shape = (1,) * lead + x._shape
-    between = tuple(k for r, n in zip(reps, shape) for k in (1, n))
-    tiled = tuple(k for r, n in zip(reps, shape) for k in (r, n))
-    made = x.reshape(between).expand(tiled)
-    return clone(made).reshape(tuple(r * n for r, n in zip(reps, shape)))
+    made = [r * n for r, n in zip(reps, shape)]
+    for n in made:
+        if n < 0:
+            raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {made}")
+    return REPEAT.apply((x,), reps=tuple(reps), between=tuple(k for n in shape for k in (1, n)))
 
 
 Tensor.repeat = repeat  # type: ignore[attr-defined]
@@ -1257,13 +1366,9 @@ FUNCTIONS["bucketize"] = lambda input, boundaries, *, out_int32=False, right=Fal
 # --- running totals ---------------------------------------------------------------------------------------------
 
 
-def _running(function: Any, x: Value, dim: int) -> Value:
-    """Running totals, half types in float32 and integers in int64."""
-    a = x.native()
-    half = x.dtype.kind in ("f16", "bf16")
-    with np.errstate(all="ignore"):
-        made = function(a, axis=dim, dtype=np.float32 if half else (np.int64 if a.dtype.kind in "iub" else a.dtype))
-        return backend.copied(made.astype(a.dtype) if half else made)
+def _running(name: str, x: Value, dim: int, backwards: bool = False) -> Value:
+    """Running totals; those of integers are int64."""
+    return run_scan(x, name, dim, x.dtype if x.dtype.is_floating_point else dtypes.int64, backwards)
 
 
 def _total_of_one(x: Tensor) -> Tensor:
@@ -1271,12 +1376,11 @@ def _total_of_one(x: Tensor) -> Tensor:
 
 
 def _cumsum(x: Value, dim: int) -> Value:
-    return _running(np.cumsum, x, dim)
+    return _running("cumsum", x, dim)
 
 
 def _reverse_cumsum(g: Value, dim: int) -> Value:
-    a = np.flip(g.native(), dim)
-    return backend.copied(np.flip(np.cumsum(a, axis=dim, dtype=a.dtype), dim))
+    return _running("cumsum", g, dim, backwards=True)
 
 
 REVERSE_CUMSUM = operator(
@@ -1319,7 +1423,7 @@ def _cumprod_gradient_with_zeros(g: Value, x: Value, dim: int) -> Value:
 
 
 def _cumprod(x: Value, dim: int) -> Value:
-    return _running(np.cumprod, x, dim)
+    return _running("cumprod", x, dim)
 
 
 CUMPROD = operator(

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..autograd.mode import MODE
+from ..autograd.node import cast_value
+from ..lazy.evaluate import evaluate
 from ..lazy.value import Value
 from ..native import hot
 from ..tensor import Tensor, wrap
-from . import dispatch
+from . import dispatch, rows
 from .index import GATHER, INDEX_BACKWARD, _grid
 from .instruction import ElementwiseOp
-from .reduce import _cast_like, _count, _mean, _sum, back_to
+from .reduce import LOG_SOFTMAX, _cast_like, _count, _mean, _sum, back_to
 from .registry import Operator, operator
+from .rowprogram import RowProgram, largest, total
+from .scalar import exp, log
 from .view import on_either
 
 
@@ -61,23 +66,91 @@ def _weighed(x: Any, factor: Value | None, ignored: Value | None) -> Any:
 
 
 def _nll(input: Value, index: Any, dim: int, shape: tuple | None, divisor: Any, **weights: Value | None) -> Value:
-    terms = _weighed(GATHER.forward(input, index=index, dim=dim), **weights)
+    return _finished(_weighed(GATHER.forward(input, index=index, dim=dim), **weights), shape, divisor)
+
+
+def _finished(terms: Value, shape: tuple | None, divisor: Any) -> Value:
+    """Terms in the shape that is wanted, or summed up."""
     if shape is not None:
         return terms.reshape(shape)
     total = _sum(terms, tuple(range(len(terms.shape))), False)
     return total if divisor is None else total / divisor
 
 
+def _to_terms(g: Any, index: Any, shape: tuple | None, divisor: Any) -> Any:
+    """What flows to each term from a gradient of the loss."""
+    if divisor is not None:
+        g = g / (wrap(divisor) if divisor.__class__ is Value and g.__class__ is not Value else divisor)
+    return back_to(g, index.shape, tuple(range(index.ndim))) if shape is None else g.reshape(index.shape)
+
+
 def _nll_gradient(
     g: Any, input_shape: tuple, index: Any, dim: int, shape: Any, divisor: Any, factor: Any, ignored: Any
 ) -> Any:
-    if divisor is not None:
-        g = g / (wrap(divisor) if divisor.__class__ is Value and g.__class__ is not Value else divisor)
-    g = back_to(g, index.shape, tuple(range(index.ndim))) if shape is None else g.reshape(index.shape)
+    g = _to_terms(g, index, shape, divisor)
     return on_either(INDEX_BACKWARD, _weighed(g, factor, ignored), shape=input_shape, index=_grid(index, dim))
 
 
 NLL = operator("nll_loss", _nll, tensors=("input",), grads={"input": _nll_gradient})
+
+
+# --- the same of logits ----------------------------------------------------------------------------------------------
+
+
+def _largest_and_log_total(x: Any) -> tuple:
+    """Two numbers a row; x minus both is the log-softmax. Their sum would lose digits where x is large."""
+    top = largest(x)
+    return top, log(total(exp(x - top)))
+
+
+_LOG_TOTAL = RowProgram("log_total", _largest_and_log_total)
+
+
+def _cross_entropy(
+    input: Value, index: Any, dim: int, shape: tuple | None, divisor: Any, **weights: Value | None
+) -> tuple:
+    """The loss, and the two numbers of each row."""
+    input.ready()  # the rows are read, and single elements of them
+    kept = rows.computing(input.dtype)
+    top, log_total = rows.apply(_LOG_TOTAL, (input,), (dim,), (), (kept, kept))
+    picked = cast_value(GATHER.forward(input, index=index, dim=dim), kept)
+    terms = cast_value(_weighed((picked - top) - log_total, **weights), input.dtype)
+    return _finished(terms, shape, divisor), top, log_total
+
+
+def _cross_entropy_gradient(
+    g: Any, input: Any, top: Value, log_total: Value, index: Any, dim: int, shape: Any, divisor: Any, factor: Any,
+    ignored: Any,
+) -> Any:  # fmt: skip
+    """The probabilities less one at the target, times what flows to each row's term."""
+    if g.__class__ is not Value:
+        flowing = _nll_gradient(g, tuple(input.shape), index, dim, shape, divisor, factor, ignored)
+        return LOG_SOFTMAX.grads["x"].function(flowing, on_either(LOG_SOFTMAX, input, dim=dim), dim)
+    flow = -cast_value(_weighed(_to_terms(g, index, shape, divisor), factor, ignored), top.dtype)
+    evaluate(flow, "read twice")
+    made = cast_value((((input - top) - log_total).exp()) * flow, input.dtype)  # type: ignore[operator]
+    made.native()[_grid(index, dim)] -= flow.native().astype(made.dtype.np, copy=False)
+    return made
+
+
+class _CrossEntropy(Operator):
+    """Keeps two numbers a row for its gradient, beside the logits."""
+
+    __slots__ = ()
+
+    def recorded(self, input: Tensor, label: str, args: dict) -> Tensor:
+        v = input._value()
+        made, top, log_total = _cross_entropy(v, **args)
+        out = wrap(made)
+        if MODE.grad and input._edge is not None:
+            self.record((out,), (v,), (input,), label, {**args, "top": top, "log_total": log_total})
+        return out
+
+
+_CROSS_ENTROPY = _CrossEntropy(
+    "cross_entropy", _cross_entropy, ("input",), {"input": _cross_entropy_gradient}, "NllLossBackward", False
+)
+_CROSS_ENTROPY.through = {"input": "LogSoftmaxBackward0"}
 
 
 def nll(
@@ -88,14 +161,17 @@ def nll(
     divisor: Tensor | int | None,
     factor: Tensor | None,
     ignored: Tensor | None,
+    logits: bool = False,
 ) -> Tensor:
     """Minus the elements of `input` at `index` along `dim`, times `factor`, without those that are `ignored`.
 
-    With a shape they are returned in that shape, else summed up and divided by the divisor.
+    With a shape they are returned in that shape, else summed up and divided by the divisor. `logits` says that the
+    input has yet to become log-probabilities along `dim`.
     """
     # 1 and 2 dimensions have a node of their own, as in PyTorch; other shapes are pictures to it.
     label = "NllLossBackward0" if input.dim() <= 2 else "NllLoss2DBackward0"
     values = {"factor": factor, "ignored": ignored, "divisor": divisor}
     args = {name: t._value() if isinstance(t, Tensor) else t for name, t in values.items()}
     positions = index._value().native()
-    return NLL.apply((input,), label, index=positions, dim=dim, shape=shape, **args)
+    args.update(index=positions, dim=dim, shape=shape)
+    return _CROSS_ENTROPY.recorded(input, label, args) if logits else NLL.apply((input,), label, **args)

@@ -10,7 +10,7 @@ from ..lazy.program import broadcast_strides, merged_dims
 from ..lazy.value import Value, from_array
 from ..native import hot
 from ..runtime import array as arrays
-from ..runtime import backend, blas
+from ..runtime import backend, blas, gemm
 from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch
@@ -271,10 +271,33 @@ def _bias_gradient(g: Any, bias_shape: tuple) -> Any:
     return sum_to_size(g, bias_shape)
 
 
+@hot
+def _linear_and_bias(bias: Value, x: Value, weight: Value) -> Value:
+    if numel(x.shape) * weight.shape[0] >= gemm.LEAST:
+        return _product_and_row(x, _transposed(weight), bias)
+    return _linear(x, weight) + bias
+
+
+def _product_and_row(x: Value, y: Value, row: Value) -> Value:
+    """x @ y + row, for y (k, n) and a row of n numbers: in one pass where the product starts from the row."""
+    n = y.shape[-1]
+    if x.dtype in _KINDS and len(x.shape) > 1 and row.shape == (n,) and row.dtype is x.dtype and blas.available:
+        a, b, added = x.ready(), y.ready(), row.ready()
+        m, k = numel(x.shape[:-1]), x.shape[-1]
+        if a.contiguous and added.contiguous and gemm.worthwhile(m, n, k):
+            out = arrays.empty((*x.shape[:-1], n), x.dtype)
+            done = gemm.product(
+                _KINDS[x.dtype], 1, m, n, k, a.ptr, 0, k, 1, b.ptr, 0, *b.strides, out.ptr, 0, n, bias=added.ptr
+            )
+            if done:
+                return from_array(out)
+    return _matmul(x, y) + row
+
+
 # The weight is read transposed; the graph shows that as the step of its own that it is in PyTorch.
 LINEAR = operator(
     "linear",
-    hot(lambda bias, x, weight: _linear(x, weight) + bias),
+    _linear_and_bias,
     tensors=("bias", "x", "weight"),
     grads={
         "bias": _bias_gradient,
@@ -318,7 +341,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 ADDMM = operator(
     "addmm",
-    lambda input, a, b: _matmul(a, b) + input,
+    lambda input, a, b: _product_and_row(a, b, input),
     tensors=("input", "a", "b"),
     grads={
         "input": lambda g, input_shape: g.sum_to_size(input_shape),

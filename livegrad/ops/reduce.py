@@ -5,17 +5,22 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from .. import dtypes
 from ..autograd.node import cast_value
 from ..lazy.evaluate import reduce as run_reduction
-from ..lazy.value import Value, pending
+from ..lazy.rows import run as run_rows
+from ..lazy.value import Value, pending, reshaped
 from ..native import hot
 from ..runtime import backend
 from ..runtime.array import numel
 from ..tensor import Tensor
-from . import dispatch
+from . import dispatch, rows
 from .instruction import SCALAR_TYPE_NAMES
 from .registry import ELEMENTWISE, operator, public
+from .rowprogram import RowProgram, largest, position, smallest, total
+from .scalar import eq, exp, isfinite, isnan, log, square, where
 from .view import normal_dim, on_either
 
 
@@ -244,11 +249,51 @@ def aminmax(x: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     return AMinMax(amin(x, () if dim is None else dim, keepdim), amax(x, () if dim is None else dim, keepdim))
 
 
-def _arg(xp: Any, a: Any, largest: bool, dim: int) -> Any:
-    """Index of the extreme element; the first NaN counts as extreme."""
-    if a.dtype.kind not in "fiub":
-        a = a.astype(xp.float32)  # bfloat16: the library's own argmax ignores NaN
-    return (xp.argmax if largest else xp.argmin)(a, axis=dim)
+def _place_of_extreme(reduction: Any, x: Any, far: Any) -> tuple:
+    """Where in the row the extreme element is first, and the element; a NaN counts as extreme."""
+    extreme = reduction(x)
+    found = where(isnan(extreme), isnan(x), eq(x, extreme))
+    return smallest(where(found, position, far)), extreme
+
+
+_ARG = {
+    True: RowProgram("argmax", lambda x, far: _place_of_extreme(largest, x, far)),
+    False: RowProgram("argmin", lambda x, far: _place_of_extreme(smallest, x, far)),
+}
+_ARG_ROW = 4096  # elements of a row when the whole of a tensor is searched
+
+
+def _arg(x: Value, largest: bool, dim: int) -> tuple[Value, Value]:
+    """The index of the extreme element along a dimension, which stays with size 1, and the element."""
+    n = x.shape[dim]
+    compute = rows.computing(x.dtype)
+    if compute.category != dtypes.FLOATING and compute.itemsize < 4:
+        compute = dtypes.int32
+    elif compute is dtypes.float32 and n > 1 << 24:
+        compute = dtypes.float64  # in which every index is a number
+    far = float(n) if compute.category == dtypes.FLOATING else n
+    return run_rows(_ARG[largest], [x], (far,), (dim,), x.shape, compute, (dtypes.int64, x.dtype))
+
+
+def _arg_of_all(x: Value, largest: bool) -> int:
+    """The index in row-major order: of rows first, so that threads share the work, then among their extremes."""
+    n = numel(x.shape)
+    flat = x.reshape(-1)  # type: ignore[attr-defined]
+    array = flat.ready()
+    step = array.strides[0]
+    whole = n - n % _ARG_ROW
+    places, elements = [], []
+    for begin, end, size in ((0, whole, _ARG_ROW), (whole, n, n - whole)):
+        if begin < end:
+            count = -(-(end - begin) // size)
+            part = reshaped(flat, array.offset + begin * step, (count, size), (size * step, step))
+            index, element = (v.native().reshape(-1) for v in _arg(part, largest, 1))
+            places += [begin + np.arange(len(index)) * size + index]
+            elements.append(element)
+    found = np.concatenate(elements)
+    if found.dtype.kind not in "fiu":
+        found = found.astype(np.float32)  # bfloat16: the library's own argmax ignores NaN
+    return int(np.concatenate(places)[(np.argmax if largest else np.argmin)(found)])
 
 
 def _refuse_bool(name: str, x: Tensor) -> None:
@@ -260,21 +305,17 @@ def _argument(x: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tenso
     from ..tensor import wrap
 
     v = x._value()
-    xp = backend.of(v)
-    a = v.native()
     name = "argmax" if largest else "argmin"
-    if a.size == 0 and (dim is None or a.shape[dim] == 0):
+    if x.numel() == 0 and (dim is None or x._shape[dim] == 0):
         raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
     if dim is None:
-        found = _arg(xp, a.reshape(-1), largest, 0)
-        shape = (1,) * a.ndim if keepdim else ()
-    else:
-        d = normal_dim(dim, a.ndim)
-        if a.ndim == 0:
-            return wrap(backend.copied(xp.zeros((), xp.int64)))
-        found = _arg(xp, a, largest, d)
-        shape = kept_shape(a.shape, (d,)) if keepdim else found.shape
-    return wrap(backend.copied(xp.asarray(found, xp.int64).reshape(shape)))
+        shape = (1,) * x.dim() if keepdim else ()
+        return wrap(backend.copied(np.full(shape, _arg_of_all(v, largest), np.int64)))
+    d = normal_dim(dim, x.dim())
+    if x.dim() == 0:
+        return wrap(backend.copied(np.zeros((), np.int64)))
+    found = _arg(v, largest, d)[0]
+    return wrap(found if keepdim else found.reshape(tuple([n for i, n in enumerate(x._shape) if i != d])))
 
 
 @public("argmax", kind="reduction")
@@ -296,11 +337,11 @@ def _along(x: Tensor, dim: int, keepdim: bool, largest: bool, result: Any) -> An
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         return result(x.clone(), _argument(x, 0, False, largest))
-    index = _argument(x, d, True, largest)
-    values = x.gather(d, index)
-    if values._edge is not None:
-        values._edge.label = ("Max" if largest else "Min") + "Backward0"
-    return result(values, index) if keepdim else result(values.squeeze(d), index.squeeze(d))
+    from .index import elements_at
+
+    index = _argument(x, d, keepdim, largest)
+    places = index._value().native()
+    return result(elements_at(x, d, places, keepdim, ("Max" if largest else "Min") + "Backward"), index)
 
 
 def _max_or_min(x: Tensor, dim: Any, keepdim: bool, largest: bool) -> Any:
@@ -373,26 +414,25 @@ def _var_parts(x: Tensor, dim: Any, unbiased: Any, correction: Any, keepdim: boo
     return dims_of(dim, x.dim()), _correction(unbiased, correction), keepdim
 
 
-def _centred(x: Value, dims: tuple) -> Value:
-    return x - _mean(x, dims, True)
+def _mean_square(x: Any, n: Any, divisor: Any) -> Any:
+    """Two sweeps: the mean, then the mean square of what is left."""
+    return total(square(x - total(x) / n)) / divisor
+
+
+_VAR = RowProgram("var", _mean_square)
+_VAR_GRADIENT = RowProgram("var_gradient", lambda g, x, n, scale: g * ((x - total(x) / n) * scale), tensors=2)
 
 
 def _var(x: Value, dims: tuple, keepdim: bool, correction: float) -> Value:
-    """Two passes: the mean, then the mean square of what is left."""
-    work = cast_value(x, dtypes.float32) if x.dtype.itemsize < 4 else x
     n = _count(x.shape, dims)
-    centred = _centred(work, dims)
-    total = _reduced(centred * centred, "sum", dims, keepdim, work.dtype)
-    divisor = n - correction
-    made = dispatch.value_call(ELEMENTWISE["div"], (total, max(divisor, 0.0)))
-    return cast_value(made, x.dtype)
+    made = rows.apply(_VAR, (x,), dims, (float(n), float(max(n - correction, 0))))
+    return made if keepdim else made.reshape(tuple([n for d, n in enumerate(x.shape) if d not in dims]))
 
 
 def _var_gradient(g: Any, x: Any, x_shape: tuple, dims: tuple, correction: float) -> Any:
     n = _count(x_shape, dims)
-    centre = _mean(x, dims, True) if x.__class__ is Value else x.mean(dims, keepdim=True)
     scale = 2.0 / (n - correction) if n > correction else math.nan
-    return back_to(g, x_shape, dims) * ((x - centre) * scale)
+    return rows.apply(_VAR_GRADIENT, (g.reshape(kept_shape(x_shape, dims)), x), dims, (float(n), scale))
 
 
 VAR = operator("var", _var, tensors=("x",), grads={"x": _var_gradient})
@@ -456,15 +496,18 @@ def std_mean(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = F
 # --- logsumexp, norms -------------------------------------------------------------------------------------------
 
 
-def _logsumexp(x: Value, dims: tuple, keepdim: bool) -> Value:
+def _log_of_total(x: Any) -> Any:
     """Shifted by the largest element, so that nothing overflows; an infinite one is not subtracted from itself."""
-    if _count(x.shape, dims) == 0:
-        return cast_value(_reduced(x, "sum", dims, keepdim, accumulator(x.dtype)).log(), x.dtype)
-    top = _extreme("amax")(x, dims, True)
-    finite = top.isfinite()
-    shift = dispatch.value_call(ELEMENTWISE["_where"], (finite, top, 0))
-    total = _reduced((x - shift).exp(), "sum", dims, True, accumulator(x.dtype))
-    made = cast_value(total.log() + shift, x.dtype)
+    top = largest(x)
+    shift = where(isfinite(top), top, 0.0)
+    return log(total(exp(x - shift))) + shift
+
+
+_LOGSUMEXP = RowProgram("logsumexp", _log_of_total)
+
+
+def _logsumexp(x: Value, dims: tuple, keepdim: bool) -> Value:
+    made = rows.apply(_LOGSUMEXP, (x,), dims)
     return made if keepdim else made.reshape(tuple(n for d, n in enumerate(x.shape) if d not in dims))
 
 
@@ -529,29 +572,18 @@ def norm(x: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, d
 # --- softmax ----------------------------------------------------------------------------------------------------
 
 
-def _softmax(x: Value, dim: int) -> Value:
-    e = (x - _extreme("amax")(x, (dim,), True)).exp() if numel(x.shape) else x
-    return e / _reduced(e, "sum", (dim,), True, accumulator(x.dtype)) if numel(x.shape) else e
+def _normalised_exponentials(x: Any) -> Any:
+    e = exp(x - largest(x))
+    return e * (1.0 / total(e))
 
 
-def _softmax_gradient(g: Any, result: Any, dim: int) -> Any:
-    product = g * result
-    return product - result * product.sum((dim,), keepdim=True)
+def _log_of_normalised(x: Any) -> Any:
+    shifted = x - largest(x)
+    return shifted - log(total(exp(shifted)))
 
 
-def _log_softmax(x: Value, dim: int) -> Value:
-    if not numel(x.shape):
-        return x
-    shifted = x - _extreme("amax")(x, (dim,), True)
-    return shifted - _reduced(shifted.exp(), "sum", (dim,), True, accumulator(x.dtype)).log()
-
-
-def _log_softmax_gradient(g: Any, result: Any, dim: int) -> Any:
-    return g - result.exp() * g.sum((dim,), keepdim=True)
-
-
-SOFTMAX = operator("softmax", _softmax, tensors=("x",), grads={"x": _softmax_gradient})
-LOG_SOFTMAX = operator("log_softmax", _log_softmax, tensors=("x",), grads={"x": _log_softmax_gradient})
+SOFTMAX = rows.row_operator("softmax", _normalised_exponentials, lambda g, result: result * (g - total(g * result)))
+LOG_SOFTMAX = rows.row_operator("log_softmax", _log_of_normalised, lambda g, result: g - exp(result) * total(g))
 
 
 def _over_dim(op: Any, x: Tensor, dim: int, dtype: Any) -> Tensor:
@@ -561,9 +593,7 @@ def _over_dim(op: Any, x: Tensor, dim: int, dtype: Any) -> Tensor:
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         return _over_dim(op, x.reshape(1), 0, None).reshape(())
-    half = x.dtype if x.dtype.itemsize < 4 else None
-    made = op.apply((dispatch.cast(x, dtypes.float32) if half else x,), dim=d)
-    return dispatch.cast(made, half) if half else made
+    return op.apply((x,), dim=d)
 
 
 @public("softmax", kind="reduction", op=SOFTMAX)

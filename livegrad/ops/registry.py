@@ -34,7 +34,7 @@ from .. import dtypes
 from ..autograd.mode import MODE
 from ..autograd.node import OpNode, sequence
 from ..lazy.value import Value
-from ..native import hot, slotted
+from ..native import HOT, front, hot, slotted
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .instruction import ElementwiseOp
@@ -422,6 +422,22 @@ def public(
     return enter
 
 
+def named(name: str, *, method: bool = True, aliases: tuple = ()) -> Callable:
+    """Decorator: a Python function of tensors as a method and a function of the package, without an entry.
+
+    For names of what is an operator elsewhere, and for what the generated tests cannot sample.
+    """
+
+    def enter(f: Callable) -> Callable:
+        for each in (name, *aliases):
+            if method:
+                setattr(Tensor, each, f)
+            FUNCTIONS[each] = _with_out(f)
+        return f
+
+    return enter
+
+
 NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
 
 
@@ -443,6 +459,8 @@ def with_numpy_names(f: Callable) -> Callable:
                     kwargs[own] = kwargs.pop(numpy)
         return f(*args, **kwargs)
 
+    if f.__code__ in HOT:
+        front(function, f)
     return function
 
 

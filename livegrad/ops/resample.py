@@ -15,11 +15,10 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.node import cast_value
-from ..codegen import resample as source
 from ..codegen.kernels import Kernel
 from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
-from ..runtime import backend, pool
+from ..runtime import backend, pool, service
 from .registry import operator
 from .view import on_either
 
@@ -64,7 +63,10 @@ _kernels: dict[tuple, Kernel] = {}
 def _kernel(kind: str, last: bool) -> Kernel:
     key = (kind, last)
     if key not in _kernels:
-        _kernels[key] = Kernel(lambda: ("resample", *key), lambda: source.source(kind, last), "q", 1)
+        service.load("livegrad.codegen.resample")
+        from ..codegen import resample as writer
+
+        _kernels[key] = Kernel(lambda: ("resample", *key), lambda: writer.source(kind, last), "q", 1)
     return _kernels[key]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import struct
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from .. import dtypes
 from ..native import hot, slotted
 from . import memory
+from .memory import peek, poke
 
 
 @functools.lru_cache(4096)
@@ -45,6 +47,30 @@ def numel(shape: tuple) -> int:
     return n
 
 
+# So many elements are read and written one by one; from there on NumPy is faster. By dtype, what unpacks and packs
+# 0 (one, without dimensions) to SMALL elements.
+SMALL = 16
+_LETTERS = {dtypes.float32: "f", dtypes.float64: "d", dtypes.int64: "q", dtypes.int32: "i", dtypes.bool_: "?"}
+_STRUCTS = {d: [struct.Struct(f"={n or 1}{c}") for n in range(SMALL + 1)] for d, c in _LETTERS.items()}
+_UNPACK = {d: [s.unpack for s in made] for d, made in _STRUCTS.items()}
+_PACK = {d: [s.pack for s in made] for d, made in _STRUCTS.items()}
+
+
+@hot
+def row_of(values: list, dtype: dtypes.dtype) -> Array | None:
+    """A one-dimensional array of a few numbers, or None where this cannot make it.
+
+    Raises what `struct` raises where a number is out of range.
+    """
+    pack = _PACK.get(dtype)
+    n = len(values)
+    if pack is None or n > SMALL or n == 0:
+        return None
+    made = empty((n,), dtype)
+    poke(made.ptr, pack[n](*values))
+    return made
+
+
 @slotted
 class Array:
     """A typed, strided window onto a block of memory. Strides and offset are in elements."""
@@ -74,6 +100,20 @@ class Array:
         return made
 
     @hot
+    @hot
+    def numbers(self) -> Any:
+        """The elements as nested lists of Python numbers; a number where there are no dimensions."""
+        unpack = _UNPACK.get(self.dtype)
+        shape = self.shape
+        if unpack is None or len(shape) > 1 or not self.contiguous:
+            return self.native().tolist()
+        if not shape:
+            return unpack[0](peek(self.ptr, self.dtype.itemsize))[0]
+        n = shape[0]
+        if n > SMALL:
+            return self.native().tolist()
+        return list(unpack[n](peek(self.ptr, n * self.dtype.itemsize)))
+
     def view(self, offset: int, shape: tuple, strides: tuple) -> Array:
         return Array(self.block, offset, shape, strides, self.dtype, is_contiguous(shape, strides))
 

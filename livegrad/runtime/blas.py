@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from livegrad.native import hot
 from livegrad.runtime import cache, pool
+from livegrad.runtime import gemm as gemm_kernel
 
 __all__ = ["available", "batched", "gemm", "info"]  # noqa: F822  (`available` is worked out when asked for)
 
@@ -372,6 +373,10 @@ def gemm(
     distance. False means a layout that BLAS cannot express, or a size beyond 32 bits: copy or split first. With
     `beta` 0, C is not read. Raises RuntimeError where the library or llvmlite is missing (see `available`).
     """
+    if m * n * k >= gemm_kernel.LEAST and alpha == 1.0 and gemm_kernel.product(
+        kind, 1, m, n, k, a, 0, a_rs, a_cs, b, 0, b_rs, b_cs, c, 0, c_rs, beta
+    ):  # fmt: skip
+        return True
     kernels = _kernels.get(kind) or _kernel(kind)
     if (m == 1 or n == 1) and k:
         return _vector(kernels, 1, m, n, k, a, 0, a_rs, a_cs, b, 0, b_rs, b_cs, c, 0, c_rs, alpha, beta)
@@ -417,6 +422,10 @@ def batched(
     *, alpha: float = 1.0, beta: float = 0.0,
 ) -> bool:  # fmt: skip
     """`batch` products as in `gemm`, each `_bs` elements after the one before; 0 there uses one matrix for all."""
+    if batch * m * n * k >= gemm_kernel.LEAST and alpha == 1.0 and gemm_kernel.product(
+        kind, batch, m, n, k, a, a_bs, a_rs, a_cs, b, b_bs, b_rs, b_cs, c, c_bs, c_rs, beta
+    ):  # fmt: skip
+        return True
     kernels = _kernels.get(kind) or _kernel(kind)
     if (m == 1 or n == 1) and k:
         return _vector(kernels, batch, m, n, k, a, a_bs, a_rs, a_cs, b, b_bs, b_rs, b_cs, c, c_bs, c_rs, alpha, beta)

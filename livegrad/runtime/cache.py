@@ -7,6 +7,7 @@ is bounded in size, oldest use first. It is private to the user, since what is i
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 import time
@@ -14,6 +15,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from . import machine, service
+
+try:  # what is behind `hashlib`, which takes a while to import
+    from _sha2 import sha256
+except ImportError:
+    try:
+        from _sha256 import sha256
+    except ImportError:
+        from hashlib import sha256
 
 VERSION = "1"
 LIMIT_BYTES = 256 << 20
@@ -41,6 +50,7 @@ _checked: dict[Path, bool] = {}
 # Pruning takes a look at the whole folder, so it comes once in so many writes; short processes take turns.
 PRUNE_EVERY = 64
 _since_pruned = os.getpid() % PRUNE_EVERY
+_attempts = itertools.count(time.monotonic_ns())  # names of temporary files; a killed process leaves some behind
 
 
 def _usable() -> Path | None:
@@ -64,13 +74,7 @@ def _usable() -> Path | None:
 def name_of(program: tuple) -> str:
     """The name of a program's code on this machine; `program` says what it was made from."""
     text = repr((VERSION, machine.host_description(), _sources_digest(), program))
-    return _sha256(text.encode()).hex()
-
-
-def _sha256(data: bytes) -> bytes:
-    import hashlib  # here, for it takes a while
-
-    return hashlib.sha256(data).digest()
+    return sha256(text.encode()).hexdigest()
 
 
 _digest: str | None = None
@@ -82,7 +86,7 @@ def _sources_digest() -> str:
     if _digest is None:
         here = Path(__file__).parent
         paths = [here / "machine.py", *sorted((here.parent / "codegen").glob("*.py"))]
-        _digest = _sha256(b"".join([path.read_bytes() for path in paths])).hex()
+        _digest = sha256(b"".join([path.read_bytes() for path in paths])).hexdigest()
     return _digest
 
 
@@ -97,7 +101,7 @@ def read(name: str) -> bytes | None:
     except OSError:
         return None
     checksum, code = data[:32], data[32:]
-    if len(checksum) == 32 and code and _sha256(name.encode() + code) == checksum:
+    if len(checksum) == 32 and code and sha256(name.encode() + code).digest() == checksum:
         with contextlib.suppress(OSError):
             os.utime(path)
         return code
@@ -112,15 +116,14 @@ def write(name: str, code: bytes) -> None:
     where = _usable()
     if where is None:
         return
-    import tempfile  # it takes a while to import, and a process with a warm cache never needs it
-
+    temporary = where / f"new-{os.getpid()}-{next(_attempts)}.tmp"
     try:
-        handle, temporary = tempfile.mkstemp(dir=where, prefix="new-", suffix=".tmp")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     except OSError:
         return
     try:
         with os.fdopen(handle, "wb") as f:
-            f.write(_sha256(name.encode() + code) + code)
+            f.write(sha256(name.encode() + code).digest() + code)
         os.replace(temporary, where / (name + _SUFFIX))
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -196,4 +199,5 @@ def functions(module_text: str, names: Iterable[str]) -> dict[str, int]:
         found = load(program) or make(program, lambda: module_text)
         return {name: found.address(name) for name in names}
 
+    machine.host_description()  # imports what is needed, before others wait for it
     return service.call(find)

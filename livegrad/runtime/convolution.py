@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..codegen import conv, conv_weight, ir
 from ..codegen.kernels import Kernel
 from . import array as arrays
-from . import machine, pool
+from . import machine, pool, service
 from .array import Array, numel
 from .memory import allocate
 
+ITEM_BYTES = {"f32": 4, "f64": 8}  # of the kinds that there are kernels for
 CACHE_ELEMENTS = 3 << 16  # of an input's layout, so that it stays in the second cache while it is read
 LINE_ELEMENTS = 768  # small images are taken together until a line is as long as this
 GRADIENT_LINE_ELEMENTS = 2048  # the same in the gradient by the weight, whose sums are added across once per line
@@ -81,10 +81,18 @@ class Layout(NamedTuple):
 _kernels: dict[tuple, Kernel] = {}
 
 
+def _width(kind: str) -> int:
+    """Lanes of one vector of this machine."""
+    return machine.host_vector_bytes() // ITEM_BYTES[kind]
+
+
 def _kernel(name: str, kind: str, *sizes: int | bool) -> Kernel:
     key = (name, kind, *sizes)
     found = _kernels.get(key)
     if found is None:
+        service.load("livegrad.codegen.conv", "livegrad.codegen.conv_weight")
+        from ..codegen import conv, conv_weight
+
         source = {
             "forward": conv.forward_source, "weight": conv_weight.gradient_source, "order": conv_weight.order_source
         }[name]  # fmt: skip
@@ -208,7 +216,7 @@ def _plan(p: Problem, threads: int) -> _Plan:
     if plan is not None:
         return plan
     block, vectors = _blocks(p.outputs)
-    width = conv.vector_width(p.kind)
+    width = _width(p.kind)
     tile = vectors * width
     lay = _lay_out(p, tile, p.images, LINE_ELEMENTS)
     if lay.laid_out and lay.per_channel * p.channels > CACHE_ELEMENTS and lay.group_images > 1:
@@ -223,7 +231,7 @@ def _plan(p: Problem, threads: int) -> _Plan:
     parts = -(-blocks // per_part)
     line = (lay.group_images - 1) * lay.image + (d.count - 1) * lay.depth + (h.count - 1) * lay.pitch + w.count
     line = _aligned(line + tile + width) + 16  # not a multiple of a page: lines would share a set of the cache
-    size = ir.kind_bytes(p.kind)
+    size = ITEM_BYTES[p.kind]
     lines_at = _aligned((lay.per_channel * p.channels + tile + width) * size) if lay.laid_out else 0
     taps = lay.offsets.size
     on, oc, *os = p.out_strides
@@ -270,7 +278,7 @@ def convolve(p: Problem, x: int, w: int, bias: int, out: int) -> bool:
     if not plan.kernel.available(plan.work) or not plan.order.available(plan.work):
         return False
     offsets, table = plan.keep
-    weight = allocate(plan.weight_elements * ir.kind_bytes(p.kind))
+    weight = allocate(plan.weight_elements * ITEM_BYTES[p.kind])
     each = max(1, plan.weight_elements // plan.order_items)
     args = struct.pack("=3q", w, table, weight.ptr) + plan.order_words
     pool.launch(plan.order.address, args, plan.order_items, max(1, 50_000 // each))
@@ -314,7 +322,7 @@ def _weight_plan(p: Problem, threads: int) -> _WeightPlan:
     plan = _weight_plans.get(key)
     if plan is not None:
         return plan
-    width = conv.vector_width(p.kind)
+    width = _width(p.kind)
     block, across, wide = _gradient_tile(p, width)
     # Chunks of images depend on sizes alone, so that results do not depend on the number of threads.
     window = len(p.axes[0].taps) * len(p.axes[1].taps) * len(p.axes[2].taps)
@@ -336,7 +344,7 @@ def _weight_plan(p: Problem, threads: int) -> _WeightPlan:
     parts, channel_parts = -(-p.outputs // per_part), -(-p.channels // channels_per_part)
     # Lines start on vectors, and not all at the same place of a page.
     line = (-(-(lay.group_images * image + lay.strip + width) // 16) | 1) * 16
-    size = ir.kind_bytes(p.kind)
+    size = ITEM_BYTES[p.kind]
     g_at = _aligned((lay.per_channel * channels_per_part + 2 * width) * size) if lay.laid_out else 0
     plan = _WeightPlan()
     plan.slots = threads

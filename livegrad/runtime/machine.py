@@ -1,7 +1,7 @@
 """This machine: what its processor can do, and turning LLVM IR into machine code that can be called.
 
-Everything that touches llvmlite is here, and happens on the helper thread (see `runtime.service`): an interruption
-inside llvmlite would free its objects twice. llvmlite is imported when first needed; where it is missing
+Everything that calls llvmlite is here, and happens on the helper thread (see `runtime.service`): an interruption
+inside llvmlite would free its objects twice. llvmlite is imported when first needed. Where it is missing
 :class:`CompilerMissing` is raised, which is an ``ImportError``: the library then evaluates without compiled kernels.
 
 Loaded code is never freed. Pool threads may be inside it until the process ends, and nothing that is loaded is given
@@ -28,15 +28,23 @@ class CompilerMissing(ImportError):
 
 
 @functools.cache
-def _llvm() -> Any:
-    """llvmlite's binding, initialised. On the helper thread only, like all that uses it."""
+def _binding() -> Any:
+    """llvmlite's binding, imported."""
     try:
+        service.load("llvmlite.binding")
         import llvmlite
         import llvmlite.binding as llvm
     except (ImportError, OSError) as error:
         raise CompilerMissing(f"compiled kernels need llvmlite, which cannot be imported: {error}") from error
     if tuple(int(part) for part in llvmlite.__version__.split(".")[:2]) < (0, 45):
         raise CompilerMissing(f"compiled kernels need llvmlite 0.45 or later, not {llvmlite.__version__}")
+    return llvm
+
+
+@functools.cache
+def _llvm() -> Any:
+    """llvmlite's binding, initialised. On the helper thread only, like all that uses it."""
+    llvm = _binding()
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm
@@ -65,6 +73,7 @@ def _ask_host() -> tuple[str, str, dict[str, bool], str]:
 @functools.cache
 def _host() -> tuple[str, str, dict[str, bool], str]:
     """The host's processor, its features as LLVM writes them, the same as a mapping, and LLVM's version and triple."""
+    _binding()
     return service.call(_ask_host)
 
 
@@ -179,6 +188,7 @@ def compile_cpu(module_text: str, opt: int = 2, thorough: frozenset | None = Non
 
     thorough: for a large module that mostly calls, the names of the functions that are worth more than the least.
     """
+    _host()
     return load_object(service.call(_emit, module_text, opt, thorough))
 
 
@@ -200,6 +210,7 @@ def _emit_ptx(module_text: str, arch: str) -> str:
 
 def compile_ptx(module_text: str, arch: str = "sm_80") -> str:
     """Compile a module for an NVIDIA GPU; the result is PTX text."""
+    _host()
     return service.call(_emit_ptx, module_text, arch)
 
 
@@ -263,4 +274,5 @@ def _load(code: bytes) -> CompiledObject:
 
 def load_object(code: bytes) -> CompiledObject:
     """Make code that :func:`compile_cpu` returned, on a machine of the same :func:`host_description`, callable."""
+    _host()
     return service.call(_load, code)

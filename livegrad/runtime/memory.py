@@ -396,6 +396,16 @@ def ndarray(block: Block, dtype: np.dtype, shape, byte_strides=None, byte_offset
     return _ndarray(shape, dtype, view, byte_offset, byte_strides)
 
 
+def peek(address: int, nbytes: int) -> bytes:
+    """What lies in memory now (`native` writes this out)."""
+    return ctypes.string_at(address, nbytes)
+
+
+def poke(address: int, data: bytes) -> None:
+    """Write into memory (`native` writes this out)."""
+    ctypes.memmove(address, data, len(data))
+
+
 def empty_cache() -> None:
     """Gives every free mapping back to the system: large pieces, and slabs of which no piece is in use."""
     for shelf in list(_cache.large.values()):

@@ -23,6 +23,7 @@ takes several steps in Python, making the pool and starting threads, is done by 
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import ctypes
 import itertools
@@ -30,7 +31,6 @@ import mmap
 import os
 import platform
 import sys
-import threading
 import time
 from queue import SimpleQueue
 
@@ -388,7 +388,7 @@ class _Pool:
         target, args = (self.serve, (self.jobs,)) if self.number is None else (self.worker, (self.state,))
         with contextlib.suppress(RuntimeError):  # no more threads, or the interpreter is shutting down
             while self.workers < count:
-                threading.Thread(target=target, args=args, daemon=True, name=f"livegrad-{self.workers}").start()
+                _thread.start_new_thread(target, args)
                 self.workers += 1
 
     @staticmethod

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..codegen import pool as source
 from ..codegen.kernels import Kernel
-from . import pool
+from . import pool, service
 
 SERIAL_WORK = 100_000
 
@@ -37,11 +36,16 @@ class Window(NamedTuple):
 _kernels: dict[tuple, Kernel] = {}
 
 
-def _kernel(make: Any, *options: Any) -> Kernel:
-    key = (make.__name__, *options)
+def _kernel(make: str, *options: Any) -> Kernel:
+    """make: the function of `codegen.pool` that writes it."""
+    key = (make, *options)
     found = _kernels.get(key)
     if found is None:
-        found = _kernels[key] = Kernel(lambda: ("pool", *key), lambda: make(*options), "q", 1)
+        service.load("livegrad.codegen.pool")
+        from ..codegen import pool as writer
+
+        write = getattr(writer, make)
+        found = _kernels[key] = Kernel(lambda: ("pool", *key), lambda: write(*options), "q", 1)
     return found
 
 
@@ -63,7 +67,7 @@ def reduce(kind: str | None, what: str, x: Any, w: Window, out: Any, index: Any)
     planes = x.shape[0]
     work = planes * _product(w.out) * _product(w.window)
     if kind is not None and work:
-        kernel = _kernel(source.forward_source, kind, what, step)
+        kernel = _kernel("forward_source", kind, what, step)
         pointers = (x.ctypes.data, out.ctypes.data, 0 if index is None else index.ctypes.data)
         if _launch(kernel, pointers, w.words(), planes * w.out[0] * w.out[1], work):
             return
@@ -77,7 +81,7 @@ def spread(kind: str | None, g: Any, w: Window, out: Any) -> None:
     """The gradient of average pooling: (planes, *out) into (planes, *size)."""
     work = g.size * _product(w.window)
     pointers = (g.ctypes.data, out.ctypes.data, 0)
-    kernel = kind and _kernel(source.spread_source, kind)
+    kernel = kind and _kernel("spread_source", kind)
     if kernel and work and _launch(kernel, pointers, w.words(), g.shape[0], work):
         return
     padded, inside = _padded(out.shape, w)
@@ -90,7 +94,7 @@ def spread(kind: str | None, g: Any, w: Window, out: Any) -> None:
 
 def scatter(kind: str | None, g: Any, index: Any, out: Any, adds: bool) -> None:
     """Put (planes, n) at positions `index` of empty planes (planes, m); what meets is added, or the last one stays."""
-    kernel = kind and _kernel(source.scatter_source, kind, adds)
+    kernel = kind and _kernel("scatter_source", kind, adds)
     pointers = (g.ctypes.data, out.ctypes.data, index.ctypes.data)
     work = g.size + out.size // 16
     if kernel and g.size and _launch(kernel, pointers, (g.shape[1], out.shape[1]), g.shape[0], work):

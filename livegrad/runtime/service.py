@@ -7,24 +7,31 @@ happens here, and whoever needs its result waits. An interrupted wait leaves the
     job = submit(function, *args)    the call will be made; calls are made one after the other
     job.wait()                       until it has been made
     call(function, *args)            both, ahead of all that waits; its result, or its exception
+    load("package.module", ...)      import what takes a while, at its first use
 
 There is no lock that an interruption could leave locked: shared state changes through single calls that are atomic in
 CPython, and whoever waits does so on a lock of its own.
 
 * A fork waits until no job is running, so a child never finds a library in the middle of something. A thread of the
   child's own takes over what was still waiting.
-* During a job the garbage collector is off. It would run finalizers here, and one that needs a lock of the thread that
-  waits for this job would wait for ever.
+* A job must need no lock that the thread which waits for it could hold. So during a job the garbage collector is off,
+  for it would run anybody's finalizers; and a job that needs a module finds it loaded by a `load` before.
+* Imports belong here too. An interrupted one can leave Python's import lock locked, and a child that was forked by
+  another thread in the middle of one can never import that module.
 * The exit of the interpreter waits for the job that is running. From then on, and where no thread can be started, jobs
   run in the thread that asks.
 """
 
 from __future__ import annotations
 
+import _imp
 import _thread
 import atexit
+import contextlib
 import gc
+import importlib
 import os
+import signal
 import sys
 import time
 from collections import deque
@@ -32,7 +39,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-__all__ = ["Job", "call", "drain", "submit"]
+__all__ = ["Job", "call", "drain", "load", "submit"]
 
 _POLL = 0.0005  # seconds; how often a fork, and the exit, look whether the job is done
 
@@ -72,9 +79,7 @@ class Job:
         try:
             self.result = function(*args)
         except BaseException as error:
-            import traceback
-
-            traceback.clear_frames(error.__traceback__)  # what they hold must not be freed in another thread
+            _empty_frames(error)  # what they hold must not be freed in another thread
             self.error = error
         self._call = None
         self.done = True
@@ -171,10 +176,16 @@ class _Service:
         self.wake_all()
 
 
+def _empty_frames(error: BaseException) -> None:
+    place = error.__traceback__
+    while place is not None:
+        with contextlib.suppress(RuntimeError):  # it is running
+            place.tb_frame.clear()
+        place = place.tb_next
+
+
 def _block_signals() -> None:
     """Leave signals to other threads, so that one that waits is woken by them; but for those that tell of a crash."""
-    import signal
-
     if hasattr(signal, "pthread_sigmask"):
         own = {getattr(signal, name, None) for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGPROF")}
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - own)
@@ -208,6 +219,34 @@ def call(function: Callable, *args: Any) -> Any:
     if job.error is not None:
         raise job.error
     return job.result
+
+
+_loaded: set[str] = set()
+
+
+def load(*names: str) -> None:
+    """Import modules, unless that is done. Their errors are raised here."""
+    if not _loaded.issuperset(names):
+        if _locks_imports():
+            _import(names)  # another thread would wait for ever
+        else:
+            call(_import, names)
+
+
+def _locks_imports() -> bool:
+    """Whether this thread holds Python's import lock: in a finalizer in the middle of an import, or left by Ctrl-C."""
+    try:
+        _imp.release_lock()
+    except RuntimeError:
+        return False
+    _imp.acquire_lock()
+    return True
+
+
+def _import(names: tuple[str, ...]) -> None:
+    for name in names:
+        importlib.import_module(name)
+    _loaded.update(names)
 
 
 def drain(timeout: float | None = None) -> None:

@@ -335,7 +335,7 @@ class Stream:
             raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
         if not (wide.sum(-1) > 0).all():
             raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
-        draw = self._with_replacement if replacement else self._without_replacement
+        draw = self._with_replacement if replacement and num_samples > 1 else self._without_replacement
         return draw(rows, num_samples).reshape(*probs.shape[:-1], num_samples)
 
     def _with_replacement(self, rows: np.ndarray, num_samples: int) -> np.ndarray:

@@ -411,3 +411,12 @@ def test_code_that_calls_what_is_not_there_is_refused():
     b.line("call void @livegrad_no_such_function()")
     with pytest.raises(RuntimeError, match="livegrad_no_such_function"):
         machine.compile_cpu(module.text())
+
+
+@pytest.mark.parametrize("name", ["exp", "expm1", "sigmoid", "tanh", "log1pexp"])
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+def test_same_bits_at_every_width(name, kind):
+    x = _random_bits(4096).astype(FLOAT[kind])
+    made = [_run(name, x, width=width) for width in (1, 2, 4, 8, 16, 32)]
+    for other in made[1:]:
+        np.testing.assert_array_equal(other, made[0])

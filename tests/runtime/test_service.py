@@ -16,8 +16,9 @@ from livegrad.runtime import service
 
 def python(code, timeout=120):
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=timeout
-    )
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=timeout,
+        env={**os.environ, "LIVEGRAD_NATIVE": "0"},
+    )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

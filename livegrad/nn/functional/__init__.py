@@ -5,6 +5,7 @@ from . import (
     affine,
     attention,
     conv,
+    ctc,
     distance,
     dropouts,
     folding,
@@ -19,6 +20,7 @@ from .activation import *  # noqa: F403
 from .affine import *  # noqa: F403
 from .attention import *  # noqa: F403
 from .conv import *  # noqa: F403
+from .ctc import *  # noqa: F403
 from .distance import *  # noqa: F403
 from .dropouts import *  # noqa: F403
 from .folding import *  # noqa: F403
@@ -34,6 +36,7 @@ __all__ = [
     *affine.__all__,
     *conv.__all__,
     *attention.__all__,
+    *ctc.__all__,
     *distance.__all__,
     *dropouts.__all__,
     *folding.__all__,

@@ -1,8 +1,9 @@
 """Looking up rows of a table, and the rows that say which."""
 
 import livegrad
+from livegrad.ops.index import rows_at
 
-__all__ = ["embedding", "one_hot"]
+__all__ = ["embedding", "embedding_bag", "one_hot"]
 
 
 def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False):
@@ -22,17 +23,96 @@ def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, sca
         if not -rows <= padding_idx < rows:
             raise AssertionError("Padding_idx must be within num_embeddings")
         padding_idx %= rows
-    index = input.reshape(-1)
     if max_norm is not None:
-        _shorten(weight, index, max_norm, norm_type)
-    found = weight.index_select(0, index).reshape(*input.shape, *weight.shape[1:])
+        _shorten(weight, input.reshape(-1), max_norm, norm_type)
+    found = rows_at(weight, input)
     if scale_grad_by_freq:
-        counts = index.bincount(minlength=weight.size(0))
+        counts = input.reshape(-1).bincount(minlength=weight.size(0))
         share = 1 / counts[input].to(weight.dtype).unsqueeze(-1)
         found = found * share + (found * (1 - share)).detach()
     if padding_idx is not None and found.requires_grad:
         found = livegrad.where((input == padding_idx).unsqueeze(-1), found.detach(), found)
     return found
+
+
+def embedding_bag(
+    input, weight, offsets=None, max_norm=None, norm_type=2, scale_grad_by_freq=False, mode="mean", sparse=False,
+    per_sample_weights=None, include_last_offset=False, padding_idx=None,
+):  # fmt: skip
+    """Sums, means or maxima of rows of ``weight`` over bags of indices: (B, columns).
+
+    ``input`` is (B, N), a bag in each row, or (N) with ``offsets`` (B) that say where each bag begins. ``mode`` is sum,
+    mean or max; ``per_sample_weights``, for sum only, multiply the rows. Indices ``padding_idx`` do not count. An empty
+    bag gives zeros. Raises ValueError for arguments that do not go together.
+    """
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError("mode has to be one of sum, mean or max")
+    if per_sample_weights is not None and input.size() != per_sample_weights.size():
+        raise ValueError(
+            f"embedding_bag: If per_sample_weights ({per_sample_weights.shape}) is not None, then it must have "
+            f"the same shape as the input ({input.shape})"
+        )
+    if weight.dim() != 2:
+        raise ValueError(f"weight has to be a 2D Tensor, but got Tensor of dimension {weight.dim()}")
+    if input.dim() == 2:
+        if offsets is not None:
+            raise ValueError(
+                "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length "
+                f"sequences. However, found offsets of type {type(offsets)}"
+            )
+        bags, length = input.shape
+        bag = livegrad.arange(bags).repeat_interleave(length)
+        input = input.reshape(-1)
+        if per_sample_weights is not None:
+            per_sample_weights = per_sample_weights.reshape(-1)
+    elif input.dim() == 1:
+        if offsets is None:
+            raise ValueError("offsets has to be a 1D Tensor but got None")
+        if offsets.dim() != 1:
+            raise ValueError("offsets has to be a 1D Tensor")
+        starts = offsets.tolist()
+        if include_last_offset:
+            *starts, stop = starts
+        else:
+            stop = input.size(0)
+        if starts and starts[0] != 0:
+            raise RuntimeError("offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from "
+                               f"position 0. However, got {starts[0]}")  # fmt: skip
+        bags = len(starts)
+        counts = [b - a for a, b in zip(starts, [*starts[1:], stop])]
+        bag = livegrad.arange(bags).repeat_interleave(livegrad.tensor(counts, dtype=livegrad.int64))
+        input = input[: bag.size(0)]
+    else:
+        raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}")
+    if per_sample_weights is not None and mode != "sum":
+        raise NotImplementedError(
+            "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' "
+            f"(got mode='{mode}'). Please open a feature request on GitHub."
+        )
+    if padding_idx is not None:
+        kept = (input != padding_idx % weight.size(0)).nonzero().reshape(-1)
+        input, bag = input[kept], bag[kept]
+        per_sample_weights = None if per_sample_weights is None else per_sample_weights[kept]
+    rows = embedding(input, weight, None, max_norm, norm_type, scale_grad_by_freq, sparse)
+    if per_sample_weights is not None:
+        rows = rows * per_sample_weights.unsqueeze(-1)
+    out = livegrad.zeros((bags, weight.size(1)), dtype=weight.dtype)
+    if mode == "max":
+        # The first of equal rows gets the gradient.
+        return _largest_of_bags(rows, bag, out)
+    total = out.index_add(0, bag, rows)
+    if mode == "sum":
+        return total
+    count = livegrad.bincount(bag, minlength=bags).clamp(min=1).to(weight.dtype)
+    return total / count.unsqueeze(-1)
+
+
+def _largest_of_bags(rows, bag, out):
+    pieces, start = [], 0
+    for n in livegrad.bincount(bag, minlength=out.size(0)).tolist():
+        pieces.append(rows[start : start + n].max(0)[0] if n else out[0])
+        start += n
+    return livegrad.stack(pieces) if pieces else out
 
 
 def _shorten(weight, index, max_norm, norm_type):

@@ -78,7 +78,6 @@ def _loss(name, formula, node, domain=(-3.0, 3.0), **grads):
 
 
 _mse = _loss("_mse_loss", lambda input, target: square(input - target), "MseLoss")
-_l1 = _terms("_l1_loss", lambda input, target: abs_(input - target), "Abs")
 _smooth_l1 = _loss("_smooth_l1_loss", _smooth_l1, "SmoothL1Loss")
 _huber = _loss("_huber_loss", _huber, "HuberLoss")
 # The logarithms are cut off at -100, and the gradient where they are: the two do not follow from one another.
@@ -153,7 +152,7 @@ def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", wei
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
     _warn_sizes(input, target)
-    return _weighted(_l1(input, target), weight, reduction)
+    return _weighted((input - target).abs(), weight, reduction)
 
 
 def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
@@ -174,7 +173,7 @@ def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mea
     if beta < 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
     if beta == 0:
-        return _reduced(_l1(input, target), reduction)
+        return _reduced((input - target).abs(), reduction)
     return _smooth_l1(input, target, beta, reduction=reduction)
 
 
@@ -272,7 +271,7 @@ def _check_class_weight(weight, classes):
         )
 
 
-def _nll(log_probabilities, target, weight, ignore_index, reduction):
+def _nll(log_probabilities, target, weight, ignore_index, reduction, logits=False):
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
     class_dim = 0 if log_probabilities.dim() == 1 else 1
@@ -292,7 +291,7 @@ def _nll(log_probabilities, target, weight, ignore_index, reduction):
         counts = counted if factor is None else factor * counted
         divisor = index.numel() if every and factor is None else counts.sum().to(log_probabilities.dtype)
     shape = target.shape if reduction == "none" else None
-    return nll(log_probabilities, class_dim, index, shape, divisor, factor, None if every else ~counted)
+    return nll(log_probabilities, class_dim, index, shape, divisor, factor, None if every else ~counted, logits)
 
 
 def cross_entropy(
@@ -324,10 +323,10 @@ def cross_entropy(
     if target.dim() == input.dim() > 1 and target.is_floating_point():
         raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
     _check_class_shapes(input, target)
+    if label_smoothing == 0.0 and input.is_floating_point():
+        return _nll(input, target, weight, ignore_index, reduction, logits=True)
     log_probabilities = input.log_softmax(class_dim)
     loss = _nll(log_probabilities, target, weight, ignore_index, reduction)
-    if label_smoothing == 0.0:
-        return loss
     smooth = _smoothing_loss(log_probabilities, target, weight, ignore_index, reduction, class_dim)
     return loss * (1 - label_smoothing) + smooth * (label_smoothing / input.size(class_dim))
 

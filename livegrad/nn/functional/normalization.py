@@ -3,30 +3,14 @@
 import math
 
 import livegrad
+from livegrad.ops.normalise import normalise
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm"]
-
-
-def _standardised(input, dims, eps):
-    """(input with mean 0 and variance 1 over ``dims``, the mean, the biased variance); all keep ``dims``."""
-    mean = input.mean(dims, keepdim=True)
-    centred = input - mean
-    variance = (centred * centred).mean(dims, keepdim=True)
-    return centred * (variance + eps).rsqrt(), mean, variance
 
 
 def _per_channel(tensor, dimensions):
     """(C,) as (C, 1, 1, ...), to combine with (N, C, *)."""
     return tensor.view(-1, *(1,) * (dimensions - 2))
-
-
-def _affine(result, weight, bias):
-    """result * weight + bias, both per channel, where they are given."""
-    if weight is not None:
-        result = result * _per_channel(weight, result.dim())
-    if bias is not None:
-        result = result + _per_channel(bias, result.dim())
-    return result
 
 
 def _update_running(running, observed, momentum):
@@ -66,11 +50,13 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
     count = input.numel() // max(channels, 1)
     if count == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.size()}")
-    dims = (0, *range(2, input.dim()))
-    result, mean, variance = _standardised(input, dims, eps)
+    result, variance, mean = normalise(
+        input, weight, bias, shape=tuple(input.shape), dims=(0, *range(2, input.dim())),
+        affine=(channels, *(1,) * (input.dim() - 2)), eps=eps, label="NativeBatchNormBackward0",
+    )  # fmt: skip
     _update_running(running_mean, mean, momentum)
     _update_running(running_var, variance * (count / (count - 1)) if count else variance, momentum)
-    return _affine(result, weight, bias)
+    return result
 
 
 def instance_norm(
@@ -82,12 +68,14 @@ def instance_norm(
     count = math.prod(input.shape[2:])
     if count == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.size()}")
-    dims = tuple(range(2, input.dim()))
-    result, mean, variance = _standardised(input, dims, eps)
+    result, variance, mean = normalise(
+        input, weight, bias, shape=tuple(input.shape), dims=tuple(range(2, input.dim())),
+        affine=(input.size(1), *(1,) * (input.dim() - 2)), eps=eps, label="NativeBatchNormBackward0",
+    )  # fmt: skip
     if running_mean is not None:
         _update_running(running_mean, mean.mean(0), momentum)
         _update_running(running_var, (variance * (count / (count - 1))).mean(0), momentum)
-    return _affine(result, weight, bias)
+    return result
 
 
 def _check_normalized(input, shape, parameters, comma):
@@ -109,16 +97,17 @@ def _check_normalized(input, shape, parameters, comma):
             f"Given normalized_shape={shape}, expected input with shape [*{expected}], "
             f"but got input of size{list(input.shape)}"
         )
-    return tuple(range(-len(shape), 0))
+    return {
+        "shape": tuple(input.shape),
+        "dims": tuple(range(input.dim() - len(shape), input.dim())),
+        "affine": tuple(shape),
+    }
 
 
 def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     """Normalises over the last dimensions, whose sizes are ``normalized_shape``; then scales and shifts."""
-    dims = _check_normalized(input, normalized_shape, (("weight", weight), ("bias", bias)), ", ")
-    result, _, _ = _standardised(input, dims, eps)
-    if weight is not None:
-        result = result * weight
-    return result if bias is None else result + bias
+    layout = _check_normalized(input, normalized_shape, (("weight", weight), ("bias", bias)), ", ")
+    return normalise(input, weight, bias, **layout, eps=eps, label="NativeLayerNormBackward0")[0]
 
 
 def rms_norm(input, normalized_shape, weight=None, eps=None):
@@ -126,11 +115,11 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
 
     ``eps`` is the dtype's machine epsilon unless given.
     """
-    dims = _check_normalized(input, normalized_shape, (("weight", weight),), "")
+    layout = _check_normalized(input, normalized_shape, (("weight", weight),), "")
     if eps is None:
         eps = livegrad.finfo(input.dtype).eps
-    result = input * ((input * input).mean(dims, keepdim=True) + eps).rsqrt()
-    return result if weight is None else result * weight
+    label = "FusedRmsNormBackward0"
+    return normalise(input, weight, None, **layout, eps=eps, label=label, centred=False)[0]
 
 
 def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
@@ -151,8 +140,11 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
             )
     if samples * channels // num_groups * math.prod(input.shape[2:]) == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {list(input.shape)}")
-    result, _, _ = _standardised(input.reshape(samples, num_groups, -1), (2,), eps)
-    return _affine(result.reshape(input.shape), weight, bias)
+    each = channels // num_groups
+    return normalise(
+        input, weight, bias, shape=(samples, num_groups, each, math.prod(input.shape[2:])), dims=(2, 3),
+        affine=(num_groups, each, 1), eps=eps, label="NativeGroupNormBackward0",
+    )[0]  # fmt: skip
 
 
 def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):

@@ -11,6 +11,7 @@ from . import (
     dropout,
     flatten,
     instancenorm,
+    lazy,
     linear,
     loss,
     normalization,
@@ -30,6 +31,7 @@ from .distance import *  # noqa: F403
 from .dropout import *  # noqa: F403
 from .flatten import *  # noqa: F403
 from .instancenorm import *  # noqa: F403
+from .lazy import *  # noqa: F403
 from .linear import *  # noqa: F403
 from .loss import *  # noqa: F403
 from .normalization import *  # noqa: F403
@@ -51,6 +53,7 @@ __all__ = [
     *dropout.__all__,
     *flatten.__all__,
     *instancenorm.__all__,
+    *lazy.__all__,
     *linear.__all__,
     *loss.__all__,
     *normalization.__all__,

@@ -8,6 +8,7 @@ from .distance import PairwiseDistance
 __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
+    "CTCLoss",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "GaussianNLLLoss",
@@ -285,3 +286,26 @@ class MultiLabelSoftMarginLoss(_WeightedLoss):
 
     def forward(self, input, target):
         return F.multilabel_soft_margin_loss(input, target, self.weight, reduction=self.reduction)
+
+
+class CTCLoss(_Loss):
+    """The loss of label sequences over all their alignments with the steps of an input; see `functional.ctc_loss`.
+
+    >>> import livegrad
+    >>> from livegrad import nn
+    >>> logs = livegrad.zeros(5, 1, 3).log_softmax(2)
+    >>> round(nn.CTCLoss()(logs, livegrad.tensor([[1, 2]]), [5], [2]).item(), 4)
+    0.9689
+    """
+
+    __constants__ = ["blank", "reduction"]
+
+    def __init__(self, blank=0, reduction="mean", zero_infinity=False):
+        super().__init__(reduction=reduction)
+        self.blank = blank
+        self.zero_infinity = zero_infinity
+
+    def forward(self, log_probs, targets, input_lengths, target_lengths):
+        return F.ctc_loss(
+            log_probs, targets, input_lengths, target_lengths, self.blank, self.reduction, self.zero_infinity
+        )

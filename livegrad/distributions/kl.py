@@ -1,0 +1,123 @@
+"""The Kullback-Leibler divergence of one distribution from another, by pairs of their kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import livegrad
+
+from .continuous import Exponential, Laplace, MultivariateNormal, Normal, Uniform
+from .discrete import Bernoulli, Categorical, Geometric, OneHotCategorical, Poisson
+from .distribution import Distribution, sum_rightmost
+from .independent import Independent
+
+__all__ = ["kl_divergence", "register_kl"]
+
+_FORMULAS: dict[tuple, Callable] = {}
+
+
+def register_kl(type_p: type, type_q: type) -> Callable:
+    """Decorator: a function of (p, q) as the divergence for these kinds and those derived from them."""
+    if not (isinstance(type_p, type) and issubclass(type_p, Distribution)):
+        raise TypeError(f"Expected type_p to be a Distribution subclass but got {type_p}")
+    if not (isinstance(type_q, type) and issubclass(type_q, Distribution)):
+        raise TypeError(f"Expected type_q to be a Distribution subclass but got {type_q}")
+
+    def enter(function: Callable) -> Callable:
+        _FORMULAS[type_p, type_q] = function
+        return function
+
+    return enter
+
+
+def kl_divergence(p: Distribution, q: Distribution) -> Any:
+    """KL(p || q). Raises NotImplementedError for kinds that have no formula.
+
+    >>> from livegrad.distributions import Normal, kl_divergence
+    >>> kl_divergence(Normal(0.0, 1.0), Normal(1.0, 1.0))
+    tensor(0.5000)
+    """
+    for a in type(p).__mro__:
+        for b in type(q).__mro__:
+            if (a, b) in _FORMULAS:
+                return _FORMULAS[a, b](p, q)
+    raise NotImplementedError(
+        f"No KL(p || q) is implemented for p type {type(p).__name__} and q type {type(q).__name__}"
+    )
+
+
+@register_kl(Normal, Normal)
+def _normal(p: Any, q: Any) -> Any:
+    ratio = (p.scale / q.scale).pow(2)
+    return 0.5 * (ratio + ((p.loc - q.loc) / q.scale).pow(2) - 1 - ratio.log())
+
+
+@register_kl(Laplace, Laplace)
+def _laplace(p: Any, q: Any) -> Any:
+    ratio, away = p.scale / q.scale, (p.loc - q.loc).abs()
+    return -ratio.log() + away / q.scale + ratio * (-away / p.scale).exp() - 1
+
+
+@register_kl(Exponential, Exponential)
+def _exponential(p: Any, q: Any) -> Any:
+    ratio = q.rate / p.rate
+    return -ratio.log() + ratio - 1
+
+
+@register_kl(Uniform, Uniform)
+def _uniform(p: Any, q: Any) -> Any:
+    found = ((q.high - q.low) / (p.high - p.low)).log()
+    return livegrad.where((q.low > p.low) | (q.high < p.high), float("inf"), found)
+
+
+@register_kl(Bernoulli, Bernoulli)
+def _bernoulli(p: Any, q: Any) -> Any:
+    soft = livegrad.nn.functional.softplus
+    t1 = p.probs * (soft(-q.logits) - soft(-p.logits))
+    t1 = livegrad.where(q.probs == 0, float("inf"), t1)
+    t1 = livegrad.where(p.probs == 0, 0.0, t1)
+    t2 = (1 - p.probs) * (soft(q.logits) - soft(p.logits))
+    t2 = livegrad.where(q.probs == 1, float("inf"), t2)
+    return t1 + livegrad.where(p.probs == 1, 0.0, t2)
+
+
+@register_kl(Categorical, Categorical)
+def _categorical(p: Any, q: Any) -> Any:
+    t = p.probs * (p.logits - q.logits)
+    t = livegrad.where((q.probs == 0).expand_as(t), float("inf"), t)
+    return livegrad.where((p.probs == 0).expand_as(t), 0.0, t).sum(-1)
+
+
+@register_kl(OneHotCategorical, OneHotCategorical)
+def _one_hot(p: Any, q: Any) -> Any:
+    return _categorical(p._categorical, q._categorical)
+
+
+@register_kl(Geometric, Geometric)
+def _geometric(p: Any, q: Any) -> Any:
+    return -p.entropy() - (-q.probs).log1p() / p.probs - q.logits
+
+
+@register_kl(Poisson, Poisson)
+def _poisson(p: Any, q: Any) -> Any:
+    return p.rate * (p.rate.log() - q.rate.log()) - (p.rate - q.rate)
+
+
+@register_kl(MultivariateNormal, MultivariateNormal)
+def _multivariate_normal(p: Any, q: Any) -> Any:
+    if p.event_shape != q.event_shape:
+        raise ValueError(
+            "KL-divergence between two Multivariate Normals with different event shapes cannot be computed"
+        )
+    solve = livegrad.linalg.solve_triangular
+    ratio = solve(q._unbroadcasted_scale_tril, p._unbroadcasted_scale_tril, upper=False).pow(2).sum((-2, -1))
+    away = solve(q._unbroadcasted_scale_tril, (q.loc - p.loc).unsqueeze(-1), upper=False).pow(2).sum((-2, -1))
+    return q._log_determinant() - p._log_determinant() + 0.5 * (ratio + away - p.event_shape[0])
+
+
+@register_kl(Independent, Independent)
+def _independent(p: Any, q: Any) -> Any:
+    if p.reinterpreted_batch_ndims != q.reinterpreted_batch_ndims:
+        raise NotImplementedError
+    return sum_rightmost(kl_divergence(p.base_dist, q.base_dist), p.reinterpreted_batch_ndims)

@@ -1,0 +1,176 @@
+"""Running row programs (`ops.rowprogram`): how their operands are laid out, and which way they run.
+
+A row program runs as one kernel, with the pending work that feeds it. Where there are few rows and they are long, it
+runs as reductions and elementwise kernels instead, which share one row among the threads; which it is depends on sizes
+alone, so results do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import struct
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..codegen import kernels, rowshape
+from ..codegen.layout import CONTIGUOUS, SCALAR, STRIDED
+from ..ops.rowprogram import RowProgram
+from ..runtime import array as arrays
+from ..runtime import interpreter, pool
+from ..runtime.array import numel
+from . import evaluate, log, value
+from .program import broadcast_strides, merged_dims
+from .value import Value
+
+# With fewer rows than FEW, a row that takes more than LONG bytes is not left to one thread.
+FEW = 8
+LONG = 256 << 10
+MAX_LEAVES = 96
+
+
+class Plan:
+    """What follows from a program, its operands' code and layouts, and the sizes."""
+
+    __slots__ = ("kernel", "tail", "total", "grain", "elements")
+
+
+_plans: dict[tuple, Plan] = {}
+
+
+def few_long_rows(shape: tuple, dims: tuple, itemsize: int) -> bool:
+    """Whether one row is too much for one thread, and there are not enough of them for all."""
+    length = numel(tuple([shape[d] for d in dims]))
+    return length * itemsize > LONG and numel(shape) < FEW * length
+
+
+def run(
+    program: RowProgram, inputs: list[Value], numbers: tuple, dims: tuple, shape: tuple, compute: dtypes.dtype,
+    results: tuple,
+) -> tuple[Value, ...]:  # fmt: skip
+    """The results of a row program over the index space `shape`, to which the inputs broadcast.
+
+    dims: the dimensions that make up a row. results: the dtype of each result. A result with one value a row keeps
+    the reduced dimensions with size 1.
+    """
+    with evaluate._lock:
+        started = perf_counter() if log.kernels else 0.0
+        pieces = _pieces(inputs)
+        leaves: list[Value] = []
+        key_parts: list = []
+        params: tuple = ()
+        for v, piece in zip(inputs, pieces):
+            own = [v] if piece is None else piece.leaves
+            key_parts.append(((), v.dtype) if piece is None else (piece.code, v.dtype))
+            if piece is not None:
+                params += piece.params
+            leaves += own
+        row_shape = tuple([1 if d in dims else n for d, n in enumerate(shape)])
+        made = [arrays.empty(shape if full else row_shape, d) for full, d in zip(program.full, results)]
+        key = (program, compute, results, shape, dims, tuple(key_parts), evaluate._layouts(leaves, shape))
+        plan = _plans.get(key)
+        if plan is None:
+            plan = _plan(program, compute, results, shape, dims, inputs, pieces, leaves, key)
+        kernel = plan.kernel
+        how = ""
+        if kernel is None or not (
+            (kernel.address and kernels.Policy.mode != "never") or kernel.available(plan.elements)
+        ):
+            how = "tier 0"
+            native = [_native(v, piece, shape) for v, piece in zip(inputs, pieces)]
+            with np.errstate(all="ignore"):
+                for target, a in zip(made, program.numpy(native, numbers, dims, compute)):
+                    target.native()[...] = a
+        else:
+            pointers = [a.ptr for a in made] + [leaf.array.ptr for leaf in leaves]  # type: ignore[union-attr]
+            args = kernel.pack(*pointers, *numbers, *params) + plan.tail
+            pool.launch(kernel.address, args, plan.total, plan.grain)
+        if log.kernels:
+            fused = [log.describe(piece.nodes) for piece in pieces if piece is not None]
+            what = " ".join([*fused, program.name])
+            log.launch(what, shape, "rows", how or log.origin(kernel), perf_counter() - started)
+        return tuple([value.from_array(a) for a in made])
+
+
+def _pieces(inputs: list[Value]) -> list:
+    """For each input the pending work that goes into the kernel, or None."""
+    pieces = []
+    for i, v in enumerate(inputs):
+        if any(other is v for other in inputs[:i]):
+            evaluate.evaluate(v, "needed twice")
+    for v in inputs:
+        pieces.append(evaluate.fused_source(v, "rows"))
+    # Evaluating one input's operands can bring along what another one was to be made of.
+    for i, (v, piece) in enumerate(zip(inputs, pieces)):
+        if piece is not None and any(n.array is not None for n in piece.nodes):
+            evaluate.evaluate(v, "rows")
+            pieces[i] = None
+    if sum(1 if p is None else len(p.leaves) for p in pieces) > MAX_LEAVES:
+        for i, v in enumerate(inputs):
+            evaluate.evaluate(v, "bound: arguments")
+            pieces[i] = None
+    return pieces
+
+
+def _native(v: Value, piece: Any, shape: tuple) -> Any:
+    a = v.native() if piece is None else interpreter.run_piece(piece.nodes, piece.leaves, shape)[-1]
+    return interpreter.broadcast(a, shape)
+
+
+def _plan(
+    program: RowProgram, compute: Any, results: tuple, shape: tuple, dims: tuple, inputs: list, pieces: list,
+    leaves: list, key: tuple,
+) -> Plan:  # fmt: skip
+    if len(_plans) >= evaluate.MAX_PLANS:
+        _plans.clear()
+    plan = Plan()
+    plan.elements = numel(shape)
+    plan.kernel = None
+    if plan.elements:
+        _lay_out(plan, program, compute, results, shape, dims, inputs, pieces, leaves)
+    _plans[key] = plan
+    return plan
+
+
+def _lay_out(
+    plan: Plan, program: RowProgram, compute: Any, results: tuple, shape: tuple, dims: tuple, inputs: list,
+    pieces: list, leaves: list,
+) -> None:  # fmt: skip
+    own = arrays.contiguous_strides(shape)
+    full = [k for k, f in enumerate(program.full) if f]
+    strides = [broadcast_strides(leaf.array, shape) for leaf in leaves] + [own for _ in full]
+    kinds = tuple("r" if d in dims else "k" for d in range(len(shape)))
+    sizes, merged, labels = merged_dims(shape, strides, kinds)
+    if not sizes or (labels[-1] == "k" and "r" not in labels):
+        # Rows of one element: lanes are still different rows where there are several.
+        sizes, labels = ([*sizes], [*labels]) if sizes else ([1], ["r"])
+        merged = merged if merged and merged[0] else [[0] for _ in strides]
+    across = labels[-1] == "k"
+    kept = [d for d, k in enumerate(labels[:-1]) if k == "k"]
+    outer = [d for d, k in enumerate(labels[:-1]) if k == "r"]
+    classes = tuple(CONTIGUOUS if m[-1] == 1 else SCALAR if m[-1] == 0 else STRIDED for m in merged[: len(leaves)])
+    described = tuple(
+        rowshape.Input((), v.dtype, 1) if p is None else rowshape.Input(p.code, v.dtype, len(p.leaves))
+        for v, p in zip(inputs, pieces)
+    )
+    made = rowshape.Shape(program, compute, described, results, classes, len(kept), len(outer), across)
+    plan.kernel = kernels.row_kernel(made)
+    inner = sizes[-1]
+    kept_sizes, outer_sizes = [sizes[d] for d in kept], [sizes[d] for d in outer]
+    words = [inner]
+    plan.total = numel(tuple(kept_sizes))
+    if across:
+        block = rowshape.unroll(made) * rowshape.vector_width(made)
+        blocks = -(-inner // block)
+        words.append(blocks)
+        plan.total *= blocks
+    words += [*kept_sizes, *outer_sizes, numel(tuple(outer_sizes))]
+    for m in merged[: len(leaves)]:
+        words += [*(m[d] for d in kept), *(m[d] for d in outer), m[-1]]
+    by_result = dict(zip(full, merged[len(leaves) :]))
+    for k in full:
+        m = by_result[k]
+        words += [*(m[d] for d in kept), *(m[d] for d in outer)]
+    plan.tail = struct.pack(f"={len(words)}q", *words)
+    plan.grain = evaluate.GRAIN // (max(1, plan.elements // plan.total) * plan.kernel.cost) + 1

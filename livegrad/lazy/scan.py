@@ -1,0 +1,83 @@
+"""Computing running totals: how the operand is laid out, and by kernel or by NumPy."""
+
+from __future__ import annotations
+
+import struct
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..codegen import kernels
+from ..codegen.layout import CONTIGUOUS, SCALAR, SCAN_COLUMNS, STRIDED, running_dtype, scan_width
+from ..runtime import array as arrays
+from ..runtime import interpreter, pool
+from ..runtime.array import Array, numel
+from . import evaluate, log, value
+from .program import broadcast_strides, merged_dims
+from .value import Value
+
+
+def run(x: Value, name: str, dim: int, out: dtypes.dtype, backwards: bool = False) -> Value:
+    """Running totals of `x` along `dim`, with the pending work that feeds it. name: one of `codegen.layout.SCANS`."""
+    with evaluate._lock:
+        started = perf_counter() if log.kernels else 0.0
+        shape = x.shape
+        piece = evaluate.fused_source(x, "running totals")
+        leaves, code, params = ([x], (), ()) if piece is None else (piece.leaves, piece.code, piece.params)
+        made = arrays.empty(shape, out)
+        how = "filled"
+        if numel(shape):
+            how = _fill(made, x, piece, leaves, code, params, name, dim, backwards)
+        if log.kernels:
+            what = name if piece is None else f"{log.describe(piece.nodes)} {name}"
+            log.launch(what, shape, "running totals", how, perf_counter() - started)
+        return value.from_array(made)
+
+
+def _fill(
+    made: Array, x: Value, piece: Any, leaves: list, code: tuple, params: tuple, name: str, dim: int, backwards: bool
+) -> str:
+    shape = x.shape
+    strides = [broadcast_strides(leaf.array, shape) for leaf in leaves]
+    # The dimension that is walked stays by itself, whatever its size.
+    before, after = shape[:dim], shape[dim + 1 :]
+    parts = []
+    for part, window in ((before, slice(0, dim)), (after, slice(dim + 1, None))):
+        own = arrays.contiguous_strides(shape)
+        parts.append(merged_dims(part, [own[window], *(s[window] for s in strides)]))
+    (before, before_strides, _), (after, after_strides, _) = parts
+    across = bool(after)
+    kept = [*before, *after[:-1]]
+    inner = after[-1] if across else shape[dim]
+    steps = [arrays.contiguous_strides(shape)[dim], *(s[dim] for s in strides)]
+    rows = [[*before_strides[k], *after_strides[k][:-1]] for k in range(1 + len(strides))]
+    inner_strides = [after_strides[k][-1] if across else steps[k] for k in range(1 + len(strides))]
+    classes = tuple(CONTIGUOUS if s == 1 else SCALAR if s == 0 else STRIDED for s in inner_strides[1:])
+    kernel = kernels.scan_kernel(name, code, x.dtype, made.dtype, classes, len(kept), across, backwards)
+    elements = numel(shape)
+    if not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(elements):
+        native = x.native() if piece is None else interpreter.run_piece(piece.nodes, leaves, shape)[-1]
+        _numpy(made.native(), interpreter.broadcast(native, shape), name, dim, running_dtype(x.dtype), backwards)
+        return "tier 0"
+    words = [inner]
+    total = numel(tuple(kept))
+    if across:
+        blocks = -(-inner // (SCAN_COLUMNS * scan_width(code, len(leaves), x.dtype, made.dtype)))
+        words.append(blocks)
+        total *= blocks
+    words += [*kept, shape[dim], steps[0], *rows[0]]
+    for k in range(1, 1 + len(strides)):
+        words += [*rows[k], steps[k], inner_strides[k]]
+    args = kernel.pack(made.ptr, *(leaf.array.ptr for leaf in leaves), *params) + struct.pack(f"={len(words)}q", *words)
+    grain = evaluate.GRAIN // (max(1, elements // total) * kernel.cost) + 1
+    pool.launch(kernel.address, args, total, grain)
+    return log.origin(kernel)
+
+
+def _numpy(target: Any, a: Any, name: str, dim: int, acc: dtypes.dtype, backwards: bool) -> None:
+    if backwards:
+        a, target = np.flip(a, dim), np.flip(target, dim)
+    with np.errstate(all="ignore"):
+        target[...] = getattr(np, name)(a, axis=dim, dtype=acc.np)

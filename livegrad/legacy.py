@@ -1,0 +1,124 @@
+"""Older ways to make and reshape tensors that programs still use: `FloatTensor` and its like, `new`, `resize_`."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import numpy as np
+
+from . import creation, dtypes
+from .dtypes import Size
+from .lazy.value import from_array
+from .runtime import array as arrays
+from .runtime.array import numel
+from .tensor import Tensor, wrap
+
+__all__ = [
+    "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor",
+    "IntTensor", "LongTensor", "ShortTensor", "set_default_device", "set_default_tensor_type",
+    "use_deterministic_algorithms", "are_deterministic_algorithms_enabled",
+]  # fmt: skip
+
+
+class TensorType(type):
+    """The type of the classes below: calling one makes a tensor, and tensors of its dtype are its instances."""
+
+    dtype: Any
+
+    def __call__(cls, *data: Any, device: Any = None) -> Tensor:
+        return _made(cls.dtype, data)
+
+    def __instancecheck__(cls, obj: Any) -> bool:
+        return isinstance(obj, Tensor) and obj.dtype is cls.dtype
+
+
+def _made(dtype: Any, data: tuple) -> Tensor:
+    """A tensor of a shape, or of data, in a dtype."""
+    if len(data) == 1 and not isinstance(data[0], int):
+        (only,) = data
+        if isinstance(only, Size):
+            return creation.empty(only, dtype=dtype)
+        if isinstance(only, Tensor):
+            if only.dtype is not dtype:
+                raise TypeError(f"expected {dtype} (got {only.dtype})")
+            return only.detach()
+        return creation.tensor(only, dtype=dtype)
+    return creation.empty(data or (0,), dtype=dtype)
+
+
+def _type(name: str, dtype: Any) -> TensorType:
+    made = TensorType(name, (), {"dtype": dtype, "__module__": "livegrad"})
+    made.__doc__ = f"``{name}(2, 3)`` is uninitialised, ``{name}([1, 2])`` holds that data, as {dtype.name}."
+    return made
+
+
+FloatTensor = _type("FloatTensor", dtypes.float32)
+DoubleTensor = _type("DoubleTensor", dtypes.float64)
+HalfTensor = _type("HalfTensor", dtypes.float16)
+BFloat16Tensor = _type("BFloat16Tensor", dtypes.bfloat16)
+ByteTensor = _type("ByteTensor", dtypes.uint8)
+CharTensor = _type("CharTensor", dtypes.int8)
+ShortTensor = _type("ShortTensor", dtypes.int16)
+IntTensor = _type("IntTensor", dtypes.int32)
+LongTensor = _type("LongTensor", dtypes.int64)
+BoolTensor = _type("BoolTensor", dtypes.bool_)
+
+
+def set_default_tensor_type(t: Any) -> None:
+    """Make the dtype of a type such as `DoubleTensor`, or of its name, the default for floating-point tensors."""
+    if isinstance(t, str):
+        t = globals().get(t.rpartition(".")[2], t)
+    if not isinstance(t, TensorType):
+        raise TypeError(f"invalid type object: {t!r}")
+    dtypes.set_default_dtype(t.dtype)
+
+
+def set_default_device(device: Any) -> None:
+    """Accepts the CPU, where tensors are made anyway; raises RuntimeError for a device that is not there."""
+    if device is not None:
+        creation.empty(0, device=device)
+
+
+_deterministic = [False]
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Notes the wish: results are the same every time in any case."""
+    _deterministic[0] = bool(mode)
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """What `use_deterministic_algorithms` was last told."""
+    return _deterministic[0]
+
+
+def _new(self: Tensor, *data: Any, device: Any = None) -> Tensor:
+    """A tensor of this one's dtype: of a shape, uninitialised, or of data."""
+    return _made(self.dtype, data)
+
+
+def _resize(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
+    """Give the tensor another shape, in place: the elements stay in order, new ones are uninitialised.
+
+    Raises RuntimeError if the tensor requires a gradient.
+    """
+    if self._edge is not None:
+        raise RuntimeError("cannot resize variables that require grad")
+    shape = tuple(int(n) for n in (sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes))
+    if shape == tuple(self._shape):
+        return self
+    out = arrays.empty(shape, self.dtype)
+    before = np.ascontiguousarray(self._value().native()).reshape(-1)
+    count = min(before.size, numel(shape))
+    out.native().reshape(-1)[:count] = before[:count]
+    made = wrap(from_array(out))
+    self._ver = self._version + 1
+    self._s, self._v = None, made._v
+    made._v.owner = weakref.ref(self)
+    return self
+
+
+Tensor.new = _new  # type: ignore[attr-defined]
+Tensor.resize_ = _resize  # type: ignore[attr-defined]
+Tensor.resize_as_ = lambda self, other, memory_format=None: _resize(self, tuple(other._shape))  # type: ignore[attr-defined]

@@ -1,0 +1,191 @@
+"""Decompositions of matrices, with their gradients: Cholesky, QR, eigenvalues and singular values.
+
+A gradient exists where the decomposition is a smooth function: eigenvalues or singular values that its vectors need
+are distinct, matrices have full rank. Elsewhere it is infinite or not a number, as in PyTorch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..lazy.value import Value
+from ..runtime import backend
+from .matmul import _either
+from .registry import operator
+
+
+def library(name: str, *values: Value, **options: Any) -> Any:
+    """Call the backend's linear algebra. Raises RuntimeError with what it found, such as a singular matrix."""
+    xp = backend.of(values[0])
+    try:
+        return getattr(xp.linalg, name)(*(v.native() for v in values), **options)
+    except xp.linalg.LinAlgError as error:
+        shapes = ", ".join(str(list(v.shape)) for v in values)
+        raise RuntimeError(f"linalg.{name}: {error} (for input of shape {shapes})") from None
+
+
+def solve_value(a: Value, b: Value) -> Value:
+    return backend.fresh(library("solve", a, b))
+
+
+def _parts(name: str, x: Value, **options: Any) -> tuple:
+    return tuple(backend.copied(part) for part in library(name, x, **options))
+
+
+def transposed_solution(a: Any, g: Any) -> Any:
+    """x of a^T x = g, on tensors or bare values."""
+    return solve_value(a.mT, g) if g.__class__ is Value else SOLVE.apply((a.mT, g))
+
+
+def _solution(a: Any, g: Any) -> Any:
+    return solve_value(a, g) if g.__class__ is Value else SOLVE.apply((a, g))
+
+
+SOLVE = operator(
+    "linalg_solve",
+    solve_value,
+    tensors=("a", "b"),
+    grads={
+        "a": lambda g, a, result: -_either(transposed_solution(a, g), result.mT),
+        "b": lambda g, a, b_shape: transposed_solution(a, g).sum_to_size(b_shape),
+    },
+    node="LinalgSolveEx",
+)
+
+
+def _constant(like: Any, a: np.ndarray) -> Any:
+    """Numbers as a value, or a tensor, as `like` is."""
+    from ..tensor import wrap
+
+    v = backend.copied(np.asarray(a, like.dtype.np))
+    return v if like.__class__ is Value else wrap(v)
+
+
+def _on_diagonal(x: Any) -> Any:
+    """Vectors as the diagonals of matrices."""
+    n = x.shape[-1]
+    return x.unsqueeze(-1) * _constant(x, np.eye(n))
+
+
+def _cholesky_gradient(g: Any, result: Any) -> Any:
+    n = result.shape[-1]
+    inner = _either(result.mT, g) * _constant(g, np.tril(np.ones((n, n))) - 0.5 * np.eye(n))
+    left = transposed_solution(result, inner)
+    both = transposed_solution(result, left.mT)
+    return (both + both.mT) * 0.5
+
+
+CHOLESKY = operator(
+    "linalg_cholesky",
+    lambda x: backend.copied(library("cholesky", x)),
+    tensors=("x",),
+    grads={"x": _cholesky_gradient},
+    node="LinalgCholeskyEx",
+)
+
+
+def _differences(x: Any) -> Any:
+    """x_j - x_i for row i and column j, with ones on the diagonal."""
+    return x.unsqueeze(-2) - x.unsqueeze(-1) + _constant(x, np.eye(x.shape[-1]))
+
+
+def _off_diagonal(x: Any) -> Any:
+    return x * _constant(x, 1 - np.eye(x.shape[-1]))
+
+
+def _sum_of(*terms: Any) -> Any:
+    given = [t for t in terms if t is not None]
+    total = given[0]
+    for t in given[1:]:
+        total = total + t
+    return total
+
+
+def _eigh_gradient(g: Any, result: Any, result_1: Any) -> Any:
+    by_values, by_vectors = g
+    inner = None if by_values is None else _on_diagonal(by_values)
+    if by_vectors is not None:
+        turned = _off_diagonal(_either(result_1.mT, by_vectors)) / _differences(result)
+        inner = turned if inner is None else inner + turned
+    return _either(_either(result_1, inner), result_1.mT)
+
+
+EIGH = operator(
+    "linalg_eigh",
+    lambda x, UPLO: _parts("eigh", x, UPLO=UPLO),
+    tensors=("x",),
+    grads={"x": _eigh_gradient},
+)
+
+
+def _skew(x: Any) -> Any:
+    return x - x.mT
+
+
+def _svd_gradient(g: Any, result: Any, result_1: Any, result_2: Any) -> Any:
+    by_u, by_s, by_vh = g
+    u, s, vh = result, result_1, result_2
+    m, n, k = u.shape[-2], vh.shape[-1], s.shape[-1]
+    gaps = _differences(s * s) if by_u is not None or by_vh is not None else None
+    inner, outer = [], []
+    if by_s is not None:
+        inner.append(_on_diagonal(by_s))
+    if by_u is not None:
+        inner.append(_off_diagonal(_skew(_either(u.mT, by_u))) / gaps * s.unsqueeze(-2))
+        if m > k:
+            away = (by_u - _either(u, _either(u.mT, by_u))) / s.unsqueeze(-2)
+            outer.append(_either(away, vh))
+    if by_vh is not None:
+        inner.append(s.unsqueeze(-1) * (_off_diagonal(_skew(_either(vh, by_vh.mT))) / gaps))
+        if n > k:
+            away = (by_vh - _either(_either(by_vh, vh.mT), vh)) / s.unsqueeze(-1)
+            outer.append(_either(u, away))
+    if inner:
+        outer.append(_either(_either(u, _sum_of(*inner)), vh))
+    return _sum_of(*outer)
+
+
+SVD = operator(
+    "linalg_svd",
+    lambda x: _parts("svd", x, full_matrices=False),
+    tensors=("x",),
+    grads={"x": _svd_gradient},
+)
+
+
+def _qr_gradient(g: Any, result: Any, result_1: Any) -> Any:
+    by_q, by_r = g
+    q, r = result, result_1
+    n = r.shape[-1]
+    inner = _sum_of(None if by_r is None else _either(by_r, r.mT), None if by_q is None else -_either(q.mT, by_q))
+    inner = inner * _constant(inner, np.triu(np.ones((n, n))))
+    both = (inner + inner.mT) * _constant(inner, 1 - 0.5 * np.eye(n))
+    whole = _sum_of(by_q, _either(q, both))
+    return _solution(r, whole.mT).mT
+
+
+QR = operator("linalg_qr", lambda x: _parts("qr", x, mode="reduced"), tensors=("x",), grads={"x": _qr_gradient})
+
+
+def _pinv_gradient(g: Any, x: Any, result: Any) -> Any:
+    m, n = x.shape[-2:]
+    p, pt, gt = result, result.mT, g.mT
+    if m <= n:
+        k = _either(gt, p)
+        kp = _either(k, pt)
+        rest = _either(_either(pt, p), gt - _either(k, x))
+        return kp - _either(p, k).mT - _either(_either(x, p), kp) + rest
+    k = _either(p, gt)
+    pk = _either(pt, k)
+    rest = _either(_either(gt - _either(x, k), p), pt)
+    return pk - _either(k, p).mT + rest - _either(_either(pk, p), x)
+
+
+PINV = operator(
+    "linalg_pinv",
+    lambda x, **options: backend.copied(library("pinv", x, **options)),
+    tensors=("x",),
+    grads={"x": _pinv_gradient},
+)

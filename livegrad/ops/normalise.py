@@ -1,0 +1,173 @@
+"""Normalisation as one step of the graph: mean, variance, scale and shift in one kernel, and their gradients."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from ..autograd.mode import MODE
+from ..lazy.value import Value
+from ..runtime.array import numel
+from ..tensor import Tensor, wrap
+from . import rows
+from .reduce import _cast_like
+from .registry import Operator
+from .rowprogram import RowProgram, total
+from .scalar import rsqrt, square
+
+
+def _named(formula: Callable, names: str, optional: str, given: tuple) -> tuple[Callable, int]:
+    """`formula` as a function of just the tensors that are given and two numbers, and how many tensors those are.
+
+    The formula takes all tensors by position; those that are not given are None.
+    """
+    tensors = [n for n in names.split() if n not in optional.split() or n in given]
+    parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in (*tensors, "n", "eps")]
+
+    def function(*args: Any) -> Any:
+        known = dict(zip((*tensors, "n", "eps"), args))
+        return formula(*(known.get(n) for n in (*names.split(), "n", "eps")))
+
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return function, len(tensors)
+
+
+def _forward(x: Any, mean_wanted: bool, w: Any, b: Any, n: Any, eps: Any) -> tuple:
+    """The outcome, each row's mean square (from its mean), and its mean."""
+    mean = total(x) / n
+    centre = x - mean if mean_wanted else x
+    spread = total(square(centre)) / n
+    y = centre * rsqrt(spread + eps)
+    y = y if w is None else y * w
+    y = y if b is None else y + b
+    return (y, spread, mean) if mean_wanted else (y, spread)
+
+
+def _backward(g: Any, x: Any, spread: Any, mean: Any, w: Any, n: Any, eps: Any) -> tuple:
+    """The gradient of x, and each row's sums that the gradients of weight and bias can be made of."""
+    scale = rsqrt(spread + eps)
+    unit = (x if mean is None else x - mean) * scale
+    h = g if w is None else g * w
+    inner = h - unit * (total(h * unit) / n)
+    if mean is not None:
+        inner = inner - total(h) / n
+    return inner * scale, total(g * unit), total(g)
+
+
+class Normaliser(Operator):
+    """The operator for one combination of what there is: a mean to subtract, a weight, a bias."""
+
+    __slots__ = ("centred", "program", "gradient", "gradient_only")
+
+    def __init__(self, centred: bool, weight: bool, bias: bool):
+        given = (*(["weight"] if weight else []), *(["bias"] if bias else []))
+        super().__init__("normalise", self._values, ("x", *given), {}, "NormaliseBackward", False)
+        self.grads = dict.fromkeys(self.tensors)
+        self.centred = centred
+        optional = "weight bias mean"
+        stored = ("mean", *given) if centred else given
+
+        def forward(x: Any, w: Any, b: Any, n: Any, eps: Any) -> tuple:
+            return _forward(x, centred, w, b, n, eps)
+
+        def backward(*args: Any) -> Any:
+            return _backward(*args)[0]
+
+        name = "normalise" if centred else "rms"
+        self.program = RowProgram(name, *_named(forward, "x weight bias", optional, stored))
+        names = "g x spread mean weight"
+        self.gradient = RowProgram(f"{name}_gradient", *_named(_backward, names, optional, stored))
+        self.gradient_only = RowProgram(f"{name}_gradient", *_named(backward, names, optional, stored))
+
+    def _values(self, *values: Value, shape: tuple, dims: tuple, affine: tuple, eps: float) -> tuple:
+        x = values[0]
+        viewed = (x.reshape(shape), *(v.reshape(affine) for v in values[1:]))  # type: ignore[attr-defined]
+        kept = rows.computing(x.dtype)
+        n = float(numel(tuple([shape[d] for d in dims])))
+        results = (x.dtype, kept, kept)[: len(self.program.results)]
+        y, *statistics = rows.apply(self.program, viewed, dims, (n, eps), results)
+        return (y.reshape(x.shape), *statistics)
+
+    def recorded(self, tensors: tuple, label: str, args: dict) -> tuple:
+        """Run on tensors and record: the result, and unrecorded the mean squares and, if centred, the means."""
+        values = [t._read() if t._v is None else t._v for t in tensors]
+        y, spread, *mean = self._values(*values, **args)
+        out = wrap(y)
+        if MODE.grad and any(t._edge is not None for t in tensors):
+            self.record((out,), values, tensors, label, {**args, "spread": spread, "mean": mean[0] if mean else None})
+        return (out, wrap(spread), *map(wrap, mean))
+
+    def _kept(self, edges: tuple) -> tuple:
+        return tuple((n, i) for i, n in enumerate(self.tensors) if n != "bias"), ()
+
+    def gradients(self, node: Any, g: Any, saved: dict) -> tuple:
+        args = node.args
+        shape, dims, affine, eps = args["shape"], args["dims"], args["affine"], args["eps"]
+        x, weight = saved["x"].reshape(shape), saved.get("weight")
+        g = g.reshape(shape)
+        bare = g.__class__ is Value
+        mean, spread = args["mean"], args["spread"]
+        if not bare:  # recorded: what was kept has to depend on x
+            mean = x.mean(dims, keepdim=True) if self.centred else None
+            spread = (x if mean is None else x - mean).square().mean(dims, keepdim=True)
+        given = tuple([v for v in (g, x, spread, mean) if v is not None])
+        if weight is not None:
+            given = (*given, weight.reshape(affine))
+        numbers = (float(numel(tuple([shape[d] for d in dims]))), eps)
+        wanted = dict(zip(self.tensors, (e is not None for e in node.next)))
+        # Where weight and bias have one value a row, their gradients are sums that the gradient of x needs anyway.
+        lead = len(shape) - len(affine)
+        per_row = all(d < lead or affine[d - lead] == 1 for d in dims)
+        found: dict[str, Any] = {}
+        if bare and per_row and len(self.tensors) > 1:
+            kept = rows.computing(x.dtype)
+            made = rows.apply(self.gradient, given, dims, numbers, (x.dtype, kept, kept))
+            found = dict(zip(("x", "weight", "bias"), made))
+        else:
+            if wanted["x"]:
+                found["x"] = rows.apply(self.gradient_only, given, dims, numbers, (x.dtype,))
+            if wanted.get("weight"):
+                found["weight"] = g * ((x if mean is None else x - mean) * (spread + eps).rsqrt())
+            if wanted.get("bias"):
+                found["bias"] = g
+        out: list = []
+        for name, edge, (own, dtype) in zip(self.tensors, node.next, node.metas):
+            if edge is None:
+                out.append(None)
+            elif name == "x":
+                out.append(found["x"].reshape(own))
+            else:
+                out.append(_cast_like(found[name].sum_to_size(affine).reshape(own), dtype))
+        return tuple(out)
+
+
+_made: dict[tuple, Normaliser] = {}
+
+
+def normalise(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    *,
+    shape: tuple,
+    dims: tuple,
+    affine: tuple,
+    eps: float,
+    label: str,
+    centred: bool = True,
+) -> tuple:
+    """x scaled to mean 0 and variance 1 over some dimensions, times weight, plus bias.
+
+    shape: the shape in which x is looked at; dims: dimensions of that shape, counted from the front; affine: the shape
+    in which weight and bias are looked at, which broadcasts to the first one. label: the node's name. Not centred, it
+    is divided by the root of its mean square instead. Returns the result and, without a record, the mean squares (the
+    biased variances) and if centred the means, which keep the dimensions.
+    """
+    key = (centred, weight is not None, bias is not None)
+    op = _made.get(key)
+    if op is None:
+        op = _made[key] = Normaliser(*key)
+    tensors = tuple([t for t in (x, weight, bias) if t is not None])
+    args: dict = {"shape": shape, "dims": dims, "affine": affine, "eps": float(eps)}
+    return op.recorded(tensors, label, args)

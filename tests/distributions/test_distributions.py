@@ -1,0 +1,155 @@
+"""Distributions against PyTorch: draws after a seed, densities, entropies, divergences, gradients, errors."""
+
+import numpy as np
+import pytest
+
+import livegrad
+from livegrad import distributions as ours
+
+torch = pytest.importorskip("torch", reason="compares with PyTorch, which is not installed")
+
+NUMBERS = [0.3, 1.2, 2.5]
+CASES = {
+    "Normal(t([0.5, -1.0, 2.0]), t([0.3, 1.2, 2.5]))": NUMBERS,
+    "Normal(0.0, 1.0)": NUMBERS,
+    "LogNormal(t([0.5, -1.0, 2.0]), t([0.3, 1.2, 2.5]))": NUMBERS,
+    "Laplace(t([0.5, -1.0, 2.0]), t([0.3, 1.2, 2.5]))": NUMBERS,
+    "Exponential(t([0.3, 1.2, 2.5]))": NUMBERS,
+    "Uniform(t([-1.0, 0.0, 1.0]), t([0.5, 2.0, 3.0]))": NUMBERS,
+    "Bernoulli(t([0.3, 0.9, 0.5]))": [0.0, 1.0, 1.0],
+    "Bernoulli(logits=t([0.3, 0.9, -0.5]))": [0.0, 1.0, 1.0],
+    "Geometric(t([0.3, 0.9, 0.5]))": [0.0, 2.0, 1.0],
+    "Geometric(logits=t([0.3, 0.9, -0.5]))": [0.0, 2.0, 1.0],
+    "Poisson(t([0.3, 4.0, 20.0]))": [0.0, 2.0, 11.0],
+    "Categorical(t([[0.3, 0.9, 0.5], [1.0, 0.0, 2.0]]))": [0.0, 2.0],
+    "Categorical(logits=t([[0.3, 0.9, 0.5], [1.0, 0.0, 2.0]]))": [0.0, 2.0],
+    "OneHotCategorical(t([[0.3, 0.9, 0.5], [1.0, 0.5, 2.0]]))": [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]],
+    "Independent(Normal(t([[0.5, -1.0, 2.0], [0.0, 0.0, 0.0]]), t([0.3, 1.2, 2.5])), 1)": NUMBERS,
+    "MultivariateNormal(t([0.5, -1.0]), t([[2.0, 0.5], [0.5, 1.0]]))": [0.3, 1.2],
+    "MultivariateNormal(t([0.5, -1.0]), scale_tril=t([[2.0, 0.0], [0.5, 1.0]]))": [0.3, 1.2],
+    "MultivariateNormal(t([0.5, -1.0]), precision_matrix=t([[2.0, 0.5], [0.5, 1.0]]))": [0.3, 1.2],
+    "MultivariateNormal(t([[0.5, -1.0], [0.0, 0.0]]), t([[2.0, 0.5], [0.5, 1.0]]))": [0.3, 1.2],
+}
+
+
+def build(m, text, leaves=None):
+    """A distribution of one library, its tensors leaves that require gradients."""
+
+    def t(data):
+        made = m.tensor(data).requires_grad_()
+        if leaves is not None:
+            leaves.append(made)
+        return made
+
+    return eval(text, {**vars(m.distributions), "t": t})
+
+
+def same(mine, theirs, rtol=2e-5):
+    assert tuple(mine.shape) == tuple(theirs.shape)
+    assert str(mine.dtype) == str(theirs.dtype)
+    np.testing.assert_allclose(mine.detach().numpy(), theirs.detach().numpy(), rtol=rtol, atol=1e-6)
+
+
+@pytest.mark.parametrize("text", CASES)
+def test_values(text):
+    found = []
+    for m in (livegrad, torch):
+        leaves = []
+        d = build(m, text, leaves)
+        log_prob = d.log_prob(m.tensor(CASES[text]))
+        if leaves:
+            log_prob.sum().backward()
+        found.append((d, log_prob, [t.grad for t in leaves]))
+    (mine, a, gs), (theirs, b, hs) = found
+    same(a, b)
+    for g, h in zip(gs, hs, strict=True):
+        same(g, h)
+    assert repr(mine) == repr(theirs)
+    assert (mine.batch_shape, mine.event_shape) == (tuple(theirs.batch_shape), tuple(theirs.event_shape))
+    assert mine.has_rsample == theirs.has_rsample
+    for name in ("mean", "variance", "stddev", "mode"):
+        same(getattr(mine, name), getattr(theirs, name))
+    if "Poisson" not in text:
+        same(mine.entropy(), theirs.entropy())
+    for name, at in (("cdf", CASES[text]), ("icdf", [0.2, 0.5, 0.9])):
+        try:
+            want = getattr(theirs, name)(torch.tensor(at))
+        except NotImplementedError:
+            continue
+        same(getattr(mine, name)(livegrad.tensor(at)), want)
+
+
+@pytest.mark.parametrize("text", CASES)
+def test_draws(text):
+    found = []
+    for m in (livegrad, torch):
+        d = build(m, text)
+        m.manual_seed(5)
+        drawn = [d.sample(), d.sample((4,)), d.sample((2, 3))]
+        if d.has_rsample:
+            drawn.append(d.rsample((3,)))
+        found.append([*drawn, m.rand(2)])
+    for a, b in zip(*found, strict=True):
+        same(a, b)
+
+
+@pytest.mark.parametrize("text", [t for t in CASES if "Log" not in t])
+def test_divergence(text):
+    found = []
+    for m in (livegrad, torch):
+        leaves = []
+        p, q = build(m, text, leaves), build(m, text.replace("0.3", "0.4").replace("0.5", "0.6"), leaves)
+        made = m.distributions.kl_divergence(p, q)
+        if leaves:
+            made.sum().backward()
+        found.append((made, [t.grad for t in leaves]))
+    same(found[0][0], found[1][0])
+    for g, h in zip(found[0][1], found[1][1], strict=True):
+        assert (g is None) == (h is None)
+        if g is not None:
+            same(g, h, 1e-4)
+
+
+def test_expand_and_enumerate():
+    for m in (livegrad, torch):
+        d = m.distributions.Normal(m.zeros(3), m.ones(3)).expand((2, 3))
+        assert tuple(d.batch_shape) == (2, 3)
+        assert tuple(d.sample((4,)).shape) == (4, 2, 3)
+        values = m.distributions.Categorical(m.ones(2, 3)).enumerate_support()
+        assert values.tolist() == [[0, 0], [1, 1], [2, 2]]
+
+
+ERRORS = [
+    "d.Normal(0.0, -1.0)", "d.Normal(0.0, 1.0).log_prob(m.tensor(float('nan')))", "d.Normal('a', 1.0)",
+    "d.Bernoulli(0.3).log_prob(m.tensor(0.5))", "d.Bernoulli()", "d.Bernoulli(0.3, 0.2)", "d.Uniform(1.0, 1.0)",
+    "d.Categorical(m.tensor(1.0))", "d.Normal(m.zeros(3), 1.0).log_prob(m.zeros(2))",
+    "d.Normal(0.0, 1.0).log_prob(1.0)", "d.Independent(d.Normal(0.0, 1.0), 1)",
+    "d.MultivariateNormal(m.zeros(2))", "d.kl_divergence(d.Independent(d.Normal(m.zeros(1), 1.0), 1), d.Bernoulli(0.3))",
+    "d.Categorical(m.ones(3)).log_prob(m.tensor(3))",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ERRORS)
+def test_errors(text):
+    found = []
+    for m in (livegrad, torch):
+        with pytest.raises((ValueError, NotImplementedError)) as error:
+            eval(text, {"d": m.distributions, "m": m})
+        found.append((type(error.value), str(error.value)))
+    assert found[0] == found[1]
+
+
+def test_unchecked_when_told():
+    assert bool(ours.Normal(0.0, -1.0, validate_args=False).log_prob(livegrad.tensor(0.0)).isnan())
+
+
+def test_a_divergence_of_ones_own():
+    class Mine(ours.Normal):
+        pass
+
+    @ours.register_kl(Mine, Mine)
+    def divergence(p, q):
+        return livegrad.tensor(7.0)
+
+    assert ours.kl_divergence(Mine(0.0, 1.0), Mine(0.0, 1.0)).item() == 7.0
+    assert ours.kl_divergence(ours.Normal(0.0, 1.0), Mine(0.0, 1.0)).item() == 0.0

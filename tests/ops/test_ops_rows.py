@@ -1,0 +1,215 @@
+"""Row programs over random axes and layouts: kernels against NumPy in float64, and what a program has to be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ops_support import mode, to_livegrad, to_numpy
+
+import livegrad
+from livegrad import dtypes
+from livegrad.autograd.gradcheck import gradcheck, gradgradcheck
+from livegrad.codegen import rowshape as rows
+from livegrad.ops import rows as applied
+from livegrad.ops.rowprogram import RowProgram, largest, position, smallest, total
+from livegrad.ops.scalar import exp, square, where
+from livegrad.runtime import machine
+
+SETTINGS = {"deadline": None, "derandomize": True,
+            "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}  # fmt: skip
+
+
+@st.composite
+def layouts(draw):
+    """A shape, a permutation, a step along the last dimension, a dimension to broadcast, the dimensions of a row."""
+    n = draw(st.integers(1, 4))
+    limit = {1: 3000, 2: 150, 3: 24, 4: 9}[n]
+    shape = [draw(st.integers(1, limit)) for _ in range(n)]
+    order = draw(st.permutations(range(n)))
+    step = draw(st.sampled_from([1, 1, 2, 3]))
+    spread = draw(st.sampled_from([None, None, *range(n)]))
+    dims = draw(st.sets(st.integers(0, n - 1), min_size=1))
+    return shape, order, step, spread, tuple(sorted(dims)), draw(st.integers(0, 1000))
+
+
+def laid_out(a, order, step, spread):
+    t = to_livegrad(a)
+    if spread is not None:
+        t = t.narrow(spread, 0, 1).expand(*t.shape)
+        a = np.broadcast_to(np.take(a, [0], spread), a.shape)
+    return t.permute(*order)[..., ::step], np.transpose(a, order)[..., ::step]
+
+
+def _standard(x, w, shift):
+    """Every kind of thing at once: two reductions in a row, results of both kinds, a number, a shared exponential."""
+    e = exp((x - largest(x)) * w)
+    mean = total(e) / total(w)
+    return (e - mean) * shift, mean, total(square(e - mean)), smallest(where(x < mean, position, 1e9))
+
+
+def _softmax(x):
+    e = exp(x - largest(x))
+    return e * (1.0 / total(e))
+
+
+_SOFTMAX = RowProgram("softmax", _softmax)
+_SOFTMAX_GRADIENT = RowProgram("softmax_gradient", lambda g, result: result * (g - total(g * result)), tensors=2)
+PROGRAM = RowProgram("standard", _standard, tensors=2)
+
+
+def _by_numpy(x, w, shift, dims):
+    sizes = [n if d in dims else 1 for d, n in enumerate(x.shape)]
+    place = np.arange(np.prod(sizes)).reshape(sizes)
+    e = np.exp((x - x.max(dims, keepdims=True)) * w)
+    mean = e.sum(dims, keepdims=True) / np.broadcast_to(w, x.shape).sum(dims, keepdims=True)
+    apart = ((e - mean) ** 2).sum(dims, keepdims=True)
+    return (e - mean) * shift, mean, apart, np.where(x < mean, place, 1e9).min(dims, keepdims=True)
+
+
+@settings(max_examples=80, **SETTINGS)
+@given(layouts(), st.sampled_from([dtypes.float32, dtypes.float64, dtypes.float16]))
+def test_axes_and_layouts(layout, d):
+    shape, order, step, spread, dims, seed = layout
+    rng = np.random.default_rng(seed)
+    a = rng.uniform(-3, 3, shape).astype(d.np)
+    weights = rng.uniform(0.5, 1, a.transpose(order)[..., ::step].shape[-1]).astype(d.np)
+    for how in ("deferred", "deferred reference"):
+        with mode(how):
+            x, b = laid_out(a, order, step, spread)
+            w = to_livegrad(weights)
+            wide = b.astype(np.float64), weights.astype(np.float64)
+            results = (d, dtypes.float64, dtypes.float32, dtypes.int64)
+            for pending in (False, True):
+                given_x = x * 0.5 + 0.25 if pending else x
+                if pending:
+                    wide = given_x.numpy().astype(np.float64), wide[1]  # as it was rounded
+                    given_x = x * 0.5 + 0.25
+                expected = _by_numpy(*wide, 3.0, dims)
+                got = applied.apply(PROGRAM, (given_x._value(), w._value()), dims, (3.0,), results)
+                rtol = {"float32": 1e-4, "float64": 1e-10, "float16": 4e-3}[d.name]
+                for made, exact, dtype in zip(got[:3], expected[:3], results):
+                    assert made.dtype is dtype
+                    bound = max(rtol, 1e-6 if dtype is dtypes.float32 else 0)
+                    np.testing.assert_allclose(made.native().astype(np.float64), exact, bound, bound * 3)
+                # Which element lies below the mean first may turn on a rounding.
+                same = got[3].native() == expected[3]
+                assert d is not dtypes.float64 or same.all()
+
+
+@pytest.mark.parametrize("shape, dims", [((40, 1000), (1,)), ((1000, 70), (0,)), ((6, 50, 20), (0, 2))])
+def test_same_bits_with_any_number_of_threads(shape, dims):
+    x = livegrad.randn(*shape)._value()
+    before = livegrad.get_num_threads()
+    made = []
+    try:
+        with livegrad.compiling("always"):
+            for threads in (1, 2, 3):
+                livegrad.set_num_threads(threads)
+                made.append(applied.apply(_SOFTMAX, (x,), dims).native().tobytes())
+    finally:
+        livegrad.set_num_threads(before)
+    assert made[0] == made[1] == made[2]
+
+
+def test_few_long_rows_take_the_other_way():
+    x = livegrad.randn(2, 300_000, dtype=livegrad.float64)
+    e = np.exp(x.numpy() - x.numpy().max(1, keepdims=True))
+    np.testing.assert_allclose(x.softmax(1).numpy(), e / e.sum(1, keepdims=True), 1e-12)
+    np.testing.assert_allclose(x.var(1).numpy(), x.numpy().var(1, ddof=1), 1e-12)
+
+
+def test_long_rows_add_up_precisely():
+    x = livegrad.full((16, 200_001), 0.1)
+    np.testing.assert_allclose(x.var(1, correction=0).numpy(), 0, atol=1e-12)
+    np.testing.assert_allclose(x.logsumexp(1).numpy(), np.log(200_001) + np.float32(0.1), 3e-7)
+
+
+def test_row_and_element_results_of_nothing():
+    empty = livegrad.zeros(3, 0)
+    assert empty.softmax(1).shape == (3, 0)
+    assert empty.logsumexp(1).tolist() == [-np.inf] * 3
+    assert livegrad.zeros(0, 3).softmax(1).shape == (0, 3)
+
+
+def test_equal_formulas_are_one_program():
+    one = RowProgram("one", lambda x: exp(x) / total(exp(x)))
+    two = RowProgram("two", lambda y: exp(y) / total(exp(y)))
+    other = RowProgram("other", lambda x: exp(x) / largest(exp(x)))
+    assert one.canonical() == two.canonical() != other.canonical()
+    assert one.canonical().count("exp") == 1  # found to be shared
+
+
+def test_reducing_what_a_row_has_is_refused():
+    with pytest.raises(ValueError, match="one value a row already"):
+        RowProgram("twice", lambda x: total(total(x))).canonical()
+
+
+def test_an_expensive_value_is_kept_between_sweeps():
+    f32 = dtypes.float32
+    shape = rows.Shape(_SOFTMAX, f32, (rows.Input((), f32, 1),), (f32,), (0,), 1, 0, False)
+    kept = [None if node is None else node.primitive.name for node in rows.keep(shape)]
+    assert kept[1] == "exp"
+    half = rows.Shape(_SOFTMAX, f32, (rows.Input((), f32, 1),), (dtypes.float16,), (0,), 1, 0, False)
+    assert rows.keep(half) == [None, None, None]  # its row cannot hold float32
+    cheap = rows.Shape(_SOFTMAX_GRADIENT, f32, (rows.Input((), f32, 1),) * 2, (f32,), (0, 0), 1, 0, False)
+    assert rows.keep(cheap) == [None, None]
+
+
+@pytest.mark.skipif(not machine.compiler_available(), reason="llvmlite is not installed")
+def test_pending_work_runs_in_the_rows_kernel(monkeypatch):
+    from livegrad.lazy import rows as runner
+
+    taken = []
+    run = runner.run
+    monkeypatch.setattr(
+        applied.runner, "run", lambda program, inputs, *rest: taken.append(inputs) or run(program, inputs, *rest)
+    )
+    x = livegrad.randn(8, 300)
+    made = (x * 2 + 1).softmax(1)
+    assert taken[0][0].array is None  # never written
+    e = np.exp(x.numpy() * 2)
+    np.testing.assert_allclose(made.numpy(), e / e.sum(1, keepdims=True), 1e-5)
+
+
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+@settings(max_examples=40, **SETTINGS)
+@given(layouts(), st.sampled_from([dtypes.float32, dtypes.float64, dtypes.int64, dtypes.uint8, dtypes.bfloat16]))
+def test_place_of_the_extreme(name, layout, d):
+    shape, order, step, spread, dims, seed = layout
+    rng = np.random.default_rng(seed)
+    a = rng.integers(0, 12, shape).astype(d.np)
+    if d.is_floating_point and seed % 3 == 0:
+        a[rng.uniform(size=shape) < 0.1] = np.nan
+    for how in ("deferred", "deferred reference"):
+        with mode(how):
+            x, b = laid_out(a, order, step, spread)
+            for dim in (None, dims[0]):
+                expected = getattr(np, name)(b.astype(np.float64), axis=dim)
+                np.testing.assert_array_equal(to_numpy(getattr(x, name)(dim)), expected)
+
+
+def test_place_of_the_extreme_among_many():
+    x = np.random.default_rng(0).normal(size=100_003).astype(np.float32)
+    for place in (0, 4095, 4096, 99_999, 100_002):
+        y = x.copy()
+        y[place] = 99
+        y[-1] = max(y[-1], 99 if place == 100_002 else y[-1])
+        assert to_livegrad(y).argmax().item() == place
+    x[[70_000, 8_000]] = np.nan
+    assert to_livegrad(x).argmax().item() == to_livegrad(x).argmin().item() == 8_000
+
+
+def test_a_new_row_operator():
+    x = livegrad.rand(3, 4, dtype=livegrad.float64) + 1
+    shares = applied.row_operator(
+        "shares", lambda x: x / total(x), lambda g, x, result: (g - total(g * result)) / total(x)
+    )
+    x.requires_grad_()
+    y = shares.apply((x,), dim=1)
+    np.testing.assert_allclose(y.detach().numpy(), x.detach().numpy() / x.detach().numpy().sum(1, keepdims=True))
+    assert y.grad_fn.name() == "SharesBackward0"
+    for dim in (0, 1, (0, 1)):
+        assert gradcheck(lambda x, d=dim: shares.apply((x,), dim=d), (x,))
+        assert gradgradcheck(lambda x, d=dim: shares.apply((x,), dim=d), (x,))

@@ -1,0 +1,48 @@
+"""The gradient of looking up rows: the kernel adds what NumPy adds, in one order."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import livegrad
+from livegrad.nn import functional as F
+
+
+def gradient(table, places, weights):
+    w = livegrad.tensor(table, requires_grad=True)
+    (F.embedding(livegrad.tensor(places), w) * livegrad.tensor(weights)).sum().backward()
+    return w.grad.numpy()
+
+
+@pytest.mark.parametrize("policy", ["always", "never"])
+@given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 30), st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_equals_numpy(policy, rows, columns, count, seed):
+    rng = np.random.default_rng(seed)
+    table, weights = rng.standard_normal((rows, columns)), rng.standard_normal((count, columns))
+    places = rng.integers(0, rows, count)
+    expected = np.zeros_like(table)
+    np.add.at(expected, places, weights)
+    with livegrad.compiling(policy):
+        np.testing.assert_array_equal(gradient(table, places, weights), expected)
+
+
+def test_negative_indices_threads_and_float32():
+    rng = np.random.default_rng(0)
+    table, weights = (rng.standard_normal(s).astype(np.float32) for s in ((50, 130), (3000, 130)))
+    places = rng.integers(0, 50, 3000)
+    before, found = livegrad.get_num_threads(), []
+    with livegrad.compiling("always"):
+        try:
+            for threads in (1, 2, 3):
+                livegrad.set_num_threads(threads)
+                found.append(gradient(table, places, weights).copy())
+        finally:
+            livegrad.set_num_threads(before)
+        x = livegrad.tensor(table, requires_grad=True)
+        x[livegrad.tensor([-1, 0, -1])].sum().backward()
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+    assert x.grad[-1].tolist() == [2.0] * 130
+    assert x.grad[0].tolist() == [1.0] * 130

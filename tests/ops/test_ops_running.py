@@ -1,0 +1,67 @@
+"""Running sums and products over random layouts against NumPy in float64; their precision and their gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ops_support import mode, to_livegrad, to_numpy
+from test_ops_rows import SETTINGS, laid_out, layouts
+
+import livegrad
+from livegrad import dtypes
+
+KINDS = [dtypes.float32, dtypes.float64, dtypes.float16, dtypes.int32, dtypes.uint8, dtypes.bool_]
+
+
+@pytest.mark.parametrize("name", ["cumsum", "cumprod"])
+@settings(max_examples=60, **SETTINGS)
+@given(layouts(), st.sampled_from(KINDS))
+def test_axes_and_layouts(name, layout, d):
+    shape, order, step, spread, dims, seed = layout
+    rng = np.random.default_rng(seed)
+    near_one = name == "cumprod" and d.is_floating_point
+    a = (rng.uniform(0.98, 1.02, shape) if near_one else rng.integers(0, 3, shape)).astype(d.np)
+    for how in ("deferred", "deferred reference"):
+        with mode(how):
+            x, b = laid_out(a, order, step, spread)
+            got = getattr(x, name)(dims[0])
+            exact = getattr(np, name)(b, axis=dims[0], dtype=np.float64 if d.is_floating_point else np.int64)
+            assert got.dtype is (d if d.is_floating_point else dtypes.int64)
+            rtol = {"float32": 1e-6, "float64": 1e-13, "float16": 1e-3}.get(d.name, 0)
+            np.testing.assert_allclose(to_numpy(got).astype(exact.dtype), exact, rtol)
+            if d.is_floating_point:  # with a prologue of its own
+                double = getattr(x * 1.0, name)(dims[0])
+                np.testing.assert_array_equal(to_numpy(double), to_numpy(got))
+
+
+def test_rounding_errors_do_not_pile_up():
+    x = livegrad.full((3, 1_000_000), 0.1)
+    exact = np.cumsum(x.numpy().astype(np.float64), 1)
+    np.testing.assert_allclose(x.cumsum(1).numpy(), exact, 1e-7)
+    np.testing.assert_allclose(x.t().cumsum(0).t().numpy(), exact, 1e-7)
+
+
+@pytest.mark.parametrize("shape, dim", [((5, 37), 1), ((37, 5), 0), ((3, 20, 9), 1)])
+@pytest.mark.parametrize("how", ["always", "never"])
+def test_gradient_is_the_running_sum_from_the_end(shape, dim, how):
+    g = np.random.default_rng(0).normal(size=shape)
+    x = livegrad.zeros(*shape, dtype=livegrad.float64, requires_grad=True)
+    with livegrad.compiling(how):
+        (x.cumsum(dim) * to_livegrad(g)).sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), np.flip(np.cumsum(np.flip(g, dim), dim), dim), 1e-12)
+
+
+def test_same_bits_with_any_number_of_threads():
+    x = livegrad.randn(64, 1000)
+    before = livegrad.get_num_threads()
+    made = []
+    try:
+        with livegrad.compiling("always"):
+            for threads in (1, 2, 3):
+                livegrad.set_num_threads(threads)
+                made.append((x.cumsum(1).numpy().tobytes(), x.cumsum(0).numpy().tobytes()))
+    finally:
+        livegrad.set_num_threads(before)
+    assert made[0] == made[1] == made[2]
