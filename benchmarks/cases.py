@@ -177,4 +177,5 @@ def mlp_adam(m: Any) -> Callable:
     return step
 
 
-import cases_rows  # noqa: E402, F401  (enters its cases above)
+import cases_conv  # noqa: E402, F401  (enter their cases above)
+import cases_rows  # noqa: E402, F401

@@ -1,10 +1,12 @@
 """The examples run and reach what they say."""
 
+import gzip
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -44,6 +46,20 @@ def test_digits_classifier(tmp_path):
     text = run("digits_classifier.py", cwd=tmp_path)
     assert percent(text) >= 96.5
     assert "predicts the same: True" in text
+
+
+def test_mnist_cnn(tmp_path):
+    """On scikit-learn's digits, and on files in MNIST's format."""
+    pytest.importorskip("sklearn")
+    assert percent(run("mnist_cnn.py", cwd=tmp_path).splitlines()[-1]) >= 96
+    rng = np.random.default_rng(0)
+    for part, n in (("train", 70), ("t10k", 20)):
+        for name, shape in ((f"{part}-images-idx3-ubyte", (n, 28, 28)), (f"{part}-labels-idx1-ubyte", (n,))):
+            head = bytes([0, 0, 8, len(shape)]) + np.array(shape, ">i4").tobytes()
+            data = rng.integers(0, 10, shape).astype(np.uint8).tobytes()
+            with gzip.open(tmp_path / (name + ".gz"), "wb") as file:
+                file.write(head + data)
+    assert 0 <= percent(run("mnist_cnn.py", "--data", tmp_path, "--epochs", 1, cwd=tmp_path)) <= 100
 
 
 def test_every_example_is_tested():

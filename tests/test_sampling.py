@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from livegrad.sampling import DEFAULT_SEED, Stream, boxmuller, compiled
+from livegrad.sampling import DEFAULT_SEED, Stream, boxmuller, compiled, twister
 from livegrad.sampling.fused import fma64
 
 try:
@@ -324,3 +324,19 @@ def test_wrong_arguments():
     with pytest.raises(TypeError):
         s.set_state(np.zeros(5056))
     assert np.array_equal(s.get_state(), before)
+
+
+def test_words_made_together_are_the_generators():
+    """The compiled generator goes on from any place of NumPy's state, and leaves it where NumPy would."""
+    one, other = Stream(5), Stream(5)
+    for n in (40_000, 3, 50_001, 1, 623, 700_000):
+        np.testing.assert_array_equal(one._engine.take(n), other._engine.take32(n))
+        np.testing.assert_array_equal(one.get_state(), other.get_state())
+
+
+@pytest.mark.parametrize("n", [17_000, 40_001])
+def test_bernoulli_with_and_without_a_compiler(n, monkeypatch):
+    made = Stream(7).bernoulli(0.3, n)
+    monkeypatch.setattr(twister, "_functions", {})
+    np.testing.assert_array_equal(Stream(7).bernoulli(0.3, n), made)
+    assert abs(made.mean() - 0.3) < 0.02

@@ -33,8 +33,10 @@ SIGNATURE = [("ptr noalias readonly", "%args"), ("i64", "%begin"), ("i64", "%end
 LAYOUT_WORDS = (
     "channels", "stride_n", "stride_c", "stride_d", "stride_h", "stride_w", "size_d", "size_h", "size_w",
     "step_d", "step_h", "step_w", "rows_d", "rows_h", "pitch", "pad_d", "pad_h", "pad_w", "group_images", "image",
+    "plane", "strip",
 )  # fmt: skip
-# After the rows of an image there may be a strip of zeros, up to the size of `image`: what its last taps read.
+# plane: from channel to channel. strip: how many zeros follow the last image, for what its last taps read; those of the
+# others read the upper padding of the next.
 
 
 def vector_width(kind: str) -> int:
@@ -158,7 +160,6 @@ def lay_out(b: Builder, kind: str, width: int, x: str, target: str, s: Words, im
     """
     zero = number(b, 0)
     width_of_row = s.size_w
-    plane = b.mul(s.group_images, s.image)
     phases = b.mul(b.mul(s.step_d, s.step_h), s.step_w)
     plain = b.icmp("eq", b.mul(s.stride_w, s.step_w), number(b, 1))
     step = b.mul(s.stride_w, s.step_w)
@@ -166,7 +167,7 @@ def lay_out(b: Builder, kind: str, width: int, x: str, target: str, s: Words, im
         phase_w = b.urem(phase.i, s.step_w)
         rest = b.udiv(phase.i, s.step_w)
         phase_h, phase_d = b.urem(rest, s.step_h), b.udiv(rest, s.step_h)
-        start = b.mul(madd(b, channel.i, phases, phase.i), plane)
+        start = b.mul(madd(b, channel.i, phases, phase.i), s.plane)
         # Places j of a row for which j * step + phase - pad lies inside the source's row.
         shift = b.sub(phase_w, s.pad_w)
         low = b.sdiv(b.sub(b.add(b.neg(shift), s.step_w), number(b, 1)), s.step_w)
@@ -204,12 +205,11 @@ def lay_out(b: Builder, kind: str, width: int, x: str, target: str, s: Words, im
                     b.store(b.const(kind, 0, 1), b.gep(target, kind, b.add(row, j.i)))
                 b.label(done)
 
-        strip = b.mul(b.mul(s.rows_d, s.rows_h), s.pitch)
         with b.loop(0, images) as image:
             rows(image)
-            begin = madd(b, image.i, s.image, start)
-            with b.loop(strip, s.image, width) as j, b.at_width(width):
-                b.store(b.const(kind, 0), b.gep(target, kind, b.add(begin, j.i)))
+        end = madd(b, images, s.image, start)
+        with b.loop(0, s.strip, width) as j, b.at_width(width):
+            b.store(b.const(kind, 0), b.gep(target, kind, b.add(end, j.i)))
 
 
 FORWARD_WORDS = (

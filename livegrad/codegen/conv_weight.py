@@ -4,8 +4,9 @@ With the input and the gradient of the result laid out as `codegen.conv` says, p
 
     gradient[o, k] = sum over places p of g[o, p] * x[offset[k] + p]
 
-Sums are kept in vectors along the line, a tile of outputs by taps at a time, and added across at the end. Each chunk of
-images makes a partial result; chunks depend on sizes alone, so the tree of additions does too.
+The wide form, for many outputs, lays `g` out with its channels next to each other, so that a vector holds a sum for
+each of them. The narrow form keeps sums in vectors along the line and adds them across at the end. Each chunk of images
+makes a partial result; chunks depend on sizes alone, so the tree of additions does too.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ from .conv import (
     when,
 )  # fmt: skip
 from .elementwise import NAME, Arguments
-from .ir import Builder, Module, Reg
+from .ir import Builder, Module, Reg, kind_bytes
 
-# Vectors of a line that a tile goes through before its sums are added across: its rows stay in the nearest cache.
-STRETCH = 64
+# Bytes of `g` that a tile goes through before the next tile does: they stay in the nearest cache.
+NEAR_BYTES = 32 << 10
 
 GRADIENT_WORDS = (
     "slots", "slot_bytes", "g_at", "laid_out", "images", "chunk_images", "groups", "parts", "outputs_per_part",
-    "outputs", "taps", "tap_rows", "tiles", "out_d", "out_h", "out_w", "depth", "line",
+    "outputs", "channel_parts", "channels_per_part", "channels", "window", "tap_rows", "tiles", "out_d", "out_h",
+    "out_w", "depth",
 )  # fmt: skip
 GRADIENT_POINTERS = ("x", "g", "partial", "offsets", "scratch")
 
@@ -45,11 +47,14 @@ class _Chosen:
         self.__dict__.update(changed)
 
 
-def gradient_source(kind: str, block: int, across: int) -> str:
+def gradient_source(kind: str, block: int, across: int, wide: bool) -> str:
     """LLVM IR of the gradient by the weight, `block` outputs by `across` taps at a time.
 
-    A work item is (chunk of images, group, part of the outputs); a part is a multiple of `block`. partial:
-    [chunk, group, tile of outputs, tap, output of the tile], with `tap_rows` taps, a multiple of `across`.
+    In the wide form `block` is a multiple of the vector's width, and rows of `g` are contiguous.
+
+    A work item is (chunk of images, group, part of the outputs, part of the channels); parts are multiples of `block`
+    and of `across`. partial: [chunk, group, tile of outputs, tap, output of the tile], with `tap_rows` taps, a multiple
+    of `across`. window: taps of one channel.
     Arguments: GRADIENT_POINTERS, GRADIENT_WORDS, LAYOUT_WORDS of x, LAYOUT_WORDS of g.
     """
     module = Module("cpu")
@@ -64,49 +69,67 @@ def gradient_source(kind: str, block: int, across: int) -> str:
         scratch_slot(b, scratch, s.slots, s.slot_bytes) as slot,
         b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as item,
     ):
-        part = b.urem(item.i, s.parts)
-        rest = b.udiv(item.i, s.parts)
+        channel_part = b.urem(item.i, s.channel_parts)
+        rest = b.udiv(item.i, s.channel_parts)
+        part = b.urem(rest, s.parts)
+        rest = b.udiv(rest, s.parts)
         group = b.urem(rest, s.groups)
         chunk = b.udiv(rest, s.groups)
         first_output = b.mul(part, s.outputs_per_part)
         outputs = clamp_high(b, s.outputs_per_part, b.sub(s.outputs, first_output))
+        first_channel = b.mul(channel_part, s.channels_per_part)
+        channels = clamp_high(b, s.channels_per_part, b.sub(s.channels, first_channel))
+        taps = b.mul(channels, s.window)
         image_from = b.mul(chunk, s.chunk_images)
         image_to = clamp_high(b, b.add(image_from, s.chunk_images), s.images)
         g_lines = b.gep(slot, "i8", s.g_at)
         result = madd(b, madd(b, chunk, s.groups, group), s.tiles, b.udiv(first_output, number(b, block)))
-        result_ptr = b.gep(partial, kind, b.mul(b.mul(result, s.tap_rows), number(b, block)))
+        result = madd(b, result, s.tap_rows, b.mul(first_channel, s.window))
+        result_ptr = b.gep(partial, kind, b.mul(result, number(b, block)))
         with b.loop(image_from, image_to, x_words.group_images) as batch:
             images = clamp_high(b, x_words.group_images, b.sub(image_to, batch.i))
-            channel = b.mul(group, x_words.channels)
+            channel = madd(b, group, s.channels, first_channel)
             source = b.gep(x, kind, madd(b, channel, x_words.stride_c, b.mul(batch.i, x_words.stride_n)))
             fill, filled = b.fresh("fill"), b.fresh("filled")
             before = b.block
             b.cond_br(b.icmp("ne", s.laid_out, zero), fill, filled)
             b.label(fill)
-            lay_out(b, kind, width, source, slot, x_words, images)
+            lay_out(b, kind, width, source, slot, _Chosen(x_words, channels=channels), images)
             after = b.block
             b.label(filled)
             base = b.fresh("base")
             b.line(f"%{base} = phi ptr [ {source}, %{before} ], [ {slot}, %{after} ]")
             channel = madd(b, group, s.outputs, first_output)
             source = b.gep(g, kind, madd(b, channel, g_words.stride_c, b.mul(batch.i, g_words.stride_n)))
-            lay_out(b, kind, width, source, g_lines, _Chosen(g_words, channels=outputs), images)
+            if wide:
+                with b.loop(0, outputs, block) as o:
+                    there = clamp_high(b, number(b, block), b.sub(outputs, o.i))
+                    first = b.gep(source, kind, b.mul(o.i, g_words.stride_c))
+                    block_lines = b.gep(g_lines, kind, b.mul(o.i, g_words.plane))
+                    _lay_across(b, kind, width, block, first, block_lines, g_words, images, there)
+            else:
+                lay_out(b, kind, width, source, g_lines, _Chosen(g_words, channels=outputs), images)
             places = madd(b, b.sub(images, one), x_words.image, b.mul(b.sub(s.out_d, one), s.depth))
             places = b.add(madd(b, b.sub(s.out_h, one), x_words.pitch, places), s.out_w)
-            with b.loop(0, places, STRETCH * width) as stretch:
-                stop = clamp_high(b, b.add(stretch.i, number(b, STRETCH * width)), places)
+            stretch_places = NEAR_BYTES // (block * kind_bytes(kind))
+            with b.loop(0, places, stretch_places) as stretch:
+                stop = clamp_high(b, b.add(stretch.i, number(b, stretch_places)), places)
                 begins = b.and_(b.icmp("eq", batch.i, image_from), b.icmp("eq", stretch.i, zero))
-                with b.loop(0, outputs, block) as o, b.loop(0, s.taps, across) as k:
-                    last = b.sub(b.sub(outputs, one), o.i)
-                    rows = []
-                    for r in range(block):
-                        place = b.add(o.i, clamp_high(b, number(b, r), last)) if r else o.i
-                        rows.append(b.gep(g_lines, kind, b.mul(place, s.line)))
+                with b.loop(0, outputs, block) as o, b.loop(0, taps, across) as k:
                     reads = []
                     for c in range(across):
-                        tap = clamp_high(b, b.add(k.i, number(b, c)), b.sub(s.taps, one))
+                        tap = clamp_high(b, b.add(k.i, number(b, c)), b.sub(taps, one))
                         reads.append(b.gep(f"%{base}", kind, b.load(b.gep(offsets, "i64", tap), "i64", width=1)))
-                    sums = _tile(b, kind, width, rows, reads, stretch.i, stop)
+                    if wide:
+                        lines = b.gep(g_lines, kind, b.mul(o.i, g_words.plane))
+                        sums = _wide_tile(b, kind, width, block, lines, reads, stretch.i, stop)
+                    else:
+                        last = b.sub(b.sub(outputs, one), o.i)
+                        rows = []
+                        for r in range(block):
+                            place = b.add(o.i, clamp_high(b, number(b, r), last)) if r else o.i
+                            rows.append(b.gep(g_lines, kind, b.mul(place, g_words.plane)))
+                        sums = [_across(b, v) for v in _tile(b, kind, width, rows, reads, stretch.i, stop)]
                     target = madd(b, o.i, s.tap_rows, b.mul(k.i, number(b, block)))
                     _add_tile(b, kind, sums, block, b.gep(result_ptr, kind, target), begins)
     return module.text()
@@ -162,12 +185,78 @@ def _add_tile(b: Builder, kind: str, sums: list[list[Reg]], block: int, target: 
     """Write a tile's sums, or add them to what is there unless this `begins`."""
     for c, column in enumerate(sums):
         at = 0
-        for v in _across(b, column):
+        for v in column:
             place = b.gep(target, kind, c * block + at)
             with b.at_width(v.width):
                 held = b.load(place, kind)
                 b.store(b.select(begins, v, b.fadd(held, v)), place)
             at += v.width
+
+
+# --- the wide form ----------------------------------------------------------------------------------------------
+
+
+def _transposed(b: Builder, rows: list[Reg]) -> list[Reg]:
+    """The columns of a square of vectors."""
+    n = len(rows)
+    rows = list(rows)
+    step = 1
+    while step < n:
+        for i in range(n):
+            if not i & step:
+                u, v = rows[i], rows[i + step]
+                lanes = range(n)
+                rows[i] = b.shuffle(u, v, [j + n - step if j & step else j for j in lanes])
+                rows[i + step] = b.shuffle(u, v, [j + n if j & step else j + step for j in lanes])
+        step *= 2
+    return rows
+
+
+def _lay_across(
+    b: Builder, kind: str, width: int, block: int, g: str, target: str, s: Words, images: Reg, there: Reg
+) -> None:
+    """Write `block` channels of `g`, of which `there` exist, with channels next to each other: [place, channel].
+
+    Places between rows and missing channels are zeros. Behind the last place there must be room for a square.
+    """
+    zero = number(b, 0)
+    with b.loop(0, images) as image, b.loop(0, s.rows_d) as d, b.loop(0, s.rows_h) as h:
+        inside = b.and_(b.icmp("ult", d.i, s.size_d), b.icmp("ult", h.i, s.size_h))
+        count = b.select(inside, s.size_w, zero)
+        source = madd(b, d.i, s.stride_d, madd(b, h.i, s.stride_h, b.mul(image.i, s.stride_n)))
+        row = madd(b, madd(b, d.i, s.rows_h, h.i), s.pitch, b.mul(image.i, s.image))
+        with b.loop(0, s.pitch, width) as j:
+            mask = lanes_below(b, b.sub(count, j.i), width)
+            start = b.add(source, j.i)
+            for first in range(0, block, width):
+                lines = []
+                for c in range(first, first + width):
+                    exists = b.icmp("sgt", there, number(b, c))
+                    with b.at_width(width):
+                        seen = b.and_(mask, b.splat(exists))
+                    at = madd(b, s.stride_c, b.select(exists, number(b, c), zero), start)
+                    lines.append(masked_load(b, b.gep(g, kind, at), kind, seen))
+                for lane, v in enumerate(_transposed(b, lines)):
+                    place = b.add(b.add(row, j.i), number(b, lane))
+                    b.store(v, b.gep(target, kind, b.add(b.mul(place, number(b, block)), number(b, first))))
+
+
+def _wide_tile(
+    b: Builder, kind: str, width: int, block: int, lines: str, reads: list, start: Reg, stop: Reg
+) -> list[list[Reg]]:
+    """For each tap the vectors of sums of the outputs, over places from start to stop."""
+    n = block // width
+    with b.at_width(width):
+        empty = [b.const(kind, 0) for _ in range(n * len(reads))]
+        with b.loop(start, stop, 1, empty) as p:
+            here = b.gep(lines, kind, b.mul(p.i, number(b, block)))
+            g = [b.load(b.gep(here, kind, i * width), kind) for i in range(n)]
+            sums = []
+            for c, read in enumerate(reads):
+                x = b.splat(b.load(b.gep(read, kind, p.i), kind, width=1))
+                sums += [b.fma(x, v, p.values[c * n + i]) for i, v in enumerate(g)]
+            p.next(*sums)
+    return [p.values[c * n : (c + 1) * n] for c in range(len(reads))]
 
 
 ORDER_POINTERS = ("weight", "table", "out")

@@ -52,12 +52,16 @@ class Overwritten:
 OVERWRITTEN = Overwritten()
 
 
+class ValueLost(RuntimeError):
+    """What a program would read has been given away."""
+
+
 class Lost:
     """Stands for the instruction of a value whose memory was given to a result that then was not made."""
 
     @property
     def id(self) -> int:
-        raise RuntimeError(
+        raise ValueLost(
             "a value that this result needs was lost when an in-place update of it was interrupted; compute it again "
             "from its inputs"
         )
@@ -130,7 +134,12 @@ def evaluate_all(roots: Iterable[Value], reason: str) -> None:
     with _lock:
         waiting = [v for v in roots if v.array is None]
         _heaviest_first(waiting)
-        _together(waiting, reason)
+        try:
+            _together(waiting, reason)
+        except ValueLost:
+            # A launch that was put off had been given what another one reads. It has run now; the rest go one by one.
+            for v in waiting:
+                evaluate(v, reason)
 
 
 @hot

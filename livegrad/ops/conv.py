@@ -14,13 +14,14 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.node import cast_value
-from ..lazy.value import Value, from_array
+from ..lazy.value import Value, from_array, pending, reshaped
 from ..runtime import array as arrays
 from ..runtime import backend, convolution, convolution_numpy
 from ..runtime.array import numel
 from ..runtime.convolution import Axis, Problem
 from .reduce import _reduced
 from .registry import Operator, operator
+from .view import _SPREAD
 
 _KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}
 
@@ -171,6 +172,19 @@ def _transpose(
 # --- the gradient by the weight ---------------------------------------------------------------------------------
 
 
+def _in_order(total: Value, parts: tuple, groups: int, outputs: int, shape: tuple) -> Value:
+    """The gradient from the order in which the kernel writes it: [group, tile of outputs, tap, output of the tile]."""
+    _, _, tiles, rows, block = parts
+    each = (groups, tiles, block, rows)
+    turned = reshaped(total, total.ready().offset, each, (tiles * rows * block, rows * block, 1, block))
+    copy = pending(_SPREAD.specialise("t", (total.dtype,), total.dtype, total.dtype), (turned,), (), each)
+    taps = math.prod(shape[1:])
+    if (tiles * block, rows) == (outputs, taps):
+        return copy.reshape(shape)
+    found = copy.native().reshape(groups, tiles * block, rows)[:, :outputs, :taps]
+    return backend.copied(found.reshape(shape))
+
+
 def _by_weight(x: Value, y: Value, window: tuple, stride: tuple, padding: tuple, dilation: tuple, groups: int) -> Value:
     dtype = x.dtype
     x, y = _wide(x, y)
@@ -189,12 +203,9 @@ def _by_weight(x: Value, y: Value, window: tuple, stride: tuple, padding: tuple,
         total = from_array(parts)
         if parts.shape[0] > 1:
             total = _reduced(total, "sum", (0,), False, x.dtype)
-        _, _, tiles, rows, block = parts.shape
-        found = total.native().reshape(groups, tiles, rows, block).transpose(0, 1, 3, 2)
-        found = found.reshape(groups, tiles * block, rows)[:, :outputs, : channels * math.prod(window)].reshape(shape)
         # Places between rows count as zero times what lies there, which is not zero beside an infinity.
-        if np.isfinite(found).all() or np.isfinite(a.native()).all():
-            return cast_value(backend.copied(found), dtype)
+        if math.isfinite(total.native().sum()) or np.isfinite(a.native()).all():
+            return cast_value(_in_order(total, parts.shape, groups, outputs, shape), dtype)
     with np.errstate(all="ignore"):
         found = convolution_numpy.by_weight(a.native(), b.native(), window, stride, padding, dilation, groups)
     return cast_value(backend.fresh(found), dtype)

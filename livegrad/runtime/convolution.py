@@ -8,6 +8,7 @@ output's position modulo the stride.
 from __future__ import annotations
 
 import itertools
+import math
 import struct
 from typing import NamedTuple
 
@@ -20,11 +21,13 @@ from .array import Array, numel
 from .memory import allocate
 
 ITEM_BYTES = {"f32": 4, "f64": 8}  # of the kinds that there are kernels for
-CACHE_ELEMENTS = 1 << 17  # of an input's layout, so that it stays in the second cache while it is read
+CACHE_ELEMENTS = 3 << 16  # of an input's layout, so that it stays in the second cache while it is read
 LINE_ELEMENTS = 768  # small images are taken together until a line is as long as this
+GRADIENT_LINE_ELEMENTS = 2048  # the same in the gradient by the weight, whose sums are added across once per line
 SERIAL_WORK = 200_000  # multiply-adds that the calling thread does alone
 CHUNKS = 16  # of images, in the gradient by the weight
-PARTIAL_ELEMENTS = 1 << 22  # of all its partial results
+PARTIAL_ELEMENTS = 1 << 20  # of all its partial results
+PART = 64  # channels, on either side, that a work item of that gradient takes
 
 
 class Axis(NamedTuple):
@@ -68,8 +71,9 @@ class Layout(NamedTuple):
     pitch: int
     depth: int
     group_images: int
-    elements: int
-    x_start: int
+    plane: int
+    strip: int
+    per_channel: int
 
 
 # --- kernels ----------------------------------------------------------------------------------------------------
@@ -82,7 +86,7 @@ def _width(kind: str) -> int:
     return machine.host_vector_bytes() // ITEM_BYTES[kind]
 
 
-def _kernel(name: str, kind: str, *sizes: int) -> Kernel:
+def _kernel(name: str, kind: str, *sizes: int | bool) -> Kernel:
     key = (name, kind, *sizes)
     found = _kernels.get(key)
     if found is None:
@@ -127,7 +131,11 @@ def _extent(axis: Axis) -> tuple[int, int]:
     return max(axis.count, min(filled, reach), reach - zeros), reach
 
 
-def _lay_out(p: Problem, tile: int, forward: bool) -> Layout:
+def _lay_out(p: Problem, tile: int, images: int, line: int) -> Layout:
+    """A layout for up to `images` images at a time, in lines of about `line` elements.
+
+    tile: the least number of places that can be computed where the input serves as it is.
+    """
     stride_n, stride_c, *strides = p.x_strides
     pairs = [_condensed(a, s) for a, s in zip(p.axes, strides)]
     axes = tuple(a for a, _ in pairs)
@@ -140,22 +148,19 @@ def _lay_out(p: Problem, tile: int, forward: bool) -> Layout:
         and (sw == 1 or w.size == 1)
         and (sh == w.size or h.size == 1)
         and (sd == h.size * w.size or d.size == 1)
-        and (places >= tile or not forward)
+        and places >= tile
     )
-    group_images, slack = 1, tile + _width(p.kind)
     if direct:
-        pitch, rows_h, rows_d, image = w.size, h.size, d.size, 0
-        plane, phases, steps = stride_c, 1, (1, 1, 1)
+        pitch, rows_h, rows_d = w.size, h.size, d.size
+        group_images, image, plane, strip, phases, steps = 1, 0, stride_c, 0, 1, (1, 1, 1)
     else:
         steps = tuple(a.step for a in axes)
         phases = steps[0] * steps[1] * steps[2]
         (rows_d, reach_d), (rows_h, reach_h), (pitch, reach_w) = map(_extent, axes)
-        read = ((reach_d - 1) * rows_h + reach_h - 1) * pitch + reach_w
-        image = max(rows_d * rows_h * pitch, read)
-        fits = CACHE_ELEMENTS // max(1, image * p.channels * phases)
-        group_images = max(1, min(p.images, LINE_ELEMENTS // image, fits))
-        plane = group_images * image
-    depth = rows_h * pitch
+        image = rows_d * rows_h * pitch
+        strip = max(0, ((reach_d - 1) * rows_h + reach_h - 1) * pitch + reach_w - image)
+        group_images = max(1, min(images, -(-line // image)))
+        plane = group_images * image + strip
     offsets = []
     for (_, td), (_, th), (_, tw) in taps:
         phase = ((td % steps[0]) * steps[1] + th % steps[1]) * steps[2] + tw % steps[2]
@@ -163,13 +168,12 @@ def _lay_out(p: Problem, tile: int, forward: bool) -> Layout:
     by_channel = np.arange(p.channels, dtype=np.int64)[:, None] * (plane * phases)
     words = (
         p.channels, stride_n, stride_c, sd, sh, sw, d.size, h.size, w.size, *steps, rows_d, rows_h, pitch,
-        d.pad, h.pad, w.pad, group_images, image,
+        d.pad, h.pad, w.pad, group_images, image, plane, strip,
     )  # fmt: skip
-    elements = 0 if direct else p.channels * phases * plane + slack
+    table = np.ascontiguousarray(by_channel + np.array(offsets, np.int64))
     return Layout(
-        not direct, axes, words, np.ascontiguousarray(by_channel + np.array(offsets, np.int64)), image, pitch, depth,
-        group_images, elements, 0,
-    )  # fmt: skip
+        not direct, axes, words, table, image, pitch, rows_h * pitch, group_images, plane, strip, phases * plane
+    )
 
 
 def _aligned(n: int) -> int:
@@ -214,7 +218,10 @@ def _plan(p: Problem, threads: int) -> _Plan:
     block, vectors = _blocks(p.outputs)
     width = _width(p.kind)
     tile = vectors * width
-    lay = _lay_out(p, tile, True)
+    lay = _lay_out(p, tile, p.images, LINE_ELEMENTS)
+    if lay.laid_out and lay.per_channel * p.channels > CACHE_ELEMENTS and lay.group_images > 1:
+        fits = max(1, lay.group_images * CACHE_ELEMENTS // (lay.per_channel * p.channels))
+        lay = _lay_out(p, tile, fits, LINE_ELEMENTS)
     d, h, w = lay.axes
     blocks = -(-p.outputs // block)
     groups_of_images = -(-p.images // lay.group_images)
@@ -225,7 +232,7 @@ def _plan(p: Problem, threads: int) -> _Plan:
     line = (lay.group_images - 1) * lay.image + (d.count - 1) * lay.depth + (h.count - 1) * lay.pitch + w.count
     line = _aligned(line + tile + width) + 16  # not a multiple of a page: lines would share a set of the cache
     size = ITEM_BYTES[p.kind]
-    lines_at = _aligned(lay.elements * size)
+    lines_at = _aligned((lay.per_channel * p.channels + tile + width) * size) if lay.laid_out else 0
     taps = lay.offsets.size
     on, oc, *os = p.out_strides
     steps = [s * a.stride for s, a in zip(os, lay.axes)]
@@ -284,6 +291,25 @@ def convolve(p: Problem, x: int, w: int, bias: int, out: int) -> bool:
 # --- its gradient by the weight ---------------------------------------------------------------------------------
 
 
+def _share(n: int, most: int, unit: int) -> int:
+    """The size of equal parts of n of at most about `most`, a multiple of `unit`."""
+    each = -(-n // -(-n // most))
+    return -(-each // unit) * unit
+
+
+def _gradient_tile(p: Problem, width: int) -> tuple[int, int, bool]:
+    """(outputs, taps, whether in the wide form) of a tile, by what is left unused."""
+    many = _many_registers()
+    block = 2 * width
+    if width > 1 and p.out_strides[4] == 1 and -(-p.outputs // block) * block <= 1.25 * p.outputs:
+        return block, 12 if many else 6, True
+    if p.outputs == 1:
+        return 1, 9 if many else 6, False
+    if p.outputs <= 4:
+        return 4, 6 if many else 2, False
+    return (8, 3, False) if many else (4, 2, False)
+
+
 class _WeightPlan:
     __slots__ = ("kernel", "offsets", "words", "items", "grain", "slots", "slot_bytes", "work", "shape", "address")
 
@@ -296,46 +322,49 @@ def _weight_plan(p: Problem, threads: int) -> _WeightPlan:
     plan = _weight_plans.get(key)
     if plan is not None:
         return plan
-    block = 8 if _many_registers() else 4
-    across = 3 if _many_registers() else 2
     width = _width(p.kind)
-    lay = _lay_out(p, width, False)
-    d, h, w = lay.axes
-    rows_d, rows_h, pitch = lay.words[12:15] if lay.laid_out else (d.count, h.size, w.size)
-    image = lay.image if lay.laid_out else d.count * h.size * w.size
-    taps = lay.offsets.size
+    block, across, wide = _gradient_tile(p, width)
+    # Chunks of images depend on sizes alone, so that results do not depend on the number of threads.
+    window = len(p.axes[0].taps) * len(p.axes[1].taps) * len(p.axes[2].taps)
+    taps = p.channels * window
     tap_rows = -(-taps // across) * across
     tiles = -(-p.outputs // block)
-    # Chunks of images depend on sizes alone, so that results do not depend on the number of threads.
     chunks = max(1, min(CHUNKS, p.images, PARTIAL_ELEMENTS // (p.groups * tiles * block * tap_rows)))
     chunk_images = -(-p.images // chunks)
-    chunk_images = -(-chunk_images // lay.group_images) * lay.group_images
+    lay = _lay_out(p, 0, chunk_images, GRADIENT_LINE_ELEMENTS)
+    d, h, w = lay.axes
     chunks = -(-p.images // chunk_images)
     items = chunks * p.groups
-    parts = 1 if items >= 4 * threads or threads == 1 else min(tiles, -(-4 * threads // items))
-    per_part = -(-tiles // parts) * block
-    parts = -(-p.outputs // per_part)
-    line = lay.group_images * image
+    rows_d, rows_h, pitch = lay.words[12:15] if lay.laid_out else (d.count, h.size, w.size)
+    image = rows_d * rows_h * pitch
+    per_part = _share(p.outputs, PART, block)
+    channels_per_part = _share(p.channels, PART, across // math.gcd(across, window))
+    while items * -(-p.outputs // per_part) < 4 * threads > 4 and per_part > block:
+        per_part = _share(p.outputs, per_part // 2, block)
+    parts, channel_parts = -(-p.outputs // per_part), -(-p.channels // channels_per_part)
+    # Lines start on vectors, and not all at the same place of a page.
+    line = (-(-(lay.group_images * image + lay.strip + width) // 16) | 1) * 16
     size = ITEM_BYTES[p.kind]
-    g_at = _aligned(lay.elements * size)
+    g_at = _aligned((lay.per_channel * channels_per_part + 2 * width) * size) if lay.laid_out else 0
     plan = _WeightPlan()
     plan.slots = threads
-    plan.slot_bytes = _aligned(g_at + (per_part * line + 2 * width) * size)
+    plan.slot_bytes = _aligned(g_at + (per_part * line + block * width) * size)
     on, oc, *os = p.out_strides
     words = (
         plan.slots, plan.slot_bytes, g_at, int(lay.laid_out), p.images, chunk_images, p.groups, parts, per_part,
-        p.outputs, taps, tap_rows, tiles, d.count, h.count, w.count, lay.depth, line, *lay.words,
-        per_part, on, oc, *os, d.count, h.count, w.count, 1, 1, 1, rows_d if lay.laid_out else d.count, rows_h, pitch,
-        0, 0, 0, lay.group_images, image,
+        p.outputs, channel_parts, channels_per_part, p.channels, window, tap_rows, tiles, d.count, h.count, w.count,
+        lay.depth, *lay.words,
+        per_part, on, oc, *os, d.count, h.count, w.count, 1, 1, 1, rows_d, rows_h, pitch, 0, 0, 0, lay.group_images,
+        image, line, 0,
     )  # fmt: skip
     plan.words = struct.pack(f"={len(words)}q", *words)
     plan.offsets = lay.offsets
     plan.address = plan.offsets.ctypes.data
-    plan.items = items * parts
+    plan.items = items * parts * channel_parts
     plan.work = p.images * p.groups * p.outputs * taps * d.count * h.count * w.count
     plan.grain = max(1, SERIAL_WORK * plan.items // max(plan.work, 1))
     plan.shape = (chunks, p.groups, tiles, tap_rows, block)
-    plan.kernel = _kernel("weight", p.kind, block, across)
+    plan.kernel = _kernel("weight", p.kind, block, across, wide)
     if len(_weight_plans) >= MAX_PLANS:
         _weight_plans.clear()
     _weight_plans[key] = plan

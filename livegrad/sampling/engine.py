@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from livegrad.sampling import twister
+
 _N = 624
 
 # PyTorch's saved state: what its older library kept (64 bits for each 32-bit word), followed by a float cache that is
@@ -49,6 +51,13 @@ class Engine:
         if n:
             self._fresh = False
         return self._raw(n)
+
+    def take32(self, n: int) -> np.ndarray:
+        """The next `n` words, as uint32: faster for many."""
+        if n:
+            self._fresh = False
+        made = twister.words(self._bits, n)
+        return self._raw(n).astype(np.uint32) if made is None else made
 
     def place(self) -> tuple[object, bool]:
         """The place in the sequence, for `replay`."""

@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import DTypeLike
 
-from livegrad.sampling import boxmuller, compiled, rejection
+from livegrad.sampling import boxmuller, compiled, rejection, twister
 from livegrad.sampling.engine import Engine
 from livegrad.sampling.fused import fma64
 
@@ -32,6 +32,7 @@ _DIGITS = {
 _WIDE_RANGE = 1 << 28  # integer ranges from here on take 64 bits per number
 _LONG_PERMUTATION = (2**32 - 1) // 20  # and permutations of this length
 _MASK64 = 2**64 - 1
+_MANY = 1 << 14  # draws that are worth loops of their own
 
 
 class Stream:
@@ -77,10 +78,10 @@ class Stream:
 
     def words64(self, n: int) -> np.ndarray:
         """`n` numbers of 64 bits, two words each, the high one first."""
-        words = self._engine.take(2 * n)
         if n < 1024:
+            words = self._engine.take(2 * n)
             return words[0::2] << _U32 | words[1::2]
-        pairs = words.astype("<u4").view("<u8").astype(np.uint64, copy=False)
+        pairs = self._engine.take32(2 * n).astype("<u4", copy=False).view("<u8").astype(np.uint64, copy=False)
         out = pairs >> _U32
         pairs <<= _U32
         out |= pairs
@@ -97,7 +98,7 @@ class Stream:
         return unit
 
     def _unit32(self, n: int) -> np.ndarray:
-        words = self._engine.take(n).astype(np.uint32)
+        words = self._engine.take32(n)
         words &= np.uint32(0xFFFFFF)
         unit = words.view(np.int32).astype(np.float32)
         unit *= np.float32(2.0**-24)
@@ -212,7 +213,7 @@ class Stream:
                 value %= np.uint64(span)
             value = value.view(np.int64)
         else:
-            words = self._engine.take(n).astype(np.uint32)
+            words = self._engine.take32(n)
             quotient = words // np.uint32(span)
             quotient *= np.uint32(span)
             words -= quotient
@@ -275,8 +276,15 @@ class Stream:
         """`bernoulli_(p)`: ones with probability `p`; what dropout draws."""
         if not 0 <= p <= 1:
             raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
-        below = math.ceil(p * 2.0**53)
-        hits = self._bits53(n) < below
+        limit = math.ceil(p * 2.0**53)
+        if n >= _MANY:
+            words = self._engine.take32(2 * n)
+            hits = twister.below(words, limit)
+            if hits is None:
+                pairs = words.reshape(-1, 2).astype(np.uint64)
+                hits = ((pairs[:, 0] & np.uint64(2**21 - 1)) << _U32 | pairs[:, 1]) < limit
+        else:
+            hits = self._bits53(n) < limit
         return hits.astype(np_dtype, copy=False)
 
     def bernoulli_array(self, p: np.ndarray, np_dtype: DTypeLike = np.bool_) -> np.ndarray:

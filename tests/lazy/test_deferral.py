@@ -316,6 +316,27 @@ def test_without_compiler_and_blas():
     assert "passed" in done.stdout
 
 
+def test_updates_evaluated_together_may_read_each_other():
+    """A launch that is put off can have been given the memory of what the next one reads."""
+    found = []
+    for mode in ("always", "never"):
+        livegrad.manual_seed(0)
+        with livegrad.compiling(mode):
+            nn = livegrad.nn
+            model = nn.Sequential(nn.Linear(288, 128), nn.ReLU(), nn.Linear(128, 3))
+            x, y = livegrad.randn(16, 288), livegrad.randint(0, 3, (16,))
+            optimizer = livegrad.optim.Adadelta(model.parameters(), lr=1.0)
+            for _ in range(4):
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(model(x), y)
+                loss.backward()
+                optimizer.step()
+                loss.item()
+            found.append([p.detach().numpy().copy() for p in model.parameters()])
+    for a, b in zip(*found):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
 def test_import_is_light():
     done = run("""
         import sys, time

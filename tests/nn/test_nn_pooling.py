@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import livegrad
 from livegrad import nn
-from livegrad.autograd import gradcheck, gradgradcheck
+from livegrad.autograd.gradcheck import gradcheck, gradgradcheck
 
 rng = np.random.default_rng(6)
 F, T = nn.functional, torch.nn.functional
