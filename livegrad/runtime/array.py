@@ -110,7 +110,7 @@ class Array:
         if not shape:
             return unpack[0](peek(self.ptr, self.dtype.itemsize))[0]
         n = shape[0]
-        if n > SMALL:
+        if n > SMALL or n == 0:
             return self.native().tolist()
         return list(unpack[n](peek(self.ptr, n * self.dtype.itemsize)))
 
