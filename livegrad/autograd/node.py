@@ -492,7 +492,8 @@ class OpNode(Node):
             if kept is v:
                 if name.startswith("result"):
                     return self, int(name[7:] or 0)
-                source, nr = self.saved_edges.get(name, (None, 0))
+                i = self.op.tensors.index(name)
+                source, nr = self.next[i], self.nrs[i] if self.nrs else 0
                 return (None, 0) if source is None or source.is_leaf else (source, nr)
         return None, 0
 

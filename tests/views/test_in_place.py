@@ -285,3 +285,15 @@ def test_what_is_refused(program, message):
         with pytest.raises(RuntimeError) as caught:
             exec(program, {"T": T, "x": x, "y": x * 2, "p": T.arange(4.0)})
         assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("f", [lambda x, y: x @ y.t(), livegrad.nn.functional.huber_loss], ids=["matmul", "huber_loss"])
+def test_what_changed_the_operand_of_an_operator_names_who_made_it(f):
+    x, y = (livegrad.ones(2, 3, requires_grad=True) * k for k in (1, 2))
+    z = f(x, y).sum()
+    x.add_(1)
+    y.mul_(2)
+    with pytest.raises(
+        RuntimeError, match="modified by an inplace operation: .* which is output 0 of Mul, is at version 1"
+    ):
+        z.backward()
