@@ -9,7 +9,7 @@ from typing import Any
 from ..lazy.value import Value
 from ..native import hot, slotted
 from .anomaly import Anomaly, look
-from .mode import MODE
+from .mode import MODE, _local
 from .node import AccumulateGrad, Node
 
 
@@ -41,7 +41,14 @@ def run(
             _name_the_line(error, place.node)
         raise
     finally:
-        MODE.grad = before
+        # `MODE.grad = before` without a call: Ctrl-C strikes where a function begins, and would leave it unset.
+        if before:
+            if not _local.grad:
+                _local.grad = True
+                MODE.off -= 1
+        elif _local.grad:
+            MODE.off += 1
+            _local.grad = False
 
 
 @slotted

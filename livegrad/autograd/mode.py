@@ -88,7 +88,16 @@ class _Switch:
 
     @hot
     def __exit__(self, *exc: Any) -> None:
-        MODE.grad, MODE.inference = self.before.pop()
+        # Set without a call: Ctrl-C strikes where a function begins, and would leave the mode as it is here.
+        before, _local.inference = self.before[-1]
+        if before:
+            if not _local.grad:
+                _local.grad = True
+                MODE.off -= 1
+        elif _local.grad:
+            MODE.off += 1
+            _local.grad = False
+        self.before.pop()
 
     def _fresh(self) -> _Switch:
         return _Switch(self.wanted, self.inference)

@@ -130,8 +130,9 @@ def replace(made: dict[int, Any]) -> None:
                 setattr(owner, name, new)
             elif isinstance(value, types.FunctionType):
                 visit_function(value)
-            elif isinstance(value, property) and id(value.fget) in made:
-                setattr(owner, name, property(made[id(value.fget)], value.fset, value.fdel, value.__doc__))
+            elif isinstance(value, property) and (id(value.fget) in made or id(value.fset) in made):
+                get, set_ = made.get(id(value.fget), value.fget), made.get(id(value.fset), value.fset)
+                setattr(owner, name, property(get, set_, value.fdel, value.__doc__))
             elif isinstance(value, type) and value.__module__.startswith(PACKAGE):
                 visit(value)
             elif isinstance(value, dict) and isinstance(owner, types.ModuleType) and id(value) not in seen:

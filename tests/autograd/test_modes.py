@@ -1,6 +1,11 @@
 """no_grad, enable_grad, set_grad_enabled and inference_mode."""
 
 import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
 import threading
 
 import pytest
@@ -254,3 +259,29 @@ def test_per_thread():
         thread.join()
         assert not livegrad.is_grad_enabled()
     assert seen == [True, False]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+@pytest.mark.parametrize("native", ["0", "always"])
+def test_interrupted_training_still_records(native):
+    """Ctrl-C at any moment of a backward pass leaves the mode as it was."""
+    source = """
+        import random, signal, sys
+        import livegrad
+        sys.unraisablehook = lambda unraisable: None  # interruptions of finalizers
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        x = livegrad.ones(5, requires_grad=True)
+        for _ in range(300):
+            try:
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0002, 0.004), 0.01)
+                    while True:
+                        (x.softmax(0) * x).sum().backward()
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            except KeyboardInterrupt:
+                assert livegrad.is_grad_enabled()
+        assert (x * 2).requires_grad
+    """
+    environment = {**os.environ, "LIVEGRAD_NATIVE": native}
+    subprocess.run([sys.executable, "-c", textwrap.dedent(source)], check=True, timeout=120, env=environment)
