@@ -81,7 +81,7 @@ class Builder:
         return unit.module(), {"api": unit.api, "constants": unit.constants}
 
     def name(self, module: str) -> str:
-        """What a unit depends on: its source and those of the functions that it may call, the interpreter, the layout."""
+        """By what a unit depends on: its source, those of functions that it may call, the interpreter, the layout."""
         h = hashlib.sha256(self.common + module.encode())
         used = {module, *self.world.callees(module)} if module != _METHODS else set()
         for each in sorted(used):
@@ -122,11 +122,11 @@ class Installer:
         self.addresses: dict[str, int] = {}  # of functions, for one another
         self.entries: dict[str, int] = {}  # for the interpreter
 
-    def start(self, may_make: bool, wait: bool = False) -> None:
-        """Begin; without `may_make` only if everything is on disk."""
+    def start(self, may_make: bool) -> list[service.Job]:
+        """Begin; without `may_make` only if everything is on disk. The jobs that are left to do."""
         functions = {code: made for code, made in HOT.items() if code not in self.codes}
         if not functions or self.error is not None or not (layout.supported() and layout.check()):
-            return
+            return []
         try:
             builder = Builder(HOT)
             wanted = [m for m in by_module(functions) if m not in self.installed]
@@ -139,14 +139,12 @@ class Installer:
                     ready[module] = found
             missing = [module for module in wanted if module not in ready]
             if missing and not may_make:
-                return
+                return []
             jobs = [service.submit(self._step, builder, module, ready) for module in missing]
-            jobs.append(service.submit(self._step, builder, None, ready))
-            if wait:
-                for job in jobs:
-                    job.wait()
+            return [*jobs, service.submit(self._step, builder, None, ready)]
         except Exception as error:
             self._failed(error)
+            return []
 
     def _step(self, builder: Builder, module: str | None, ready: dict) -> None:
         if self.error is not None:
@@ -223,8 +221,14 @@ INSTALLER = Installer()
 
 
 def install(may_make: bool = True, wait: bool = False) -> None:
-    """Put machine code in the place of the hot functions; see `Installer.start`."""
-    INSTALLER.start(may_make, wait)
+    """Put machine code in the place of the hot functions; see `Installer.start`. wait: until it is there."""
+    begun = service.submit(INSTALLER.start, may_make)
+    if wait:
+        begun.wait()
+        for job in begun.result or ():
+            job.wait()
+        if INSTALLER.error is not None and os.environ.get("LIVEGRAD_STRICT"):
+            raise INSTALLER.error
 
 
 def installed() -> bool:
