@@ -42,6 +42,14 @@ class Start:
     left = 0 if mode in ("0", "always") else READ_AFTER
     made = mode == "always"  # whether it waits for the second time, or has done with waiting
 
+    @classmethod
+    def again(cls) -> None:
+        """Begin anew: a module has been imported late."""
+        if cls.mode == "always":
+            cls.left = 1
+        elif cls.mode != "0":
+            cls.left, cls.made = READ_AFTER, False
+
 
 def launched() -> None:
     """Called for each launch while `Start.left` is not 0."""
@@ -66,10 +74,7 @@ def launched() -> None:
 def hot(function: F) -> F:
     """Decorator: compile this function when native code is installed."""
     if Start.made and function.__code__ not in HOT:  # a module that was imported late
-        if Start.mode == "always":
-            Start.left = 1
-        else:
-            Start.left, Start.made = READ_AFTER, False
+        Start.again()
     if function.__code__ in COMPILED:
         return COMPILED[function.__code__](function)  # another closure over code that is there already
     HOT.setdefault(function.__code__, []).append(function)
