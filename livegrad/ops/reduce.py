@@ -23,7 +23,6 @@ from .rowprogram import RowProgram, largest, position, smallest, total
 from .scalar import eq, exp, isfinite, isnan, log, square, where
 from .view import normal_dim, on_either
 
-
 _ALL = tuple([tuple(range(n)) for n in range(8)])
 
 
