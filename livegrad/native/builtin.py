@@ -37,6 +37,8 @@ class Builtin(Expressions):
             made = c.owned(c.checked(c.call("PyLong_FromVoidPtr", v.reg)))
             c.release(v)
             return made
+        if target in (next, iter) and args and isinstance(args[0], ast.GeneratorExp):
+            raise self.refuse(args[0], "a generator that is not walked to its end")
         if target is next and len(args) == 1 and hasattr(type(self.known(args[0])), "__next__"):
             return self.next_of(args[0])
         if target is weakref.ref and len(args) == 1:
