@@ -225,8 +225,16 @@ def as_operand(x: Any, like: Tensor) -> Any:
     if isinstance(x, (Tensor, int, float)):
         return x
     if isinstance(x, np.generic):
-        return x.item()
+        return _from_numpy_scalar(x)
     return _from_numpy(x) if isinstance(x, np.ndarray) else NotImplemented
+
+
+def _from_numpy_scalar(x: np.generic) -> Any:
+    n = x.item()
+    if isinstance(n, _NUMBERS):
+        return n
+    # The item of a long double is that long double again.
+    return float(x) if isinstance(x, np.floating) else NotImplemented
 
 
 def _from_numpy(x: np.ndarray) -> Tensor:

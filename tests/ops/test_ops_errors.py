@@ -103,3 +103,13 @@ def test_a_failed_call_changes_nothing():
         with pytest.raises((RuntimeError, IndexError)):
             wrong()
     assert x.tolist() == [[1.0] * 3] * 2
+
+
+def test_numpy_scalars_whose_item_is_no_python_number():
+    """The item of a long double is a long double: asking again and again never ended."""
+    x = livegrad.ones(3)
+    assert (x + np.longdouble(2)).tolist() == [3.0, 3.0, 3.0]
+    assert livegrad.mul(x, np.longdouble(2)).dtype is livegrad.float32
+    for odd in (np.clongdouble(1), np.datetime64("2020-01-01"), np.void(b"a"), np.str_("a")):
+        with pytest.raises(TypeError):
+            livegrad.mul(x, odd)
