@@ -12,12 +12,13 @@ import threading
 
 import numpy as np
 import pytest
-import torch
 
 import livegrad
 from livegrad.lazy import storage
 from livegrad.lazy.value import OPERATOR, Bound
 from livegrad.native import layout
+
+torch = pytest.importorskip("torch")
 
 
 @pytest.fixture
