@@ -5,7 +5,6 @@ Drawn when called, in program order, whatever is deferred.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,13 +32,18 @@ class Generator:
 
     def __init__(self, device: Any = "cpu"):
         self.device = devices.available(device)
+        self._made: dict[str, Stream] = {}
 
-    @cached_property
+    @property
     def _stream(self) -> Stream:
-        service.load("livegrad.sampling")
-        from .sampling import Stream
+        made = self._made.get("stream")
+        if made is None:
+            service.load("livegrad.sampling")
+            from .sampling import Stream
 
-        return Stream()
+            # No lock (such as cached_property has): a child that is forked meanwhile would find it locked for ever.
+            made = self._made.setdefault("stream", Stream())
+        return made
 
     def manual_seed(self, seed: int) -> Generator:
         self._stream.manual_seed(seed)

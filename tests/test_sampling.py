@@ -2,7 +2,11 @@
 
 import copy
 import hashlib
+import os
 import pickle
+import subprocess
+import sys
+import textwrap
 
 import ml_dtypes
 import numpy as np
@@ -340,3 +344,31 @@ def test_bernoulli_with_and_without_a_compiler(n, monkeypatch):
     monkeypatch.setattr(twister, "_functions", {})
     np.testing.assert_array_equal(Stream(7).bernoulli(0.3, n), made)
     assert abs(made.mean() - 0.3) < 0.02
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_forked_while_another_thread_draws_can_draw():
+    """Locks of NumPy's generator, and of a stream that is being made, are not left locked in the child."""
+    source = """
+        import os, signal, threading, warnings
+        import livegrad
+        warnings.simplefilter("ignore")
+        stop = []
+        def draw():
+            while not stop: livegrad.rand(400_000)
+        threads = [threading.Thread(target=draw) for _ in range(2)]
+        for t in threads: t.start()
+        failed = 0
+        for _ in range(40):
+            pid = os.fork()
+            if not pid:
+                signal.alarm(20)
+                livegrad.rand(5); livegrad.rand(100_000); livegrad.randperm(10)
+                os._exit(0)
+            failed += os.waitpid(pid, 0)[1] != 0
+            if failed: break
+        stop.append(1)
+        for t in threads: t.join()
+        assert not failed
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(source)], check=True, timeout=120)

@@ -33,15 +33,17 @@ class Table:
         self.size = size
         self.index = np.ascontiguousarray(index, np.int64)
         self.weight = np.ascontiguousarray(weight, np.float64)
+        self.single = self.weight.astype(np.float32)
+        self._transposed: Table | None = None
 
-    @functools.cached_property
-    def single(self) -> Any:
-        """The weights in float32."""
-        return self.weight.astype(np.float32)
-
-    @functools.cached_property
+    @property
     def transposed(self) -> Table:
-        """The table of the gradient."""
+        """The table of the gradient, made once (twice if two threads ask: a lock could be left locked by a fork)."""
+        if self._transposed is None:
+            self._transposed = self._transpose()
+        return self._transposed
+
+    def _transpose(self) -> Table:
         taps, outputs = self.index.shape
         used = [[] for _ in range(self.size)]  # type: list[list]
         for t in range(taps):

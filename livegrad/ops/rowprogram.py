@@ -72,18 +72,28 @@ class RowProgram:
     """
 
     __slots__ = ("name", "formula", "parameters", "tensors", "results", "order", "levels", "per_row", "full", "stages",
-                 "steps", "positional", "_canonical")  # fmt: skip
+                 "steps", "positional", "_canonical", "_traced")  # fmt: skip
 
     def __init__(self, name: str, formula: Callable, tensors: int = 1):
         self.name = name
         self.formula = formula
         self.tensors = tensors
+        self._traced: dict[str, RowProgram] = {}
 
     def __getattr__(self, name: str) -> Any:
         """Everything that follows from the formula is found out when the first of it is asked for."""
         if name not in RowProgram.__slots__:
             raise AttributeError(name)
-        self._trace()
+        # Nodes are known by their ids, so all must come from one trace: the first that was complete, should several
+        # threads make one, or Ctrl-C end one.
+        made = self._traced.get("first")
+        if made is None:
+            made = RowProgram(self.name, self.formula, self.tensors)
+            made._trace()
+            made = self._traced.setdefault("first", made)
+        for each in RowProgram.__slots__:
+            if each != "_traced":
+                setattr(self, each, getattr(made, each))
         return getattr(self, name)
 
     def _trace(self) -> None:

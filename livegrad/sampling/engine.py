@@ -6,6 +6,9 @@ multiplier 1812433253) that PyTorch uses.  PyTorch keeps the seed as 64 bits but
 
 from __future__ import annotations
 
+import os
+import weakref
+
 import numpy as np
 
 from livegrad.sampling import twister
@@ -32,6 +35,19 @@ class _Unseeded(np.random.bit_generator.ISeedSequence):
         return np.ones(n_words, dtype)
 
 
+# NumPy locks a generator while it draws. A child that is forked by another thread meanwhile would wait for ever.
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _unlock() -> None:
+    for engine in list(_engines):
+        engine._bits.lock._at_fork_reinit()  # type: ignore[attr-defined]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
+
+
 class Engine:
     """A seeded sequence of 32-bit words."""
 
@@ -39,6 +55,7 @@ class Engine:
         self._bits = np.random.MT19937(_Unseeded())
         self._legacy = np.random.RandomState(self._bits)  # its `seed` is the 2002 seeding
         self._raw = self._bits.random_raw
+        _engines.add(self)
         self.reseed(seed)
 
     def reseed(self, seed: int) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -213,3 +216,38 @@ def test_a_new_row_operator():
     for dim in (0, 1, (0, 1)):
         assert gradcheck(lambda x, d=dim: shares.apply((x,), dim=d), (x,))
         assert gradgradcheck(lambda x, d=dim: shares.apply((x,), dim=d), (x,))
+
+
+def test_a_program_that_several_threads_meet_first_is_traced_once():
+    """Every thread finds the nodes of one trace: they are known by their ids."""
+    both = threading.Barrier(2)
+
+    def formula(x):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(5)  # both threads are in the middle of a trace
+        return exp(x) / total(exp(x))
+
+    program = RowProgram("met_by_two", formula)
+    found = []
+    threads = [threading.Thread(target=lambda: found.append((program.results, program.levels))) for _ in range(2)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(found) == 2 and found[0][0] is found[1][0]
+    assert all(id(r) in levels for results, levels in found for r in results)
+
+
+def test_a_trace_that_is_interrupted_begins_again():
+    calls = []
+
+    def formula(x):
+        calls.append(x)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return x - largest(x)
+
+    program = RowProgram("interrupted", formula)
+    with pytest.raises(KeyboardInterrupt):
+        _ = program.results
+    assert program.stages == 2 and program.full == (True,)
