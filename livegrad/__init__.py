@@ -81,6 +81,9 @@ strided = "torch.strided"
 inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
 preserve_format = contiguous_format = channels_last = None
 globals().update({_name: _f for _name, _f in _FUNCTIONS.items() if not _name.startswith("_")})
+for _name, _f in _FUNCTIONS.items():  # they are pickled by their names, which lead here
+    if _f.__name__ == _name and not _name.startswith("_"):
+        _f.__module__, _f.__qualname__ = __name__, _name
 
 # Loaded on first use.
 _MODULES = frozenset(

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from .native import hot, slotted
 from .runtime import service
 
 BOOL, INTEGRAL, FLOATING, COMPLEX = range(4)
 
 
+@slotted
 class dtype:
     """The type of a tensor's elements, such as ``livegrad.float32``.
 
@@ -44,6 +46,7 @@ class dtype:
         return self.np
 
     @property
+    @hot
     def is_floating_point(self) -> bool:
         return self.category == FLOATING
 

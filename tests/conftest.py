@@ -1,8 +1,17 @@
-"""Shared by all tests: kernels are kept beside pytest's own cache, not among the user's."""
+"""Shared by all tests: how livegrad is set up, and the environment of a process that nobody has set up."""
 
 import os
 from pathlib import Path
 
+import pytest
+
 # Everything is tested with compiled functions, from the first operator on; LIVEGRAD_NATIVE=0 tests their Python form.
 os.environ.setdefault("LIVEGRAD_NATIVE", "always")
+# Kernels are kept beside pytest's own cache, not among the user's.
 os.environ.setdefault("LIVEGRAD_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_cache" / "kernels"))
+
+
+@pytest.fixture(scope="session")
+def plain():
+    """The environment of a process that asks for no compiled functions: it gets them after a while, as users do."""
+    return {name: value for name, value in os.environ.items() if name != "LIVEGRAD_NATIVE"}

@@ -67,9 +67,12 @@ def _walk(
 ) -> None:
     pending: dict[Node, Any] = {}
     heap: list[tuple[int, int, Node]] = []
-    for node, nr, g in roots:
-        _receive(node, nr, g, pending, heap)
     lane = None  # the next node where the graph is a chain: nothing else waits, so it needs no heap
+    if len(roots) == 1 and roots[0][0].outputs == 1:
+        lane, _, g = roots[0]
+    else:
+        for node, nr, g in roots:
+            _receive(node, nr, g, pending, heap)
     while True:
         if lane is not None:
             node = lane

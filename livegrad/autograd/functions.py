@@ -63,7 +63,10 @@ def _roots(outputs: Sequence[Tensor], gradients: Sequence[Any], recording: bool)
 @hot
 def backward_from(output: Tensor, keep_graph: bool) -> None:
     """`output.backward()` of a tensor of one element, which is what nearly every program calls."""
-    engine.run(_roots((output,), (None,), False), keep_graph, False)
+    edge = output._edge
+    if edge is None:
+        _roots((output,), (None,), False)  # which says what is wrong
+    engine.run([(edge, output._nr, _seed(output, None, False))], keep_graph, False)
 
 
 def _as_tuple(x: Any) -> tuple:

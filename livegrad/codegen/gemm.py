@@ -2,7 +2,8 @@
 
 A library copies both operands into an order of its own before it multiplies, which at these sizes costs a good part of
 the time, and cannot start from a bias. Here a work item is a panel of columns of C by a group of its rows: the panel's
-part of B is copied once, block of k by block of k, and A, whose rows are plain ones, is read where it is.
+part of B is copied once, block of k by block of k, and A, plain or transposed, is read where it is: a step of the
+inner loop takes one number of each of a few rows, which lie in few cache lines either way.
 
 The sum of an element runs in the order of k, whatever the groups are, so a result does not depend on threads.
 
@@ -18,8 +19,8 @@ from .product import call_rows, define_rows, lanes_of, transposed
 
 POINTERS = ("a", "b", "c", "s")
 NUMBERS = (
-    "m", "n", "k", "a.row", "b.row", "c.row", "s.row", "s.column", "a.batch", "b.batch", "c.batch", "panels", "groups",
-    "group",
+    "m", "n", "k", "a.row", "a.k", "b.row", "c.row", "s.row", "s.column", "a.batch", "b.batch", "c.batch", "panels",
+    "groups", "group",
 )  # fmt: skip
 FORMATS = "q" * (len(POINTERS) + len(NUMBERS))
 VECTORS = 4  # of a panel
@@ -100,8 +101,8 @@ class _Product:
     def rows(self, product: Reg, first: Reg, rows: Reg, column: Reg, k0: Reg, depth: Reg, part: Reg | None) -> None:
         """Multiply rows with the block of B that was copied; `part` is how many columns of the panel there are."""
         b, one, width, panel = self.b, self.number(1), self.number(self.width), self.number(self.panel)
-        a_row, c_row = self.n["a.row"], self.n["c.row"]
-        a = self.at(self.p["a"], (product, self.n["a.batch"]), (first, a_row), (k0, one))
+        a_row, a_k, c_row = self.n["a.row"], self.n["a.k"], self.n["c.row"]
+        a = self.at(self.p["a"], (product, self.n["a.batch"]), (first, a_row), (k0, a_k))
         c = self.at(self.p["c"], (product, self.n["c.batch"]), (first, c_row), (column, one))
         s = self.at(self.p["s"], (first, self.n["s.row"]), (column, self.n["s.column"]))
         is_first = b.icmp("eq", k0, self.number(0))
@@ -110,7 +111,7 @@ class _Product:
         start, start_row = f"%{name}", b.select(is_first, self.n["s.row"], c_row)
         if part is None:
             call_rows(
-                b, "panel", a, a_row, one, self.b_block, panel, c, c_row, width, depth, rows, start, start_row
+                b, "panel", a, a_row, a_k, self.b_block, panel, c, c_row, width, depth, rows, start, start_row
             )  # fmt: skip
             return
         with b.loop(0, part, self.width) as vectors:
@@ -118,7 +119,7 @@ class _Product:
             start_here = self.at(start, (vectors.i, b.select(is_first, self.n["s.column"], one)))
             lanes = b.smin(width, b.sub(part, vectors.i))
             call_rows(
-                b, "vector", a, a_row, one, places[0], panel, places[1], c_row, width, depth, rows, start_here,
+                b, "vector", a, a_row, a_k, places[0], panel, places[1], c_row, width, depth, rows, start_here,
                 start_row, lanes,
             )  # fmt: skip
 

@@ -8,9 +8,9 @@ from ..devices import cpu
 from ..native import hot, hottest, slotted
 from ..runtime.array import Array, numel
 
-# Bounds on the pending graph, in one currency, MiB. Each recorded operator weighs OPERATOR, each array that it holds on
-# to weighs its memory up to LEAF_CAP, and a value that would weigh more than the limit is evaluated at once. So about 64
-# operators, or 16 large arrays, are pending at most, and a graph never grows from step to step.
+# Bounds on the pending graph, in one currency, MiB. Each recorded operator weighs OPERATOR, each array that it holds
+# on to weighs its memory up to LEAF_CAP, and a value that would weigh more than the limit is evaluated at once. So
+# about 64 operators, or 16 large arrays, are pending at most, and a graph never grows from step to step.
 OPERATOR = 4
 LEAF_CAP = 16
 DEFAULT_LIMIT = 64 * OPERATOR

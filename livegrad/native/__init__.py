@@ -16,8 +16,8 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-# After so many launches code that is on disk is read, and after so many more it is made: by then the program is one that
-# runs for a while, and its kernels are there.
+# After so many launches code that is on disk is read, and after so many more it is made: by then the program is one
+# that runs for a while, and its kernels are there.
 READ_AFTER, MAKE_AFTER = 8, 400
 
 F = TypeVar("F", bound=Callable)
@@ -37,30 +37,44 @@ SLOTTED: list[type] = []
 class Start:
     """Counts launches until compiled functions are put in place. left: how many it still waits for, 0 for none."""
 
-    left = 0 if os.environ.get("LIVEGRAD_NATIVE", "1") in ("0", "always") else READ_AFTER
-    made = False  # whether it waits for the second time
+    mode = os.environ.get("LIVEGRAD_NATIVE", "1")
+    # What is there at the package's import is put in place then ("always"), after a while, or never ("0").
+    left = 0 if mode in ("0", "always") else READ_AFTER
+    made = mode == "always"  # whether it waits for the second time, or has done with waiting
+
+    @classmethod
+    def again(cls) -> None:
+        """Begin anew: a module has been imported late."""
+        if cls.mode == "always":
+            cls.left = 1
+        elif cls.mode != "0":
+            cls.left, cls.made = READ_AFTER, False
 
 
 def launched() -> None:
     """Called for each launch while `Start.left` is not 0."""
-    Start.left -= 1
+    Start.left = max(Start.left - 1, 0)  # threads may count at the same time
     if Start.left == 0:
         from ..runtime import machine, service
 
+        if not machine.compiler_available():
+            return
         service.load("livegrad.native.unit")
         from .unit import install
 
+        if Start.mode == "always":
+            install(wait=True)
+            return
         make, Start.made = Start.made, True
         if not make:
             Start.left = MAKE_AFTER
-        if machine.compiler_available():
-            service.submit(install, make)
+        install(make)
 
 
 def hot(function: F) -> F:
     """Decorator: compile this function when native code is installed."""
     if Start.made and function.__code__ not in HOT:  # a module that was imported late
-        Start.left, Start.made = READ_AFTER, False
+        Start.again()
     if function.__code__ in COMPILED:
         return COMPILED[function.__code__](function)  # another closure over code that is there already
     HOT.setdefault(function.__code__, []).append(function)

@@ -26,7 +26,6 @@ API = {
     "PyObject_VectorcallMethod": "ptr (ptr, ptr, i64, ptr)",
     "PyObject_Call": "ptr (ptr, ptr, ptr)",
     "PyObject_RichCompare": "ptr (ptr, ptr, i32)",
-    "PyObject_RichCompareBool": "i32 (ptr, ptr, i32)",
     "PyObject_IsTrue": "i32 (ptr)",
     "PyObject_IsInstance": "i32 (ptr, ptr)",
     "PyObject_Size": "i64 (ptr)",
@@ -83,6 +82,17 @@ API = {
     "PyNumber_Negative": "ptr (ptr)",
     "PyNumber_InPlaceAdd": "ptr (ptr, ptr)",
     "PyNumber_InPlaceSubtract": "ptr (ptr, ptr)",
+    "PyNumber_InPlaceMultiply": "ptr (ptr, ptr)",
+    "PyNumber_InPlaceTrueDivide": "ptr (ptr, ptr)",
+    "PyNumber_InPlaceFloorDivide": "ptr (ptr, ptr)",
+    "PyNumber_InPlaceRemainder": "ptr (ptr, ptr)",
+    "PyNumber_InPlacePower": "ptr (ptr, ptr, ptr)",
+    "PyNumber_InPlaceAnd": "ptr (ptr, ptr)",
+    "PyNumber_InPlaceOr": "ptr (ptr, ptr)",
+    "PyNumber_InPlaceLshift": "ptr (ptr, ptr)",
+    "PyNumber_InPlaceRshift": "ptr (ptr, ptr)",
+    "Py_EnterRecursiveCall": "i32 (ptr)",
+    "Py_LeaveRecursiveCall": "void ()",
     "_Py_Dealloc": "void (ptr)",
 }
 
@@ -140,6 +150,9 @@ done:
 """
 
 
+_IN_CALL = " in a compiled function"  # the end of what a RecursionError says
+
+
 class Unit:
     """One module: its functions' text, and what its tables must be filled with."""
 
@@ -174,6 +187,7 @@ class Unit:
                 "define ptr @get_api() {\n  ret ptr @api\n}",
                 "define ptr @get_constants() {\n  ret ptr @constants\n}",
                 "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)",
+                f'@in.call = internal constant [{len(_IN_CALL) + 1} x i8] c"{_IN_CALL}\\00"',
                 '!0 = !{}\n!1 = !{!"branch_weights", i32 1, i32 1000}',
             ]
         )
@@ -288,6 +302,13 @@ class Code:
     def fail_if(self, condition: str) -> None:
         go, exit_ = self.fresh("ok"), self.failure()
         self.branch(condition, exit_, go, unlikely=exit_)
+        self.label(go)
+
+    def enter(self, refused: str) -> None:
+        """Count a call that may be part of a recursion; where it is too deep an error is set."""
+        go = self.fresh("counted")
+        deep = self.reg(f"icmp ne i32 {self.call('Py_EnterRecursiveCall', '@in.call')}, 0")
+        self.branch(deep, refused, go, unlikely=refused)
         self.label(go)
 
     def checked(self, reg: str) -> str:

@@ -83,7 +83,7 @@ def make_class(get: int) -> type:
 
 def make(cls: type, address: int, function: Any, original: Any = None) -> Any:
     """The compiled form of a function. original: what takes the calls that do not fit, if not the function itself."""
-    original = function if original is None else original
+    original = _copy(function if original is None else original)  # which changes its name (see `originals`)
     alloc = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_ssize_t)(
         ("PyType_GenericAlloc", ctypes.pythonapi)
     )
@@ -97,6 +97,16 @@ def make(cls: type, address: int, function: Any, original: Any = None) -> Any:
     words[_ORIGINAL // 8] = id(original)
     functools.update_wrapper(made, original)
     return made
+
+
+def _copy(f: Any) -> Any:
+    new: Any = types.FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, f.__closure__)
+    new.__kwdefaults__ = f.__kwdefaults__
+    functools.update_wrapper(new, f)
+    del new.__wrapped__
+    if "__wrapped__" in f.__dict__:
+        new.__wrapped__ = f.__wrapped__
+    return new
 
 
 def replace(made: dict[int, Any]) -> None:

@@ -56,6 +56,8 @@ def check() -> bool:
 
     class Probe:
         __slots__ = ("first", "second")
+        first: object
+        second: object
 
     probe, a, b = Probe(), object(), object()
     probe.first, probe.second = a, b

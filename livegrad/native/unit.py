@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime import cache, machine, service
-from . import COMPILED, FRONTS, HOT, HOTTEST, SLOTTED, layout
+from . import COMPILED, FRONTS, HOT, HOTTEST, SLOTTED, Start, layout, originals
 from .constants import resolve
 from .emit import Unit
 from .functions import make, make_class, replace
-from .lower import World, lower
+from .lower import lower
+from .world import World, module_of
 
 # What a bound method of a compiled function is made with (`tp_descr_get`): a unit of its own.
 _GET = """
@@ -47,7 +48,7 @@ _kept: list = []
 
 def symbol(function: Any) -> str:
     """The name of a function's code, the same in every process."""
-    name = f"{function.__module__}.{function.__qualname__}.{function.__code__.co_firstlineno}"
+    name = f"{module_of(function)}.{function.__code__.co_qualname}.{function.__code__.co_firstlineno}"
     return re.sub(r"[^A-Za-z0-9_.]", "_", name)
 
 
@@ -55,7 +56,7 @@ def by_module(functions: dict[Any, list]) -> dict[str, list]:
     """One function of every code object, by module."""
     found: dict[str, list] = {}
     for made in functions.values():
-        found.setdefault(made[0].__module__, []).append(made[0])
+        found.setdefault(module_of(made[0]), []).append(made[0])
     return found
 
 
@@ -63,6 +64,7 @@ class Builder:
     """Makes the units of the hot functions that there are now."""
 
     def __init__(self, functions: dict[Any, list]):
+        self.functions = functions
         self.modules = by_module(functions)
         classes = sorted(SLOTTED, key=lambda cls: (cls.__module__, cls.__qualname__))
         self.world = World({code: made[0] for code, made in functions.items()}, symbol, classes, HOTTEST)
@@ -81,10 +83,11 @@ class Builder:
         return unit.module(), {"api": unit.api, "constants": unit.constants}
 
     def name(self, module: str) -> str:
-        """What a unit depends on: its source and those of the functions that it may call, the interpreter, the layout."""
+        """By what a unit depends on: its source, those of functions that it may call, the interpreter, the layout."""
         h = hashlib.sha256(self.common + module.encode())
         used = {module, *self.world.callees(module)} if module != _METHODS else set()
         for each in sorted(used):
+            h.update(repr(sorted(symbol(f) for f in self.modules.get(each, ()))).encode())
             h.update(Path(sys.modules[each].__file__ or "").read_bytes())
         return "native-" + h.hexdigest()
 
@@ -122,13 +125,17 @@ class Installer:
         self.addresses: dict[str, int] = {}  # of functions, for one another
         self.entries: dict[str, int] = {}  # for the interpreter
 
-    def start(self, may_make: bool, wait: bool = False) -> None:
-        """Begin; without `may_make` only if everything is on disk."""
-        functions = {code: made for code, made in HOT.items() if code not in self.codes}
+    def start(self, may_make: bool) -> list[service.Job]:
+        """Begin; without `may_make` only if everything is on disk. The jobs that are left to do."""
+        # A copy, for another thread may import modules. Those that are being imported come when they are whole.
+        hot = {code: list(made) for code, made in list(HOT.items()) if _is_whole(module_of(made[0]))}
+        if len(hot) < len(HOT):
+            Start.again()
+        functions = {code: made for code, made in hot.items() if code not in self.codes}
         if not functions or self.error is not None or not (layout.supported() and layout.check()):
-            return
+            return []
         try:
-            builder = Builder(HOT)
+            builder = Builder(hot)
             wanted = [m for m in by_module(functions) if m not in self.installed]
             if self.cls is None:
                 wanted.append(_METHODS)
@@ -139,14 +146,12 @@ class Installer:
                     ready[module] = found
             missing = [module for module in wanted if module not in ready]
             if missing and not may_make:
-                return
+                return []
             jobs = [service.submit(self._step, builder, module, ready) for module in missing]
-            jobs.append(service.submit(self._step, builder, None, ready))
-            if wait:
-                for job in jobs:
-                    job.wait()
+            return [*jobs, service.submit(self._step, builder, None, ready)]
         except Exception as error:
             self._failed(error)
+            return []
 
     def _step(self, builder: Builder, module: str | None, ready: dict) -> None:
         if self.error is not None:
@@ -155,7 +160,7 @@ class Installer:
             if module is not None:
                 ready[module] = builder.make(module)
             else:
-                self._finish(ready)
+                self._finish(builder, ready)
         except Exception as error:
             self._failed(error)
 
@@ -165,14 +170,23 @@ class Installer:
         if os.environ.get("LIVEGRAD_STRICT"):
             raise error
 
-    def _finish(self, ready: dict[str, tuple]) -> None:
-        functions = {code: made for code, made in HOT.items() if made[0].__module__ in ready}
+    def _finish(self, builder: Builder, ready: dict[str, tuple]) -> None:
+        functions = {code: HOT[code] for code, made in builder.functions.items() if module_of(made[0]) in ready}
         compiled = self._link(ready, functions)
         for code, made in functions.items():
-            COMPILED[code] = functools.partial(make, self.cls, self.entries[symbol(made[0])])
+            COMPILED[code] = functools.partial(self.again, made[0])
+        replaced = [f for made in functions.values() for f in made] + [wrapper for wrapper, _ in FRONTS]
+        named = [f for f in replaced if id(f) in compiled and originals.is_named(f)]
         replace(compiled)
+        for f in named:
+            originals.keep(f)
         self.installed.update(ready)
         self.codes.update(functions)
+
+    def again(self, first: Any, function: Any) -> Any:
+        """The compiled form of another closure over code that is there already."""
+        assert self.cls is not None
+        return make(self.cls, self.entries[symbol(first)], function) if like(function, first) else function
 
     def compile(self, functions: list) -> list:
         """The compiled forms of some functions, which call each other directly; nothing is installed."""
@@ -184,7 +198,7 @@ class Installer:
     def _link(self, ready: dict[str, tuple], functions: dict[Any, list]) -> dict[int, Any]:
         """Fill the tables of the units; the compiled functions, by the ids of the originals."""
         for made in functions.values():
-            name, unit = symbol(made[0]), ready[made[0].__module__][0]
+            name, unit = symbol(made[0]), ready[module_of(made[0])][0]
             self.addresses[name] = unit.address(name)
         for compiled, tables in ready.values():
             api = [ctypes.cast(getattr(ctypes.pythonapi, n), ctypes.c_void_p).value for n in tables["api"]]
@@ -199,19 +213,31 @@ class Installer:
                     words.append(id(constant))
             _fill(compiled, "get_constants", words)
             _kept.append(compiled)
-        if self.cls is None:
-            self.cls = make_class(ready[_METHODS][0].address("describe_get"))
+        cls = self.cls
+        if cls is None:
+            cls = self.cls = make_class(ready[_METHODS][0].address("describe_get"))
         compiled_functions = {}
         for made in functions.values():
-            unit = ready[made[0].__module__][0]
+            unit = ready[module_of(made[0])][0]
             address = self.entries[symbol(made[0])] = unit.address("enter." + symbol(made[0]))
             for f in made:
-                compiled_functions[id(f)] = make(self.cls, address, f)
+                if like(f, made[0]):
+                    compiled_functions[id(f)] = make(cls, address, f)
         for wrapper, f in FRONTS:
-            if f.__code__ in functions:
-                address = self.entries[symbol(f)]
-                compiled_functions[id(wrapper)] = make(self.cls, address, f, wrapper)
+            if f.__code__ in functions and like(f, functions[f.__code__][0]):
+                compiled_functions[id(wrapper)] = make(cls, self.entries[symbol(f)], f, wrapper)
         return compiled_functions
+
+
+def like(function: Any, other: Any) -> bool:
+    """Whether two functions of the same code have the same defaults, which are part of the machine code."""
+    mine, others = ((f.__defaults__, f.__kwdefaults__) for f in (function, other))
+    return repr(mine) == repr(others)
+
+
+def _is_whole(module: str) -> bool:
+    """Whether a module's import has come to its end."""
+    return not getattr(sys.modules[module].__spec__, "_initializing", False)
 
 
 def _fill(compiled: Any, name: str, words: list) -> None:
@@ -223,8 +249,14 @@ INSTALLER = Installer()
 
 
 def install(may_make: bool = True, wait: bool = False) -> None:
-    """Put machine code in the place of the hot functions; see `Installer.start`."""
-    INSTALLER.start(may_make, wait)
+    """Put machine code in the place of the hot functions; see `Installer.start`. wait: until it is there."""
+    begun = service.submit(INSTALLER.start, may_make)
+    if wait:
+        begun.wait()
+        for job in begun.result or ():
+            job.wait()
+        if INSTALLER.error is not None and os.environ.get("LIVEGRAD_STRICT"):
+            raise INSTALLER.error
 
 
 def installed() -> bool:

@@ -42,7 +42,11 @@ def module_path():
     known = module.__dict__.get("_path")
     if known is not None and known[0] == _generation[0] and known[1] == id(root):
         return known[2]
-    path = next((name for name, candidate in root.named_modules() if candidate is module), "")
+    path = ""
+    for name, candidate in root.named_modules():
+        if candidate is module:
+            path = name
+            break
     module.__dict__["_path"] = (_generation[0], id(root), path)
     return path
 

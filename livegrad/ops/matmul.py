@@ -266,8 +266,10 @@ def _linear_gradient_weight(g: Any, x: Any, weight_shape: tuple) -> Any:
 
 @hot
 def _bias_gradient(g: Any, bias_shape: tuple) -> Any:
-    if g.__class__ is Value and len(g.shape) == 2 and g.shape[1:] == bias_shape:
-        return _sum(g, (0,), False)
+    if g.__class__ is Value:
+        g.ready()  # the other gradients are products, which read it from memory: do not compute it twice
+        if len(g.shape) == 2 and g.shape[1:] == bias_shape:
+            return _sum(g, (0,), False)
     return sum_to_size(g, bias_shape)
 
 

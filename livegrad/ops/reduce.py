@@ -23,12 +23,14 @@ from .rowprogram import RowProgram, largest, position, smallest, total
 from .scalar import eq, exp, isfinite, isnan, log, square, where
 from .view import normal_dim, on_either
 
+_ALL = tuple([tuple(range(n)) for n in range(8)])
+
 
 @hot
 def dims_of(dim: Any, n: int) -> tuple:
     """The dimensions to reduce, counted from the front; all of them for None or ()."""
     if dim is None:
-        return tuple(range(n))
+        return _ALL[n] if n < 8 else tuple(range(n))
     if isinstance(dim, int):
         return (normal_dim(dim, n),) if n else _scalar_dim(dim)
     wanted = tuple(dim)
@@ -100,16 +102,17 @@ SUM = operator(
 Value.sum = lambda v, dims=None, keepdim=False: _sum(v, dims_of(dims, len(v.shape)), keepdim)  # type: ignore[attr-defined]
 
 
-@hot
-def _label(name: str, dim: Any) -> str:
-    return f"{name}Backward{0 if dim is None else 1}"
-
-
 @public("sum", kind="reduction", op=SUM)
 @hot
 def sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum over all elements or some dimensions. Integers and bools add up in int64."""
-    return SUM.apply((x,), _label("Sum", dim), dims=dims_of(dim, x.dim()), keepdim=keepdim, dtype=dtype)
+    return SUM.apply(
+        (x,),
+        "SumBackward0" if dim is None else "SumBackward1",
+        dims=dims_of(dim, x.dim()),
+        keepdim=keepdim,
+        dtype=dtype,
+    )
 
 
 _DIVIDE_BY_NUMBER = ELEMENTWISE["div"].scalar_tables[float]
@@ -130,17 +133,21 @@ def _mean(x: Value, dims: tuple, keepdim: bool, dtype: Any = None) -> Value:
     return cast_value(pending(instr, (made,), (n if n else math.nan,), made.shape), x.dtype)
 
 
+@hot
+def _mean_gradient(g: Any, x_shape: tuple, x_dtype: dtypes.dtype, dims: tuple) -> Any:
+    n = _count(x_shape, dims)
+    if n < 1:
+        n = 1
+    if g.__class__ is Value and not g.shape and g.dtype is x_dtype:
+        return pending(_DIVIDE_BY_NUMBER["ts", x_dtype, True], (g,), (n,), x_shape)  # divided and broadcast at once
+    return _cast_like(back_to(g / n, x_shape, dims), x_dtype)
+
+
 MEAN = operator(
     "mean",
     _mean,
     tensors=("x",),
-    grads={
-        "x": hot(
-            lambda g, x_shape, x_dtype, dims: _cast_like(
-                back_to(g / max(_count(x_shape, dims), 1), x_shape, dims), x_dtype
-            )
-        )
-    },
+    grads={"x": _mean_gradient},
 )
 
 
@@ -154,7 +161,13 @@ def mean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
             "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
             f"Got: {SCALAR_TYPE_NAMES[d]}"
         )
-    return MEAN.apply((x,), _label("Mean", dim), dims=dims_of(dim, x.dim()), keepdim=keepdim, dtype=dtype)
+    return MEAN.apply(
+        (x,),
+        "MeanBackward0" if dim is None else "MeanBackward1",
+        dims=dims_of(dim, x.dim()),
+        keepdim=keepdim,
+        dtype=dtype,
+    )
 
 
 def _prod(x: Value, dims: tuple, keepdim: bool, dtype: Any = None) -> Value:
@@ -200,7 +213,13 @@ PROD = operator("prod", _prod, tensors=("x",), grads={"x": _prod_gradient})
 @public("prod", kind="reduction", op=PROD)
 def prod(x: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The product over all elements or one dimension."""
-    return PROD.apply((x,), _label("Prod", dim), dims=dims_of(dim, x.dim()), keepdim=keepdim, dtype=dtype)
+    return PROD.apply(
+        (x,),
+        "ProdBackward0" if dim is None else "ProdBackward1",
+        dims=dims_of(dim, x.dim()),
+        keepdim=keepdim,
+        dtype=dtype,
+    )
 
 
 # --- extremes ---------------------------------------------------------------------------------------------------

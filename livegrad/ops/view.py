@@ -317,6 +317,7 @@ def embed(g: Any, view: View, shape: tuple, **args: Any) -> Any:
 
 # On values expanding is an elementwise copy into a larger shape, so it stays pending and fuses.
 _SPREAD = ElementwiseOp("expand", scalar.Expr(None, (), "x"), names=("x",))
+_SPREADS = {d: _SPREAD.specialise("t", (d,), d, d) for d in dtypes.ALL}
 
 
 @hot
@@ -324,7 +325,7 @@ def spread(v: Value, shape: tuple) -> Value:
     """A value broadcast to a shape, pending."""
     if v.shape == shape:
         return v
-    return pending(_SPREAD.specialise("t", (v.dtype,), v.dtype, v.dtype), (v,), (), shape)
+    return pending(_SPREADS[v.dtype], (v,), (), shape)
 
 
 @hot

@@ -32,7 +32,7 @@ class LBFGS(Optimizer):
         self, params, lr=1, max_iter=20, max_eval=None, tolerance_grad=1e-7, tolerance_change=1e-9, history_size=100,
         line_search_fn=None,
     ):  # fmt: skip
-        if not 0.0 <= float(lr):
+        if not float(lr) >= 0.0:
             raise ValueError(f"Invalid learning rate: {lr}")
         super().__init__(
             params,

@@ -74,7 +74,7 @@ def product(
     if not panel or beta not in (0.0, 1.0) or (batch > 1 and (beta or bias)) or min(a_rs, a_cs, b_rs, b_cs) < 1:
         return False
     b_transposed = b_cs != 1
-    if a_cs != 1 or (b_transposed and b_rs != 1):
+    if (a_cs != 1 and a_rs != 1) or (b_transposed and b_rs != 1):
         return False
     kernel = _kernel(kind, b_transposed)
     if not kernel.available(work):
@@ -88,7 +88,7 @@ def product(
     else:
         start, start_row, start_column = _ZEROS_PTR, 0, 0
     args = kernel.pack(
-        a, b, c, start, m, n, k, a_rs, b_cs if b_transposed else b_rs, c_rs, start_row,
+        a, b, c, start, m, n, k, a_rs, a_cs, b_cs if b_transposed else b_rs, c_rs, start_row,
         start_column, a_bs, b_bs, c_bs, panels, groups, group,
     )  # fmt: skip
     items = batch * panels * groups

@@ -11,7 +11,8 @@ engine          the words: MT19937, its seeding, its 5056-byte state
 boxmuller       blocks of sixteen normals, float32 with the kernel's own log and sincos polynomials, and float64
 fused           multiply-add with one rounding, which NumPy lacks
 twister         the words sixteen at a time, through LLVM where llvmlite is found
-compiled        the two loops NumPy is slow at (blocks of normals, the shuffle), through LLVM where llvmlite is found
+libm            the C library's functions, with its rounding and not NumPy's
+compiled        the loops NumPy is slow at (blocks of normals, the shuffle), through LLVM where llvmlite is found
 rejection       distributions whose every element draws as often as it needs (Poisson)
 stream          every distribution, over the words
 =============== ==================================================================================================

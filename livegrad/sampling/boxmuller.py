@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from livegrad.sampling import compiled
+from livegrad.sampling import compiled, libm
 from livegrad.sampling.fused import fma32, fma64
 
 _F32 = np.float32
@@ -141,7 +141,7 @@ def sincos(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def fill64(unit: np.ndarray, out: np.ndarray, mean: float, std: float) -> None:
     """Fill float64 `out` (a whole number of blocks) from as many uniforms, with the C library's functions."""
     unit, out = unit.reshape(-1, 16), out.reshape(-1, 16)
-    radius = np.sqrt(-2 * np.log(1 - unit[:, :8]))
+    radius = np.sqrt(-2 * libm.log(1 - unit[:, :8]))
     theta = (2 * np.pi) * unit[:, 8:]
-    out[:, :8] = fma64(radius * np.cos(theta), std, mean)
-    out[:, 8:] = fma64(radius * np.sin(theta), std, mean)
+    out[:, :8] = fma64(radius * libm.cos(theta), std, mean)
+    out[:, 8:] = fma64(radius * libm.sin(theta), std, mean)

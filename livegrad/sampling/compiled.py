@@ -1,8 +1,8 @@
-"""The two loops that NumPy cannot run well, compiled by LLVM on first need; without llvmlite NumPy and Python do them.
+"""The loops that NumPy cannot run well, compiled by LLVM on first need; without llvmlite NumPy and Python do them.
 
-`fill_normal` is `boxmuller.fill32` with true fused operations, eight lanes wide; `shuffle` is Fisher and Yates's.  Both
-give exactly what the uncompiled code gives.  Compiling takes some tens of milliseconds, so a process that draws little
-never does it.
+`fill_normal` is `boxmuller.fill32` with true fused operations, eight lanes wide; `shuffle` is Fisher and Yates's;
+`apply` calls a function of the C library for each number (see `libm`).  All give exactly what the uncompiled code
+gives.  Compiling takes some tens of milliseconds, so a process that draws little never does it.
 """
 
 from __future__ import annotations
@@ -44,6 +44,14 @@ def shuffle(words: np.ndarray, out: np.ndarray) -> bool:
     return call is not None
 
 
+def apply(function: int, x: np.ndarray, out: np.ndarray) -> bool:
+    """`out[i] = function(x[i])` for a C function of one float64 at an address; False where there is no compiler."""
+    call = _load().get("apply")
+    if call is not None:
+        call(function, x.ctypes.data, out.ctypes.data, x.size)
+    return call is not None
+
+
 def _load() -> dict:
     global _functions
     if _functions is None:
@@ -55,11 +63,12 @@ def _load() -> dict:
 
 
 def _compile() -> dict:
-    found = cache.functions(_fill_normal_ir() + _SHUFFLE, ("fill_normal", "shuffle"))
+    found = cache.functions(_fill_normal_ir() + _SHUFFLE + _APPLY, ("fill_normal", "shuffle", "apply"))
     pointer, i64, f32 = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
     return {
         "fill_normal": ctypes.CFUNCTYPE(None, pointer, pointer, i64, f32, f32)(found["fill_normal"]),
         "shuffle": ctypes.CFUNCTYPE(None, pointer, pointer, i64)(found["shuffle"]),
+        "apply": ctypes.CFUNCTYPE(None, pointer, pointer, pointer, i64)(found["apply"]),
     }
 
 
@@ -87,6 +96,26 @@ loop:
   store i64 %a, ptr %there
   %next = add i64 %i, 1
   %more = icmp slt i64 %next, %last
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
+"""
+
+_APPLY = """
+define void @apply(ptr %function, ptr %x, ptr %out, i64 %n) {
+entry:
+  %some = icmp sgt i64 %n, 0
+  br i1 %some, label %loop, label %done
+loop:
+  %i = phi i64 [0, %entry], [%next, %loop]
+  %x.at = getelementptr double, ptr %x, i64 %i
+  %v = load double, ptr %x.at
+  %y = call double %function(double %v)
+  %out.at = getelementptr double, ptr %out, i64 %i
+  store double %y, ptr %out.at
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %n
   br i1 %more, label %loop, label %done
 done:
   ret void

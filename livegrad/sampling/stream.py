@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import DTypeLike
 
-from livegrad.sampling import boxmuller, compiled, rejection, twister
+from livegrad.sampling import boxmuller, compiled, libm, rejection, twister
 from livegrad.sampling.engine import Engine
 from livegrad.sampling.fused import fma64
 
@@ -171,11 +171,11 @@ class Stream:
             z = _pairs(self._engine.take(4 * pairs).tolist())
         else:
             unit = self._unit64(2 * pairs)
-            radius = np.sqrt(-2.0 * np.log1p(-unit[1::2]))
+            radius = np.sqrt(-2.0 * libm.log1p(-unit[1::2]))
             theta = (2.0 * math.pi) * unit[0::2]
             z = np.empty(2 * pairs)
-            z[0::2] = radius * np.cos(theta)
-            z[1::2] = radius * np.sin(theta)
+            z[0::2] = radius * libm.cos(theta)
+            z[1::2] = radius * libm.sin(theta)
         out[start:] = z[: n - start]
         if (n - start) % 2:
             self._cached = float(z[-1])
@@ -184,7 +184,7 @@ class Stream:
     def log_normal(self, n: int, dtype: DTypeLike = np.float32, mean: float = 1.0, std: float = 2.0) -> np.ndarray:
         if not std > 0:
             raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std:g}")
-        return _cast(np.exp(fma64(self._normals(n), std, mean)), dtype)
+        return _cast(libm.exp(fma64(self._normals(n), std, mean)), dtype)
 
     # ---- integers ----
 
@@ -302,8 +302,7 @@ class Stream:
         if not lambd > 0:
             raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd:g}")
         x = self._unit64(n)
-        np.negative(x, out=x)
-        np.log1p(x, out=x)
+        x = libm.log1p(np.negative(x, out=x))
         x *= -1.0 / lambd
         return _cast(x, dtype)
 
@@ -311,14 +310,14 @@ class Stream:
         if not 0 < p < 1:
             raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p:g}")
         with np.errstate(divide="ignore", invalid="ignore"):
-            x = np.log(self._unit64(n))
+            x = libm.log(self._unit64(n))
             x /= math.log1p(-p)
             return _cast(np.ceil(x), dtype)
 
     def cauchy(self, n: int, dtype: DTypeLike = np.float32, median: float = 0.0, sigma: float = 1.0) -> np.ndarray:
         if not sigma > 0:
             raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma:g}")
-        return _cast(fma64(np.tan(math.pi * (self._unit64(n) - 0.5)), sigma, median), dtype)
+        return _cast(fma64(libm.tan(math.pi * (self._unit64(n) - 0.5)), sigma, median), dtype)
 
     def multinomial(self, probs: np.ndarray, num_samples: int, replacement: bool = False) -> np.ndarray:
         """Indices drawn by the weights in the last dimension of `probs` (one or two dimensions)."""

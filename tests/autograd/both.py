@@ -5,9 +5,11 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-import torch
+import pytest
 
 import livegrad
+
+torch = pytest.importorskip("torch")
 
 
 def plain(x):

@@ -177,6 +177,86 @@ def unbound(flag):
     return value
 
 
+def ping(n):
+    return 0 if n < 1 else pong(n - 1) + 1
+
+
+def pong(n):
+    return ping(n)
+
+
+def updates(a, b, items):
+    a *= b
+    items *= 2
+    items[0] |= 4
+    a **= 2
+    a //= 3
+    a %= 7
+    a <<= 2
+    return a, items
+
+
+def counted_from(items, first):
+    rows = []
+    for i, x in enumerate(items, first):
+        rows.append((i, x))
+    for pair in enumerate(items):
+        rows.append(pair)
+    x = items
+    return rows, [(k, x) for k, x in enumerate(x)], [k + i for k, i in enumerate(items, 1)]
+
+
+def raise_what(what, really):
+    if really:
+        raise what
+    raise KeyError
+
+
+def handled(items, k):
+    for _ in range(3):
+        try:
+            x = items[k]
+        except LookupError as error:
+            x = type(error).__name__
+    try:
+        return x, items[k]
+    except IndexError as error:
+        if k > 5:
+            raise
+        return str(error)
+
+
+def nested_handlers(items, k):
+    try:
+        return items[k]
+    except LookupError as error:
+        try:
+            int(k)
+        except ValueError:
+            LOG.append(error.args)
+            raise
+        raise
+
+
+def failing_cleanup(items, k):
+    try:
+        return [k, items]
+    finally:
+        items[k]
+
+
+def identical(a, b):
+    return a == a, a != a, a == b, a < b, 0 < a < b
+
+
+def next_of(it):
+    return next(it)
+
+
+def spread(a, *, b=1, **more):
+    return a, b, more
+
+
 def make_closure(base):
     def inner(x, y=1):
         return base, x, y

@@ -2,9 +2,11 @@
 
 import copy
 import gc
+import os
 import pickle
 import subprocess
 import sys
+import textwrap
 import threading
 import types
 
@@ -13,7 +15,8 @@ import pytest
 
 import livegrad
 from livegrad.native import HOT, SLOTTED, layout, unit
-from livegrad.native.lower import Unsupported, World, lower
+from livegrad.native.lower import lower
+from livegrad.native.world import Unsupported, World
 
 pytestmark = pytest.mark.skipif(not layout.supported(), reason="functions are compiled for CPython 3.11 to 3.13")
 
@@ -64,6 +67,16 @@ class Broken:
     __hash__ = None
 
 
+class Elementwise:
+    """Comparing gives what is no truth value, as tensors do."""
+
+    def compare(self, other):
+        return ["compared"]
+
+    __eq__ = __ne__ = __lt__ = __gt__ = compare
+    __hash__ = None
+
+
 CASES = {
     "arithmetic": [(7, 3), (2.5, 1), (10**30, 3), (7, 0), ("a", 1), (5, None)],
     "comparisons": [(1, 2), (2.0, 2), ("a", "b"), (1, "a"), (float("nan"), 1), (Broken(), 1)],
@@ -87,6 +100,17 @@ CASES = {
     "fails_inside": [([1, 2],), ([1, 7],)],
     "recursive": [(1,), (10,)],
     "unbound": [(True,), (False,)],
+    "ping": [(10,)],
+    "pong": [("a",)],
+    "updates": [(3, 4, [1, 2]), (2.5, 2, [1]), (3, 4, ())],
+    "counted_from": [([5, 6], 3), ((), 1), ("ab", 0), (5, 1)],
+    "raise_what": [(ValueError("x"), True), (ValueError, True), (5, True), (None, False)],
+    "handled": [([1, 2], 1), ([1], 3), ([1], 9), ({}, 0)],
+    "nested_handlers": [([1], 0), ([1], 3), ({}, "z"), (5, 1)],
+    "failing_cleanup": [([1], 0), ([1], 3)],
+    "identical": [(1, 2), (float("nan"), 1), (Broken(), 1), (Elementwise(), 1)],
+    "next_of": [(iter("abcd"),), (5,)],
+    "spread": [(1,), ()],
     "inner": [(1,), (1, 2), ()],
     "<lambda>": [(1,), (1, 2, 3), ()],
 }
@@ -117,7 +141,10 @@ def test_does_what_python_does(compiled, name):
 
 
 def copy_of(args):
-    return [iter("abcd") if hasattr(a, "__next__") else a if isinstance(a, Broken) else copy.copy(a) for a in args]
+    return [
+        iter("abcd") if hasattr(a, "__next__") else a if isinstance(a, (Broken, Elementwise)) else copy.copy(a)
+        for a in args
+    ]
 
 
 @pytest.mark.parametrize(
@@ -126,11 +153,42 @@ def copy_of(args):
         ("keywords", (1,), {"b": 5}), ("keywords", (1, 2, 3), {"c": 5}), ("keywords", (), {"a": 1, "c": 2}),
         ("keywords", (1,), {"z": 1}), ("keywords", (1,), {"a": 1}), ("inner", (), {"x": 1, "y": 2}),
         ("inner", (1,), {"z": 2}), ("calls", (2, 1), {"first": 7, "other": 8}), ("raising", (), {"n": 2}),
-        ("raising", (1, 2), {}),
+        ("raising", (1, 2), {}), ("spread", (), {"".join("ab"[:1]): 1, "".join(["b", ""]): 5, "c": 6}),
+        ("spread", (1,), {"".join(["", "a"]): 2}), ("spread", (), {}),
     ],
 )  # fmt: skip
 def test_arguments_by_name(compiled, name, args, kwargs):
     assert repr(outcome(compiled[name], *args, **kwargs)) == repr(outcome(original(name), *args, **kwargs))
+
+
+def text(*parts):
+    """A string of its own, which is not interned."""
+    return "".join(parts)
+
+
+def test_names_that_were_put_together(compiled):
+    for names in ({text("fi", "rst"): 1}, {text("fi", "rst"): 1, text("sec", "ond"): 2}):
+        for name in ("calls", "spread"):
+            args = (4,)
+            assert repr(outcome(compiled[name], *args, **names)) == repr(outcome(original(name), *args, **names))
+    assert compiled["spread"](1, **{text("", "mo", "re"): 3, text("b", "b")[:1]: 2}) == (1, 2, {"more": 3})
+    assert compiled["calls"](2, **{text("fir", "st"): 7}) == programs.calls(2, first=7)
+
+
+@pytest.mark.parametrize("name", ["recursive", "ping"])
+def test_recursion_has_an_end(compiled, name):
+    with pytest.raises(RecursionError):
+        compiled[name](10_000_000)
+    assert compiled[name](50) == original(name)(50)  # nothing is counted for ever
+
+
+def test_recursion_by_way_of_a_value(compiled):
+    class Deep:
+        def __eq__(self, other):
+            return compiled["identical"](self, other)
+
+    with pytest.raises(RecursionError):
+        compiled["identical"](Deep(), 1)
 
 
 def test_globals_that_change_are_read_each_time(compiled):
@@ -212,6 +270,8 @@ def test_every_hot_function_can_be_compiled():
 
 
 def test_installed_functions_look_like_themselves():
+    import livegrad.nn.functional  # loaded when it is asked for, so perhaps not yet
+
     unit.install(wait=True)
     assert unit.installed(), unit.failure()
     add = livegrad.Tensor.__add__
@@ -224,6 +284,40 @@ def test_installed_functions_look_like_themselves():
     import inspect
 
     assert "keepdim" in inspect.signature(livegrad.Tensor.sum).parameters
+
+
+def test_functions_held_from_before_can_be_pickled():
+    program = """
+        import pickle, livegrad, livegrad.nn.functional as F
+        from livegrad.native import unit
+        relu, total = F.relu, livegrad.sum
+        model = livegrad.nn.TransformerEncoderLayer(8, 2, 8, activation=relu)
+        unit.install(wait=True)
+        assert unit.installed()
+        for f in (relu, total):
+            assert pickle.loads(pickle.dumps(f)) is f
+        assert total is not livegrad.sum
+        pickle.loads(pickle.dumps(model))
+        import sys
+        sys.stdout.write(pickle.dumps([total, relu]).hex())
+    """
+    env = {k: v for k, v in os.environ.items() if k != "LIVEGRAD_NATIVE"}
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    F = livegrad.nn.functional
+    total, relu = pickle.loads(bytes.fromhex(done.stdout))
+    assert total(livegrad.ones(3)).item() == 3
+    assert relu(livegrad.ones(2)).tolist() == F.relu(livegrad.ones(2)).tolist() == [1, 1]
+    with pytest.raises(AttributeError):
+        __import__("livegrad.native.originals").native.originals.nothing  # noqa: B018
+
+
+def test_wrong_arguments_are_named_as_ever():
+    import livegrad.nn.functional as F
+
+    unit.install(wait=True)
+    with pytest.raises(TypeError, match=r"^linear\(\) missing 2 required positional arguments"):
+        F.linear()
 
 
 def test_errors_come_from_the_users_line():
@@ -280,6 +374,7 @@ for i in range(int(sys.argv[1])):
     y = (x * i).sum()
     y.backward()
 from livegrad.runtime import service
+service.drain()  # whatever was begun has submitted its parts by then
 service.drain()
 print(unit.installed(), x.grad[0].item())
 """

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as TF
 
 import livegrad
 import livegrad.nn.functional as F
+
+torch = pytest.importorskip("torch")
+TF = torch.nn.functional
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(2, 4, 3)).astype(np.float32)

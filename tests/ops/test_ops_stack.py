@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 
 import livegrad
+
+torch = pytest.importorskip("torch")
 
 A = np.random.default_rng(0).normal(size=(4, 3, 2)).astype(np.float32)
 

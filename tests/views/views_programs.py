@@ -13,9 +13,11 @@ import warnings
 from typing import Any
 
 import numpy as np
-import torch
+import pytest
 
 import livegrad
+
+torch = pytest.importorskip("torch")
 
 SHAPES = [(), (1,), (3,), (4,), (2, 3), (3, 2), (4, 1), (1, 4), (2, 2), (4, 4), (2, 1, 3), (2, 2, 2), (0,), (2, 0)]
 
