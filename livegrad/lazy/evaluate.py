@@ -15,7 +15,6 @@ import threading
 from collections.abc import Iterable
 from time import perf_counter
 from typing import Any
-from weakref import WeakSet
 
 from .. import dtypes, native
 from ..codegen import batch, kernels
@@ -390,19 +389,23 @@ def reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str = "r
         return value.from_array(_reduce(x, name, axes, acc, reason))
 
 
-# Values that belong to a live tensor, and that a reduction computed without writing them.
-_passed_over: WeakSet[Value] = WeakSet()
-
-
 @hot
 def _passed_over_before(piece: Any) -> bool:
-    """A reduction does not write the intermediates that it computes. What one needs for the second time is written."""
-    live = [v for v in [piece.nodes[j] for j in piece.outputs] if v.owner is not None and v.owner() is not None]
-    again = [v for v in live if v in _passed_over]
-    _passed_over.update(live)
+    """A reduction does not write the intermediates that it computes. What one needs for the second time is written.
+
+    So a chain that goes through reductions (x = x - logsumexp(x), again and again) is not computed from its beginning
+    in each of them.
+    """
+    again = []
+    for j in piece.outputs:
+        v = piece.nodes[j]
+        if v.passed:
+            again.append(v)
+        v.passed = True
     if again:
         evaluate_all(again, "needed again")
-    return bool(again)
+        return True
+    return False
 
 
 def _cheap(piece: Any, shape: tuple) -> bool:
@@ -435,6 +438,7 @@ def fused_source(x: Value, reason: str) -> Any:
     if x.array is not None:
         return None
     x.uses += 1
+    x.passed = True
     return piece
 
 

@@ -29,11 +29,12 @@ class Value:
     owner: weak reference to the tensor or storage whose present content it is: somebody who can still ask for it.
     stale: set when an in-place operator has replaced the content that this value was (see autograd's version check).
     lease: token that keeps a storage's memory from being overwritten while this value reads it.
+    passed: whether a reduction has computed it without writing it.
     """
 
     __slots__ = (
         "instr", "operands", "params", "shape", "dtype", "device", "array", "weight",
-        "uses", "kept", "owner", "stale", "lease", "__weakref__",
+        "uses", "kept", "owner", "stale", "lease", "passed", "__weakref__",
     )  # fmt: skip
     instr: Any
     operands: tuple
@@ -93,6 +94,7 @@ def from_array(array: Array) -> Value:
     v.owner = None
     v.stale = None
     v.lease = None
+    v.passed = False
     return v
 
 
@@ -136,6 +138,7 @@ def pending(instr: Any, operands: tuple, params: tuple, shape: tuple) -> Value:
     v.owner = None
     v.stale = None
     v.lease = None
+    v.passed = False
     weight = OPERATOR
     for o in operands:
         o.uses += 1

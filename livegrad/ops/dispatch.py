@@ -112,6 +112,7 @@ def emit(
     v.kept = 0
     v.stale = None
     v.lease = None
+    v.passed = False
     weight = OPERATOR
     for o in operands:
         o.uses += 1

@@ -351,3 +351,20 @@ def test_import_is_light():
         print(round(between - started, 3), round(ours, 3))
     """
     print(run(program, LIVEGRAD_NATIVE="1").stdout)
+
+
+def test_a_chain_through_reductions_makes_no_kernel_per_step():
+    """What one reduction computed without writing it, the next one writes: programs do not grow from step to step."""
+
+    def chain(n):
+        a = x = livegrad.arange(9.0).view(3, 3).requires_grad_()
+        for _ in range(n):
+            a = a - livegrad.logsumexp(a, -1, keepdim=True)
+            a = a - a.sum(0, keepdim=True)
+        a.sum().backward()
+        return x.grad.tolist()
+
+    chain(80)
+    before = kernels.count()
+    chain(320)
+    assert kernels.count() == before
