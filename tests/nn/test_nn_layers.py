@@ -200,3 +200,11 @@ def test_errors_and_warnings_read_as_pytorchs(code):
     mine = outcome(lambda: eval(code, {"nn": nn, "o": livegrad.ones}))
     theirs = outcome(lambda: eval(code, {"nn": torch.nn, "o": torch.ones}))
     assert mine[1:] == theirs[1:]
+
+
+@pytest.mark.parametrize("name", ["Softmax", "Softmin", "LogSoftmax"])
+def test_a_softmax_without_a_dimension_warns_at_the_users_line(name):
+    layer = getattr(livegrad.nn, name)()
+    with pytest.warns(UserWarning, match="Implicit dimension choice") as caught:
+        layer(livegrad.ones(2, 2))
+    assert [warning.filename for warning in caught] == [__file__]
