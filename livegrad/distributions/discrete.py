@@ -35,13 +35,15 @@ class _ByProbability(Distribution):
         return value
 
     def __getattr__(self, name: str) -> Any:
-        if name == "logits" and "probs" in self.__dict__:
-            ps = _clamped(self.probs)
-            made = ps.log() - (-ps).log1p() if self._binary else ps.log()
-        elif name == "probs" and "logits" in self.__dict__:
-            made = self.logits.sigmoid() if self._binary else self.logits.softmax(-1)
-        else:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        # Kept, so with its graph: sample() may be who asks first, inside no_grad.
+        with livegrad.enable_grad():
+            if name == "logits" and "probs" in self.__dict__:
+                ps = _clamped(self.probs)
+                made = ps.log() - (-ps).log1p() if self._binary else ps.log()
+            elif name == "probs" and "logits" in self.__dict__:
+                made = self.logits.sigmoid() if self._binary else self.logits.softmax(-1)
+            else:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         setattr(self, name, made)
         return made
 

@@ -153,3 +153,18 @@ def test_a_divergence_of_ones_own():
 
     assert ours.kl_divergence(Mine(0.0, 1.0), Mine(0.0, 1.0)).item() == 7.0
     assert ours.kl_divergence(ours.Normal(0.0, 1.0), Mine(0.0, 1.0)).item() == 0.0
+
+
+@pytest.mark.parametrize("kind", ["Bernoulli", "Geometric", "Categorical", "OneHotCategorical"])
+@pytest.mark.parametrize("given", ["probs", "logits"])
+def test_a_draw_takes_no_gradient_away(kind, given):
+    """The other parameter is kept when first computed, which sample() may do."""
+    found = []
+    for m in (livegrad, torch):
+        parameter = m.tensor([0.2, 0.3, 0.5], requires_grad=True)
+        d = getattr(m.distributions, kind)(**{given: parameter})
+        with m.no_grad():
+            d.sample(), d.probs, d.logits
+        d.entropy().sum().backward()
+        found.append(parameter.grad.tolist())
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5, atol=1e-6)

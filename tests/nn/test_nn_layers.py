@@ -1,7 +1,10 @@
 """Layers: initial values, names, reprs, results and gradients equal PyTorch's."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -200,3 +203,13 @@ def test_errors_and_warnings_read_as_pytorchs(code):
     mine = outcome(lambda: eval(code, {"nn": nn, "o": livegrad.ones}))
     theirs = outcome(lambda: eval(code, {"nn": torch.nn, "o": torch.ones}))
     assert mine[1:] == theirs[1:]
+
+
+@pytest.mark.parametrize("native", ["0", "always"])
+def test_a_softmax_without_a_dimension_warns_at_the_users_line(native, tmp_path):
+    """With Module.__call__ in Python, and compiled: it has no frame then."""
+    program = tmp_path / "program.py"
+    program.write_text("import livegrad\nlivegrad.nn.Softmax()(livegrad.ones(2, 2))\n")
+    environment = {**os.environ, "LIVEGRAD_NATIVE": native}
+    ran = subprocess.run([sys.executable, program], env=environment, capture_output=True, text=True, check=True)
+    assert f"{program}:2: UserWarning: Implicit dimension choice" in ran.stderr

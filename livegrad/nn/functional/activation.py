@@ -5,6 +5,7 @@ are methods that every tensor has, or a few tensor operations.
 """
 
 import math
+import sys
 import warnings
 
 import numpy as np
@@ -387,9 +388,13 @@ def glu(input, dim=-1):
 
 
 def _implicit_dim(name, dimensions, stacklevel):
+    # Module.__call__ may be compiled, and has no frame then: the level stops at the first frame outside the library.
+    frame, level = sys._getframe(1), 2
+    while level < stacklevel and frame.f_back and frame.f_globals.get("__name__", "").startswith("livegrad."):
+        frame, level = frame.f_back, level + 1
     warnings.warn(
         f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.",
-        stacklevel=stacklevel,
+        stacklevel=level,
     )
     return 0 if dimensions in (0, 1, 3) else 1
 
