@@ -16,6 +16,7 @@ import numpy as np
 from .. import dtypes
 from ..codegen import kernels, rowshape
 from ..codegen.layout import CONTIGUOUS, SCALAR, STRIDED
+from ..native import hot
 from ..ops.rowprogram import RowProgram
 from ..runtime import array as arrays
 from ..runtime import interpreter, pool
@@ -39,6 +40,7 @@ class Plan:
 _plans: dict[tuple, Plan] = {}
 
 
+@hot
 def few_long_rows(shape: tuple, dims: tuple, itemsize: int) -> bool:
     """Whether one row is too much for one thread, and there are not enough of them for all."""
     length = numel(tuple([shape[d] for d in dims]))
@@ -93,20 +95,31 @@ def run(
         return tuple([value.from_array(a) for a in made])
 
 
+@hot
 def _pieces(inputs: list[Value]) -> list:
     """For each input the pending work that goes into the kernel, or None."""
     pieces = []
-    for i, v in enumerate(inputs):
-        if any(other is v for other in inputs[:i]):
-            evaluate.evaluate(v, "needed twice")
+    seen: list = []
+    for v in inputs:
+        for other in seen:
+            if other is v:
+                evaluate.evaluate(v, "needed twice")
+        seen.append(v)
     for v in inputs:
         pieces.append(evaluate.fused_source(v, "rows"))
     # Evaluating one input's operands can bring along what another one was to be made of.
-    for i, (v, piece) in enumerate(zip(inputs, pieces)):
-        if piece is not None and any(n.array is not None for n in piece.nodes):
-            evaluate.evaluate(v, "rows")
-            pieces[i] = None
-    if sum(1 if p is None else len(p.leaves) for p in pieces) > MAX_LEAVES:
+    leaves = 0
+    for i, piece in enumerate(pieces):
+        if piece is None:
+            leaves += 1
+            continue
+        leaves += len(piece.leaves)
+        for n in piece.nodes:
+            if n.array is not None:
+                evaluate.evaluate(inputs[i], "rows")
+                pieces[i] = None
+                break
+    if leaves > MAX_LEAVES:
         for i, v in enumerate(inputs):
             evaluate.evaluate(v, "bound: arguments")
             pieces[i] = None

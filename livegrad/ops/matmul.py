@@ -22,10 +22,6 @@ from .view import PERMUTE, sum_to_size
 _KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}
 
 
-def _blas_ready(v: Value) -> Any:
-    return v.ready()
-
-
 @hot
 def _product(a: Value, b: Value, turn_a: bool = False, turn_b: bool = False) -> Value:
     """Matrices a (m, k) and b (k, n) -> (m, n). turn_a, turn_b: the operand is given as its transpose."""
@@ -280,6 +276,7 @@ def _linear_and_bias(bias: Value, x: Value, weight: Value) -> Value:
     return _linear(x, weight) + bias
 
 
+@hot
 def _product_and_row(x: Value, y: Value, row: Value) -> Value:
     """x @ y + row, for y (k, n) and a row of n numbers: in one pass where the product starts from the row."""
     n = y.shape[-1]
@@ -289,7 +286,7 @@ def _product_and_row(x: Value, y: Value, row: Value) -> Value:
         if a.contiguous and added.contiguous and gemm.worthwhile(m, n, k):
             out = arrays.empty((*x.shape[:-1], n), x.dtype)
             done = gemm.product(
-                _KINDS[x.dtype], 1, m, n, k, a.ptr, 0, k, 1, b.ptr, 0, *b.strides, out.ptr, 0, n, bias=added.ptr
+                _KINDS[x.dtype], 1, m, n, k, a.ptr, 0, k, 1, b.ptr, 0, *b.strides, out.ptr, 0, n, 0.0, added.ptr
             )
             if done:
                 return from_array(out)
@@ -313,7 +310,7 @@ LINEAR_NO_BIAS = operator(
     "linear",
     _linear,
     tensors=("x", "weight"),
-    grads={"x": lambda g, weight: _either(g, weight), "weight": _linear_gradient_weight},
+    grads={"x": hot(lambda g, weight: _either(g, weight)), "weight": _linear_gradient_weight},
     node="Mm",
     through={"weight": "TBackward0"},
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..native import hot
 from . import pool
 
 # It is for machines with vectors of 64 bytes; elsewhere the library is as fast.
@@ -53,6 +54,7 @@ def _groups(m: int, panels: int, threads: int) -> tuple[int, int]:
     return best[1], best[2]  # type: ignore[index]
 
 
+@hot
 def worthwhile(m: int, n: int, k: int, batch: int = 1) -> bool:
     """Whether the kernel is for products of these sizes."""
     work = m * n * k

@@ -53,10 +53,36 @@ def test_layouts(size, dtype, used):
     assert used == [True] * 6
 
 
-def test_transposed_left_operand_is_left_to_the_library(used):
-    (x, a), (y, b) = operand(128, 128, "float64", True), operand(128, 128, "float64", False)
-    np.testing.assert_allclose((x @ y).numpy(), a @ b, rtol=0, atol=1e-12)
-    assert used == [False]
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", SIZES)
+def test_transposed_left_operand(size, dtype, used):
+    m, n, k = size
+    for turned in (False, True):
+        (x, a), (y, b) = operand(m, k, dtype, True), operand(k, n, dtype, turned)
+        exact = a.astype(np.float64) @ b.astype(np.float64)
+        np.testing.assert_allclose((x @ y).numpy(), exact, rtol=0, atol=TOLERANCE[dtype] * k**0.5)
+    assert used == [True] * 2
+
+
+def test_transposed_left_operand_gives_the_same_numbers_for_any_threads(used):
+    x, y = livegrad.randn(90, 130).t(), livegrad.randn(90, 140)
+    before, found = livegrad.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3, 5):
+            livegrad.set_num_threads(threads)
+            found.append((x @ y).numpy().copy())
+    finally:
+        livegrad.set_num_threads(before)
+    assert all(used)
+    for other in found[1:]:
+        np.testing.assert_array_equal(found[0], other)
+
+
+def test_steps_in_both_directions_are_left_to_the_library(used):
+    a, b = rng.standard_normal((128, 256)), rng.standard_normal((128, 128))
+    x, y = livegrad.tensor(a)[:, ::2], livegrad.tensor(b)
+    np.testing.assert_allclose((x @ y).numpy(), a[:, ::2] @ b, rtol=0, atol=1e-12)
+    assert used[0] is False
 
 
 def test_result_does_not_depend_on_threads(used):
