@@ -15,3 +15,19 @@ os.environ.setdefault("LIVEGRAD_CACHE_DIR", str(Path(__file__).parent.parent / "
 def plain():
     """The environment of a process that asks for no compiled functions: it gets them after a while, as users do."""
     return {name: value for name, value in os.environ.items() if name != "LIVEGRAD_NATIVE"}
+
+
+@pytest.fixture
+def launches(monkeypatch):
+    """What was launched: (operators, shape, reason, how)."""
+    from livegrad.lazy.log import Log
+    from livegrad.observe import WATCH
+
+    seen = []
+
+    class Kept(Log):
+        def line(self, what, shape, reason, how, seconds):
+            seen.append((what, shape, reason, how))
+
+    monkeypatch.setattr(WATCH, "observer", Kept())
+    return seen

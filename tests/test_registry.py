@@ -6,7 +6,6 @@ import pytest
 import livegrad
 from livegrad.autograd import gradcheck, gradgradcheck
 from livegrad.codegen import kernels
-from livegrad.lazy import log
 from livegrad.ops.registry import FUNCTIONS, REGISTRY, elementwise, operator, public
 from livegrad.ops.scalar import abs as scalar_abs
 from livegrad.ops.scalar import exp, log1p, maximum
@@ -19,15 +18,6 @@ cubeplus = elementwise("cubeplus", lambda x: x * x * x + maximum(x, 0.0))
 
 def expected(x, k):
     return x * np.exp(-k * x * x) + np.log1p(np.abs(x))
-
-
-@pytest.fixture
-def launches(monkeypatch):
-    """What was launched: (operators, shape, reason, how)."""
-    seen = []
-    monkeypatch.setattr(log, "kernels", True)
-    monkeypatch.setattr(log, "launch", lambda what, shape, reason, how, *rest: seen.append((what, shape, reason, how)))
-    return seen
 
 
 def numbers(*shape, dtype=livegrad.float32):

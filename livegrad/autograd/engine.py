@@ -8,6 +8,7 @@ from typing import Any
 
 from ..lazy.value import Value
 from ..native import hot, slotted
+from ..observe import WATCH
 from .anomaly import Anomaly, look
 from .mode import MODE, _local
 from .node import AccumulateGrad, Node
@@ -67,6 +68,7 @@ def _walk(
 ) -> None:
     pending: dict[Node, Any] = {}
     heap: list[tuple[int, int, Node]] = []
+    observer = WATCH.observer
     lane = None  # the next node where the graph is a chain: nothing else waits, so it needs no heap
     if len(roots) == 1 and roots[0][0].outputs == 1:
         lane, _, g = roots[0]
@@ -102,7 +104,7 @@ def _walk(
             continue
         if hooks is not None and hooks.prehooks:
             g = _run_node_pre_hooks(hooks, g, recording)
-        grads = node.run(g, recording)
+        grads = node.run(g, recording) if observer is None else observer.node(node, g, recording)
         if hooks is not None and hooks.post:
             grads = _run_post_hooks(hooks, grads, g, recording)
         if anomaly:

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from ..native import hot
+from ..observe import WATCH
 from .evaluate import evaluate_all
 from .value import DEFAULT_LIMIT, Bound
 
@@ -49,19 +50,40 @@ class eager:
     def __init__(self, lasting: bool | None = None):
         self.before: list[int] = []
         if lasting is not None:
-            Bound.limit = -1 if lasting else DEFAULT_LIMIT
+            set_bound(-1 if lasting else DEFAULT_LIMIT)
 
     def __enter__(self) -> None:
-        self.before.append(Bound.limit)
-        Bound.limit = -1
+        self.before.append(bound())
+        set_bound(-1)
 
     def __exit__(self, *exc: Any) -> None:
-        Bound.limit = self.before.pop()
+        set_bound(self.before.pop())
 
 
 def is_eager() -> bool:
     """Whether operators are evaluated as they are recorded."""
-    return Bound.limit < 0
+    return bound() < 0
+
+
+def bound() -> int:
+    """The bound on pending work that is in force."""
+    return Bound.limit if WATCH.bound is None else WATCH.bound
+
+
+def set_bound(limit: int) -> None:
+    """Put another bound in force."""
+    if WATCH.bound is None:
+        Bound.limit = limit
+    else:
+        WATCH.bound = limit
+
+
+def watch_records(on: bool) -> None:
+    """Let the observer look at each elementwise operator as it is recorded: to the hot path each is over the bound."""
+    if on:
+        WATCH.bound, Bound.limit = Bound.limit, -1
+    elif WATCH.bound is not None:
+        Bound.limit, WATCH.bound = WATCH.bound, None
 
 
 if os.environ.get("LIVEGRAD_EAGER", "0") not in ("", "0"):

@@ -13,13 +13,13 @@ import os
 import struct
 import threading
 from collections.abc import Iterable
-from time import perf_counter
 from typing import Any
 
 from .. import dtypes, native
 from ..codegen import batch, kernels
 from ..codegen.layout import COLUMN_BLOCK, CONTIGUOUS, REDUCTIONS, SCALAR, STRIDED
 from ..native import hot, slotted
+from ..observe import WATCH
 from ..runtime import array as arrays
 from ..runtime import caches, interpreter, pool
 from ..runtime.array import Array, numel
@@ -72,6 +72,8 @@ LOST = Lost()
 @hot
 def evaluate(root: Value, reason: str) -> None:
     """Make `root` ready."""
+    if WATCH.bound is not None and reason == "bound reached" and WATCH.observer.recorded(root):  # type: ignore[union-attr]
+        return
     if native.Start.left:
         native.launched()
     with _lock:
@@ -104,6 +106,8 @@ class _Batch:
     def run(self) -> None:
         jobs, self.jobs = self.jobs, []
         grain, self.grain = self.grain, 0
+        observer = WATCH.observer if jobs else None
+        token = None if observer is None else observer.begin_batch()
         together = batch.address() if len(jobs) > 1 else 0
         if together:
             args, total, alive = batch.pack(jobs)
@@ -112,6 +116,8 @@ class _Batch:
         else:
             for kernel, args, total in jobs:
                 pool.launch(kernel, args, total, grain)
+        if observer is not None:
+            observer.end(token, "together" if together else "")
         for v, a in self.results.items():
             _settle(v, a)
         self.results.clear()
@@ -198,10 +204,11 @@ def _run_map(root: Value, reason: str, together: bool = False) -> None:
             piece = linearize(root, evaluate)
     if root.array is not None:  # evaluating an operand can bring the root along
         return
-    started = perf_counter() if log.kernels else 0.0
     shape = root.shape
     nodes, leaves, outputs = piece.nodes, piece.leaves, piece.outputs
-    described = log.describe(nodes) if log.kernels else ""
+    observer = WATCH.observer
+    token = None if observer is None else observer.begin("", nodes, leaves, outputs, shape, reason)
+    postponed = False
     key = (piece.code, outputs, shape, _layouts(leaves, shape))
     plan = _map_plans.get(key)
     if plan is None:
@@ -222,14 +229,18 @@ def _run_map(root: Value, reason: str, together: bool = False) -> None:
                 _batch.add(plan, args, leaves, [nodes[j] for j in outputs], made)
                 _empty_reused(leaves, made)
                 made = []
+                postponed = True
             else:
                 _empty_reused(leaves, made)
                 pool.launch(kernel.address, args, plan.total, plan.grain)
         how = ""
     for j, a in zip(outputs, made):
         _settle(nodes[j], a)
-    if log.kernels:
-        log.launch(described, shape, reason, how or log.origin(kernel), perf_counter() - started)
+    if observer is not None:
+        if postponed:
+            observer.postponed(token, how or log.origin(kernel))
+        else:
+            observer.end(token, how or log.origin(kernel))
 
 
 def _plan_map(piece: Any, shape: tuple, key: tuple) -> MapPlan:
@@ -444,14 +455,16 @@ def fused_source(x: Value, reason: str) -> Any:
 
 @hot
 def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) -> Array:
-    started = perf_counter() if log.kernels else 0.0
     shape = x.shape
     piece = fused_source(x, reason)
     if piece is None:
         leaves, code, params, source = [x], (), (), x.dtype
     else:
         leaves, code, params, source = piece.leaves, piece.code, piece.params, x.dtype
-    described = log.describe_reduction(piece, name) if log.kernels else ""
+    observer = WATCH.observer
+    token = None
+    if observer is not None:
+        token = observer.begin(name, () if piece is None else piece.nodes, leaves, (), shape, reason)
     key = (name, acc, code, source, shape, axes, _layouts(leaves, shape))
     plan = _reduce_plans.get(key)
     if plan is None:
@@ -473,8 +486,8 @@ def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) ->
             # Combine the partial results the same way.
             again = _reduce(value.from_array(made), name, (1,), acc, "partial results")
             made = Array(again.block, 0, out_shape, arrays.contiguous_strides(out_shape), acc, True)
-    if log.kernels:
-        log.launch(described, shape, reason, how or log.origin(kernel), perf_counter() - started)
+    if observer is not None:
+        observer.end(token, how or log.origin(kernel))
     return made
 
 

@@ -7,23 +7,51 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from time import perf_counter
 from typing import Any
 
+from ..observe import WATCH, Observer
 from ..site import user_frame
 
-kernels = "kernels" in os.environ.get("LIVEGRAD_LOG", "").replace(" ", "").split(",")
+
+class _Launch:
+    """One line of the log before it is printed."""
+
+    __slots__ = ("what", "shape", "reason", "started")
+
+    def __init__(self, what: str, shape: tuple, reason: str):
+        self.what, self.shape, self.reason = what, shape, reason
+        self.started = perf_counter()
 
 
-def launch(what: str, shape: tuple, reason: str, how: str, seconds: float) -> None:
-    """Print one launch: operators, shape, why now, where the code came from, how long it took, and the user's line.
+class Log(Observer):
+    """Prints a line for each launch: operators, shape, why now, where the code came from, how long, the user's line.
 
     how: "hit" (the kernel was there), "compiled", "from disk", or "tier 0" (no kernel: operator by operator).
     """
-    size = f"[{'x'.join(map(str, shape))}]"
-    frame = user_frame()
-    where = "" if frame is None else f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
-    text = f"livegrad: {what:<28}  {size:<12}  {reason:<24}  {how:<9}  {seconds * 1e6:>9.1f} us  {where}"
-    print(text.rstrip(), file=sys.stderr)
+
+    def begin(self, name: str, nodes: Sequence, leaves: Sequence, outputs: Sequence, shape: tuple, reason: str) -> Any:
+        return _Launch(describe(operators(nodes, name)), shape, reason)
+
+    def end(self, token: Any, how: str) -> None:
+        if token is None:  # a library call, or several launches together
+            return
+        self.line(token.what, token.shape, token.reason, how, perf_counter() - token.started)
+
+    postponed = end
+
+    def line(self, what: str, shape: tuple, reason: str, how: str, seconds: float) -> None:
+        """Print one launch."""
+        size = f"[{'x'.join(map(str, shape))}]"
+        frame = user_frame()
+        where = "" if frame is None else f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+        text = f"livegrad: {what:<28}  {size:<12}  {reason:<24}  {how:<9}  {seconds * 1e6:>9.1f} us  {where}"
+        print(text.rstrip(), file=sys.stderr)
+
+
+if "kernels" in os.environ.get("LIVEGRAD_LOG", "").replace(" ", "").split(","):
+    WATCH.observer = Log()
 
 
 def origin(kernel: Any) -> str:
@@ -34,14 +62,14 @@ def origin(kernel: Any) -> str:
     return found
 
 
-def describe_reduction(piece: Any, name: str) -> str:
-    """A reduction with the operators that feed it."""
-    return name if piece is None else f"{describe(piece.nodes)} {name}"
-
-
-def describe(nodes: list[Any]) -> str:
-    """The operators of a piece, shortened."""
+def operators(nodes: Sequence, name: str) -> list[str]:
+    """The names of the operators of a piece, and of the reduction that ends it, if any."""
     names = [v.instr.op.name for v in nodes]
+    return [*names, name] if name else names
+
+
+def describe(names: list[str]) -> str:
+    """Names of operators, shortened."""
     if len(names) > 8:
         names = [*names[:4], f"... {len(names) - 7} more ...", *names[-3:]]
     return " ".join(names)

@@ -8,7 +8,6 @@ alone, so results do not depend on the number of threads.
 from __future__ import annotations
 
 import struct
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from ..codegen import kernels, rowshape
 from ..codegen.layout import CONTIGUOUS, SCALAR, STRIDED
 from ..native import hot
 from ..ops.rowprogram import RowProgram
+from ..observe import WATCH
 from ..runtime import array as arrays
 from ..runtime import interpreter, pool
 from ..runtime.array import numel
@@ -57,7 +57,6 @@ def run(
     the reduced dimensions with size 1.
     """
     with evaluate._lock:
-        started = perf_counter() if log.kernels else 0.0
         pieces = _pieces(inputs)
         leaves: list[Value] = []
         key_parts: list = []
@@ -68,6 +67,11 @@ def run(
             if piece is not None:
                 params += piece.params
             leaves += own
+        observer = WATCH.observer
+        token = None
+        if observer is not None:
+            fused = [v for piece in pieces if piece is not None for v in piece.nodes]
+            token = observer.begin(program.name, fused, leaves, (), shape, "rows")
         row_shape = tuple([1 if d in dims else n for d, n in enumerate(shape)])
         made = [arrays.empty(shape if full else row_shape, d) for full, d in zip(program.full, results)]
         key = (program, compute, results, shape, dims, tuple(key_parts), evaluate._layouts(leaves, shape))
@@ -88,10 +92,8 @@ def run(
             pointers = [a.ptr for a in made] + [leaf.array.ptr for leaf in leaves]  # type: ignore[union-attr]
             args = kernel.pack(*pointers, *numbers, *params) + plan.tail
             pool.launch(kernel.address, args, plan.total, plan.grain)
-        if log.kernels:
-            fused = [log.describe(piece.nodes) for piece in pieces if piece is not None]
-            what = " ".join([*fused, program.name])
-            log.launch(what, shape, "rows", how or log.origin(kernel), perf_counter() - started)
+        if observer is not None:
+            observer.end(token, how or log.origin(kernel))
         return tuple([value.from_array(a) for a in made])
 
 

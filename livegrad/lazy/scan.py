@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from .. import dtypes
 from ..codegen import kernels
 from ..codegen.layout import CONTIGUOUS, SCALAR, SCAN_COLUMNS, STRIDED, running_dtype, scan_width
+from ..observe import WATCH
 from ..runtime import array as arrays
 from ..runtime import interpreter, pool
 from ..runtime.array import Array, numel
@@ -22,17 +22,19 @@ from .value import Value
 def run(x: Value, name: str, dim: int, out: dtypes.dtype, backwards: bool = False) -> Value:
     """Running totals of `x` along `dim`, with the pending work that feeds it. name: one of `codegen.layout.SCANS`."""
     with evaluate._lock:
-        started = perf_counter() if log.kernels else 0.0
         shape = x.shape
         piece = evaluate.fused_source(x, "running totals")
         leaves, code, params = ([x], (), ()) if piece is None else (piece.leaves, piece.code, piece.params)
+        observer = WATCH.observer
+        token = None
+        if observer is not None:
+            token = observer.begin(name, () if piece is None else piece.nodes, leaves, (), shape, "running totals")
         made = arrays.empty(shape, out)
         how = "filled"
         if numel(shape):
             how = _fill(made, x, piece, leaves, code, params, name, dim, backwards)
-        if log.kernels:
-            what = name if piece is None else f"{log.describe(piece.nodes)} {name}"
-            log.launch(what, shape, "running totals", how, perf_counter() - started)
+        if observer is not None:
+            observer.end(token, how)
         return value.from_array(made)
 
 

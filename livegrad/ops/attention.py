@@ -14,6 +14,7 @@ from ..codegen import attention as codegen
 from ..codegen.kernels import Kernel
 from ..codegen.product import lanes_of
 from ..lazy.value import Value, from_array
+from ..observe import library
 from ..runtime import array as arrays
 from ..runtime import backend, pool
 from ..runtime.array import Array, numel
@@ -58,6 +59,7 @@ class _Sizes:
         self.items = self.batch * self.heads
 
 
+@library("attention")
 def _launch(
     kernel: Kernel, sizes: _Sizes, pointers: tuple, strided: tuple, scale: float, items: int, work: int
 ) -> None:

@@ -9,6 +9,7 @@ from ..autograd.node import cast_value
 from ..lazy.program import broadcast_strides, merged_dims
 from ..lazy.value import Value, from_array
 from ..native import hot
+from ..observe import WATCH
 from ..runtime import array as arrays
 from ..runtime import backend, blas, gemm
 from ..runtime.array import numel
@@ -41,7 +42,12 @@ def _product(a: Value, b: Value, turn_a: bool = False, turn_b: bool = False) -> 
         if turn_b:
             y_rows, y_columns = y_columns, y_rows
         out = arrays.empty((m, n), a.dtype)
-        if blas.gemm(kind, m, n, k, x.ptr, x_rows, x_columns, y.ptr, y_rows, y_columns, out.ptr, n):
+        observer = WATCH.observer
+        token = None if observer is None else observer.begin_call("gemm", ((m, k), (k, n)), 2 * m * n * k)
+        done = blas.gemm(kind, m, n, k, x.ptr, x_rows, x_columns, y.ptr, y_rows, y_columns, out.ptr, n)
+        if observer is not None:
+            observer.end(token, "")
+        if done:
             return from_array(out)
     return _by_library(_transposed(a) if turn_a else a, _transposed(b) if turn_b else b)
 
@@ -58,7 +64,12 @@ def _by_library(a: Value, b: Value) -> Value:
         fixed = [v if _plain(v) else backend.copied(v.native()) for v in (a, b)]
         if fixed[0] is not a or fixed[1] is not b:
             return _matmul(*fixed)
-    return backend.fresh(xp.ascontiguousarray(xp.matmul(x, y)))
+    observer = WATCH.observer
+    token = None if observer is None else observer.begin_call("numpy.matmul", (a.shape, b.shape), 0)
+    made = xp.ascontiguousarray(xp.matmul(x, y))
+    if observer is not None:
+        observer.end(token, "")
+    return backend.fresh(made)
 
 
 @hot
@@ -80,9 +91,15 @@ def _batched(a: Value, b: Value) -> Value:
         xs, ys = _batch_stride(x, lead), _batch_stride(y, lead)
         if xs is not None and ys is not None:
             out = arrays.empty((*lead, m, n), a.dtype)
+            observer = WATCH.observer
+            token = None
+            if observer is not None:
+                token = observer.begin_call("batched gemm", (a.shape, b.shape), 2 * numel(out.shape) * k)
             done = blas.batched(
                 kind, numel(lead), m, n, k, x.ptr, xs, *x.strides[-2:], y.ptr, ys, *y.strides[-2:], out.ptr, m * n, n
             )
+            if observer is not None:
+                observer.end(token, "")
             if done:
                 return from_array(out)
     return _by_library(a, b)

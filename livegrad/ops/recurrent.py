@@ -22,6 +22,7 @@ from ..codegen import recurrent as codegen
 from ..codegen.kernels import Kernel
 from ..codegen.product import lanes_of
 from ..lazy.value import Value, from_array
+from ..observe import library
 from ..runtime import array as arrays
 from ..runtime import backend, blas, pool
 from ..tensor import Tensor
@@ -87,6 +88,7 @@ def _kernels_ready(mode: str, dtype: dtypes.dtype, units: int, work: int) -> boo
     return _kernel(mode, kind, 0).available(work) and _kernel(mode, kind, vectors).available(work)
 
 
+@library("recurrent")
 def _launch(kernel: Kernel, rows: Rows, pointers: tuple, numbers: tuple, work: int) -> None:
     args = kernel.pack(*pointers, *numbers)
     each = max(1, work // max(rows.batch, 1))

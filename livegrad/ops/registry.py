@@ -35,6 +35,7 @@ from ..autograd.mode import MODE
 from ..autograd.node import OpNode, sequence
 from ..lazy.value import Value
 from ..native import HOT, front, hot, slotted
+from ..observe import WATCH
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .instruction import ElementwiseOp
@@ -252,6 +253,8 @@ class Operator:
     @hot
     def apply(self, tensors: Sequence[Tensor], label: str | None = None, **args: Any) -> Any:
         """Run on tensors, and record."""
+        if WATCH.observer is not None:
+            return WATCH.observer.operator(self, tensors, label, args)
         return self._apply(tensors, label, args)
 
     @hot

@@ -10,6 +10,7 @@ import livegrad
 from livegrad.autograd.mode import _Switch
 from livegrad.native import hot
 from livegrad.nn.hooks import RemovableHandle
+from livegrad.observe import WATCH
 from livegrad.tensor import Tensor
 
 from . import formulas  # noqa: F401 - declares the operators that the optimizers use
@@ -52,26 +53,41 @@ def _with_hooks(step):
     @functools.wraps(step)
     @hot
     def wrapped(self, *args, **kwargs):
-        self._opt_called = True
-        if not (
-            self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks or _global_pre_hooks or _global_post_hooks
-        ):
-            return step(self, *args, **kwargs)
-        for hook in [*_global_pre_hooks.values(), *self._optimizer_step_pre_hooks.values()]:
-            changed = hook(self, args, kwargs)
-            if changed is not None:
-                if not (isinstance(changed, tuple) and len(changed) == 2):
-                    raise RuntimeError(
-                        f"{step} must return None or a tuple of (new_args, new_kwargs), but got {changed}."
-                    )
-                args, kwargs = changed
-        result = step(self, *args, **kwargs)
-        for hook in [*self._optimizer_step_post_hooks.values(), *_global_post_hooks.values()]:
-            hook(self, args, kwargs)
-        return result
+        if WATCH.observer is not None:
+            return _observed(step, self, args, kwargs)
+        return _hooked(step, self, args, kwargs)
 
     wrapped.hooked = True
     return wrapped
+
+
+@hot
+def _hooked(step, self, args, kwargs):
+    self._opt_called = True
+    if not (
+        self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks or _global_pre_hooks or _global_post_hooks
+    ):
+        return step(self, *args, **kwargs)
+    for hook in [*_global_pre_hooks.values(), *self._optimizer_step_pre_hooks.values()]:
+        changed = hook(self, args, kwargs)
+        if changed is not None:
+            if not (isinstance(changed, tuple) and len(changed) == 2):
+                raise RuntimeError(f"{step} must return None or a tuple of (new_args, new_kwargs), but got {changed}.")
+            args, kwargs = changed
+    result = step(self, *args, **kwargs)
+    for hook in [*self._optimizer_step_post_hooks.values(), *_global_post_hooks.values()]:
+        hook(self, args, kwargs)
+    return result
+
+
+def _observed(step, self, args, kwargs):
+    """The same while a profile is made, in which it has a name."""
+    observer = WATCH.observer
+    token = observer.range(f"Optimizer.step#{type(self).__name__}.step")
+    try:
+        return _hooked(step, self, args, kwargs)
+    finally:
+        observer.end(token, "")
 
 
 def scalar(value):

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..codegen.kernels import Kernel
+from ..observe import library
 from . import array as arrays
 from . import machine, pool, service
 from .array import Array, numel
@@ -269,6 +270,7 @@ def _plan(p: Problem, threads: int) -> _Plan:
     return plan
 
 
+@library("convolution")
 def convolve(p: Problem, x: int, w: int, bias: int, out: int) -> bool:
     """Run a convolution on memory at these addresses; False, with nothing done, where there is no kernel (yet).
 
@@ -371,6 +373,7 @@ def _weight_plan(p: Problem, threads: int) -> _WeightPlan:
     return plan
 
 
+@library("convolution by the weight")
 def weight_partials(p: Problem, x: int, g: int, dtype: object) -> Array | None:
     """The gradient by the weight in parts: [chunk, group, tile of outputs, tap, output of the tile], to be summed.
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..codegen.kernels import Kernel
+from ..observe import library
 from . import pool, service
 
 SERIAL_WORK = 100_000
@@ -53,6 +54,7 @@ def _product(values: tuple) -> int:
     return values[0] * values[1] * values[2]
 
 
+@library("pooling")
 def _launch(kernel: Kernel, pointers: tuple, words: tuple, items: int, work: int) -> bool:
     if not kernel.available(work):
         return False

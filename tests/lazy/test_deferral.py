@@ -10,17 +10,7 @@ import pytest
 
 import livegrad
 from livegrad.codegen import kernels
-from livegrad.lazy import log
 from livegrad.lazy.value import Bound
-
-
-@pytest.fixture
-def launches(monkeypatch):
-    """What was launched: (operators, shape, reason, how)."""
-    seen = []
-    monkeypatch.setattr(log, "kernels", True)
-    monkeypatch.setattr(log, "launch", lambda what, shape, reason, how, *rest: seen.append((what, shape, reason, how)))
-    return seen
 
 
 def pending(t):
