@@ -16,8 +16,8 @@ from .. import dtypes
 from ..codegen import kernels, rowshape
 from ..codegen.layout import CONTIGUOUS, SCALAR, STRIDED
 from ..native import hot
-from ..ops.rowprogram import RowProgram
 from ..observe import WATCH
+from ..ops.rowprogram import RowProgram
 from ..runtime import array as arrays
 from ..runtime import interpreter, pool
 from ..runtime.array import numel

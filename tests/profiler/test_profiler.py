@@ -222,9 +222,9 @@ def test_bad_schedules_are_refused():
 
 def test_traces_are_in_the_trace_event_format(tmp_path):
     net, x = model(), livegrad.randn(8, 16)
-    with profile(profile_memory=True, record_shapes=True, activities=[ProfilerActivity.CPU]) as prof:
-        with record_function("mine"):
-            net(x).sum().backward()
+    options = {"profile_memory": True, "record_shapes": True, "activities": [ProfilerActivity.CPU]}
+    with profile(**options) as prof, record_function("mine"):
+        net(x).sum().backward()
     prof.add_metadata_json("run", '{"seed": 0}')
     prof.export_chrome_trace(tmp_path / "trace.json")
     prof.export_chrome_trace(str(tmp_path / "trace.json.gz"))
