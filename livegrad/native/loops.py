@@ -162,8 +162,12 @@ class Loops(Assignment):
         return made
 
     def e_GeneratorExp(self, e: ast.GeneratorExp) -> Val:
-        """As a list: whoever takes it walks through all of it."""
-        return self.e_ListComp(ast.ListComp(e.elt, e.generators))
+        """An iterator over what has been computed: most who take it walk through all of it."""
+        c = self.c
+        items = self.e_ListComp(ast.ListComp(e.elt, e.generators))
+        made = c.owned(c.checked(c.call("PyObject_GetIter", items.reg)))
+        c.release(items)
+        return made
 
     def any_or_all(self, any_: bool, e: ast.GeneratorExp) -> Val:
         c = self.c

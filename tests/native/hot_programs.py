@@ -253,6 +253,14 @@ def next_of(it):
     return next(it)
 
 
+def first_of(items):
+    return take_one(x for x in items if x > 1), sum(x for x in items)
+
+
+def take_one(it):
+    return next(it, "none")
+
+
 def spread(a, *, b=1, **more):
     return a, b, more
 

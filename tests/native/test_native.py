@@ -109,6 +109,7 @@ CASES = {
     "nested_handlers": [([1], 0), ([1], 3), ({}, "z"), (5, 1)],
     "failing_cleanup": [([1], 0), ([1], 3)],
     "identical": [(1, 2), (float("nan"), 1), (Broken(), 1), (Elementwise(), 1)],
+    "first_of": [([1, 2, 3],), ((),), (5,), (["a"],)],
     "next_of": [(iter("abcd"),), (5,)],
     "spread": [(1,), ()],
     "inner": [(1,), (1, 2), ()],
@@ -218,7 +219,10 @@ def test_what_cannot_be_compiled_is_refused():
     def with_delete(x):
         del x
 
-    for f in (with_import, with_lambda, with_delete):
+    def with_part_of_a_generator(items):
+        return next(x for x in items)
+
+    for f in (with_import, with_lambda, with_delete, with_part_of_a_generator):
         with pytest.raises(Unsupported, match="hot function"):
             lower_one(f)
 
