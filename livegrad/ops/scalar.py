@@ -202,7 +202,15 @@ tan = Primitive("tan", lambda g, x, r: (g * (r * r + 1),), wants_result=True)
 asin = Primitive("asin", lambda g, x: (g * rsqrt(1 - x * x),))
 acos = Primitive("acos", lambda g, x: (neg(g) * rsqrt(1 - x * x),))
 atan = Primitive("atan", lambda g, x: (g / (x * x + 1),))
-atan2 = Primitive("atan2", lambda g, x, y: (g * (y / (x * x + y * y)), neg(g) * (x / (x * x + y * y))))
+
+
+def _over_square(part: Any, x: Any, y: Any) -> Any:
+    """part / (x² + y²), and 0 at the origin, where an angle has no derivative."""
+    square = x * x + y * y
+    return where(eq(square, 0), 0.0, part / square)
+
+
+atan2 = Primitive("atan2", lambda g, x, y: (g * _over_square(y, x, y), neg(g) * _over_square(x, x, y)))
 sinh = Primitive("sinh", lambda g, x: (g * cosh(x),))
 cosh = Primitive("cosh", lambda g, x: (g * sinh(x),))
 tanh = Primitive("tanh", lambda g, x, r: (g * (1 - r * r),), wants_result=True)

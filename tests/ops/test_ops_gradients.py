@@ -132,6 +132,7 @@ def test_gradients_as_in_pytorch(name):
 
 
 AT_EDGES = [
+    ("atan2", call(np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, -0.0]))),
     ("relu", call(np.array([-1.0, -0.0, 0.0, 1.0, np.nan]))),
     ("abs", call(np.array([-1.0, 0.0, 1.0]))),
     ("sqrt", call(np.array([0.0, 1.0]))),
