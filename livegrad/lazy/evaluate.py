@@ -117,7 +117,7 @@ class _Batch:
             for kernel, args, total in jobs:
                 pool.launch(kernel, args, total, grain)
         if observer is not None:
-            observer.end(token, "together" if together else "")
+            observer.end(token, "")
         for v, a in self.results.items():
             _settle(v, a)
         self.results.clear()

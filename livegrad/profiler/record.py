@@ -176,7 +176,7 @@ class Recorder(Observer):
     def end(self, token: Any, how: str) -> None:
         span, inner = token
         self.close(span)
-        span.how = how
+        span.how = how or span.how
         if inner is not None and self.before is not None:
             self.before.end(inner, how)
 
@@ -186,6 +186,8 @@ class Recorder(Observer):
         while here and here.pop() is not span:
             pass
         span.how = how
+        if self.with_memory:
+            span.memory += memory.level()
         self.waiting.append(span)
         if inner is not None and self.before is not None:
             self.before.postponed(inner, how)
@@ -199,7 +201,10 @@ class Recorder(Observer):
         made.nbytes = sum(span.nbytes for span in waiting)
         made.flops = sum(span.flops for span in waiting)
         made.reason = waiting[0].reason if waiting else ""
-        return self.open(made), None
+        made.how = ", ".join(dict.fromkeys(span.how for span in waiting))
+        self.open(made)
+        made.memory += sum(span.memory for span in waiting)  # the results' memory is there already
+        return made, None
 
     def begin_call(self, name: str, shapes: tuple, flops: int) -> Any:
         span = Span("library", name)
