@@ -188,6 +188,7 @@ MATMUL = operator(
 )
 
 
+@hot
 def _check(a: Tensor, b: Tensor) -> None:
     for x in (a, b):
         if not isinstance(x, Tensor):
@@ -214,6 +215,7 @@ def _as_matrix(shape: tuple, right: bool = False) -> tuple:
     return (numel(shape[:-1]), shape[-1]) if not right else shape[-2:]
 
 
+@hot
 def _node_name(a: tuple, b: tuple) -> str:
     if len(a) == 2 and len(b) == 2:
         return "MmBackward"
@@ -225,6 +227,7 @@ def _node_name(a: tuple, b: tuple) -> str:
 
 
 @public("matmul", kind="library", op=MATMUL)
+@hot
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """The matrix product; leading dimensions are a batch and broadcast, one-dimensional operands are vectors.
 
@@ -253,6 +256,7 @@ def _fixed_dims(name: str, da: int, db: int) -> Any:
 mm, bmm, mv, dot = (_fixed_dims(n, *d) for n, d in (("mm", (2, 2)), ("bmm", (3, 3)), ("mv", (2, 1)), ("dot", (1, 1))))
 
 
+@hot
 def _or_not_implemented(a: Tensor, b: Any) -> Any:
     return matmul(a, b) if isinstance(b, Tensor) else NotImplemented
 

@@ -106,13 +106,8 @@ Value.sum = lambda v, dims=None, keepdim=False: _sum(v, dims_of(dims, len(v.shap
 @hot
 def sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum over all elements or some dimensions. Integers and bools add up in int64."""
-    return SUM.apply(
-        (x,),
-        "SumBackward0" if dim is None else "SumBackward1",
-        dims=dims_of(dim, x.dim()),
-        keepdim=keepdim,
-        dtype=dtype,
-    )
+    label = "SumBackward0" if dim is None else "SumBackward1"
+    return SUM._apply((x,), label, {"dims": dims_of(dim, x.dim()), "keepdim": keepdim, "dtype": dtype})
 
 
 _DIVIDE_BY_NUMBER = ELEMENTWISE["div"].scalar_tables[float]
@@ -161,13 +156,8 @@ def mean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
             "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
             f"Got: {SCALAR_TYPE_NAMES[d]}"
         )
-    return MEAN.apply(
-        (x,),
-        "MeanBackward0" if dim is None else "MeanBackward1",
-        dims=dims_of(dim, x.dim()),
-        keepdim=keepdim,
-        dtype=dtype,
-    )
+    label = "MeanBackward0" if dim is None else "MeanBackward1"
+    return MEAN._apply((x,), label, {"dims": dims_of(dim, x.dim()), "keepdim": keepdim, "dtype": dtype})
 
 
 def _prod(x: Value, dims: tuple, keepdim: bool, dtype: Any = None) -> Value:
