@@ -20,8 +20,7 @@ from .tensor import Tensor, adopt_numpy, require_floating, wrap
 @hot
 def _finish(t: Tensor, requires_grad: bool) -> Tensor:
     if requires_grad:
-        if t.dtype.category != dtypes.FLOATING:
-            require_floating(t.dtype)
+        require_floating(t.dtype)
         t._edge = AccumulateGrad(t)
     return t
 

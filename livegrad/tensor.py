@@ -728,6 +728,7 @@ def _site() -> Site | None:
 nodes.wrap = wrap
 
 
+@hot
 def require_floating(d: dtypes.dtype) -> None:
     """Raise unless tensors of this dtype can require gradients."""
     if d.category != dtypes.FLOATING:

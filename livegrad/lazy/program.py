@@ -63,21 +63,13 @@ def linearize(root: Value, evaluate: Any, write_root: bool = True) -> Piece:
         if len(cone) > 1:
             cone.sort(key=_weight)
             if len(cone) > MAX_NODES:
-                evaluate(_middle(cone), "bound: operators")
+                evaluate(cone[len(cone) // 2], "bound: operators")
                 continue
         piece = _encode(cone, counts, write_root)
         if len(piece.leaves) > MAX_LEAVES and len(cone) > 1:
-            evaluate(_below_middle(cone), "bound: arguments")
+            evaluate(cone[len(cone) // 2 - 1 if len(cone) > 2 else 0], "bound: arguments")
             continue
         return piece
-
-
-def _middle(cone: list[Value]) -> Value:
-    return cone[len(cone) // 2]
-
-
-def _below_middle(cone: list[Value]) -> Value:
-    return cone[len(cone) // 2 - 1 if len(cone) > 2 else 0]
 
 
 @hot

@@ -207,3 +207,12 @@ def laid_out(x: Any, layout: Any) -> Any:
     if isinstance(x, (list, tuple)) and any(hasattr(i, "dim") for i in x):
         return type(x)(layout(i) for i in x)
     return x
+
+
+def arranged(a, order, step, spread):
+    """An array as a tensor that is permuted, strided and (along `spread`) broadcast, and the same in NumPy."""
+    t = to_livegrad(a)
+    if spread is not None:
+        t = t.narrow(spread, 0, 1).expand(*t.shape)
+        a = np.broadcast_to(np.take(a, [0], spread), a.shape)
+    return t.permute(*order)[..., ::step], np.transpose(a, order)[..., ::step]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ops_support import ALL, compare, mode, needs_torch, to_livegrad, to_numpy, to_torch
+from ops_support import ALL, arranged, compare, mode, needs_torch, to_livegrad, to_numpy, to_torch
 
 import livegrad
 from livegrad import dtypes
@@ -31,14 +31,6 @@ def layouts(draw):
     return shape, order, step, spread, tuple(sorted(axes)), draw(st.integers(0, 1000))
 
 
-def laid_out(a, order, step, spread):
-    t = to_livegrad(a)
-    if spread is not None:
-        t = t.narrow(spread, 0, 1).expand(*t.shape)
-        a = np.broadcast_to(np.take(a, [0], spread), a.shape)
-    return t.permute(*order)[..., ::step], np.transpose(a, order)[..., ::step]
-
-
 @settings(max_examples=120, **SETTINGS)
 @given(
     layouts(),
@@ -52,7 +44,7 @@ def test_axes_and_layouts(layout, name, d):
     a = np.random.default_rng(seed).uniform(-9, 9, shape).astype(d.np)
     for how in ("deferred", "deferred reference"):
         with mode(how):
-            t, b = laid_out(a, order, step, spread)
+            t, b = arranged(a, order, step, spread)
             got = to_numpy(getattr(livegrad, name)(t, axes))
             pending = to_numpy(getattr(livegrad, name)(t * 2 + 1, axes))  # with a prologue of its own
         wide = b.astype(np.float64)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ops_support import mode, to_livegrad, to_numpy
+from ops_support import arranged, mode, to_livegrad, to_numpy
 
 import livegrad
 from livegrad import dtypes
@@ -35,14 +35,6 @@ def layouts(draw):
     spread = draw(st.sampled_from([None, None, *range(n)]))
     dims = draw(st.sets(st.integers(0, n - 1), min_size=1))
     return shape, order, step, spread, tuple(sorted(dims)), draw(st.integers(0, 1000))
-
-
-def laid_out(a, order, step, spread):
-    t = to_livegrad(a)
-    if spread is not None:
-        t = t.narrow(spread, 0, 1).expand(*t.shape)
-        a = np.broadcast_to(np.take(a, [0], spread), a.shape)
-    return t.permute(*order)[..., ::step], np.transpose(a, order)[..., ::step]
 
 
 def _standard(x, w, shift):
@@ -80,7 +72,7 @@ def test_axes_and_layouts(layout, d):
     weights = rng.uniform(0.5, 1, a.transpose(order)[..., ::step].shape[-1]).astype(d.np)
     for how in ("deferred", "deferred reference"):
         with mode(how):
-            x, b = laid_out(a, order, step, spread)
+            x, b = arranged(a, order, step, spread)
             w = to_livegrad(weights)
             wide = b.astype(np.float64), weights.astype(np.float64)
             results = (d, dtypes.float64, dtypes.float32, dtypes.int64)
@@ -187,7 +179,7 @@ def test_place_of_the_extreme(name, layout, d):
         a[rng.uniform(size=shape) < 0.1] = np.nan
     for how in ("deferred", "deferred reference"):
         with mode(how):
-            x, b = laid_out(a, order, step, spread)
+            x, b = arranged(a, order, step, spread)
             for dim in (None, dims[0]):
                 expected = getattr(np, name)(b.astype(np.float64), axis=dim)
                 np.testing.assert_array_equal(to_numpy(getattr(x, name)(dim)), expected)
