@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ops_support import mode, to_livegrad, to_numpy
-from test_ops_rows import SETTINGS, laid_out, layouts
+from ops_support import arranged, mode, to_livegrad, to_numpy
+from test_ops_rows import SETTINGS, layouts
 
 import livegrad
 from livegrad import dtypes
@@ -25,7 +25,7 @@ def test_axes_and_layouts(name, layout, d):
     a = (rng.uniform(0.98, 1.02, shape) if near_one else rng.integers(0, 3, shape)).astype(d.np)
     for how in ("deferred", "deferred reference"):
         with mode(how):
-            x, b = laid_out(a, order, step, spread)
+            x, b = arranged(a, order, step, spread)
             got = getattr(x, name)(dims[0])
             exact = getattr(np, name)(b, axis=dims[0], dtype=np.float64 if d.is_floating_point else np.int64)
             assert got.dtype is (d if d.is_floating_point else dtypes.int64)
