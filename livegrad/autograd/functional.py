@@ -42,7 +42,7 @@ def jacobian(func: Callable, inputs: Any, create_graph: bool = False, strict: bo
     tensor([[2., 0.],
             [0., 4.]])
     """
-    from ..ops.index import stack
+    from ..ops.joining import stack
 
     with enable_grad():
         xs = _prepared(_tuple(inputs), create_graph)

@@ -147,7 +147,7 @@ def grad(
             )  # fmt: skip
             for i in range(len(given[0]))
         ]
-        from ..ops.index import stack
+        from ..ops.joining import stack
 
         return tuple(None if c[0] is None else stack(c) for c in zip(*rows))
     keep = create_graph if retain_graph is None else retain_graph

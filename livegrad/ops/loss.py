@@ -12,7 +12,8 @@ from ..lazy.value import Value
 from ..native import hot
 from ..tensor import Tensor, wrap
 from . import dispatch, rows
-from .index import GATHER, INDEX_BACKWARD, _grid
+from .gather import GATHER, grid
+from .index import INDEX_BACKWARD
 from .instruction import ElementwiseOp
 from .reduce import LOG_SOFTMAX, _cast_like, _count, _mean, _sum, back_to
 from .registry import Operator, operator
@@ -88,7 +89,7 @@ def _nll_gradient(
     g: Any, input_shape: tuple, index: Any, dim: int, shape: Any, divisor: Any, factor: Any, ignored: Any
 ) -> Any:
     g = _to_terms(g, index, shape, divisor)
-    return on_either(INDEX_BACKWARD, _weighed(g, factor, ignored), shape=input_shape, index=_grid(index, dim))
+    return on_either(INDEX_BACKWARD, _weighed(g, factor, ignored), shape=input_shape, index=grid(index, dim))
 
 
 NLL = operator("nll_loss", _nll, tensors=("input",), grads={"input": _nll_gradient})
@@ -129,7 +130,7 @@ def _cross_entropy_gradient(
     flow = -cast_value(_weighed(_to_terms(g, index, shape, divisor), factor, ignored), top.dtype)
     evaluate(flow, "read twice")
     made = cast_value((((input - top) - log_total).exp()) * flow, input.dtype)  # type: ignore[operator]
-    made.native()[_grid(index, dim)] -= flow.native().astype(made.dtype.np, copy=False)
+    made.native()[grid(index, dim)] -= flow.native().astype(made.dtype.np, copy=False)
     return made
 
 

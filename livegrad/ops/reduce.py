@@ -346,7 +346,7 @@ def _along(x: Tensor, dim: int, keepdim: bool, largest: bool, result: Any) -> An
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         return result(x.clone(), _argument(x, 0, False, largest))
-    from .index import elements_at
+    from .gather import elements_at
 
     index = _argument(x, d, keepdim, largest)
     places = index._value().native()

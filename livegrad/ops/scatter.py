@@ -1,4 +1,4 @@
-"""Reductions into named places, and what the elements of a tensor have in common: scatter_reduce, mode and the like."""
+"""Elements put, added or combined into places given by a tensor: scatter, scatter_add, scatter_reduce."""
 
 from __future__ import annotations
 
@@ -7,14 +7,111 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..lazy.value import Value
+from ..autograd.node import cast_value
+from ..lazy.value import Value, from_array
+from ..runtime import array as arrays
 from ..runtime import backend
 from ..tensor import Tensor, wrap
 from . import dispatch
-from .index import GATHER, _comparable, _grid, _index_array
-from .registry import FUNCTIONS, named, operator, public
-from .results import Mode
+from .assignment import INDEX_CLEAR
+from .gather import GATHER, grid, index_array
+from .index import INDEX_BACKWARD
+from .registry import named, operator, public
 from .view import normal_dim, on_either
+
+
+def _scatter_value(x: Value, source: Value, index: np.ndarray, dim: int, reduce: str | None) -> Value:
+    made = backend.copied(x.native())
+    where = grid(index, dim)
+    values = source.native()[tuple(slice(n) for n in index.shape)]
+    if reduce is None:
+        made.native()[where] = values
+    elif reduce == "add":
+        np.add.at(made.native(), where, values)
+    else:
+        np.multiply.at(made.native(), where, values)
+    return made
+
+
+def _scatter_gradient_x(g: Any, index: np.ndarray, dim: int, reduce: str | None) -> Any:
+    return g if reduce == "add" else on_either(INDEX_CLEAR, g, index=grid(index, dim))
+
+
+def _scatter_gradient_source(g: Any, source_shape: tuple, index: np.ndarray, dim: int) -> Any:
+    part = on_either(GATHER, g, index=index, dim=dim)
+    if index.shape == source_shape:
+        return part
+    return on_either(PAD_TO, part, shape=source_shape)
+
+
+PAD_TO = operator(
+    "pad_to",
+    lambda x, shape: _padded(x, shape),
+    tensors=("x",),
+    grads={"x": lambda g, x_shape: _corner(g, x_shape)},
+)
+
+
+def _padded(x: Value, shape: tuple) -> Value:
+    out = np.zeros(shape, x.dtype.np)
+    out[tuple(slice(n) for n in x.shape)] = x.native()
+    return backend.fresh(out)
+
+
+def _corner(g: Any, shape: tuple) -> Any:
+    for d, n in enumerate(shape):
+        g = g.narrow_step(d, 0, 1, n)
+    return g
+
+
+SCATTER = operator(
+    "scatter",
+    _scatter_value,
+    tensors=("x", "source"),
+    grads={"x": _scatter_gradient_x, "source": _scatter_gradient_source},
+)
+
+
+def _scatter(name: str, x: Tensor, dim: int, index: Tensor, src: Any, reduce: str | None) -> Tensor:
+    d = normal_dim(dim, x.dim())
+    if x.dim() == 0:
+        x = x.reshape(1)
+    a = index_array(name, index, x._shape[d], d)
+    if not isinstance(src, Tensor):
+        full = arrays.empty(index._shape, x.dtype)
+        full.native()[...] = src
+        src = wrap(from_array(full))
+    if src.dtype is not x.dtype:
+        raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype")
+    if (
+        index.dim() != x.dim()
+        or any(n > s for n, s in zip(index._shape, src._shape))
+        or any(n > s for k, (n, s) in enumerate(zip(index._shape, x._shape)) if k != d)
+    ):
+        raise RuntimeError(
+            f"Expected index {list(index._shape)} to be no larger than self {list(x._shape)} apart from dimension {d} "
+            f"and to be no larger size than src {list(src._shape)}"
+        )
+    return SCATTER.apply((x, src), label=name.capitalize().replace("_a", "A") + "Backward", index=a, dim=d,
+                         reduce=reduce)  # fmt: skip
+
+
+_REDUCE = {"add": "add", "multiply": "multiply", None: None}
+
+
+@public("scatter", kind="library", op=SCATTER, inplace=True)
+def scatter(
+    x: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
+) -> Tensor:
+    """A copy of x with out[index[i][j]][j] = src[i][j] for dim 0, and so on; src may be a number."""
+    return _scatter("scatter", x, dim, index, value if src is None else src, _REDUCE[reduce])
+
+
+@public("scatter_add", kind="library", inplace=True)
+def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """Like `scatter`, adding to what is there."""
+    return _scatter("scatter_add", x, dim, index, src, "add")
+
 
 _UFUNCS = {"prod": np.multiply, "amax": np.maximum, "amin": np.minimum}
 
@@ -23,7 +120,7 @@ def _reduce_value(x: Value, src: Value, index: np.ndarray, dim: int, reduce: str
     made = backend.copied(x.native())
     window = src.native()[tuple(slice(n) for n in index.shape)]
     with np.errstate(all="ignore"):
-        _UFUNCS[reduce].at(made.native(), _grid(index, dim), window)
+        _UFUNCS[reduce].at(made.native(), grid(index, dim), window)
     return made
 
 
@@ -35,7 +132,6 @@ def _shares(g: Any, x: Any, src: Any, result: Any, index: np.ndarray, dim: int) 
 
 
 def _same(x: Any, y: Any) -> Any:
-    from ..autograd.node import cast_value
 
     equal = x == y if x.__class__ is not Value else x.eq(y)
     return cast_value(equal, x.dtype) if equal.__class__ is Value else equal.to(x.dtype)
@@ -46,9 +142,7 @@ def _gathered(x: Any, index: np.ndarray, dim: int) -> Any:
 
 
 def _added(x: Any, shape: tuple, index: np.ndarray, dim: int) -> Any:
-    from .index import INDEX_BACKWARD
-
-    return on_either(INDEX_BACKWARD, x, shape=tuple(shape), index=_grid(index, dim))
+    return on_either(INDEX_BACKWARD, x, shape=tuple(shape), index=grid(index, dim))
 
 
 def _gradient_x(g: Any, x: Any, src: Any, result: Any, index: np.ndarray, dim: int, reduce: str) -> Any:
@@ -121,7 +215,7 @@ def scatter_reduce(
         count = count if include_self else count.scatter(d, index, 0)
         count = count.scatter_add(d, index, ones).clamp(min=1)
         return total / count if x.is_floating_point() else total.div(count, rounding_mode="floor")
-    where = _index_array("scatter_reduce", index, x._shape[d], d)
+    where = index_array("scatter_reduce", index, x._shape[d], d)
     return SCATTER_REDUCE.apply((start, src), index=where, dim=d, reduce=reduce)
 
 
@@ -137,109 +231,4 @@ def index_reduce(
     return scatter_reduce(x, d, wide, source, reduce, include_self=include_self)
 
 
-@named("put")
-def put(x: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
-    """A copy of x with numbered elements, as if it were one row, replaced by source's, or added to."""
-    flat, places = x.reshape(-1), index.reshape(-1)
-    values = source.reshape(-1)
-    made = flat.index_add(0, places, values) if accumulate else flat.index_copy(0, places, values)
-    return made.reshape(x._shape)
-
-
-@named("mode")
-def mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
-    """The most frequent value along a dimension, the smallest of several, and the index of its last occurrence."""
-    d = normal_dim(dim, x.dim())
-    if x.dim() == 0:
-        from ..creation import zeros
-
-        return Mode(x.clone(), zeros((), dtype=dtypes.int64))
-    a = np.moveaxis(_comparable(x.detach()._value().native()), d, -1)
-    if a.shape[-1] == 0:
-        raise IndexError(f"mode(): Expected reduction dim {d} to have non-zero size.")
-    places = np.empty(a.shape[:-1], np.int64)
-    for at in np.ndindex(*a.shape[:-1]):
-        values, inverse, counts = np.unique(a[at], return_inverse=True, return_counts=True)
-        places[at] = np.flatnonzero(inverse == counts.argmax())[-1]
-    index = wrap(backend.copied(places)).unsqueeze(d)
-    values = x.gather(d, index)
-    return Mode(values, index) if keepdim else Mode(values.squeeze(d), index.squeeze(d))
-
-
-def unique_consecutive(
-    input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
-) -> Any:
-    """Elements, or slices of a dimension, that differ from the one before them; optionally where each went, how many.
-
-    >>> import livegrad
-    >>> livegrad.unique_consecutive(livegrad.tensor([1, 1, 2, 1]))
-    tensor([1, 2, 1])
-    """
-    a = input.detach()._value().native()
-    along = a.reshape(-1) if dim is None else np.moveaxis(a, dim, 0)
-    n = along.shape[0]
-    differs = along[1:] != along[:-1]
-    new = np.concatenate((np.ones(min(n, 1), bool), differs.any(tuple(range(1, differs.ndim)))))
-    starts = np.flatnonzero(new)
-    found = along[starts]
-    out = [wrap(backend.copied(found if dim is None else np.moveaxis(found, 0, dim)))]
-    if return_inverse:
-        inverse = np.cumsum(new) - 1
-        out.append(wrap(backend.copied(inverse.reshape(a.shape) if dim is None else inverse)))
-    if return_counts:
-        out.append(wrap(backend.copied(np.diff(np.append(starts, n)))))
-    return out[0] if len(out) == 1 else tuple(out)
-
-
-FUNCTIONS["unique_consecutive"] = unique_consecutive
-Tensor.unique_consecutive = unique_consecutive  # type: ignore[attr-defined]
-
-
-def _into(name: str, window: Any) -> None:
-    """A copy with a window replaced: the functional form of writing into a view."""
-
-    def function(x: Tensor, src: Tensor, *args: Any, **options: Any) -> Tensor:
-        made = x.clone()
-        window(made, *args, **options).copy_(src)
-        return made
-
-    function.__name__ = name
-    function.__doc__ = f"A copy of x with what `{name.partition('_')[0]}` shows of it replaced by src."
-    named(name)(function)
-
-
-def _slice(x: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Tensor:
-    return x[(slice(None),) * normal_dim(dim, x.dim()) + (slice(start, end, step),)]
-
-
-_into("select_scatter", lambda x, dim, index: x.select(dim, index))
-_into("slice_scatter", _slice)
-_into("diagonal_scatter", lambda x, offset=0, dim1=0, dim2=1: x.diagonal(offset, dim1, dim2))
-
-
-def _whole_numbers(name: str, ufunc: Any) -> None:
-    def function(x: Tensor, other: Tensor) -> Tensor:
-        if x.dtype.is_floating_point or other.dtype.is_floating_point:
-            raise RuntimeError(f"{name}: expected integers, got {x.dtype} and {other.dtype}")
-        return wrap(backend.copied(ufunc(x._value().native(), other._value().native())))
-
-    function.__name__ = name
-    function.__doc__ = f"Elementwise {name} of integers."
-    named(name)(function)
-
-
-_whole_numbers("gcd", np.gcd)
-_whole_numbers("lcm", np.lcm)
-
-
-@named("heaviside")
-def heaviside(x: Tensor, values: Tensor) -> Tensor:
-    """0 where x is negative, 1 where it is positive, and values where it is 0."""
-    if x.dtype is not values.dtype:
-        raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes.")
-    x = x.detach()
-    return FUNCTIONS["where"](x == 0, values.detach(), (x > 0).to(x.dtype))
-
-
-for _name in ("index_reduce", "put", "gcd", "lcm", "heaviside"):
-    setattr(Tensor, _name + "_", dispatch.in_place(getattr(Tensor, _name), _name + "_"))
+Tensor.index_reduce_ = dispatch.in_place(index_reduce, "index_reduce_")  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
 """Looking up rows of a table, and the rows that say which."""
 
 import livegrad
-from livegrad.ops.index import rows_at
+from livegrad.ops.gather import rows_at
 
 __all__ = ["embedding", "embedding_bag", "one_hot"]
 

@@ -1,0 +1,208 @@
+"""x[...] = value, and its forms with names: writing, or adding, at places that an index names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..autograd.mode import MODE
+from ..lazy.value import Value
+from ..runtime import backend
+from ..tensor import Tensor
+from . import dispatch
+from .copying import broadcast, checked_number, clone, copied, filled
+from .gather import index_array
+from .index import INDEX, advanced, as_index, basic, items_of
+from .registry import named, operator, public
+from .view import normal_dim, on_either
+
+
+def _index_put(x: Value, source: Value, index: tuple, accumulate: bool) -> Value:
+    made = backend.copied(x.native())
+    target, values = made.native(), source.native()
+    if accumulate:
+        np.add.at(target, index, values)
+    else:
+        target[index] = values
+    return made
+
+
+INDEX_CLEAR = operator(
+    "index_clear",
+    lambda x, index: _cleared(x, index),
+    tensors=("x",),
+    grads={"x": lambda g, index: on_either(INDEX_CLEAR, g, index=index)},
+)
+
+
+def _cleared(x: Value, index: tuple) -> Value:
+    made = backend.copied(x.native())
+    made.native()[index] = 0
+    return made
+
+
+INDEX_PUT = operator(
+    "index_put",
+    _index_put,
+    tensors=("x", "source"),
+    grads={
+        "x": lambda g, index, accumulate: g if accumulate else on_either(INDEX_CLEAR, g, index=index),
+        "source": lambda g, source_shape, index: on_either(INDEX, g, index=index).sum_to_size(source_shape),
+    },
+)
+
+
+def _as_source(x: Tensor, value: Any) -> Tensor:
+    from ..creation import as_tensor, tensor
+
+    if isinstance(value, Tensor):
+        return dispatch.cast(value, x.dtype) if value.dtype is not x.dtype else value
+    if isinstance(value, (int, float)):
+        return tensor(checked_number(value, x.dtype), dtype=x.dtype)
+    return as_tensor(value, dtype=x.dtype)
+
+
+def setitem(x: Tensor, index: Any, value: Any) -> None:
+    """x[index] = value, in place; `value` broadcasts."""
+    window, left = basic(x, items_of(x, index))
+    if any(i is not None for i in left):
+        write_at(window, advanced(window, left), _as_source(x, value), False)
+        return
+    if isinstance(value, (int, float)):
+        dispatch.check_in_place(window, MODE.grad)
+        filled(window, value, "FillBackward0" if window._shape else "CopyBackwards")
+        return
+    source = _as_source(x, value)
+    shape = window._shape
+    if source._shape != shape:
+        extra = len(source._shape) - len(shape)
+        if extra > 0 and all(n == 1 for n in source._shape[:extra]):
+            source = source.reshape(source._shape[extra:])
+        if broadcast(source._shape, shape) != shape:
+            raise RuntimeError(
+                f"shape mismatch: value tensor of shape {list(source._shape)} cannot be broadcast to indexing "
+                f"result of shape {list(shape)}"
+            )
+    copied(window, source, "CopyBackwards" if source._shape or not shape else "FillBackward1")
+
+
+def write_at(window: Tensor, index: tuple, source: Tensor, accumulate: bool) -> None:
+    """Write `source` at advanced indices of a tensor, in place."""
+    dispatch.check_in_place(window, MODE.grad, repeated=True)
+    shape = np.empty(window._shape, np.bool_)[index].shape
+    own = source._shape
+    lead = len(own) - len(shape)
+    if lead > 0 and all(n == 1 for n in own[:lead]):
+        source = source.reshape(own[lead:])
+    if broadcast(source._shape, shape) != shape:
+        raise RuntimeError(
+            f"shape mismatch: value tensor of shape {list(own)} cannot be broadcast to indexing result of shape "
+            f"{list(shape)}"
+        )
+    recorded = MODE.grad and (window._edge is not None or source._edge is not None)
+    if recorded:
+        dispatch.check_view(window)
+    dispatch.check_overlap(window, source, whole=True)
+    if not recorded:
+        values = source._value().native()
+        if source._s is not None and source._s.storage is window._storage().storage:
+            values = values.copy()
+        target = window._written()
+        if accumulate:
+            np.add.at(target, index, values)
+        else:
+            target[index] = values
+        return
+    made = INDEX_PUT.apply((window, source), index=index, accumulate=accumulate)
+    dispatch.assign_result(window, made)
+
+
+Tensor.__setitem__ = setitem  # type: ignore[attr-defined]
+
+
+@public("index_put", kind="library", inplace=False)
+def index_put(x: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False) -> Tensor:
+    """A copy of x with `values` written (or added) at x[indices]."""
+    made = clone(x)
+    index_put_(made, indices, values, accumulate)
+    return made
+
+
+def index_put_(x: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False) -> Tensor:
+    """Write (or add) `values` at x[indices], in place."""
+    window, left = basic(x, items_of(x, tuple(slice(None) if i is None else i for i in indices)))
+    write_at(window, advanced(window, left), _as_source(x, values), accumulate)
+    return x
+
+
+Tensor.index_put_ = index_put_  # type: ignore[attr-defined]
+
+
+@public("index_add", kind="library", inplace=True)
+def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
+    """A copy of x with source's slices added at the named indices of one dimension."""
+    d = normal_dim(dim, x.dim())
+    where = (slice(None),) * d + (index_array("index_add", index, x._shape[d], d),)
+    return INDEX_PUT.apply(
+        (x, source if alpha == 1 else source * alpha), "IndexAddBackward", index=where, accumulate=True
+    )
+
+
+@public("index_copy", kind="library", inplace=True)
+def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """A copy of x with source's slices put at the named indices of one dimension."""
+    d = normal_dim(dim, x.dim())
+    where = (slice(None),) * d + (index_array("index_copy", index, x._shape[d], d),)
+    return INDEX_PUT.apply((x, source), "IndexCopyBackward", index=where, accumulate=False)
+
+
+@public("index_fill", kind="library", inplace=True)
+def index_fill(x: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
+    """A copy of x with a number put at the named indices of one dimension."""
+    d = normal_dim(dim, x.dim())
+    where = (slice(None),) * d + (index_array("index_fill", index, x._shape[d], d),)
+    return INDEX_PUT.apply((x, _as_source(x, value)), "IndexFillBackward", index=where, accumulate=False)
+
+
+@public("masked_scatter", kind="library", inplace=True)
+def masked_scatter(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """A copy of x with consecutive elements of source put where the mask holds."""
+    where = (as_index(mask.expand(x._shape)),)
+    n = int(where[0].sum())
+    return INDEX_PUT.apply((x, source.reshape(-1)[:n]), index=where, accumulate=False)
+
+
+@named("put")
+def put(x: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    """A copy of x with numbered elements, as if it were one row, replaced by source's, or added to."""
+    flat, places = x.reshape(-1), index.reshape(-1)
+    values = source.reshape(-1)
+    made = flat.index_add(0, places, values) if accumulate else flat.index_copy(0, places, values)
+    return made.reshape(x._shape)
+
+
+def _into(name: str, window: Any) -> None:
+    """A copy with a window replaced: the functional form of writing into a view."""
+
+    def function(x: Tensor, src: Tensor, *args: Any, **options: Any) -> Tensor:
+        made = x.clone()
+        window(made, *args, **options).copy_(src)
+        return made
+
+    function.__name__ = name
+    function.__doc__ = f"A copy of x with what `{name.partition('_')[0]}` shows of it replaced by src."
+    named(name)(function)
+
+
+def _slice(x: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Tensor:
+    return x[(slice(None),) * normal_dim(dim, x.dim()) + (slice(start, end, step),)]
+
+
+_into("select_scatter", lambda x, dim, index: x.select(dim, index))
+_into("slice_scatter", _slice)
+_into("diagonal_scatter", lambda x, offset=0, dim1=0, dim2=1: x.diagonal(offset, dim1, dim2))
+
+
+Tensor.put_ = dispatch.in_place(put, "put_")  # type: ignore[attr-defined]

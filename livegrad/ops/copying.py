@@ -1,0 +1,167 @@
+"""Copying and filling: a copy with memory of its own, and what puts numbers into a whole tensor in place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..autograd.mode import MODE
+from ..autograd.node import cast_value
+from ..lazy.storage import contiguous_copy
+from ..lazy.value import Value, from_array, pending
+from ..runtime import array as arrays
+from ..tensor import Tensor, wrap
+from . import dispatch
+from .instruction import CAST
+from .registry import operator, public
+from .view import _Meta, on_either
+
+CLONE = operator(
+    "clone",
+    lambda x: from_array(contiguous_copy(x.ready())),
+    tensors=("x",),
+    grads={"x": lambda g: g},
+)
+
+
+@public("clone", kind="library", op=CLONE)
+def clone(x: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy with memory of its own; gradients flow through."""
+    return CLONE.apply((x,))
+
+
+def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
+    """The tensor itself if its elements lie in row-major order, else a copy that does."""
+    return x if x.is_contiguous() else clone(x)
+
+
+Tensor.contiguous = contiguous  # type: ignore[attr-defined]
+
+
+ZEROS = operator("zeros", lambda x: from_array(arrays.from_native(np.zeros(x.shape, x.dtype.np))), tensors=("x",))
+
+
+def _recorded_only(*values: Value) -> Value:
+    raise AssertionError("recorded only: the write itself has been done in place")
+
+
+COPY = operator(
+    "copy",
+    _recorded_only,
+    tensors=("x", "src"),
+    grads={
+        "x": lambda g: on_either(ZEROS, g),
+        "src": lambda g, src_shape, src_dtype: _converted(g, src_dtype).sum_to_size(src_shape),
+    },
+)
+FILL = operator("fill", _recorded_only, tensors=("x",), grads={"x": lambda g: on_either(ZEROS, g)})
+
+
+def _converted(g: Any, dtype: dtypes.dtype) -> Any:
+    return cast_value(g, dtype) if g.__class__ is Value else dispatch.cast(g, dtype)
+
+
+def _meta(t: Tensor) -> _Meta:
+    return _Meta(t._shape, t.dtype)
+
+
+def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+    """Copy the elements of `src`, broadcast and converted to this tensor's dtype, into this tensor."""
+    if isinstance(src, (int, float)):
+        from ..creation import tensor
+
+        src = tensor(src)
+    if not isinstance(src, Tensor):
+        raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
+    return copied(self, src, "CopyBackwards")
+
+
+def copied(self: Tensor, src: Tensor, label: str) -> Tensor:
+    dispatch.check_in_place(self, MODE.grad, repeated=src is self)
+    recorded = MODE.grad and (self._edge is not None or src._edge is not None)
+    if recorded:
+        dispatch.check_view(self)
+    dispatch.check_overlap(self, src)
+    shape, dtype = self._shape, self.dtype
+    if src._shape != shape and broadcast(src._shape, shape) != shape:
+        dispatch.broadcast_shapes(shape, src._shape)
+        raise RuntimeError(
+            f"output with shape {list(shape)} doesn't match the broadcast shape {list(broadcast(src._shape, shape))}"
+        )
+    a, b = self._s, src._s
+    same = src is self or (a is not None and b is not None and a.storage is b.storage and a.geometry() == b.geometry())
+    if same and not recorded:
+        self._touch()
+        return self
+    v = src._value()
+    if a is not None and a.layout is not None and not recorded and v.dtype is dtype:
+        # A part of a memory is written: straight from the source.
+        if b is not None and b.storage is a.storage:
+            v = from_array(contiguous_copy(v.ready()))
+        self._assign(v)
+        return self
+    result = wrap(pending(CAST.specialise("t", (v.dtype,), dtype, dtype), (v,), (), shape))
+    del v
+    if recorded:
+        COPY.record((result,), (_meta(self), _meta(src)), (self, src), None, {})
+        if result._edge is not None:
+            result._edge.label = label
+    return dispatch.assign_result(self, result)
+
+
+def broadcast(a: tuple, b: tuple) -> tuple | None:
+    try:
+        return np.broadcast_shapes(a, b)
+    except ValueError:
+        return None
+
+
+Tensor.copy_ = copy_  # type: ignore[attr-defined]
+
+
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Set every element, in place."""
+    if isinstance(value, Tensor):
+        if value.dim():
+            raise RuntimeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value.dim()} dimensions."
+            )
+        return copied(self, value, "FillBackward1")
+    return filled(self, value, "FillBackward0")
+
+
+def filled(self: Tensor, value: Any, label: str) -> Tensor:
+    dispatch.check_in_place(self, MODE.grad, repeated=True)
+    d = self.dtype
+    number = checked_number(value, d)
+    if not (MODE.grad and self._edge is not None):
+        with np.errstate(all="ignore"):
+            self._written(fresh=True)[...] = number
+        return self
+    full = arrays.empty(self._shape, d)
+    full.native()[...] = number
+    result = wrap(from_array(full))
+    FILL.record((result,), (_meta(self),), (self,), label, {})
+    return dispatch.assign_result(self, result)
+
+
+def checked_number(value: Any, d: dtypes.dtype) -> Any:
+    if d.category == dtypes.INTEGRAL:
+        if isinstance(value, float) and not np.isfinite(value):
+            raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
+        limits = dtypes.iinfo(d)
+        if not limits.min <= int(value) <= limits.max:
+            raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
+        return int(value)
+    return value
+
+
+def zero_(self: Tensor) -> Tensor:
+    """Set every element to zero, in place."""
+    return filled(self, 0, "ZeroBackward0")
+
+
+Tensor.fill_ = fill_  # type: ignore[attr-defined]
+Tensor.zero_ = zero_  # type: ignore[attr-defined]

@@ -1,0 +1,108 @@
+"""What occurs, how often, and where it belongs: unique, bincount, searchsorted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..runtime import backend
+from ..tensor import Tensor, wrap
+from .order import comparable
+from .registry import FUNCTIONS, public, write_out
+
+
+def unique(
+    input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:  # fmt: skip
+    """The distinct elements in order; optionally where each element went, and how often each occurs."""
+    found = np.unique(comparable(input._value().native()), return_inverse=True, return_counts=True, axis=dim)
+    values, inverse, counts = found
+    out = [wrap(backend.copied(values.astype(input.dtype.np)))]
+    if return_inverse:
+        shape = input._shape if dim is None else (input._shape[dim],)
+        out.append(wrap(backend.copied(inverse.reshape(shape).astype(np.int64))))
+    if return_counts:
+        out.append(wrap(backend.copied(counts.astype(np.int64))))
+    return out[0] if len(out) == 1 else tuple(out)
+
+
+FUNCTIONS["unique"] = unique
+Tensor.unique = unique  # type: ignore[attr-defined]
+
+
+def unique_consecutive(
+    input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> Any:
+    """Elements, or slices of a dimension, that differ from the one before them; optionally where each went, how many.
+
+    >>> import livegrad
+    >>> livegrad.unique_consecutive(livegrad.tensor([1, 1, 2, 1]))
+    tensor([1, 2, 1])
+    """
+    a = input.detach()._value().native()
+    along = a.reshape(-1) if dim is None else np.moveaxis(a, dim, 0)
+    n = along.shape[0]
+    differs = along[1:] != along[:-1]
+    new = np.concatenate((np.ones(min(n, 1), bool), differs.any(tuple(range(1, differs.ndim)))))
+    starts = np.flatnonzero(new)
+    found = along[starts]
+    out = [wrap(backend.copied(found if dim is None else np.moveaxis(found, 0, dim)))]
+    if return_inverse:
+        inverse = np.cumsum(new) - 1
+        out.append(wrap(backend.copied(inverse.reshape(a.shape) if dim is None else inverse)))
+    if return_counts:
+        out.append(wrap(backend.copied(np.diff(np.append(starts, n)))))
+    return out[0] if len(out) == 1 else tuple(out)
+
+
+FUNCTIONS["unique_consecutive"] = unique_consecutive
+Tensor.unique_consecutive = unique_consecutive  # type: ignore[attr-defined]
+
+
+@public("bincount", kind="library")
+def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """How often each non-negative integer occurs, or the sum of its weights."""
+    if x.dim() != 1 or x.dtype.category != dtypes.INTEGRAL:
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    a = x._value().native()
+    if a.size and int(a.min()) < 0:
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if weights is None:
+        return wrap(backend.copied(np.bincount(a, None, minlength)))
+    made = np.bincount(a, weights._value().native(), minlength)
+    return wrap(backend.copied(made.astype(np.float32) if weights.dtype is dtypes.float32 else made))
+
+
+def searchsorted(
+    sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False, side: str | None = None,
+    out: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """Where elements would be inserted into a sorted sequence."""
+    from ..creation import as_tensor
+
+    side = side or ("right" if right else "left")
+    sequence, x = sorted_sequence._value().native(), as_tensor(input)._value().native()
+    if sequence.ndim == 1:
+        a = np.searchsorted(sequence, x, side)
+    else:  # one sequence for each row
+        if sequence.shape[:-1] != x.shape[:-1]:
+            raise RuntimeError(
+                "searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries "
+                f"tensor and input value tensor must match, but we got {list(sequence.shape)} and {list(x.shape)}"
+            )
+        a = np.empty(x.shape, np.int64)
+        for row in np.ndindex(x.shape[:-1]):
+            a[row] = np.searchsorted(sequence[row], x[row], side)
+    made = wrap(backend.copied(np.asarray(a, np.int32 if out_int32 else np.int64)))
+    if out is not None:
+        return write_out(out, made)
+    return made
+
+
+FUNCTIONS["searchsorted"] = searchsorted
+FUNCTIONS["bucketize"] = lambda input, boundaries, *, out_int32=False, right=False, out=None: searchsorted(
+    boundaries, input, out_int32=out_int32, right=right, out=out
+)

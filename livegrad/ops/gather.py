@@ -1,0 +1,134 @@
+"""Elements and slices at places given by a tensor: gather, index_select, take, masked_select, nonzero."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..runtime import backend
+from ..tensor import Tensor, from_native, wrap
+from . import dispatch
+from .copying import clone
+from .index import INDEX, INDEX_BACKWARD, as_index, getitem
+from .registry import operator, public
+from .view import normal_dim, on_either
+
+
+def index_array(name: str, index: Any, n: int, dim: int) -> np.ndarray:
+    """An index tensor as an array, checked."""
+    if not isinstance(index, Tensor):
+        raise TypeError(f"{name}(): argument 'index' must be Tensor, not {type(index).__name__}")
+    if index.dtype not in (dtypes.int64, dtypes.int32):
+        raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, but got {index.dtype}")
+    a = np.array(index._value().native(), np.int64)
+    if a.size and (int(a.min()) < 0 or int(a.max()) >= n):
+        bad = int(a.max()) if int(a.max()) >= n else int(a.min())
+        wrong = IndexError if name.startswith("index_") and name != "index_add" else RuntimeError
+        raise wrong(f"index {bad} is out of bounds for dimension {dim} with size {n}")
+    return a
+
+
+def grid(a: np.ndarray, dim: int) -> tuple:
+    """Full indices that vary along `dim` as `a` says and run along the others."""
+    grid = list(np.ogrid[tuple(slice(n) for n in a.shape)])
+    grid[dim] = a
+    return tuple(grid)
+
+
+def elements_at(x: Tensor, dim: int, places: np.ndarray, keepdim: bool, label: str) -> Tensor:
+    """One element along `dim` for each place along the other dimensions."""
+    at = grid(places if keepdim else np.expand_dims(places, dim), dim)
+    return INDEX.apply((x,), label, index=at if keepdim else tuple(i.squeeze(dim) for i in at))
+
+
+GATHER = operator(
+    "gather",
+    lambda x, index, dim: backend.copied(x.native()[grid(index, dim)]),
+    tensors=("x",),
+    grads={"x": lambda g, x_shape, index, dim: on_either(INDEX_BACKWARD, g, shape=x_shape, index=grid(index, dim))},
+)
+
+
+@public("gather", kind="library", op=GATHER)
+def gather(x: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
+    """out[i][j] = x[index[i][j]][j] for dim 0, and so on."""
+    d = normal_dim(dim, x.dim())
+    if x.dim() == 0:
+        return clone(x).reshape(()).expand(index._shape).clone() if index.dim() else clone(x)
+    if index.dim() != x.dim():
+        raise RuntimeError(
+            f"Index tensor must have the same number of dimensions as input tensor: got {index.dim()} and {x.dim()}"
+        )
+    for k in range(x.dim()):
+        if k != d and index._shape[k] > x._shape[k]:
+            raise RuntimeError(
+                f"Size does not match at dimension {k} expected index {list(index._shape)} to be no larger than self "
+                f"{list(x._shape)} apart from dimension {d}"
+            )
+    return GATHER.apply((x,), index=index_array("gather", index, x._shape[d], d), dim=d)
+
+
+@public("take_along_dim", kind="library")
+def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    """Like `gather`, with broadcasting."""
+    if dim is None:
+        return gather(x.reshape(-1), 0, indices.reshape(-1))
+    d = normal_dim(dim, x.dim())
+    shape = list(dispatch.broadcast_shapes(
+        tuple(1 if k == d else n for k, n in enumerate(x._shape)),
+        tuple(1 if k == d else n for k, n in enumerate(indices._shape)),
+    ))  # fmt: skip
+    xs, js = list(shape), list(shape)
+    xs[d], js[d] = x._shape[d], indices._shape[d]
+    return gather(x.expand(xs), d, indices.expand(js))
+
+
+@public("index_select", kind="library")
+def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
+    """The named indices of one dimension, in order."""
+    d = normal_dim(dim, x.dim())
+    if index.dim() > 1:
+        raise IndexError("index_select(): Index is supposed to be a vector")
+    if x.dim() == 0:
+        return clone(x)
+    a = index_array("index_select", index, x._shape[d], d).reshape(-1)
+    where = (slice(None),) * d + (a,)
+    return INDEX.apply((x,), "IndexSelectBackward", index=where)
+
+
+def rows_at(table: Tensor, index: Tensor) -> Tensor:
+    """The rows of a table that an index of any shape names: what an embedding is."""
+    a = index_array("index_select", index, table._shape[0], 0)
+    return INDEX.apply((table,), "EmbeddingBackward", index=(a,))
+
+
+@public("masked_select", kind="library")
+def masked_select(x: Tensor, mask: Tensor) -> Tensor:
+    """The elements where the mask holds, in one dimension."""
+    if mask.dtype is not dtypes.bool_:
+        raise RuntimeError("masked_select: expected BoolTensor for mask")
+    shape = dispatch.broadcast_shapes(x._shape, mask._shape)
+    return INDEX.apply((x.expand(shape),), "MaskedSelectBackward", index=(as_index(mask.expand(shape)),))
+
+
+@public("take", kind="library")
+def take(x: Tensor, index: Tensor) -> Tensor:
+    """Elements of the flattened tensor at the given indices."""
+    return getitem(x.reshape(-1), index)
+
+
+@public("nonzero", kind="library")
+def nonzero(x: Tensor, *, as_tuple: bool = False) -> Any:
+    """Indices of the elements that are not zero: one row each, or one tensor per dimension."""
+    a = x._value().native()
+    if as_tuple:
+        return tuple(from_native(np.ascontiguousarray(i)) for i in np.nonzero(np.atleast_1d(a)))
+    return wrap(backend.copied(np.argwhere(a).astype(np.int64)))
+
+
+@public("argwhere", kind="library")
+def argwhere(x: Tensor) -> Tensor:
+    """Indices of the elements that are not zero, one row each."""
+    return nonzero(x)

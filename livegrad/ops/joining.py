@@ -1,0 +1,179 @@
+"""Joining tensors: cat and stack, and their variants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..autograd.mode import MODE
+from ..lazy.value import Value, from_array
+from ..runtime import array as arrays
+from ..runtime import backend
+from ..runtime.array import numel
+from ..tensor import Tensor, wrap
+from . import dispatch
+from .registry import FUNCTIONS, operator, with_numpy_names, write_out
+from .view import normal_dim
+
+
+def _cat_value(values: list, dim: int) -> Value:
+    total = sum(v.shape[dim] for v in values)
+    shape = values[0].shape[:dim] + (total,) + values[0].shape[dim + 1 :]
+    out = arrays.empty(shape, values[0].dtype)
+    target = out.native()
+    start = 0
+    before = (slice(None),) * dim
+    for v in values:
+        n = v.shape[dim]
+        target[(*before, slice(start, start + n))] = v.native()
+        start += n
+    return from_array(out)
+
+
+def _cat_gradient(g: Any, shapes: tuple, dim: int) -> list:
+    out, start = [], 0
+    for shape in shapes:
+        out.append(g.narrow_step(dim, start, 1, shape[dim]))
+        start += shape[dim]
+    return out
+
+
+CAT = operator("cat", _cat_value, tensors=("tensors",), grads={"tensors": _cat_gradient}, variadic=True)
+
+
+def _common_dtype(tensors: Sequence[Tensor]) -> list[Tensor]:
+    common = first = tensors[0].dtype
+    same = True
+    for t in tensors:
+        if t.dtype is not first:
+            same = False
+            common = dtypes.promote_types(common, t.dtype)
+    return list(tensors) if same else [dispatch.cast(t, common) for t in tensors]
+
+
+@with_numpy_names
+def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+    """Join tensors along an existing dimension. Raises RuntimeError where other sizes differ."""
+    if isinstance(tensors, Tensor):
+        raise TypeError("cat(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
+    tensors = list(tensors)
+    if not tensors:
+        raise RuntimeError("torch.cat(): expected a non-empty list of Tensors")
+    for i, t in enumerate(tensors):
+        if not isinstance(t, Tensor):
+            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
+        if not t._shape:
+            raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
+    tensors = _common_dtype(tensors)
+    full = [t for t in tensors if t._shape != (0,)] or tensors[:1]
+    shape = full[0]._shape
+    d = normal_dim(dim, len(shape))
+    for i, t in enumerate(full):
+        other = t._shape
+        if len(other) != len(shape):
+            raise RuntimeError(f"Tensors must have same number of dimensions: got {len(shape)} and {len(other)}")
+        for k, (n, m) in enumerate(zip(shape, other)):
+            if n != m and k != d:
+                raise RuntimeError(
+                    f"Sizes of tensors must match except in dimension {d}. Expected size {n} but got size {m} for "
+                    f"tensor number {i} in the list."
+                )
+    made = CAT.apply(full, dim=d)
+    if out is not None:
+        return write_out(out, made)
+    return made
+
+
+@with_numpy_names
+def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+    """Join tensors of one shape along a new dimension."""
+    tensors = list(tensors)
+    if not tensors:
+        raise RuntimeError("stack expects a non-empty TensorList")
+    shape = tensors[0]._shape
+    for i, t in enumerate(tensors):
+        if t._shape != shape:
+            raise RuntimeError(
+                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and {list(t._shape)} "
+                f"at entry {i}"
+            )
+    d = normal_dim(dim, len(shape) + 1)
+    tensors = _common_dtype(tensors)
+    made = _stack_windows(tensors) if d == 0 else None
+    if made is None:
+        made = STACK.apply(tensors, dim=d)
+    if out is not None:
+        return write_out(out, made)
+    return made
+
+
+def _stack_windows(tensors: list) -> Tensor | None:
+    """The stack of views of one memory that differ in where they begin, as the items of a data set do.
+
+    All are copied at once. None where the views are not like that, or the graph is to show the stack.
+    """
+    first = tensors[0]._s
+    if first is None or first.layout is None:
+        return None
+    storage, (_, shape, strides) = first.storage, first.layout
+    starts = []
+    for t in tensors:
+        a = t._s
+        if a is None or a.storage is not storage or a.layout is None or a.layout[2] != strides:
+            return None
+        if t._edge is not None and MODE.grad:
+            return None
+        starts.append(a.layout[0])
+    array = storage.array if storage.value is None else storage.value.ready()
+    if not array.contiguous or not numel(shape) or min(strides, default=0) < 0:
+        return None
+    flat = array.native().reshape(-1)
+    last = sum((n - 1) * s for n, s in zip(shape, strides))
+    item = flat.itemsize
+    windows = np.lib.stride_tricks.as_strided(
+        flat, (flat.size - last, *shape), (item, *(s * item for s in strides)), writeable=False
+    )
+    return wrap(backend.fresh(windows[starts]))
+
+
+def _stack_value(values: list, dim: int) -> Value:
+    shape = values[0].shape
+    out = arrays.empty(shape[:dim] + (len(values),) + shape[dim:], values[0].dtype)
+    target = out.native()
+    before = (slice(None),) * dim
+    for i, v in enumerate(values):
+        target[(*before, i)] = v.native()
+    return from_array(out)
+
+
+def _stack_gradient(g: Any, shapes: tuple, dim: int) -> list:
+    return [g.narrow_step(dim, i, 1, 1).reshape(shape) for i, shape in enumerate(shapes)]
+
+
+STACK = operator("stack", _stack_value, tensors=("tensors",), grads={"tensors": _stack_gradient}, variadic=True)
+
+for _function, _names in ((cat, ("cat", "concat", "concatenate")), (stack, ("stack",))):
+    for _name in _names:
+        FUNCTIONS[_name] = _function
+
+
+def _joined(name: str, dim_of: Any, at_least: int) -> Any:
+    def function(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
+        raised = []
+        for t in tensors:
+            while t.dim() < at_least:
+                t = t.unsqueeze(0)
+            raised.append(t)
+        return cat(raised, dim_of(raised[0].dim()), out=out)
+
+    function.__name__ = name
+    FUNCTIONS[name] = function
+    return function
+
+
+vstack = _joined("vstack", lambda n: 0, 2)
+hstack = _joined("hstack", lambda n: 0 if n == 1 else 1, 1)
+FUNCTIONS["row_stack"] = vstack

@@ -1,0 +1,129 @@
+"""Sorting, and what an order of the elements gives: topk, kthvalue, median, mode."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..lazy.value import Value
+from ..runtime import backend
+from ..tensor import Tensor, wrap
+from .copying import clone
+from .gather import GATHER
+from .registry import named, operator, public
+from .results import KthValue, Median, Mode, Sort, TopK
+from .view import normal_dim
+
+
+def comparable(a: Any) -> Any:
+    return a.astype(np.float32) if a.dtype.kind not in "fiub" else a
+
+
+def _order(a: Any, dim: int, descending: bool) -> Any:
+    """Indices that sort stably; NaN counts as the largest."""
+    a = comparable(a)
+    if not descending:
+        return np.argsort(a, axis=dim, kind="stable")
+    # Sorting the reversed array and reversing the result keeps equal elements in order.
+    back = np.argsort(np.flip(a, dim), axis=dim, kind="stable")
+    return a.shape[dim] - 1 - np.flip(back, dim)
+
+
+def picked(x: Tensor, index: Any, dim: int, label: str) -> tuple[Tensor, Tensor]:
+    values = GATHER.apply((x,), label, index=np.ascontiguousarray(index), dim=dim)
+    return values, wrap(backend.copied(index.astype(np.int64)))
+
+
+@public("sort", kind="library")
+def sort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Any:
+    """(values, indices) in order along a dimension."""
+    d = normal_dim(dim, x.dim())
+    if x.dim() == 0:
+        return Sort(clone(x), wrap(backend.copied(np.zeros((), np.int64))))
+    return Sort(*picked(x, _order(x._value().native(), d, descending), d, "SortBackward"))
+
+
+@public("argsort", kind="library")
+def argsort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Tensor:
+    """The indices that sort along a dimension."""
+    return sort(x.detach(), dim, descending)[1]
+
+
+@public("topk", kind="library")
+def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+    """(values, indices) of the k largest (or smallest) elements along a dimension, in order."""
+    d = normal_dim(dim, x.dim())
+    if not 0 <= k <= (x._shape[d] if x.dim() else 1):
+        raise RuntimeError("selected index k out of range")
+    if x.dim() == 0:
+        return TopK(clone(x), wrap(backend.copied(np.zeros((), np.int64))))
+    order = _order(x._value().native(), d, largest)
+    return TopK(*picked(x, order[(slice(None),) * d + (slice(k),)], d, "TopkBackward"))
+
+
+@public("kthvalue", kind="library")
+def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
+    """(value, index) of the k-th smallest element along a dimension."""
+    values, index = topk(x, k, dim, largest=False)
+    values, index = values.narrow(dim, k - 1, 1), index.narrow(dim, k - 1, 1)
+    return KthValue(values, index) if keepdim else KthValue(values.squeeze(dim), index.squeeze(dim))
+
+
+def _median(x: Value) -> Value:
+    """The lower median of all elements; NaN if there is one, or if there are no elements."""
+    a = x.native().reshape(-1)
+    if not a.size or (x.dtype.is_floating_point and np.isnan(comparable(a)).any()):
+        return backend.copied(np.full((), np.nan).astype(a.dtype))
+    k = (a.size - 1) // 2
+    return backend.copied(np.partition(comparable(a), k)[k].astype(a.dtype).reshape(()))
+
+
+def _median_gradient(g: Any, x: Any, result: Any) -> Any:
+    """Equal elements share it."""
+    chosen = x.eq(result)
+    return chosen * (g / chosen.sum())
+
+
+MEDIAN = operator("median", _median, tensors=("x",), grads={"x": _median_gradient})
+
+
+@public("median", kind="library", op=MEDIAN)
+def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The lower median: of all elements, or (values, indices) along a dimension."""
+    if dim is None:
+        return MEDIAN.apply((x,))
+    d = normal_dim(dim, x.dim())
+    if x.dim() == 0:
+        return Median(clone(x), wrap(backend.copied(np.zeros((), np.int64))))
+    a = comparable(x._value().native())
+    if not a.shape[d]:
+        raise IndexError(f"median(): Expected reduction dim {d} to have non-zero size.")
+    order = np.argsort(a, axis=d, kind="stable")
+    index = np.take(order, [(a.shape[d] - 1) // 2], axis=d)
+    if a.dtype.kind == "f":
+        missing = np.isnan(a)
+        index = np.where(missing.any(axis=d, keepdims=True), missing.argmax(axis=d, keepdims=True), index)
+    values, places = picked(x, index, d, "MedianBackward")
+    return Median(values, places) if keepdim else Median(values.squeeze(d), places.squeeze(d))
+
+
+@named("mode")
+def mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
+    """The most frequent value along a dimension, the smallest of several, and the index of its last occurrence."""
+    d = normal_dim(dim, x.dim())
+    if x.dim() == 0:
+        from ..creation import zeros
+
+        return Mode(x.clone(), zeros((), dtype=dtypes.int64))
+    a = np.moveaxis(comparable(x.detach()._value().native()), d, -1)
+    if a.shape[-1] == 0:
+        raise IndexError(f"mode(): Expected reduction dim {d} to have non-zero size.")
+    places = np.empty(a.shape[:-1], np.int64)
+    for at in np.ndindex(*a.shape[:-1]):
+        values, inverse, counts = np.unique(a[at], return_inverse=True, return_counts=True)
+        places[at] = np.flatnonzero(inverse == counts.argmax())[-1]
+    index = wrap(backend.copied(places)).unsqueeze(d)
+    values = x.gather(d, index)
+    return Mode(values, index) if keepdim else Mode(values.squeeze(d), index.squeeze(d))

@@ -1,0 +1,120 @@
+"""Running totals and extremes: cumsum, cumprod, cummax, cummin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..lazy.scan import run as run_scan
+from ..lazy.value import Value
+from ..runtime import backend
+from ..tensor import Tensor, wrap
+from . import dispatch
+from .copying import clone
+from .order import comparable, picked
+from .registry import operator, public
+from .results import CumMax, CumMin
+from .view import normal_dim, on_either
+
+
+def _running(name: str, x: Value, dim: int, backwards: bool = False) -> Value:
+    """Running totals; those of integers are int64."""
+    return run_scan(x, name, dim, x.dtype if x.dtype.is_floating_point else dtypes.int64, backwards)
+
+
+def _total_of_one(x: Tensor) -> Tensor:
+    return clone(x) if x.dtype.is_floating_point else dispatch.cast(x, dtypes.int64)
+
+
+def _cumsum(x: Value, dim: int) -> Value:
+    return _running("cumsum", x, dim)
+
+
+def _reverse_cumsum(g: Value, dim: int) -> Value:
+    return _running("cumsum", g, dim, backwards=True)
+
+
+REVERSE_CUMSUM = operator(
+    "reverse_cumsum", _reverse_cumsum, tensors=("x",), grads={"x": lambda g, dim: on_either(CUMSUM, g, dim=dim)}
+)
+CUMSUM = operator("cumsum", _cumsum, tensors=("x",), grads={"x": lambda g, dim: on_either(REVERSE_CUMSUM, g, dim=dim)})
+
+
+@public("cumsum", kind="library", op=CUMSUM, inplace=True)
+def cumsum(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+    """Running sums along a dimension."""
+    if dtype is not None:
+        x = dispatch.cast(x, dtype)
+    d = normal_dim(dim, x.dim())
+    return CUMSUM.apply((x,), dim=d) if x.dim() else _total_of_one(x)
+
+
+def _cumprod_gradient(g: Any, x: Any, result: Any, dim: int) -> Any:
+    values = x if x.__class__ is Value else x._value()
+    if bool((values.native() == 0).any()):
+        if x.__class__ is not Value:
+            raise RuntimeError("the recorded gradient of cumprod() is not available where an element is zero")
+        return _cumprod_gradient_with_zeros(g, x, dim)
+    return on_either(REVERSE_CUMSUM, g * result, dim=dim) / x
+
+
+def _cumprod_gradient_with_zeros(g: Value, x: Value, dim: int) -> Value:
+    """Sum over k >= i of g[k] times the product of x[0..k] without x[i], formed position by position."""
+    a, gg = np.moveaxis(x.native(), dim, 0), np.moveaxis(g.native(), dim, 0)
+    out = np.zeros_like(a)
+    before = np.ones_like(a[0])
+    for i in range(a.shape[0]):
+        running = before.copy()
+        for k in range(i, a.shape[0]):
+            if k > i:
+                running = running * a[k]
+            out[i] += gg[k] * running
+        before = before * a[i]
+    return backend.copied(np.moveaxis(out, 0, dim))
+
+
+def _cumprod(x: Value, dim: int) -> Value:
+    return _running("cumprod", x, dim)
+
+
+CUMPROD = operator(
+    "cumprod",
+    lambda x, dim: _cumprod(x, dim),
+    tensors=("x",),
+    grads={"x": _cumprod_gradient},
+)
+
+
+@public("cumprod", kind="library", op=CUMPROD, inplace=True)
+def cumprod(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+    """Running products along a dimension."""
+    if dtype is not None:
+        x = dispatch.cast(x, dtype)
+    d = normal_dim(dim, x.dim())
+    return CUMPROD.apply((x,), dim=d) if x.dim() else _total_of_one(x)
+
+
+def _running_extreme(x: Tensor, dim: int, largest: bool, result: Any) -> Any:
+    d = normal_dim(dim, x.dim())
+    if x.dim() == 0:
+        return result(clone(x), wrap(backend.copied(np.zeros((), np.int64))))
+    a = comparable(x._value().native())
+    best = (np.maximum if largest else np.minimum).accumulate(a, axis=d)
+    steps = np.arange(a.shape[d]).reshape([-1 if k == d else 1 for k in range(a.ndim)])
+    hit = (a == best) | (np.isnan(a) if a.dtype.kind == "f" else False)
+    index = np.maximum.accumulate(np.where(hit, steps, 0), axis=d)
+    return result(*picked(x, index, d, "CummaxBackward" if largest else "CumminBackward"))
+
+
+@public("cummax", kind="library")
+def cummax(x: Tensor, dim: int) -> Any:
+    """(values, indices) of the running maximum along a dimension."""
+    return _running_extreme(x, dim, True, CumMax)
+
+
+@public("cummin", kind="library")
+def cummin(x: Tensor, dim: int) -> Any:
+    """(values, indices) of the running minimum along a dimension."""
+    return _running_extreme(x, dim, False, CumMin)

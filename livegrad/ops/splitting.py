@@ -1,0 +1,130 @@
+"""Views of the pieces of a tensor: split, chunk, unbind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import dtypes
+from ..autograd.mode import MODE
+from ..lazy.value import Value
+from ..tensor import Tensor
+from .joining import CAT, STACK
+from .registry import Operator, operator, public
+from .view import SELECT, _Meta, normal_dim, select
+
+
+@public("split", kind="view")
+def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple:
+    """Views of pieces along a dimension: of one size (the last may be smaller), or of the sizes listed."""
+    d = normal_dim(dim, x.dim())
+    n = x._shape[d]
+    if isinstance(split_size_or_sections, int):
+        size = split_size_or_sections
+        if size < 0 or (size == 0 and n):
+            raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
+        sizes = [min(size, n - s) for s in range(0, n, size)] if n else [0]
+    else:
+        sizes = [int(s) for s in split_size_or_sections]
+        if sum(sizes) != n:
+            raise RuntimeError(
+                f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), "
+                f"but got split_sizes={sizes}"
+            )
+    offset, shape, strides = x._geometry()
+    out = []
+    for s in sizes:
+        out.append(x._window(offset, (*shape[:d], s, *shape[d + 1 :]), strides))
+        offset += s * strides[d] if strides else 0
+    label = "SplitBackward" if isinstance(split_size_or_sections, int) else "SplitWithSizesBackward"
+    return _several(x, out, SPLIT, label, dim=d, sizes=tuple(sizes))
+
+
+def _several(x: Tensor, pieces: list, op: Operator, label: str, **args: Any) -> tuple:
+    """The views that one operator returns together: one node, whose gradient puts theirs together in one copy."""
+    made = tuple(pieces)
+    if MODE.grad:
+        for i, piece in enumerate(made):
+            if piece._s.made != "no_grad":
+                piece._s.made = i
+        if made and x._edge is not None:
+            op.record(made, (_Meta(x._shape, x.dtype),), (x,), label, args)
+    return made
+
+
+def _put_together(g: Any, op: Operator, shapes: list, dtype: dtypes.dtype, dim: int) -> Any:
+    """The gradients of several pieces as one; zeros for a piece that has none."""
+    from ..creation import zeros
+
+    gs = g if isinstance(g, (list, tuple)) else [g]
+    some = next(x for x in gs if x is not None)
+    whole = [zeros(s, dtype=dtype) if x is None else x for x, s in zip(gs, shapes)]
+    if some.__class__ is Value:
+        return op.forward([x if x.__class__ is Value else x._value() for x in whole], dim=dim)
+    return op.apply(whole, dim=dim)
+
+
+def _split_gradient(g: Any, x_shape: tuple, x_dtype: Any, dim: int, sizes: tuple) -> Any:
+    shapes = [(*x_shape[:dim], s, *x_shape[dim + 1 :]) for s in sizes]
+    return _put_together(g, CAT, shapes, x_dtype, dim)
+
+
+def _split_value(x: Value, dim: int, sizes: tuple) -> tuple:
+    out, start = [], 0
+    for s in sizes:
+        out.append(x.narrow_step(dim, start, 1, s))
+        start += s
+    return tuple(out)
+
+
+def _unbind_gradient(g: Any, x_shape: tuple, x_dtype: Any, dim: int) -> Any:
+    return _put_together(g, STACK, [x_shape[:dim] + x_shape[dim + 1 :]] * x_shape[dim], x_dtype, dim)
+
+
+def _unbind_value(x: Value, dim: int) -> tuple:
+    return tuple(SELECT.forward(x, dim=dim, index=i) for i in range(x.shape[dim]))
+
+
+SPLIT = operator("split", _split_value, tensors=("x",), grads={"x": _split_gradient})
+UNBIND = operator("unbind", _unbind_value, tensors=("x",), grads={"x": _unbind_gradient})
+
+
+@public("split_with_sizes", kind="view")
+def split_with_sizes(x: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple:
+    """`split` by a list of sizes."""
+    return split(x, list(split_sizes), dim)
+
+
+@public("chunk", kind="view")
+def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple:
+    """Views of so many equal pieces along a dimension (the last may be smaller, or missing)."""
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    d = normal_dim(dim, x.dim())
+    n = x._shape[d]
+    return split(x, -(-n // chunks), d) if n else split(x, [0] * chunks, d)
+
+
+@public("tensor_split", kind="view")
+def tensor_split(x: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple:
+    """Views of nearly equal pieces, or of what lies between the given indices."""
+    d = normal_dim(dim, x.dim())
+    n = x._shape[d]
+    if isinstance(indices_or_sections, int):
+        k = indices_or_sections
+        sizes = [n // k + (i < n % k) for i in range(k)]
+        return split(x, sizes, d)
+    edges = [0, *[min(max(int(i) + (n if i < 0 else 0), 0), n) for i in indices_or_sections], n]
+    return tuple(x.narrow_step(d, a, 1, max(b - a, 0)) for a, b in zip(edges, edges[1:]))
+
+
+@public("unbind", kind="view")
+def unbind(x: Tensor, dim: int = 0) -> tuple:
+    """Views of every index of a dimension."""
+    d = normal_dim(dim, x.dim())
+    if x.dim() == 0:
+        return (select(x, d, 0),)  # raises
+    offset, shape, strides = x._geometry()
+    rest, steps = shape[:d] + shape[d + 1 :], strides[:d] + strides[d + 1 :]
+    pieces = [x._window(offset + i * strides[d], rest, steps) for i in range(shape[d])]
+    return _several(x, pieces, UNBIND, "UnbindBackward", dim=d)

@@ -1,0 +1,57 @@
+"""Triangles and diagonals of matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..lazy.value import Value
+from ..runtime import backend
+from ..tensor import Tensor
+from .registry import operator, public
+from .view import DIAGONAL, EMBED, on_either
+
+
+def _triangle(name: str) -> Any:
+    function = getattr(np, name)
+
+    def forward(x: Value, diagonal: int) -> Value:
+        if x.dtype is dtypes.bfloat16:
+            return backend.copied(x.native() * function(np.ones(x.shape[-2:], bool), diagonal))
+        return backend.copied(function(x.native(), diagonal))
+
+    op = operator(name, forward, tensors=("x",), grads={"x": lambda g, diagonal: on_either(op, g, diagonal=diagonal)})
+
+    def public_form(x: Tensor, diagonal: int = 0) -> Tensor:
+        if x.dim() < 2:
+            raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
+        return op.apply((x,), diagonal=diagonal)
+
+    public_form.__name__ = name
+    public_form.__doc__ = f"The {'lower' if name == 'tril' else 'upper'} triangle of matrices, zeros elsewhere."
+    return public(name, kind="library", op=op, inplace=True)(public_form)
+
+
+tril, triu = _triangle("tril"), _triangle("triu")
+
+
+@public("diag", kind="library")
+def diag(x: Tensor, diagonal: int = 0) -> Tensor:
+    """A matrix with this diagonal, or the diagonal of a matrix."""
+    if x.dim() not in (1, 2):
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {x.dim()}D")
+    if x.dim() == 1:
+        return diag_embed(x, diagonal)
+    return x.diagonal(diagonal).clone()
+
+
+@public("diag_embed", kind="library")
+def diag_embed(x: Tensor, offset: int = 0) -> Tensor:
+    """Matrices with the last dimension as their diagonal."""
+    n = x._shape[-1] + abs(offset)
+    k = x.dim()
+    shape = x._shape[:-1] + (n, n)
+    args = {"shift": offset, "dim1": k - 1, "dim2": k}
+    return EMBED.apply((x,), "DiagEmbedBackward", view=DIAGONAL, shape=shape, args=args)
