@@ -44,8 +44,13 @@ from .tensor import Tensor
 __version__ = "0.1.0"
 
 from . import convert  # isort: skip  (methods of Tensor)
+from . import memory
 from .codegen.kernels import compiling, wait_for_compiler
 from .lazy.control import eager, eval, is_eager  # noqa: A004
+from .memory import (
+    OutOfMemoryError, empty_cache, max_memory_allocated, memory_allocated, memory_reserved, memory_stats,
+    memory_summary, reset_peak_memory_stats, set_memory_limit,
+)  # fmt: skip
 
 # Registers all operators.
 for _part in (

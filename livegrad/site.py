@@ -5,7 +5,10 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
+
+from .native import slotted
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -36,6 +39,28 @@ class Site(NamedTuple):
     def __str__(self) -> str:
         text = f'File "{self.filename}", line {self.lineno}, in {self.function}'
         return f"{text}: {self.line}" if self.line else text
+
+
+@slotted
+class _Modules:
+    """Who knows the dotted path of the nn.Module that is running, for the graph; set by `nn.Module`.
+
+    running: its stack of modules, so that nothing is called while none runs.
+    """
+
+    __slots__ = ("running", "path")
+
+    def __init__(self) -> None:
+        self.running: list = []
+        self.path: Callable[[], str | None] = lambda: None
+
+
+MODULES = _Modules()
+
+
+def set_module_path(function: Callable[[], str | None], stack: list) -> None:
+    """Let `nn` tell which module is running."""
+    MODULES.path, MODULES.running = function, stack
 
 
 def user_frame(depth: int = 1) -> Any:

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from ..lazy.value import Value
 from ..ops.dispatch import record_site
 from ..tensor import Tensor, wrap
 from .mode import MODE, enable_grad, no_grad
@@ -44,9 +45,9 @@ class FunctionNode(Node):
             for i, (edge, (shape, dtype)) in enumerate(zip(self.next, self.metas))
         )
 
-    def kept(self) -> tuple:
+    def held(self) -> list[tuple[str, Value]]:
         found = [item[0] for item in self.saved or () if item is not None]
-        return tuple((f"saved {i}", v.shape, v.dtype.name, v.numel() * v.dtype.itemsize) for i, v in enumerate(found))
+        return [(f"saved {i}", v) for i, v in enumerate(found)]
 
     # --- what the user's code calls -----------------------------------------------------------------------------
 

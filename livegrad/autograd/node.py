@@ -113,8 +113,13 @@ class Node:
     def inputs_info(self) -> tuple:
         return tuple(("node", i) for i in range(len(self.next)))
 
+    def held(self) -> list[tuple[str, Value]]:
+        """What is kept for the backward pass: names and values."""
+        return []
+
     def kept(self) -> tuple:
-        return ()
+        """The same as (name, shape, name of the dtype, bytes)."""
+        return tuple((n, v.shape, v.dtype.name, v.numel() * v.dtype.itemsize) for n, v in self.held())
 
     def register_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(grad_inputs, grad_outputs)`` after this node ran; it may return new grad_inputs."""
@@ -242,12 +247,12 @@ class ElementwiseNode(Node):
     def _in_shape(self, i: int) -> tuple:
         return self.shape if self.in_shapes is None else self.in_shapes[i]
 
-    def kept(self) -> tuple:
+    def held(self) -> list[tuple[str, Value]]:
         names = [n for n, p in zip(self.instr.op.names, self.instr.pattern) if p == "t"]
         found = [(n, v) for n, v in zip(names, self.operands or ()) if v is not None]
         if self.result is not None:
             found.append(("result", self.result))
-        return tuple((n, v.shape, v.dtype.name, v.numel() * v.dtype.itemsize) for n, v in found)
+        return found
 
     @hot
     def release(self) -> None:
@@ -470,12 +475,8 @@ class OpNode(Node):
                 info.append(("scalar", value))
         return tuple(info)
 
-    def kept(self) -> tuple:
-        return tuple(
-            (n, v.shape, v.dtype.name, v.numel() * v.dtype.itemsize)
-            for n, v in (self.saved or {}).items()
-            if v.__class__ is Value
-        )
+    def held(self) -> list[tuple[str, Value]]:
+        return [(n, v) for n, v in (self.saved or {}).items() if v.__class__ is Value]
 
     @hot
     def release(self) -> None:

@@ -24,6 +24,7 @@ from ..runtime import array as arrays
 from ..runtime import caches, interpreter, pool
 from ..runtime.array import Array, numel
 from ..runtime.memory import allocate
+from ..runtime.refusal import out_of_memory_for
 from . import log, value
 from .program import broadcast_strides, linearize, merged_dims
 from .value import LEAF_CAP, Value
@@ -325,7 +326,11 @@ def _outputs(piece: Any, shape: tuple, plan: MapPlan) -> list[Array]:
             if old is not None:
                 made.append(Array(old.block, old.offset, shape, plan.strides, d, True))
                 continue
-        made.append(Array(allocate(size), 0, shape, plan.strides, d, True))
+        try:
+            block = allocate(size)
+        except MemoryError as refused:
+            raise out_of_memory_for(refused, shape, d)  # noqa: B904  (hot functions know no `from`)
+        made.append(Array(block, 0, shape, plan.strides, d, True))
     return made
 
 

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 import livegrad
 from livegrad.native import hot
-from livegrad.ops.dispatch import set_module_path
+from livegrad.site import set_module_path
 from livegrad.tensor import Tensor
 
 from . import hooks, state

@@ -19,9 +19,9 @@ from ..devices import cpu
 from ..lazy import value as values
 from ..lazy.storage import contiguous_copy
 from ..lazy.value import OPERATOR, Bound, Value, from_array, pending
-from ..native import hot, hottest, slotted
+from ..native import hot, hottest
 from ..runtime.array import numel
-from ..site import INTERNAL
+from ..site import INTERNAL, MODULES
 from ..tensor import Tensor
 from .instruction import CASTS, ElementwiseOp, Instruction
 
@@ -29,28 +29,6 @@ _new = object.__new__
 _ref = weakref.ref
 _getframe = sys._getframe
 _NUMBERS = (int, float, bool)
-
-
-@slotted
-class _Modules:
-    """Who knows the dotted path of the nn.Module that is running, for the graph; set by `nn.Module`.
-
-    running: its stack of modules, so that nothing is called while none runs.
-    """
-
-    __slots__ = ("running", "path")
-
-    def __init__(self) -> None:
-        self.running: list = []
-        self.path: Callable[[], str | None] = lambda: None
-
-
-MODULES = _Modules()
-
-
-def set_module_path(function: Callable[[], str | None], stack: list) -> None:
-    """Let `nn` tell which module is running."""
-    MODULES.path, MODULES.running = function, stack
 
 
 @hot

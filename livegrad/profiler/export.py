@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from .record import Move, where
 from .table import amount
 
 _CATEGORIES = {"kernel": "kernel", "library": "library", "operator": "cpu_op", "backward": "cpu_op",
@@ -24,14 +25,17 @@ def _write(path: str, text: str) -> None:
             file.write(text)
 
 
-def chrome_trace(path: Any, events: Sequence, levels: Sequence, extra: dict | None = None) -> None:
+def chrome_trace(
+    path: Any, events: Sequence, levels: Sequence, moves: Sequence[Move] = (), extra: dict | None = None
+) -> None:
     """Write events in the trace event format, which Perfetto and chrome://tracing open.
 
-    levels: (microseconds, bytes) of memory in use. extra: entries of the file's outermost object.
+    levels: (microseconds, bytes) of memory in use. moves: of memory, at microseconds; they are marks named [memory], as
+    PyTorch writes them, with the user's line. extra: entries of the file's outermost object.
     """
     pid = os.getpid()
     entries: list[dict] = [{"ph": "M", "name": "process_name", "pid": pid, "tid": 0, "args": {"name": "livegrad"}}]
-    threads = dict.fromkeys(e.thread for e in events)
+    threads = dict.fromkeys([*(e.thread for e in events), *(move.thread for move in moves)])
     numbers = {thread: i for i, thread in enumerate(threads)}
     for thread, i in numbers.items():
         name = {"ph": "M", "name": "thread_name", "pid": pid, "tid": i, "args": {"name": f"thread {thread}"}}
@@ -44,6 +48,17 @@ def chrome_trace(path: Any, events: Sequence, levels: Sequence, extra: dict | No
         entries.append(entry)
     for us, nbytes in levels:
         entries.append({"ph": "C", "name": "memory in use", "pid": pid, "ts": round(us, 3), "args": {"bytes": nbytes}})
+    for move in moves:
+        args = {
+            "Bytes": move.nbytes, "Total Allocated": move.level, "Total Reserved": move.reserved, "Addr": move.address,
+            "Device Type": 0, "Device Id": -1, "recorded at": where(move.place), "module": move.place[2],
+        }  # fmt: skip
+        mark = {
+            "ph": "i", "s": "t", "cat": "cpu_instant_event", "name": "[memory]", "pid": pid,
+            "tid": numbers[move.thread], "ts": round(move.at, 3),
+            "args": {name: value for name, value in args.items() if value not in ("", None)},
+        }  # fmt: skip
+        entries.append(mark)
     trace = {"schemaVersion": 1, "displayTimeUnit": "ms", **(extra or {}), "traceEvents": entries}
     _write(os.fspath(path), json.dumps(trace))
 

@@ -7,16 +7,15 @@ import threading
 from collections.abc import Sequence
 from time import perf_counter
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..graph.flops import flops as count_flops
 from ..lazy import log
 from ..lazy.control import bound, watch_records
 from ..observe import WATCH, Observer
-from ..ops.dispatch import MODULES
 from ..runtime import memory
 from ..runtime.array import numel
-from ..site import INTERNAL, resolve, user_frame
+from ..site import INTERNAL, MODULES, resolve, user_frame
 
 # A place in a program, unresolved: code object and instruction offset; and the path of the module that was running.
 Place = tuple[Any, int, "str | None"]
@@ -64,6 +63,21 @@ class Span:
         return max(0.0, self.seconds - self.inner)
 
 
+class Move(NamedTuple):
+    """A large piece of memory was taken (bytes above 0) or given back.
+
+    at: in seconds. level, reserved: bytes after it.
+    """
+
+    at: float
+    address: int
+    nbytes: int
+    level: int
+    reserved: int
+    thread: int
+    place: Place
+
+
 class _Thread(threading.local):
     """Per thread: the spans that are open, and the node whose gradient is being computed."""
 
@@ -96,6 +110,8 @@ class Recorder(Observer):
         self.with_shapes, self.with_memory, self.with_stack, self.with_flops = shapes, memory, stack, flops
         self.spans: list[Span] = []
         self.levels: list[tuple[float, int]] = []  # (seconds, bytes in use)
+        self.moves: list[Move] = []
+        self.watched: Any = None
         self.places: dict[int, Place] = {}  # of pending values, by id; each is entered as it is recorded
         self.waiting: list[Span] = []  # launches that were postponed
         self.here = _Thread()
@@ -109,10 +125,14 @@ class Recorder(Observer):
             raise RuntimeError("Profiler is already running: profiles cannot be nested")
         WATCH.observer = self
         watch_records(True)
+        if self.with_memory:
+            self.watched = memory.watch(self._moved)
         self._note_level(perf_counter())
 
     def stop(self) -> None:
         watch_records(False)
+        if self.with_memory:
+            memory.watch(self.watched)
         WATCH.observer = self.before
         self.places.clear()
 
@@ -151,6 +171,12 @@ class Recorder(Observer):
     def _note_level(self, now: float) -> None:
         if self.with_memory:
             self.levels.append((now, memory.level()))
+
+    def _moved(self, address: int, nbytes: int) -> None:
+        now, level = perf_counter(), memory.level()
+        place = self._at_work() if nbytes > 0 else NOWHERE
+        self.levels.append((now, level))
+        self.moves.append(Move(now, address, nbytes, level, memory.reserved(), threading.get_ident(), place))
 
     # --- the observer --------------------------------------------------------------------------------------------
 

@@ -263,14 +263,19 @@ class profile:
         """
         return self.events().key_averages(group_by_input_shape, group_by_stack_n, by)
 
-    def _levels(self) -> list[tuple[float, int]]:
+    def _origin(self) -> float:
         recorder = self._recorded()
-        origin = min((s.start for s in recorder.spans), default=recorder.levels[0][0] if recorder.levels else 0.0)
-        return [((at - origin) * 1e6, nbytes) for at, nbytes in recorder.levels]
+        return min((s.start for s in recorder.spans), default=recorder.levels[0][0] if recorder.levels else 0.0)
+
+    def _levels(self) -> list[tuple[float, int]]:
+        origin = self._origin()
+        return [((at - origin) * 1e6, nbytes) for at, nbytes in sorted(self._recorded().levels)]
 
     def export_chrome_trace(self, path: Any) -> None:
         """Write what ran in the trace event format; compressed if the name ends in ``.gz``."""
-        export.chrome_trace(path, self.events(), self._levels(), self._metadata)
+        origin = self._origin()
+        moves = [move._replace(at=(move.at - origin) * 1e6) for move in self._recorded().moves]
+        export.chrome_trace(path, self.events(), self._levels(), moves, self._metadata)
 
     def export_stacks(self, path: Any, metric: str = "self_cpu_time_total") -> None:
         """Write the user's stacks with a metric, for flame graphs. Needs with_stack=True."""

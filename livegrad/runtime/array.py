@@ -12,6 +12,7 @@ from .. import dtypes
 from ..native import hot, slotted
 from . import memory
 from .memory import peek, poke
+from .refusal import out_of_memory_for
 
 
 @functools.lru_cache(4096)
@@ -124,7 +125,11 @@ def empty(shape: tuple, dtype: dtypes.dtype) -> Array:
     n = dtype.itemsize
     for s in shape:
         n *= s
-    return Array(memory.allocate(n), 0, shape, contiguous_strides(shape), dtype, True)
+    try:
+        block = memory.allocate(n)
+    except MemoryError as refused:
+        raise out_of_memory_for(refused, shape, dtype)  # noqa: B904  (hot functions know no `from`)
+    return Array(block, 0, shape, contiguous_strides(shape), dtype, True)
 
 
 def from_native(a: np.ndarray) -> Array:

@@ -9,6 +9,8 @@ the next request of that size takes it from there. Page faults decide the speed 
   together are below the limit (`set_limit`, or `LIVEGRAD_CACHE_BYTES` when this module is imported); above it, the
   sizes that were asked for longest ago go back to the system first.
 
+Every large Block knows the user's line that asked for it, so that what fills the memory can be listed.
+
 There is no lock anywhere. A `Block` may die on any thread, and in a garbage collection that happens inside `allocate`
 itself, so shared state changes only through operations that are atomic in CPython: `list.append`, `list.pop`,
 `dict.pop`. Mappings are private, so a forked child has its own copy of everything. All sizes are in bytes.
@@ -19,15 +21,23 @@ from __future__ import annotations
 import bisect
 import contextlib
 import ctypes
+import gc
 import itertools
 import mmap
 import os
+import sys
+from collections.abc import Callable
 
 import numpy as np
 
 from ..native import hot, slotted
+from ..site import INTERNAL, MODULES
+from .refusal import out_of_memory
 
-__all__ = ["Block", "allocate", "empty_cache", "ndarray", "reset_peak", "set_limit", "stats", "wrap"]
+__all__ = [
+    "Block", "Large", "allocate", "empty_cache", "ndarray", "reset_peak", "set_bound", "set_limit", "size_classes",
+    "stats", "watch", "wrap",
+]  # fmt: skip
 
 ALIGNMENT = 64
 _SMALL_BYTES = 64 << 10  # the largest piece that is carved out of a slab
@@ -65,6 +75,13 @@ class Block:
     def __repr__(self):
         kind = "own" if self.owner is None else "foreign"
         return f"<Block {self.nbytes} bytes at {self.ptr:#x}, {kind}>"
+
+
+@slotted
+class Large(Block):
+    """One large piece. code, lasti: the user's line that asked for it, or None; module: the nn.Module running then."""
+
+    __slots__ = ("code", "lasti", "module")
 
 
 class _Foreign(Block):
@@ -108,6 +125,8 @@ class _Cache:
         self.large = {}  # capacity -> _Shelf
         self.sizes = {}  # bytes asked for -> entry of a large shelf; a memo of `large`
         self.limit = 0
+        self.bound = sys.maxsize  # bytes in use that no allocation may go beyond
+        self.watch = None  # told (address, bytes) of every large piece taken, (address, -bytes) of those given back
         self.clock = 0
         self.cached = 0  # bytes on the shelves of large sizes
         self.large_used = 0  # bytes in large pieces in use
@@ -196,19 +215,28 @@ def _map(nbytes):
 
 
 def _map_or_clear(nbytes):
-    """`_map`, emptying the cache for a second attempt; its MemoryError says what was asked for."""
+    """`_map`, with a second attempt after the cache is emptied and a third after cycles of garbage are collected."""
+    for make_room in (empty_cache, gc.collect):
+        try:
+            return _map(nbytes)
+        except MemoryError:
+            make_room()
+    empty_cache()
     try:
         return _map(nbytes)
     except MemoryError:
-        empty_cache()
-    try:
-        return _map(nbytes)
-    except MemoryError:
-        used = _cache.used()
-        raise MemoryError(
-            f"cannot allocate {nbytes} bytes ({nbytes / 2**30:.2f} GiB): the system refuses; "
-            f"{used} bytes ({used / 2**30:.2f} GiB) are in use"
-        ) from None
+        pass
+    raise out_of_memory(nbytes, "the system refuses", _cache.used())
+
+
+def _check_bound(nbytes):
+    """OutOfMemoryError if that many bytes more are above the bound, also when cycles of garbage are collected."""
+    cache = _cache
+    if cache.used() + nbytes > cache.bound:
+        gc.collect()
+        if cache.used() + nbytes > cache.bound:
+            why = f"that would exceed the limit of {cache.bound} bytes, which livegrad.set_memory_limit has set"
+            raise out_of_memory(nbytes, why, cache.used())
 
 
 # Small pieces
@@ -217,6 +245,8 @@ def _map_or_clear(nbytes):
 def _carve(shelf):
     """Takes at least one new piece for `shelf` out of a slab and returns its address; puts the others on the shelf."""
     size = shelf.capacity
+    if _cache.large_used + _cache.carved + size > _cache.bound:
+        _check_bound(size)
     try:
         begin, end = _cache.spare.pop()
     except IndexError:
@@ -282,6 +312,8 @@ def _large_entry(nbytes):
         cache.large_used -= capacity
         cache.cached += capacity
         put(ptr)
+        if cache.watch is not None:
+            cache.watch(ptr, -capacity)
         if cache.cached > cache.limit:
             cache.trim()
 
@@ -298,6 +330,8 @@ def _allocate_large(nbytes):
     cache = _cache
     entry = cache.sizes.get(nbytes) or _large_entry(nbytes)
     take, _, capacity, shelf = entry
+    if cache.large_used + cache.carved + capacity > cache.bound:
+        _check_bound(capacity)
     cache.clock = shelf.tick = cache.clock + 1
     try:
         ptr = take()
@@ -309,11 +343,23 @@ def _allocate_large(nbytes):
     cache.large_used += capacity
     if cache.large_used + cache.carved > cache.peak:
         cache.note_peak()
+    if cache.watch is not None:
+        cache.watch(ptr, capacity)
     next(_counter)
-    block = Block()
+    block = Large()
     block.ptr = ptr
     block.nbytes = nbytes
     block._size = entry
+    frame = _getframe(1)
+    while frame is not None and INTERNAL[frame.f_code.co_filename]:
+        frame = frame.f_back
+    if frame is None:
+        block.code = None
+        block.lasti = 0
+    else:
+        block.code = frame.f_code
+        block.lasti = frame.f_lasti
+    block.module = MODULES.path() if MODULES.running else None
     return block
 
 
@@ -324,7 +370,7 @@ def _allocate_large(nbytes):
 def allocate(nbytes: int) -> Block:
     """A Block of `nbytes` uninitialised bytes at a multiple of 64; with `nbytes` 0, its pointer is valid all the same.
 
-    Raises MemoryError, naming what was asked for and what is in use, when the system refuses; ValueError below zero.
+    Raises OutOfMemoryError when the system refuses, or above the bound; ValueError below zero.
     """
     if nbytes > _SMALL_BYTES:
         return _allocate_large(nbytes)
@@ -464,7 +510,8 @@ def _release_slabs():
 
 def stats() -> dict:
     """Counters. In bytes: `in_use`, `cached` (free, not given back), `reserved` (their sum: what is mapped), `peak` of
-    `in_use`, `limit`. Since the start: `allocations` and `hits` (those served without new memory).
+    `in_use`, `limit` of `cached`, `bound` on `in_use` (None for none). Since the start: `allocations` and `hits` (those
+    served without new memory).
 
     Foreign memory is not counted. `peak` counts small pieces as they are carved, not as they are used: that costs
     nothing and is above the truth by the free ones at most.
@@ -480,6 +527,7 @@ def stats() -> dict:
         "reserved": reserved,
         "peak": max(used, cache.peak),
         "limit": cache.limit,
+        "bound": None if cache.bound == sys.maxsize else cache.bound,
         "allocations": allocations,
         "hits": max(0, allocations - cache.misses),
     }
@@ -490,12 +538,40 @@ def level() -> int:
     return _cache.large_used + _cache.carved
 
 
+def reserved() -> int:
+    """Bytes that are mapped for large pieces, in use or not, and those of small ones as they are carved."""
+    return _cache.large_used + _cache.carved + _cache.cached
+
+
 def set_limit(nbytes: int) -> None:
     """How many bytes of freed large pieces stay mapped, 0 for none; what is above goes back to the system now."""
     if nbytes < 0:
         raise ValueError(f"the cache's limit must not be negative, got {nbytes}")
     _cache.limit = nbytes
     _cache.trim()
+
+
+def set_bound(nbytes: int | None) -> None:
+    """How many bytes may be in use: what would go beyond raises OutOfMemoryError. None: as many as there are."""
+    if nbytes is not None and nbytes < 0:
+        raise ValueError(f"the limit of memory must not be negative, got {nbytes}")
+    _cache.bound = sys.maxsize if nbytes is None else nbytes
+
+
+def watch(function: Callable[[int, int], None] | None) -> Callable[[int, int], None] | None:
+    """Call function(address, bytes) for every large piece taken, with -bytes when it is given back; None for nobody.
+
+    It must not allocate tensors. Returns what was called before.
+    """
+    before, _cache.watch = _cache.watch, function
+    return before
+
+
+def size_classes() -> list[tuple[int, int, int]]:
+    """(capacity, pieces in use, free pieces) for each size of which there are any, in bytes, ascending."""
+    shelves = [*_small_shelves(), *(shelf for _, shelf in sorted(_cache.large.items()))]
+    counts = [(shelf.capacity, shelf.made, min(len(shelf), shelf.made)) for shelf in shelves]
+    return [(capacity, made - free, free) for capacity, made, free in counts if made]
 
 
 def reset_peak() -> None:
@@ -505,3 +581,4 @@ def reset_peak() -> None:
 
 _SMALL = _small_table()
 _counter = _cache.counter
+_getframe = sys._getframe

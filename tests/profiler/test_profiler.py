@@ -260,10 +260,19 @@ def test_memory_is_watched(tmp_path):
     with profile(profile_memory=True) as prof:
         ones = livegrad.ones(1 << 18)
         x = ones + 1
-        livegrad.eval(x)
+        livegrad.eval(x)  # now
     kernel = next(e for e in prof.events() if e.kind == "kernel")
     assert kernel.cpu_memory_usage >= 4 << 18
     assert "CPU Mem" in prof.key_averages().table()
+    prof.export_chrome_trace(tmp_path / "trace.json")
+    trace = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    marks = [e["args"] for e in trace if e["name"] == "[memory]"]
+    assert {m["Bytes"] for m in marks} == {4 << 18}
+    assert [m["recorded at"] for m in marks] == [
+        f"test_profiler.py:{line_with(text)}" for text in ("ones = livegrad.ones(1 << 18)", "livegrad.eval(x)  # now")
+    ]
+    levels = [e["args"]["bytes"] for e in trace if e["ph"] == "C"]
+    assert max(levels) == marks[-1]["Total Allocated"] <= marks[-1]["Total Reserved"]
     prof.export_memory_timeline(str(tmp_path / "m.json"))
     times, sizes = json.loads((tmp_path / "m.json").read_text())
     assert len(times) == len(sizes) > 1

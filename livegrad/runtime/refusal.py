@@ -1,0 +1,62 @@
+"""What is said when there is no memory: how much was asked for, of what, where, and what fills the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..site import here
+
+
+class OutOfMemoryError(MemoryError, RuntimeError):
+    """There is no memory for a tensor. A RuntimeError as well, which is what programs written for PyTorch catch.
+
+    nbytes: what was asked for. why: who refused it.
+    """
+
+    nbytes = 0
+    in_use = 0
+    why = ""
+
+
+class _Census:
+    """largest: lines that describe the largest live tensors; set by `livegrad.memory`."""
+
+    largest: Callable[[], list[str]] = staticmethod(list)
+
+
+def out_of_memory(
+    nbytes: int, why: str, in_use: int, shape: tuple | None = None, dtype: Any = None
+) -> OutOfMemoryError:
+    """The error to raise where `nbytes` cannot be had."""
+    what = "" if shape is None else f" for a {dtype.name} tensor of shape {list(shape)}"
+    lines = [
+        f"out of memory: cannot allocate {nbytes} bytes ({amount(nbytes)}){what}: {why}; "
+        f"{in_use} bytes ({amount(in_use)}) are in use"
+    ]
+    site = here()
+    if site is not None:
+        lines.append(f"  asked for here: {site}")
+    largest = _Census.largest()
+    if largest:
+        lines += ["  the largest live tensors:", *(f"    {line}" for line in largest)]
+    error = OutOfMemoryError("\n".join(lines))
+    error.nbytes, error.in_use, error.why = nbytes, in_use, why
+    return error
+
+
+def out_of_memory_for(refused: MemoryError, shape: tuple, dtype: Any) -> MemoryError:
+    """The same, now that it is known what the memory was for."""
+    if not isinstance(refused, OutOfMemoryError):
+        return refused
+    made = out_of_memory(refused.nbytes, refused.why, refused.in_use, shape, dtype)
+    made.__suppress_context__ = True  # it says all that `refused` says
+    return made
+
+
+def amount(nbytes: float) -> str:
+    """A number of bytes, in the unit that suits it."""
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if abs(nbytes) >= size:
+            return f"{nbytes / size:.2f} {unit}"
+    return f"{nbytes:.0f} B"
