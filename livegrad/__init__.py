@@ -114,7 +114,10 @@ _LAZY = {
     "printoptions": "printing",
     "get_printoptions": "printing",
     "graph": "graph",
-}
+    **dict.fromkeys(
+        ("autocast", "clear_autocast_cache", "get_autocast_dtype", "is_autocast_cache_enabled", "is_autocast_enabled",
+         "set_autocast_cache_enabled", "set_autocast_dtype", "set_autocast_enabled"), "amp.autocast_mode"),
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -87,3 +88,11 @@ def here() -> Site | None:
     """The user's line that is running now."""
     frame = user_frame(2)
     return Site(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname) if frame else None
+
+
+def warn(text: str, category: type[Warning] = UserWarning) -> None:
+    """Warn about the user's line that is running now."""
+    frame, depth = sys._getframe(1), 2
+    while frame.f_back is not None and INTERNAL[frame.f_code.co_filename]:
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(text, category, stacklevel=depth)

@@ -12,11 +12,19 @@ from typing import Any, NoReturn
 from livegrad import device as _device
 
 __all__ = [
-    "current_device", "device", "device_count", "empty_cache", "get_device_capability", "get_device_name",
+    "amp", "current_device", "device", "device_count", "empty_cache", "get_device_capability", "get_device_name",
     "get_device_properties", "init", "ipc_collect", "is_available", "is_bf16_supported", "is_initialized",
     "manual_seed", "manual_seed_all", "max_memory_allocated", "max_memory_reserved", "memory_allocated",
     "memory_reserved", "reset_peak_memory_stats", "seed", "seed_all", "set_device", "synchronize",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name == "amp":  # which needs this module
+        from importlib import import_module
+
+        return import_module("livegrad.cuda.amp")
+    raise AttributeError(f"module 'livegrad.cuda' has no attribute '{name}'")
 
 
 def is_available() -> bool:

@@ -12,6 +12,7 @@ from ..lazy.value import Value
 from ..runtime import backend
 from ..tensor import Tensor
 from . import dispatch
+from .casting import autocasts
 from .copying import broadcast, checked_number, clone, copied, filled
 from .gather import index_array
 from .index import INDEX, advanced, as_index, basic, items_of
@@ -123,6 +124,7 @@ Tensor.__setitem__ = setitem  # type: ignore[attr-defined]
 
 
 @public("index_put", kind="library", inplace=False)
+@autocasts
 def index_put(x: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False) -> Tensor:
     """A copy of x with `values` written (or added) at x[indices]."""
     made = clone(x)
@@ -151,6 +153,7 @@ def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any 
 
 
 @public("index_copy", kind="library", inplace=True)
+@autocasts
 def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """A copy of x with source's slices put at the named indices of one dimension."""
     d = normal_dim(dim, x.dim())

@@ -19,6 +19,7 @@ from ..runtime import array as arrays
 from ..runtime import backend, pool
 from ..runtime.array import Array, numel
 from ..tensor import Tensor
+from .casting import autocasts
 from .instruction import SCALAR_TYPE_NAMES
 from .joint import JointOperator
 from .matmul import matmul
@@ -246,6 +247,7 @@ def _check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -
         )
 
 
+@autocasts
 def scaled_dot_product_attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
     is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,

@@ -13,6 +13,7 @@ from ..autograd.mode import MODE
 from ..runtime import backend
 from ..tensor import Tensor, wrap
 from . import dispatch
+from .casting import autocasts
 from .registry import FUNCTIONS, public, write_out
 from .view import normal_dim
 
@@ -73,6 +74,7 @@ def diff(x: Tensor, n: int = 1, dim: int = -1) -> Tensor:
 
 
 @public("trace")
+@autocasts
 def trace(x: Tensor) -> Tensor:
     """The sum of a matrix's diagonal."""
     if x.dim() != 2:
@@ -94,6 +96,7 @@ def cov(x: Tensor, *, correction: int = 1) -> Tensor:
 
 
 @public("cross")
+@autocasts
 def cross(x: Tensor, other: Tensor, dim: int = -1) -> Tensor:
     """The cross product of vectors of three components."""
     if x.dim() != other.dim() or x.shape[dim] != 3 or other.shape[dim] != 3:
@@ -107,12 +110,14 @@ def cross(x: Tensor, other: Tensor, dim: int = -1) -> Tensor:
 
 
 @public("dist")
+@autocasts
 def dist(x: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of the difference."""
     return (x - other).norm(p)
 
 
 @public("renorm")
+@autocasts
 def renorm(x: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """Slices along a dimension, scaled down where their p-norm is above maxnorm."""
     d = normal_dim(dim, x.dim())
@@ -122,6 +127,7 @@ def renorm(x: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
 
 
 @public("quantile")
+@autocasts
 def quantile(
     x: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
@@ -297,6 +303,7 @@ def atleast_2d(*tensors: Tensor) -> Any:
 
 
 @_function
+@autocasts
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
     """Distances between all pairs of rows."""
     return (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(p, -1)
@@ -469,6 +476,7 @@ def kron(x: Tensor, other: Tensor) -> Tensor:
 
 
 @public("vdot", samples=_samples(([1.0, 2.0], [3.0, -1.0])))
+@autocasts
 def vdot(x: Tensor, other: Tensor) -> Tensor:
     """The product of two vectors."""
     return x.dot(other)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..precision import REGIONS
 from ..tensor import Tensor
 from .conv import BIASED_TRANSPOSED, CONVOLUTION, PLAIN, TRANSPOSED
 from .instruction import SCALAR_TYPE_NAMES
@@ -116,6 +117,8 @@ def convolution(
     groups: int,
 ) -> Tensor:  # fmt: skip
     """A convolution over `n` spatial dimensions, with all of its checks."""
+    if REGIONS.open:
+        input, weight, bias = REGIONS.cast(name, (input, weight, bias))
     x, batched = _batched(name, input, n)
     spatial = weight.dim() - 2
     stride, dilation = numbers("stride", stride, spatial), numbers("dilation", dilation, spatial)
@@ -149,6 +152,8 @@ def transposed(
     output_padding: Any, groups: int, dilation: Any,
 ) -> Tensor:  # fmt: skip
     """A transposed convolution over `n` spatial dimensions, with all of its checks."""
+    if REGIONS.open:
+        input, weight, bias = REGIONS.cast(name, (input, weight, bias))
     x, batched = _batched(name, input, n)
     if weight.dim() != n + 2:
         raise RuntimeError(f"expected {n + 2}D weight in {name}, but got a weight of size {list(weight.shape)}")

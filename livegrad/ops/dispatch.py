@@ -20,6 +20,7 @@ from ..lazy import value as values
 from ..lazy.storage import contiguous_copy
 from ..lazy.value import OPERATOR, Bound, Value, from_array, pending
 from ..native import hot, hottest
+from ..precision import REGIONS
 from ..runtime.array import numel
 from ..site import INTERNAL, MODULES
 from ..tensor import Tensor
@@ -268,6 +269,8 @@ def unary(op: ElementwiseOp) -> Callable:
     def function(self: Tensor) -> Tensor:
         if self.__class__ is not Tensor and not isinstance(self, Tensor):
             _refuse_input(op, self)
+        if REGIONS.open:
+            self = REGIONS.cast(op.name, (self,))[0]
         va = self._v
         if va is None:
             va = self._read()

@@ -8,6 +8,7 @@ from typing import Any
 from .. import dtypes
 from ..lazy.value import Value
 from ..native import hot
+from ..precision import REGIONS
 from ..tensor import Tensor
 from . import dispatch, scalar
 from .registry import ELEMENTWISE, FUNCTIONS, elementwise, public
@@ -125,6 +126,8 @@ def pow(input: Tensor, exponent: Any) -> Tensor:
 
     Raises RuntimeError for an integer tensor to a negative integer power.
     """
+    if REGIONS.open:
+        input, exponent = REGIONS.cast("pow", (input, exponent))
     c = exponent.__class__
     if c is int or c is float:
         d = input.dtype
@@ -483,7 +486,7 @@ def _install_python_operators() -> None:
     T.__invert__ = T.bitwise_not
     V.__neg__ = dispatch.value_function(ELEMENTWISE["neg"])
     T.__pow__ = pow
-    T.__rpow__ = lambda self, other: _pow(other, self)
+    T.__rpow__ = lambda self, other: _pow(*REGIONS.cast("pow", (other, self)) if REGIONS.open else (other, self))
     T.__ipow__ = dispatch.in_place(pow, "__ipow__")
     V.__pow__ = _value_pow
     T.__floordiv__ = floor_divide

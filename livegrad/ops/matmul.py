@@ -10,11 +10,13 @@ from ..lazy.program import broadcast_strides, merged_dims
 from ..lazy.value import Value, from_array
 from ..native import hot
 from ..observe import WATCH
+from ..precision import REGIONS
 from ..runtime import array as arrays
 from ..runtime import backend, blas, gemm
 from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch
+from .casting import autocasts
 from .instruction import SCALAR_TYPE_NAMES
 from .reduce import _sum
 from .registry import operator, public
@@ -233,12 +235,16 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
 
     Raises RuntimeError where the inner sizes or the dtypes differ.
     """
+    if REGIONS.open:
+        a, b = REGIONS.cast("matmul", (a, b))
     _check(a, b)
     return MATMUL.apply((a, b), _node_name(a._shape, b._shape))
 
 
 def _fixed_dims(name: str, da: int, db: int) -> Any:
     def function(a: Tensor, b: Tensor) -> Tensor:
+        if REGIONS.open:
+            a, b = REGIONS.cast(name, (a, b))
         _check(a, b)
         if a.dim() != da or b.dim() != db:
             raise RuntimeError(f"{name}: expected tensors of {da} and {db} dimensions, got {a.dim()} and {b.dim()}")
@@ -340,6 +346,8 @@ LINEAR_NO_BIAS = operator(
 @hot
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x @ weight.T + bias, for x (..., in), weight (out, in) and bias (out)."""
+    if REGIONS.open:
+        x, weight, bias = REGIONS.cast("linear", (x, weight, bias))
     if weight.dim() != 2 or x.dim() == 0:
         made = matmul(x, weight.t() if weight.dim() == 2 else weight)
         return made if bias is None else made + bias
@@ -372,6 +380,7 @@ ADDMM = operator(
 
 
 @public("addmm", kind="library", inplace=True)
+@autocasts
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (mat1 @ mat2)"""
     if beta == 1 and alpha == 1 and input.dtype is mat1.dtype:
@@ -385,12 +394,14 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
 
 
 @public("addmv", kind="library", inplace=True)
+@autocasts
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (mat @ vec)"""
     return input * beta + mv(mat, vec) * alpha
 
 
 @public("baddbmm", kind="library", inplace=True)
+@autocasts
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (batch1 @ batch2)"""
     return input * beta + bmm(batch1, batch2) * alpha
@@ -411,6 +422,7 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 
 
 @public("tensordot", kind="library", method=False)
+@autocasts
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """The sum of products over the named dimensions of both (the last n and first n for a number)."""
     if isinstance(dims, int):

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..tensor import Tensor
+from .casting import autocasts
 from .registry import FUNCTIONS, named, public
 from .results import named as result_type
 
@@ -37,6 +38,7 @@ _VECTOR, _OTHER = [1.0, 2.0, -0.5], [0.5, -1.0]
 
 
 @public("inverse", samples=_samples((_SQUARE,)))
+@autocasts
 def inverse(x: Tensor) -> Tensor:
     """The inverse of square matrices."""
     return _linalg().inv(x)
@@ -62,6 +64,7 @@ def slogdet(x: Tensor) -> Any:
 
 
 @named("cholesky")
+@autocasts
 def cholesky(x: Tensor, upper: bool = False) -> Tensor:
     """The lower triangle L, or the upper one, of x = L @ L.T."""
     return _linalg().cholesky(x, upper=upper)
@@ -84,6 +87,7 @@ def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
 
 
 @named("pinverse")
+@autocasts
 def pinverse(x: Tensor, rcond: float = 1e-15) -> Tensor:
     """The pseudo-inverse."""
     return _linalg().pinv(x, rcond=rcond)
@@ -117,12 +121,14 @@ def adjoint(x: Tensor) -> Tensor:
 
 
 @named("addr")
+@autocasts
 def addr(x: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * x + alpha * outer(vec1, vec2)"""
     return x * beta + vec1.outer(vec2) * alpha
 
 
 @named("addbmm")
+@autocasts
 def addbmm(x: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * x + alpha * the sum of the products of a batch"""
     return x * beta + batch1.bmm(batch2).sum(0) * alpha

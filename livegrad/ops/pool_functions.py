@@ -12,6 +12,7 @@ from .. import dtypes
 from ..autograd.mode import MODE
 from ..runtime.pooling import Window
 from ..tensor import Tensor
+from .casting import autocasts
 from .pool import AVG_POOL, MAX_POOL, PICK, SCATTER, as_tensor, largest_places
 from .registry import public
 from .resample import RESAMPLE, averages, bounds
@@ -270,7 +271,7 @@ def _max_function(n: int) -> Callable:
 
     function.__name__ = name
     function.__doc__ = f"The largest element of each window of (N, C, *) or (C, *), of {n} spatial dimensions."
-    return public(name, kind="library", method=False, op=MAX_POOL, samples=_max_samples(n))(function)
+    return public(name, kind="library", method=False, op=MAX_POOL, samples=_max_samples(n))(autocasts(function))
 
 
 max_pool1d, max_pool2d, max_pool3d = (_max_function(n) for n in (1, 2, 3))

@@ -23,6 +23,7 @@ from ..codegen.kernels import Kernel
 from ..codegen.product import lanes_of
 from ..lazy.value import Value, from_array
 from ..observe import library
+from ..precision import REGIONS, STATE
 from ..runtime import array as arrays
 from ..runtime import backend, blas, pool
 from ..tensor import Tensor
@@ -384,6 +385,14 @@ LAYERS = {
 # --- what the modules call --------------------------------------------------------------------------------------
 
 
+def cell(mode: str, x: Tensor, h: Tensor, c: Tensor | None, weights: tuple) -> tuple:
+    """One step: (h, c). weights: (w_ih, w_hh, b_ih, b_hh), the last two may be None."""
+    if REGIONS.open:
+        x, h, c, weights = REGIONS.cast("recurrent", (x, h, c, weights))
+    w_ih, w_hh, b_ih, b_hh = weights
+    return cell_step(mode, linear(x, w_ih, b_ih), h, c, w_hh, b_hh)
+
+
 def layer(
     mode: str, x: Tensor, h: Tensor, c: Tensor | None, weights: tuple, *, reverse: bool = False,
     batch_first: bool = False, sizes: tuple | None = None,
@@ -394,10 +403,13 @@ def layer(
     sizes of the steps. h and c: (B, units). weights: (w_ih, w_hh), with (b_ih, b_hh) or without, then for a projected
     LSTM w_hr.
     """
+    if REGIONS.open:
+        x, h, c, weights = REGIONS.cast("lstm" if mode == "LSTM" else "recurrent", (x, h, c, weights))
     w_hh = weights[1]
     projected = len(weights) in (3, 5)
+    mixed = h.dtype is not x.dtype or w_hh.dtype is not x.dtype or x.device.type in STATE.enabled
     rows = rows_of(tuple(x._shape), batch_first, sizes)
-    if projected or not rows.total or not _kernels_ready(
+    if projected or mixed or not rows.total or not _kernels_ready(
         mode, x.dtype, w_hh._shape[1], rows.total * w_hh.numel()
     ):  # fmt: skip
         bare = weights[:-1] if projected else weights

@@ -13,10 +13,12 @@ from ..lazy.evaluate import reduce as run_reduction
 from ..lazy.rows import run as run_rows
 from ..lazy.value import Value, pending, reshaped
 from ..native import hot
+from ..precision import REGIONS
 from ..runtime import backend
 from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch, rows
+from .casting import autocasts
 from .instruction import SCALAR_TYPE_NAMES
 from .registry import ELEMENTWISE, operator, public
 from .rowprogram import RowProgram, largest, position, smallest, total
@@ -106,6 +108,8 @@ Value.sum = lambda v, dims=None, keepdim=False: _sum(v, dims_of(dims, len(v.shap
 @hot
 def sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum over all elements or some dimensions. Integers and bools add up in int64."""
+    if REGIONS.open:
+        x = REGIONS.cast("sum", (x,))[0]
     label = "SumBackward0" if dim is None else "SumBackward1"
     return SUM._apply((x,), label, {"dims": dims_of(dim, x.dim()), "keepdim": keepdim, "dtype": dtype})
 
@@ -201,6 +205,7 @@ PROD = operator("prod", _prod, tensors=("x",), grads={"x": _prod_gradient})
 
 
 @public("prod", kind="reduction", op=PROD)
+@autocasts
 def prod(x: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The product over all elements or one dimension."""
     return PROD.apply(
@@ -531,6 +536,7 @@ LOGSUMEXP = operator("logsumexp", _logsumexp, tensors=("x",), grads={"x": _logsu
 
 
 @public("logsumexp", kind="reduction", op=LOGSUMEXP)
+@autocasts
 def logsumexp(x: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) over dimensions, without overflow."""
     if x.dtype.category != dtypes.FLOATING:
@@ -554,6 +560,7 @@ NORM = operator("norm", _euclidean, tensors=("x",), grads={"x": _euclidean_gradi
 
 
 @public("norm", kind="reduction", op=NORM)
+@autocasts
 def norm(x: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The p-norm over all elements or some dimensions; "fro" is 2, infinity and 0 as usual.
 
@@ -606,12 +613,14 @@ def _over_dim(op: Any, x: Tensor, dim: int, dtype: Any) -> Tensor:
 
 
 @public("softmax", kind="reduction", op=SOFTMAX)
+@autocasts
 def softmax(x: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """exp(x) / sum(exp(x)) along a dimension."""
     return _over_dim(SOFTMAX, x, dim, dtype)
 
 
 @public("log_softmax", kind="reduction", op=LOG_SOFTMAX)
+@autocasts
 def log_softmax(x: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """x - log(sum(exp(x))) along a dimension."""
     return _over_dim(LOG_SOFTMAX, x, dim, dtype)

@@ -12,6 +12,7 @@ from ..lazy.value import Value
 from ..runtime import backend
 from ..tensor import Tensor, wrap
 from . import dispatch
+from .casting import autocasts
 from .copying import clone
 from .order import comparable, picked
 from .registry import operator, public
@@ -43,6 +44,7 @@ CUMSUM = operator("cumsum", _cumsum, tensors=("x",), grads={"x": lambda g, dim: 
 
 
 @public("cumsum", kind="library", op=CUMSUM, inplace=True)
+@autocasts
 def cumsum(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running sums along a dimension."""
     if dtype is not None:
@@ -88,6 +90,7 @@ CUMPROD = operator(
 
 
 @public("cumprod", kind="library", op=CUMPROD, inplace=True)
+@autocasts
 def cumprod(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running products along a dimension."""
     if dtype is not None:

@@ -14,6 +14,7 @@ from ..runtime import backend
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .assignment import INDEX_CLEAR
+from .casting import autocasts
 from .gather import GATHER, grid, index_array
 from .index import INDEX_BACKWARD
 from .registry import named, operator, public
@@ -108,6 +109,7 @@ def scatter(
 
 
 @public("scatter_add", kind="library", inplace=True)
+@autocasts
 def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """Like `scatter`, adding to what is there."""
     return _scatter("scatter_add", x, dim, index, src, "add")

@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 
 import livegrad
+from livegrad.ops.casting import autocasts
 from livegrad.ops.registry import elementwise
 from livegrad.ops.scalar import abs as abs_
 from livegrad.ops.scalar import erf, exp, expm1, log1p, minimum, where
@@ -248,6 +249,7 @@ def mish(input, inplace=False):
     return _apply(_mish, inplace, input)
 
 
+@autocasts
 def softplus(input, beta=1.0, threshold=20.0):
     """log(1 + exp(beta x)) / beta: a smooth relu. Linear where beta x exceeds ``threshold``."""
     return _softplus(input, beta, threshold)
@@ -263,6 +265,7 @@ def leaky_relu_(input, negative_slope=0.01):
     return leaky_relu(input, negative_slope, True)
 
 
+@autocasts
 def prelu(input, weight):
     """`leaky_relu` whose slopes are learned: one for all, or one for each channel (dimension 1)."""
     if weight.dim() > 1:

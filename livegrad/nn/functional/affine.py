@@ -2,6 +2,7 @@
 
 from livegrad.native import hot
 from livegrad.ops import matmul
+from livegrad.ops.casting import autocasts
 
 __all__ = ["bilinear", "linear"]
 
@@ -12,6 +13,7 @@ def linear(input, weight, bias=None):
     return matmul.linear(input, weight, bias)
 
 
+@autocasts
 def bilinear(input1, input2, weight, bias=None):
     """``input1 @ weight[k] @ input2 + bias[k]`` for every k: (*, a) and (*, b) with a weight (n, a, b) give (*, n)."""
     outputs, size1, size2 = weight.shape

@@ -3,11 +3,13 @@
 import numpy as np
 
 import livegrad
+from livegrad.ops.casting import autocasts
 from livegrad.ops.ctc import CTC
 
 __all__ = ["ctc_loss"]
 
 
+@autocasts
 def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean", zero_infinity=False):
     """Minus the logarithm of the probability of label sequences, over all their alignments with the steps.
 

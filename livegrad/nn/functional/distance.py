@@ -1,5 +1,7 @@
 """Norms and distances along a dimension."""
 
+from livegrad.ops.casting import autocasts
+
 __all__ = ["cosine_similarity", "normalize", "pairwise_distance"]
 
 
@@ -9,6 +11,7 @@ def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):
     return result if out is None else out.copy_(result)
 
 
+@autocasts
 def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     """The cosine of the angle between ``x1`` and ``x2`` along ``dim``; their shapes broadcast."""
     norm1 = x1.norm(2, dim, keepdim=True).clamp_min(eps)

@@ -3,6 +3,7 @@
 import warnings
 
 from livegrad.ops import resample as tables
+from livegrad.ops.casting import autocasts
 
 from .pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
@@ -44,6 +45,7 @@ def _sizes(input, size, scale_factor, recompute):
     return made, None if recompute else scales
 
 
+@autocasts
 def interpolate(
     input, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None,
     antialias=False,

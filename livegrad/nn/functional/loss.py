@@ -4,13 +4,14 @@ Every one takes ``reduction``: "mean" (of all elements, unless it says otherwise
 """
 
 import math
-import warnings
 
 import livegrad
+from livegrad.ops.casting import autocasts
 from livegrad.ops.loss import nll, reduced
 from livegrad.ops.registry import ELEMENTWISE, elementwise
 from livegrad.ops.scalar import abs as abs_
 from livegrad.ops.scalar import eq, exp, log, log1p, maximum, minimum, sigmoid, square, where
+from livegrad.site import warn
 
 from .distance import pairwise_distance
 
@@ -110,9 +111,7 @@ def legacy_reduction(size_average, reduce):
     """The name of the reduction that the two old arguments stood for."""
     average = size_average is None or size_average
     reduction = "none" if reduce is not None and not reduce else "mean" if average else "sum"
-    warnings.warn(
-        f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.", stacklevel=3
-    )
+    warn(f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.")
     return reduction
 
 
@@ -128,10 +127,9 @@ def _reduced(loss, reduction):
 
 def _warn_sizes(input, target):
     if target.shape != input.shape:
-        warnings.warn(
+        warn(
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). This will "
             "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
-            stacklevel=3,
         )
 
 
@@ -147,6 +145,7 @@ def _weighted(loss, weight, reduction):
     return _reduced(loss, reduction)
 
 
+@autocasts
 def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     """|input - target|."""
     if size_average is not None or reduce is not None:
@@ -155,6 +154,7 @@ def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", wei
     return _weighted((input - target).abs(), weight, reduction)
 
 
+@autocasts
 def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     """(input - target)²."""
     if size_average is not None or reduce is not None:
@@ -165,6 +165,7 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
     return _weighted(_mse(input, target, reduction="none"), weight, reduction)
 
 
+@autocasts
 def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mean", beta=1.0):
     """Half the square of the difference over ``beta`` where it is below beta, else its size minus beta/2."""
     if size_average is not None or reduce is not None:
@@ -177,6 +178,7 @@ def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mea
     return _smooth_l1(input, target, beta, reduction=reduction)
 
 
+@autocasts
 def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     """Half the square of the difference where it is at most ``delta``, else delta times (its size minus delta/2)."""
     _warn_sizes(input, target)
@@ -187,6 +189,7 @@ def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     return _weighted(_huber(input, target, delta, reduction="none"), weight, reduction)
 
 
+@autocasts
 def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
     """-(t log p + (1 - t) log(1 - p)) for probabilities ``input``; logarithms are cut off at -100.
 
@@ -207,6 +210,7 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
     return _reduced(_bce(input, target, reduction="none") * weight, reduction)
 
 
+@autocasts
 def binary_cross_entropy_with_logits(
     input, target, weight=None, size_average=None, reduce=None, reduction="mean", pos_weight=None
 ):
@@ -227,6 +231,7 @@ def binary_cross_entropy_with_logits(
     return _reduced(loss if weight is None else loss * weight, reduction)
 
 
+@autocasts
 def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"):
     """Minus the log-probability of the target class: input (N, C, *) or (C), target (N, *) or () of class indices.
 
@@ -294,6 +299,7 @@ def _nll(log_probabilities, target, weight, ignore_index, reduction, logits=Fals
     return nll(log_probabilities, class_dim, index, shape, divisor, factor, None if every else ~counted, logits)
 
 
+@autocasts
 def cross_entropy(
     input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean",
     label_smoothing=0.0,
@@ -365,6 +371,7 @@ def _soft_cross_entropy(input, target, weight, reduction, label_smoothing, class
     raise ValueError(f"{reduction} is not a valid value for reduction")
 
 
+@autocasts
 def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_target=False):
     """target (log target - input), where ``input`` holds log-probabilities (and so does the target, if ``log_target``).
 
@@ -373,11 +380,10 @@ def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
     elif reduction == "mean":
-        warnings.warn(
+        warn(
             "reduction: 'mean' divides the total loss by both the batch size and the support size."
             "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
             "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
-            stacklevel=2,
         )
     loss = _kl_log(input, target) if log_target else _kl(input, target)
     if reduction == "batchmean":
@@ -385,6 +391,7 @@ def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_
     return _reduced(loss, reduction)
 
 
+@autocasts
 def poisson_nll_loss(
     input, target, log_input=True, full=False, size_average=None, eps=1e-8, reduce=None, reduction="mean"
 ):
@@ -435,6 +442,7 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
     return _reduced(loss, reduction)
 
 
+@autocasts
 def hinge_embedding_loss(input, target, margin=1.0, size_average=None, reduce=None, reduction="mean"):
     """input where the target is 1, max(0, margin - input) where it is -1."""
     if size_average is not None or reduce is not None:
@@ -445,6 +453,7 @@ def hinge_embedding_loss(input, target, margin=1.0, size_average=None, reduce=No
     return _reduced(apart + alike, reduction)
 
 
+@autocasts
 def margin_ranking_loss(input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"):
     """max(0, -target (input1 - input2) + margin): the target is 1 where input1 should be the greater, else -1."""
     if size_average is not None or reduce is not None:
@@ -457,6 +466,7 @@ def margin_ranking_loss(input1, input2, target, margin=0, size_average=None, red
     return _reduced((-target * (input1 - input2) + margin).clamp_min(0), reduction)
 
 
+@autocasts
 def cosine_embedding_loss(input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"):
     """1 - cos(input1, input2) where the target is 1, max(0, cos - margin) where it is -1."""
     if size_average is not None or reduce is not None:
@@ -487,6 +497,7 @@ def _check_triplet(anchor, positive, negative):
         )
 
 
+@autocasts
 def triplet_margin_loss(
     anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False, size_average=None, reduce=None,
     reduction="mean",
@@ -523,6 +534,7 @@ def _triplet(anchor, positive, negative, distance, margin, swap, reduction):
     return _reduced((margin + near - far).clamp_min(0), reduction)
 
 
+@autocasts
 def soft_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
     """log(1 + exp(-target · input)), for targets 1 and -1."""
     if size_average is not None or reduce is not None:

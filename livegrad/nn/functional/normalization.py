@@ -3,6 +3,7 @@
 import math
 
 import livegrad
+from livegrad.ops.casting import autocasts
 from livegrad.ops.normalise import normalise
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm"]
@@ -104,12 +105,14 @@ def _check_normalized(input, shape, parameters, comma):
     }
 
 
+@autocasts
 def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     """Normalises over the last dimensions, whose sizes are ``normalized_shape``; then scales and shifts."""
     layout = _check_normalized(input, normalized_shape, (("weight", weight), ("bias", bias)), ", ")
     return normalise(input, weight, bias, **layout, eps=eps, label="NativeLayerNormBackward0")[0]
 
 
+@autocasts
 def rms_norm(input, normalized_shape, weight=None, eps=None):
     """Divides by the root of the mean square over the last dimensions; then scales.
 
@@ -122,6 +125,7 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
     return normalise(input, weight, None, **layout, eps=eps, label=label, centred=False)[0]
 
 
+@autocasts
 def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
     """Normalises every group of channels of every sample of (N, C, *); then scales and shifts per channel."""
     if input.dim() < 2:

@@ -1,6 +1,7 @@
 """Pooling: the largest element or the mean of each window, and the largest ones put back."""
 
 from livegrad.ops import pool_functions as pools
+from livegrad.ops.casting import autocasts
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
@@ -25,7 +26,7 @@ def _max(n):
     takes windows that begin inside but end outside. Raises RuntimeError where there is no window.
     """
     with_indices.__doc__ = f"(largest elements, their positions): `max_pool{n}d` with ``return_indices``."
-    return pool, with_indices
+    return autocasts(pool), with_indices
 
 
 max_pool1d, max_pool1d_with_indices = _max(1)
@@ -51,7 +52,7 @@ def _avg(n):
 
     ``count_include_pad`` counts the zeros of the padding; ``divisor_override`` divides the sums by that instead.
     """
-    return pool
+    return autocasts(pool)
 
 
 avg_pool2d, avg_pool3d = _avg(2), _avg(3)
@@ -73,7 +74,7 @@ def _adaptive(n):
     average.__doc__ = f"The mean over {sizes}."
     largest.__doc__ = f"The largest element of {sizes}."
     with_indices.__doc__ = f"(largest elements, their positions): `adaptive_max_pool{n}d` with ``return_indices``."
-    return average, largest, with_indices
+    return autocasts(average), autocasts(largest), with_indices
 
 
 adaptive_avg_pool1d, adaptive_max_pool1d, adaptive_max_pool1d_with_indices = _adaptive(1)
@@ -93,7 +94,7 @@ def _unpool(n):
     return unpool
 
 
-max_unpool1d, max_unpool2d, max_unpool3d = (_unpool(n) for n in (1, 2, 3))
+max_unpool1d, max_unpool2d, max_unpool3d = (autocasts(_unpool(n)) for n in (1, 2, 3))
 
 
 def _lp(n, average):

@@ -357,10 +357,10 @@ class RNNCellBase(Module):
                 )
             if s.dim() == input.dim() == 2 and s.size(0) != input.size(0):
                 raise RuntimeError(f"Input batch size {input.size(0)} doesn't match hidden{k} batch size {s.size(0)}")
-        gx = F.linear(input, self.weight_ih, self.bias_ih)
-        return recurrent.cell_step(
-            mode, gx, states[0], states[1] if mode == "LSTM" else None, self.weight_hh, self.bias_hh
-        )
+        return recurrent.cell(
+            mode, input, states[0], states[1] if mode == "LSTM" else None,
+            (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh),
+        )  # fmt: skip
 
 
 class RNNCell(RNNCellBase):
