@@ -1,7 +1,9 @@
 """Adadelta."""
 
 import livegrad
+from livegrad.ops.dispatch import update
 
+from .formulas import ADADELTA_MOVED, ADADELTA_STEP, DECAY_SQUARE
 from .optimizer import Optimizer, adjusted, check_options, scalar
 
 __all__ = ["Adadelta"]
@@ -48,8 +50,7 @@ class Adadelta(Optimizer):
                 state["acc_delta"] = livegrad.zeros_like(param)
             state["step"] = float(state["step"]) + 1.0
             square, moved = state["square_avg"], state["acc_delta"]
-            square._decay_square_(gradient, rho, 1 - rho)
-            delta = moved.add(eps).sqrt_().div_(square.add(eps).sqrt_()).mul_(gradient)
-            moved._decay_square_(delta, rho, 1 - rho)
-            param.add_(delta, alpha=size)
+            update(square, DECAY_SQUARE, (gradient,), (rho, 1 - rho))
+            update(param, ADADELTA_STEP, (moved, square, gradient), (size, eps))
+            update(moved, ADADELTA_MOVED, (square, gradient), (rho, 1 - rho, eps))
             changed += (param, square, moved)

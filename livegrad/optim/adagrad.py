@@ -1,7 +1,9 @@
 """Adagrad."""
 
 import livegrad
+from livegrad.ops.dispatch import update
 
+from .formulas import ADD_SQUARE, STEP_BY_ROOT
 from .optimizer import Optimizer, adjusted, check_modes, check_options, scalar
 
 __all__ = ["Adagrad"]
@@ -58,7 +60,7 @@ class Adagrad(Optimizer):
             state = self.state[param] or self._start(param, group)
             step = state["step"] = float(state["step"]) + 1.0
             total = state["sum"]
-            total.addcmul_(gradient, gradient, value=1)
-            divisor = total.sqrt().add_(group["eps"])
-            param.addcdiv_(gradient, divisor, value=-(lr / (1 + (step - 1) * group["lr_decay"])))
+            size = -(lr / (1 + (step - 1) * group["lr_decay"]))
+            update(total, ADD_SQUARE, (gradient,), ())
+            update(param, STEP_BY_ROOT, (gradient, total), (size, 1.0, group["eps"]))
             changed += (param, total)

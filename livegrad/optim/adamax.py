@@ -1,7 +1,9 @@
 """Adamax."""
 
 import livegrad
+from livegrad.ops.dispatch import update
 
+from .formulas import DECAY_LARGEST, LERP, STEP_OVER
 from .optimizer import Optimizer, adjusted, check_options, scalar
 
 __all__ = ["Adamax"]
@@ -43,7 +45,7 @@ class Adamax(Optimizer):
                 state["exp_inf"] = livegrad.zeros_like(param)
             step = state["step"] = float(state["step"]) + 1.0
             mean, greatest = state["exp_avg"], state["exp_inf"]
-            mean.lerp_(gradient, 1 - beta1)
-            greatest.copy_(livegrad.maximum(greatest * beta2, gradient.abs().add_(group["eps"])))
-            param.addcdiv_(mean, greatest, value=-(lr / (1 - beta1**step)))
+            update(mean, LERP, (gradient,), (1 - beta1,))
+            update(greatest, DECAY_LARGEST, (gradient,), (beta2, group["eps"]))
+            update(param, STEP_OVER, (mean, greatest), (-(lr / (1 - beta1**step)),))
             changed += (param, mean, greatest)

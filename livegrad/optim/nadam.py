@@ -1,7 +1,9 @@
 """NAdam: Adam with Nesterov momentum."""
 
 import livegrad
+from livegrad.ops.dispatch import update
 
+from .formulas import DECAY_SQUARE, LERP, NADAM_STEP, SHRINK
 from .optimizer import Optimizer, adjusted, check_options, scalar
 
 __all__ = ["NAdam"]
@@ -46,16 +48,16 @@ class NAdam(Optimizer):
                 state["exp_avg"] = livegrad.zeros_like(param)
                 state["exp_avg_sq"] = livegrad.zeros_like(param)
             if weight_decay and decoupled:
-                param.mul_(1 - lr * weight_decay)
+                update(param, SHRINK, (), (1 - lr * weight_decay,))
             gradient = adjusted(gradient, param, group["maximize"], 0 if decoupled else weight_decay)
             step = state["step"] = float(state["step"]) + 1.0
             momentum = beta1 * (1.0 - 0.5 * (0.96 ** (step * decay)))
             next_momentum = beta1 * (1.0 - 0.5 * (0.96 ** ((step + 1) * decay)))
             product = state["mu_product"] = float(state["mu_product"]) * momentum
             mean, square = state["exp_avg"], state["exp_avg_sq"]
-            mean.lerp_(gradient, 1 - beta1)
-            square._decay_square_(gradient, beta2, 1 - beta2)
-            divisor = square.div(1 - beta2**step).sqrt_().add_(group["eps"])
-            param.addcdiv_(gradient, divisor, value=-lr * (1.0 - momentum) / (1.0 - product))
-            param.addcdiv_(mean, divisor, value=-lr * next_momentum / (1.0 - product * next_momentum))
+            now = -lr * (1.0 - momentum) / (1.0 - product)
+            ahead = -lr * next_momentum / (1.0 - product * next_momentum)
+            update(mean, LERP, (gradient,), (1 - beta1,))
+            update(square, DECAY_SQUARE, (gradient,), (beta2, 1 - beta2))
+            update(param, NADAM_STEP, (gradient, mean, square), (now, ahead, 1 - beta2**step, group["eps"]))
             changed += (param, mean, square)

@@ -1,7 +1,9 @@
 """RAdam: Adam that waits until its second mean can be trusted."""
 
 import livegrad
+from livegrad.ops.dispatch import update
 
+from .formulas import DECAY_SQUARE, LERP, RADAM_STEP, RADAM_TRUSTED_STEP, SHRINK
 from .optimizer import Optimizer, adjusted, check_options, scalar
 
 __all__ = ["RAdam"]
@@ -48,17 +50,19 @@ class RAdam(Optimizer):
                 state["exp_avg"] = livegrad.zeros_like(param)
                 state["exp_avg_sq"] = livegrad.zeros_like(param)
             if weight_decay and decoupled:
-                param.mul_(1 - lr * weight_decay)
+                update(param, SHRINK, (), (1 - lr * weight_decay,))
             gradient = adjusted(gradient, param, group["maximize"], 0 if decoupled else weight_decay)
             step = state["step"] = float(state["step"]) + 1.0
             mean, square = state["exp_avg"], state["exp_avg_sq"]
-            mean.lerp_(gradient, 1 - beta1)
-            square._decay_square_(gradient, beta2, 1 - beta2)
+            update(mean, LERP, (gradient,), (1 - beta1,))
+            update(square, DECAY_SQUARE, (gradient,), (beta2, 1 - beta2))
             correction = 1 - beta2**step
             length = limit - 2 * step * (beta2**step) / correction  # of the running mean, in effective samples
-            update = mean / (1 - beta1**step) * lr
+            start = 1 - beta1**step
             if length > 5.0:
                 trust = ((length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length)) ** 0.5
-                update = update * (correction**0.5 / square.sqrt().add_(group["eps"])) * trust
-            param.sub_(update)
+                numbers = (start, lr, correction**0.5, group["eps"], trust)
+                update(param, RADAM_TRUSTED_STEP, (mean, square), numbers)
+            else:
+                update(param, RADAM_STEP, (mean,), (start, lr))
             changed += (param, mean, square)

@@ -1,7 +1,17 @@
 """RMSprop."""
 
 import livegrad
+from livegrad.ops.dispatch import update
 
+from .formulas import (
+    DECAY_BY_DEVIATION,
+    DECAY_BY_ROOT,
+    DECAY_SQUARE,
+    LERP,
+    STEP,
+    STEP_BY_DEVIATION,
+    STEP_BY_ROOT,
+)  # fmt: skip
 from .optimizer import Optimizer, adjusted, check_options, scalar
 
 __all__ = ["RMSprop"]
@@ -50,23 +60,22 @@ class RMSprop(Optimizer):
                     state["grad_avg"] = livegrad.zeros_like(param)
             state["step"] = float(state["step"]) + 1.0
             square = state["square_avg"]
-            square._decay_square_(gradient, alpha, 1 - alpha)
-            if group["centered"]:
+            centered = group["centered"]
+            update(square, DECAY_SQUARE, (gradient,), (alpha, 1 - alpha))
+            changed += (param, square)
+            if centered:
                 mean = state["grad_avg"]
-                mean.lerp_(gradient, 1 - alpha)
+                update(mean, LERP, (gradient,), (1 - alpha,))
                 changed.append(mean)
-                divisor = square.addcmul(mean, mean, value=-1).sqrt_().add_(eps)
-            elif momentum > 0:
-                divisor = square.sqrt().add_(eps)
-            else:
-                param._step_by_root_(gradient, square, step, 1.0, eps)
-                changed += (param, square)
-                continue
             if momentum > 0:
                 buffer = state["momentum_buffer"]
-                buffer.mul_(momentum).addcdiv_(gradient, divisor)
+                if centered:
+                    update(buffer, DECAY_BY_DEVIATION, (gradient, mean, square), (momentum, eps))
+                else:
+                    update(buffer, DECAY_BY_ROOT, (gradient, square), (momentum, eps))
+                update(param, STEP, (buffer,), (step,))
                 changed.append(buffer)
-                param.add_(buffer, alpha=step)
+            elif centered:
+                update(param, STEP_BY_DEVIATION, (gradient, mean, square), (step, eps))
             else:
-                param.addcdiv_(gradient, divisor, value=step)
-            changed += (param, square)
+                update(param, STEP_BY_ROOT, (gradient, square), (step, 1.0, eps))

@@ -30,6 +30,14 @@ CASES = [
     ("RMSprop", {"centered": True, "momentum": 0.9, "weight_decay": 0.1}),
     ("Adagrad", {}),
     ("Adagrad", {"lr_decay": 0.1, "initial_accumulator_value": 0.5, "weight_decay": 0.1}),
+    ("RMSprop", {"momentum": 0.9}),
+    ("RMSprop", {"centered": True}),
+    ("ASGD", {}),
+    ("ASGD", {"lr": 0.1, "t0": 3, "lambd": 0.01, "weight_decay": 0.1, "maximize": True}),
+    ("Rprop", {}),
+    ("Rprop", {"lr": 0.1, "etas": (0.4, 1.5), "step_sizes": (0.05, 0.3), "maximize": True}),
+    ("Adafactor", {}),
+    ("Adafactor", {"lr": 0.1, "weight_decay": 0.1, "d": 2.0, "eps": (1e-5, 1e-2), "maximize": True}),
     ("Adadelta", {}),
     ("Adadelta", {"lr": 0.5, "weight_decay": 0.1, "maximize": True}),
     ("Adamax", {}),
@@ -134,6 +142,27 @@ def test_states_of_pytorch_load():
     optimizer = livegrad.optim.Adam(params)
     optimizer.load_state_dict(state)
     same_state(optimizer.state_dict(), theirs.state_dict())
+
+
+@pytest.mark.parametrize("shape", [(8, 4), (4, 8), (6, 6)])
+@pytest.mark.parametrize("options", [{}, {"nesterov": False, "lr": 0.1, "adjust_lr_fn": "match_rms_adamw"}])
+def test_muon(shape, options):
+    """To the precision of bfloat16, in which its iteration runs."""
+    results = []
+    for library in BOTH:
+        rng = np.random.default_rng(5)
+        p = library.nn.Parameter(library.from_numpy(rng.standard_normal(shape).astype(np.float32)))
+        optimizer = library.optim.Muon([p], **options)
+        for _ in range(4):
+            p.grad = library.from_numpy(rng.standard_normal(shape).astype(np.float32))
+            optimizer.step()
+        state = optimizer.state_dict()
+        assert list(state["state"][0]) == ["momentum_buffer"]
+        results.append((numpy(p), numpy(state["state"][0]["momentum_buffer"]), repr(optimizer)))
+    step = options.get("lr", 1e-3) * 4
+    np.testing.assert_allclose(results[0][0], results[1][0], atol=0.05 * step, rtol=0)
+    np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-5, atol=1e-7)
+    assert results[0][2] == results[1][2]
 
 
 def test_groups_and_their_options():
@@ -268,7 +297,11 @@ WRONG = [
     "optim.SGD([p, ('a', q)])", "optim.RMSprop([p], alpha=-1)", "optim.RMSprop([p], momentum=-1)",
     "optim.RMSprop([p], eps=-1)", "optim.Adagrad([p], lr_decay=-1)", "optim.Adagrad([p], eps=-1)",
     "optim.Adagrad([p], initial_accumulator_value=-1)", "optim.Adadelta([p], rho=2)", "optim.Adadelta([p], eps=-2)",
-    "optim.NAdam([p], momentum_decay=-1)", "optim.SGD([p], lr=p)", "optim.Adam([p], foreach=True, fused=True)",
+    "optim.ASGD([p], lr=-1)", "optim.ASGD([p], weight_decay=-1)", "optim.Rprop([p], etas=(2, 3))",
+    "optim.Rprop([p], lr=-1)", "optim.Adafactor([p], lr=-1)", "optim.Adafactor([p], beta2_decay=1)",
+    "optim.Adafactor([p], d=0.5)", "optim.Adafactor([p], eps=(-1, 1))", "optim.Adafactor([p], eps=(None, -1))",
+    "optim.Adafactor([p], weight_decay=-1)", "optim.Muon([p])", "optim.Muon([p], lr=-1)", "optim.Muon([p], momentum=-1)",
+    "optim.Muon([p], weight_decay=-1)", "optim.Muon([p], adjust_lr_fn='x')", "optim.NAdam([p], momentum_decay=-1)", "optim.SGD([p], lr=p)", "optim.Adam([p], foreach=True, fused=True)",
     "optim.SGD([p], foreach=True, fused=True)", "optim.SGD([p]).load_state_dict(optim.SGD([p, q]).state_dict())",
     "optim.SGD([p]).load_state_dict(optim.SGD([{'params': [p]}, {'params': [q]}]).state_dict())",
     "optim.SGD([p]).add_param_group(3)", "optim.SGD([{'lr': 3}])",

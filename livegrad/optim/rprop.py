@@ -1,0 +1,54 @@
+"""Rprop: resilient backpropagation."""
+
+import livegrad
+from livegrad.ops.dispatch import update
+
+from .formulas import RPROP_KEEP, RPROP_SIZE, RPROP_STEP
+from .optimizer import Optimizer, check_options, scalar
+
+__all__ = ["Rprop"]
+
+
+class Rprop(Optimizer):
+    """Steps by the sign of the gradient alone, with a step size of its own for every element.
+
+    Sizes start at ``lr`` and stay within ``step_sizes``. Where the gradient kept its sign, the size is multiplied by
+    the second of ``etas``; where it changed, by the first, and no step is made  (Riedmiller and Braun, 1993).
+    """
+
+    _numbers = ("step",)
+
+    def __init__(
+        self, params, lr=1e-2, etas=(0.5, 1.2), step_sizes=(1e-6, 50), *, capturable=False, foreach=None,
+        maximize=False, differentiable=False,
+    ):  # fmt: skip
+        check_options(lr)
+        if not 0.0 < etas[0] < 1.0 < etas[1]:
+            raise ValueError(f"Invalid eta values: {etas[0]}, {etas[1]}")
+        super().__init__(
+            params,
+            {
+                "lr": lr, "etas": etas, "step_sizes": step_sizes, "foreach": foreach, "maximize": maximize,
+                "differentiable": differentiable, "capturable": capturable,
+            },
+        )  # fmt: skip
+
+    def _update(self, group, changed):
+        numbers = (*map(float, group["etas"]), *map(float, group["step_sizes"]))
+        for param in group["params"]:
+            gradient = param.grad
+            if gradient is None:
+                continue
+            if group["maximize"]:
+                gradient = -gradient
+            state = self.state[param]
+            if not state:
+                state["step"] = 0.0
+                state["prev"] = livegrad.zeros_like(param)
+                state["step_size"] = livegrad.full_like(gradient, scalar(group["lr"]))
+            state["step"] = float(state["step"]) + 1.0
+            before, size = state["prev"], state["step_size"]
+            update(size, RPROP_SIZE, (gradient, before), numbers)
+            update(before, RPROP_KEEP, (gradient,), ())
+            update(param, RPROP_STEP, (before, size), ())
+            changed += (param, before, size)
