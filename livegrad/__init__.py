@@ -41,7 +41,7 @@ from .dtypes import (
 )  # fmt: skip
 from .tensor import Tensor
 
-__version__ = "0.1.0"
+from .version import __version__
 
 from . import convert  # isort: skip  (methods of Tensor)
 from . import memory
@@ -105,7 +105,7 @@ for _name, _f in _FUNCTIONS.items():  # they are pickled by their names, which l
 _MODULES = frozenset(
     ("nn", "optim", "utils", "cuda", "linalg", "fft", "func", "distributed", "testing", "ops", "serialization",
      "printing", "special", "backends", "amp", "profiler", "distributions",
-     "multiprocessing", "legacy")
+     "multiprocessing", "legacy", "jit", "version")
 )  # fmt: skip
 _LAZY = {
     "save": "serialization",
@@ -114,6 +114,7 @@ _LAZY = {
     "printoptions": "printing",
     "get_printoptions": "printing",
     "graph": "graph",
+    "vmap": "func",
     **dict.fromkeys(
         ("autocast", "clear_autocast_cache", "get_autocast_dtype", "is_autocast_cache_enabled", "is_autocast_enabled",
          "set_autocast_cache_enabled", "set_autocast_dtype", "set_autocast_enabled"), "amp.autocast_mode"),

@@ -5,6 +5,6 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("checkpoint", "data", "tensorboard"):
+    if name not in ("_pytree", "checkpoint", "data", "tensorboard"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return importlib.import_module(f"{__name__}.{name}")  # which makes it an attribute
