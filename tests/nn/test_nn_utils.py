@@ -46,6 +46,47 @@ def test_clip_grad_norm_may_refuse_infinity():
     assert a[1] == b[1]
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("norm", [2.0, float("inf"), -float("inf"), 0.5])
+def test_total_norm_of_every_dtype(dtype, norm):
+    mine, theirs = ([p.grad.to(getattr(m, dtype)) for p in parameters(m)[:-1]] for m in (livegrad, torch))
+    a = livegrad.nn.utils.get_total_norm(mine, norm)
+    b = torch.nn.utils.get_total_norm(theirs, norm)
+    assert str(a.dtype) == str(b.dtype)
+    rtol = {"float64": 1e-12, "float32": 2e-6}.get(dtype, 0.02)
+    assert a.item() == pytest.approx(b.item(), rel=rtol)
+
+
+def test_total_norms_are_not_recorded():
+    for library in (livegrad, torch):
+        x = library.ones(3, requires_grad=True)
+        assert not library.nn.utils.get_total_norm([x, x * 2]).requires_grad
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_gradients_that_are_not_finite_are_scaled_as_pytorch_does(bad):
+    mine, theirs = parameters(livegrad), parameters(torch)
+    mine[0].grad[1, 1] = theirs[0].grad[1, 1] = bad
+    same(livegrad.nn.utils.clip_grad_norm_(mine, 1.0), torch.nn.utils.clip_grad_norm_(theirs, 1.0))
+    same([p.grad for p in mine], [p.grad for p in theirs])
+
+
+def test_a_clipped_step_is_pytorchs():
+    """The scaling waits for the optimizer, which reads the gradients in the same kernel."""
+    paths = []
+    for library in (livegrad, torch):
+        params = parameters(library, 10.0)[:-1]
+        optimizer = library.optim.AdamW(params, lr=0.1)
+        library.nn.utils.clip_grad_norm_(params, 0.5)
+        optimizer.step()
+        paths.append([*params, *(p.grad for p in params)])
+    same(*paths)
+    small = parameters(livegrad, 1e-3)
+    before = [p.grad.tolist() for p in small[:-1]]
+    livegrad.nn.utils.clip_grad_norm_(small, 1.0)
+    assert [p.grad.tolist() for p in small[:-1]] == before
+
+
 def test_clip_grad_value():
     mine, theirs = parameters(livegrad), parameters(torch)
     livegrad.nn.utils.clip_grad_value_(mine, 0.3)
