@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +15,7 @@ from .autograd.node import AccumulateGrad
 from .lazy.value import from_array
 from .native import hot
 from .runtime import array as arrays
-from .runtime.array import SMALL, row_of
+from .runtime.array import SMALL, contiguous_strides, row_of
 from .tensor import Tensor, adopt_numpy, require_floating, wrap
 
 
@@ -99,6 +101,53 @@ def _check_nested(data: Any) -> tuple:
     return (len(data), *first)
 
 
+def _regular(data: Any) -> tuple | None:
+    """(numbers, shape, their type) of nested lists and tuples of equal lengths that hold numbers of one type.
+
+    None for anything else. All looking is done level by level, in C.
+    """
+    if not isinstance(data, (list, tuple)):
+        return None
+    level, width, shape = data, len(data), []
+    kind = data.__class__
+    while kind is list or kind is tuple:
+        shape.append(width)
+        kinds = set(map(type, level))
+        if len(kinds) != 1:
+            return None
+        (kind,) = kinds
+        if kind is list or kind is tuple:
+            widths = set(map(len, level))
+            if len(widths) != 1:
+                return None
+            (width,) = widths
+            level = list(itertools.chain.from_iterable(level))
+    return (level, tuple(shape), kind) if kind in _NUMBERS else None
+
+
+# The dtype in which NumPy reads numbers of a type.
+_NUMBERS = {float: np.float64, int: np.int64, bool: np.bool_}
+
+
+def _of_numbers(regular: tuple, dtype: Any) -> Tensor:
+    """The tensor of what `_regular` has found."""
+    numbers, shape, kind = regular
+    d = dtype or dtypes.of_scalar(kind())
+    if len(numbers) <= SMALL and (d.category == dtypes.FLOATING) == (kind is float) and dtype is None:
+        try:
+            row = row_of(numbers, d)
+        except (OverflowError, struct.error):  # said below, or infinite in float32
+            row = None
+        if row is not None:
+            return wrap(from_array(arrays.Array(row.block, 0, shape, contiguous_strides(shape), d, True)))
+    try:
+        a: np.ndarray = np.array(numbers, _NUMBERS[kind] if d.category != dtypes.FLOATING else np.float64)
+    except OverflowError:
+        raise ValueError(f"Overflow: a number does not fit into {d.name}") from None
+    with np.errstate(all="ignore"):
+        return _from_numpy_copy(a.reshape(shape), d)
+
+
 def _to_nested(data: Any) -> Any:
     if isinstance(data, Tensor):
         return data.detach()._value().native()
@@ -140,6 +189,9 @@ def tensor(
         with np.errstate(all="ignore"):
             t = _from_numpy_copy(data.detach()._value().native(), d)
     else:
+        regular = _regular(data)
+        if regular is not None:
+            return _finish(_of_numbers(regular, dtype), requires_grad)
         d = dtype or _infer_dtype(data)
         shape = _check_nested(data)
         nested = _to_nested(data)

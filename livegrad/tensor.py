@@ -546,6 +546,9 @@ class Tensor(Registered):
         """The only element, as a Python number. Raises RuntimeError unless there is exactly one."""
         v = self._v
         if v is None:
+            a = self._s
+            if a.layout is not None and a.layout[1] == ():
+                return a.storage.number(a.layout[0])
             v = self._read()
         array = v.array
         if array is None:

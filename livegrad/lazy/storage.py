@@ -26,6 +26,7 @@ class Lease:
 
     __slots__ = ("stale", "__weakref__")
 
+    @hot
     def __init__(self) -> None:
         self.stale = None
 
@@ -36,6 +37,7 @@ class Counter:
 
     __slots__ = ("n",)
 
+    @hot
     def __init__(self, n: int = 0) -> None:
         self.n = n
 
@@ -55,6 +57,7 @@ class Alias:
 
     __slots__ = ("storage", "layout", "base", "counter", "silent", "made")
 
+    @hot
     def __init__(
         self,
         storage: Storage,
@@ -141,6 +144,13 @@ class Storage:
         if self.pinned:
             v.weight = UNDEFERRED
         return v
+
+    @hot
+    def number(self, offset: int) -> Any:
+        """The element at an offset, as a Python number."""
+        value = self.value
+        array = self.array if value is None else value.ready()
+        return array.number(offset)  # type: ignore[union-attr]
 
     # --- writing ------------------------------------------------------------------------------------------------
 

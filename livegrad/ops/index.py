@@ -11,6 +11,7 @@ from .. import dtypes
 from ..codegen.kernels import Kernel
 from ..lazy.storage import contiguous_copy
 from ..lazy.value import Value, from_array
+from ..native import hot
 from ..runtime import array as arrays
 from ..runtime import backend, machine, pool
 from ..runtime.array import numel
@@ -132,14 +133,20 @@ def items_of(x: Tensor, index: Any) -> list:
     return items
 
 
+@hot
 def _slice_bounds(s: slice, n: int) -> tuple[int, int, int]:
     """(start, step, length). Raises ValueError for a step that is not positive."""
-    step = 1 if s.step is None else int(s.step)
+    start, stop, step = s.start, s.stop, s.step
+    step = 1 if step is None else int(step)
     if step <= 0:
         raise ValueError("step must be greater than zero")
-    start, stop, _ = slice(
-        None if s.start is None else int(s.start), None if s.stop is None else int(s.stop), step
-    ).indices(n)
+    start = 0 if start is None else int(start)
+    if start < 0:
+        start = max(start + n, 0)
+    stop = n if stop is None else int(stop)
+    if stop < 0:
+        stop += n
+    start, stop = min(start, n), min(stop, n)
     return start, step, max(0, -(-(stop - start) // step))
 
 
@@ -224,19 +231,52 @@ def advanced(x: Tensor, left: list) -> tuple:
     return tuple(index)
 
 
+@hot
 def getitem(x: Tensor, index: Any) -> Tensor:
     """x[index]: ints, slices, None and Ellipsis give a view; masks and integer tensors a copy."""
+    kind = index.__class__
+    if x._edge is None:
+        # Nothing to record: the same as below, without the operators around it.
+        if kind is int:
+            offset, shape, strides = x._geometry()
+            if shape and -shape[0] <= index < shape[0]:
+                if index < 0:
+                    index += shape[0]
+                return x._window(offset + index * strides[0], shape[1:], strides[1:])
+        elif kind is slice:
+            offset, shape, strides = x._geometry()
+            if shape:
+                start, step, length = _slice_bounds(index, shape[0])
+                return x._window(offset + start * strides[0], (length, *shape[1:]), (strides[0] * step, *strides[1:]))
+        elif kind is tuple:
+            made = _element(x, index)
+            if made is not None:
+                return made
+    return _getitem(x, index)
+
+
+@hot
+def _element(x: Tensor, index: tuple) -> Tensor | None:
+    """x[i, j, ...] of ints alone that are in range; None for anything else."""
+    offset, shape, strides = x._geometry()
+    n = len(index)
+    if n > len(shape):
+        return None
+    for d, i in enumerate(index):
+        size = shape[d]
+        if i.__class__ is not int or i >= size or i < -size:
+            return None
+        offset += (i + size if i < 0 else i) * strides[d]
+    return x._window(offset, shape[n:], strides[n:])
+
+
+def _getitem(x: Tensor, index: Any) -> Tensor:
     if index.__class__ is int:
         if x._shape:
             n = x._shape[0]
             if not -n <= index < n:
                 raise IndexError(f"index {index} is out of bounds for dimension 0 with size {n}")
-            if index < 0:
-                index += n
-            if x._edge is None:  # nothing to record: the same, without the operator around it
-                offset, shape, strides = x._geometry()
-                return x._window(offset + index * strides[0], shape[1:], strides[1:])
-            return SELECT.apply((x,), dim=0, index=index)
+            return SELECT.apply((x,), dim=0, index=index + n if index < 0 else index)
         raise IndexError(
             "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
             "0-dim tensor to a number"

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from .. import dtypes
 from ..autograd.mode import MODE
 from ..lazy.value import Value, from_array
+from ..native import hot
 from ..runtime import array as arrays
-from ..runtime import backend
-from ..runtime.array import numel
+from ..runtime.array import contiguous_strides, is_contiguous, numel
+from ..runtime.memory import peek, poke
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .registry import FUNCTIONS, operator, with_numpy_names, write_out
@@ -88,9 +87,17 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -
 
 
 @with_numpy_names
+@hot
 def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """Join tensors of one shape along a new dimension."""
     tensors = list(tensors)
+    made = _stack_pieces(tensors) if dim == 0 and tensors else None
+    if made is None:
+        made = _stack(tensors, dim)
+    return made if out is None else write_out(out, made)
+
+
+def _stack(tensors: list, dim: int) -> Tensor:
     if not tensors:
         raise RuntimeError("stack expects a non-empty TensorList")
     shape = tensors[0]._shape
@@ -101,42 +108,57 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None)
                 f"at entry {i}"
             )
     d = normal_dim(dim, len(shape) + 1)
-    tensors = _common_dtype(tensors)
-    made = _stack_windows(tensors) if d == 0 else None
-    if made is None:
-        made = STACK.apply(tensors, dim=d)
-    if out is not None:
-        return write_out(out, made)
-    return made
+    return STACK.apply(_common_dtype(tensors), dim=d)
 
 
-def _stack_windows(tensors: list) -> Tensor | None:
-    """The stack of views of one memory that differ in where they begin, as the items of a data set do.
+# Pieces up to so many bytes are copied one by one; larger ones are worth a look at how to copy them.
+_PIECE = 1 << 16
 
-    All are copied at once. None where the views are not like that, or the graph is to show the stack.
+
+@hot
+def _stack_pieces(tensors: list) -> Tensor | None:
+    """The stack along a first dimension of many small tensors, as the samples of a batch are.
+
+    Each is read where it lies, without a value made for a view. None where the tensors are not alike, or not small, or
+    not contiguous, or the graph is to show the stack.
     """
-    first = tensors[0]._s
-    if first is None or first.layout is None:
+    first = tensors[0]
+    if first.__class__ is not Tensor:
         return None
-    storage, (_, shape, strides) = first.storage, first.layout
-    starts = []
+    shape, dtype = first._shape, first.dtype
+    size = numel(shape) * dtype.itemsize
+    if size == 0 or size > _PIECE:
+        return None
+    steps = contiguous_strides(shape)
+    recording = MODE.off == 0 or MODE.grad
+    made = arrays.empty((len(tensors), *shape), dtype)
+    target = made.ptr
     for t in tensors:
-        a = t._s
-        if a is None or a.storage is not storage or a.layout is None or a.layout[2] != strides:
+        if t.__class__ is not Tensor or (t._edge is not None and recording):
             return None
-        if t._edge is not None and MODE.grad:
+        v = t._v
+        a = None
+        if v is None:
+            a = t._s
+            storage = a.storage
+            v = storage.value
+            array = storage.array if v is None else v.ready()
+        else:
+            array = v.ready()
+        if array.dtype is not dtype or not array.contiguous:
             return None
-        starts.append(a.layout[0])
-    array = storage.array if storage.value is None else storage.value.ready()
-    if not array.contiguous or not numel(shape) or min(strides, default=0) < 0:
-        return None
-    flat = array.native().reshape(-1)
-    last = sum((n - 1) * s for n, s in zip(shape, strides))
-    item = flat.itemsize
-    windows = np.lib.stride_tricks.as_strided(
-        flat, (flat.size - last, *shape), (item, *(s * item for s in strides)), writeable=False
-    )
-    return wrap(backend.fresh(windows[starts]))
+        address = array.ptr
+        own = array.shape
+        if a is not None and a.layout is not None:
+            offset, own, strides = a.layout
+            if strides != steps and not is_contiguous(own, strides):
+                return None
+            address += offset * dtype.itemsize
+        if own != shape:
+            return None
+        poke(target, peek(address, size))
+        target += size
+    return wrap(from_array(made))
 
 
 def _stack_value(values: list, dim: int) -> Value:

@@ -8,6 +8,7 @@ from typing import Any
 from .. import dtypes
 from ..autograd.mode import MODE
 from ..lazy.value import Value
+from ..native import hot
 from ..tensor import Tensor
 from .joining import CAT, STACK
 from .registry import Operator, operator, public
@@ -40,6 +41,7 @@ def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple:
     return _several(x, out, SPLIT, label, dim=d, sizes=tuple(sizes))
 
 
+@hot
 def _several(x: Tensor, pieces: list, op: Operator, label: str, **args: Any) -> tuple:
     """The views that one operator returns together: one node, whose gradient puts theirs together in one copy."""
     made = tuple(pieces)
@@ -124,7 +126,13 @@ def unbind(x: Tensor, dim: int = 0) -> tuple:
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         return (select(x, d, 0),)  # raises
+    return _several(x, _slices(x, d), UNBIND, "UnbindBackward", dim=d)
+
+
+@hot
+def _slices(x: Tensor, d: int) -> list:
+    """A view of every index of a dimension."""
     offset, shape, strides = x._geometry()
     rest, steps = shape[:d] + shape[d + 1 :], strides[:d] + strides[d + 1 :]
-    pieces = [x._window(offset + i * strides[d], rest, steps) for i in range(shape[d])]
-    return _several(x, pieces, UNBIND, "UnbindBackward", dim=d)
+    step = strides[d]
+    return [x._window(offset + i * step, rest, steps) for i in range(shape[d])]

@@ -101,6 +101,14 @@ class Array:
         return made
 
     @hot
+    def number(self, offset: int) -> Any:
+        """The element at an offset from the array's own, as a Python number."""
+        unpack = _UNPACK.get(self.dtype)
+        if unpack is None:
+            return self.view(self.offset + offset, (), ()).native().item()
+        size = self.dtype.itemsize
+        return unpack[0](peek(self.ptr + offset * size, size))[0]
+
     @hot
     def numbers(self) -> Any:
         """The elements as nested lists of Python numbers; a number where there are no dimensions."""

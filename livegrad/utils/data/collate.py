@@ -44,7 +44,7 @@ def default_collate(batch):
     if isinstance(first, tuple) and hasattr(first, "_fields"):
         return type(first)(*(default_collate(entries) for entries in zip(*batch)))
     if isinstance(first, Sequence):
-        if any(len(sample) != len(first) for sample in batch):
+        if len(set(map(len, batch))) > 1:
             raise RuntimeError("each element in list of batch should be of equal size")
         collated = [default_collate(entries) for entries in zip(*batch)]
         return collated if isinstance(first, tuple) else _like_sequence(first, collated)
