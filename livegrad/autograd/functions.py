@@ -98,16 +98,13 @@ def backward(
     if not wanted:
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
     capture = {(t._edge, t._nr): None for t in wanted}
+    for t in wanted:
+        t.retain_grad()  # what is no leaf keeps its gradients from now on, as in PyTorch
     engine.run(roots, keep, create_graph, capture)
     for t in wanted:
         g = capture[t._edge, t._nr]
-        if g is None:
-            continue
-        if t._edge.is_leaf:
+        if g is not None and t._edge.is_leaf:
             t._edge.accumulate(g, create_graph)
-        elif not t.retains_grad:  # else its hook has done it
-            held, g = t._retained_grad(), g if create_graph else wrap(g)
-            t._set_retained_grad(g if held is None else held + g)
 
 
 def grad(

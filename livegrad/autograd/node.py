@@ -394,7 +394,8 @@ class AccumulateGrad(Node):
         """Add a gradient (a value, or a tensor if recording) to the leaf's."""
         with _accumulating:
             if self.grad is None:
-                self.grad = g if recording else wrap(g)
+                # A copy of its own where it is recorded: the tensor may be a view, or another leaf's gradient as well.
+                self.grad = g.clone() if recording else wrap(g)
             elif recording:
                 self.grad = self.grad + g
             else:

@@ -14,6 +14,7 @@ from ..runtime import backend
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .casting import autocasts
+from .instruction import SCALAR_TYPE_NAMES
 from .registry import FUNCTIONS, public, write_out
 from .view import normal_dim
 
@@ -26,6 +27,8 @@ def _function(f: Any) -> Any:
 @public("isclose")
 def isclose(x: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
     """Elementwise |x - other| <= atol + rtol * |other|."""
+    if x.dtype is not other.dtype:
+        raise RuntimeError(f"{SCALAR_TYPE_NAMES[x.dtype]} did not match {SCALAR_TYPE_NAMES[other.dtype]}")
     x, other = x.detach(), other.detach()
     close = x == other
     if x.dtype is dtypes.bool_:
@@ -276,7 +279,7 @@ def broadcast_tensors(*tensors: Tensor) -> tuple:
     shape: tuple = ()
     for t in tensors:
         shape = dispatch.broadcast_shapes(shape, t._shape)
-    return tuple(t.expand(shape) for t in tensors)
+    return tuple(t if t._shape == shape else t.expand(shape) for t in tensors)
 
 
 @_function

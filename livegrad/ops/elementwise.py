@@ -161,8 +161,9 @@ for _short, _long in (("asin", "arcsin"), ("acos", "arccos"), ("atan", "arctan")
     for _suffix in ("", "_"):
         setattr(Tensor, _long + _suffix, getattr(Tensor, _short + _suffix))
     FUNCTIONS[_long] = FUNCTIONS[_short]
-elementwise("_logit", lambda input: scalar.log(input / (1 - input)), node="Logit", reference="logit", method=False,
-            function=False, domain=(0.05, 0.95))  # fmt: skip
+elementwise("_logit", lambda input: scalar.log(input / (1 - input)), grads={"input": lambda g, input: scalar.where(
+                scalar.or_(input < 0, input > 1), math.nan, g / scalar.abs(input * (1 - input)))},
+            node="Logit", reference="logit", method=False, function=False, domain=(0.05, 0.95))  # fmt: skip
 elementwise("xlogy", lambda input, other: scalar.where(
     scalar.ne(other, other), other, scalar.where(scalar.eq(input, 0), 0.0, input * scalar.log(other))),
     grads={"input": lambda g, input, other: scalar.where(
@@ -323,7 +324,7 @@ def floor_divide(input: Tensor, other: Any) -> Tensor:
     return _floor_divide(input, other)
 
 
-@public("remainder", kind="elementwise", inplace=True, number_first=lambda x, y: _reflected(remainder, x, y))
+@public("remainder", kind="elementwise", inplace=True, number_first=lambda x, y: _reflected("_remainder", x, y))
 def remainder(input: Tensor, other: Any) -> Tensor:
     """The remainder with the sign of the divisor, as Python's %."""
     _check_divisor(input, other)
@@ -490,17 +491,17 @@ def _install_python_operators() -> None:
     T.__ipow__ = dispatch.in_place(pow, "__ipow__")
     V.__pow__ = _value_pow
     T.__floordiv__ = floor_divide
-    T.__rfloordiv__ = lambda self, other: _reflected(floor_divide, other, self)
+    T.__rfloordiv__ = lambda self, other: _reflected("_floor_divide", other, self)
     T.__ifloordiv__ = dispatch.in_place(floor_divide, "__ifloordiv__")
     T.__mod__ = remainder
-    T.__rmod__ = lambda self, other: _reflected(remainder, other, self)
+    T.__rmod__ = lambda self, other: _reflected("_remainder", other, self)
     T.__imod__ = dispatch.in_place(remainder, "__imod__")
 
 
-def _reflected(function: Any, number: Any, t: Tensor) -> Tensor:
-    from ..creation import tensor
-
-    return function(tensor(number), t)
+def _reflected(name: str, number: Any, t: Tensor) -> Tensor:
+    """`number // t` or `number % t`."""
+    _check_divisor(number, t)
+    return dispatch.call(ELEMENTWISE[name], (number, t))
 
 
 _install_python_operators()

@@ -431,7 +431,24 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
         left, right = ([d % x.dim() for d in side] for side, x in zip(dims, (a, b)))
     free_a = [d for d in range(a.dim()) if d not in left]
     free_b = [d for d in range(b.dim()) if d not in right]
+    rows, columns = [a._shape[d] for d in free_a], [b._shape[d] for d in free_b]
+    if len(left) != len(right) or any(m != n and 1 not in (m, n) for m, n in _paired(a, left, b, right)):
+        raise RuntimeError(
+            f"contracted dimensions need to match, but the shapes are {list(a._shape)} along {left} and "
+            f"{list(b._shape)} along {right}"
+        )
+    # A dimension of size 1 is added up against all of the other's.
+    for i, j in zip(left, right):
+        if a._shape[i] == 1:
+            b = b.sum(j, True)
+        elif b._shape[j] == 1:
+            a = a.sum(i, True)
     k = numel(tuple(a._shape[d] for d in left))
-    x = a.permute(*free_a, *left).reshape(-1, k) if a.dim() else a.reshape(1, 1)
-    y = b.permute(*right, *free_b).reshape(k, -1) if b.dim() else b.reshape(1, 1)
-    return mm(x, y).reshape([a._shape[d] for d in free_a] + [b._shape[d] for d in free_b])
+    x = a.permute(*free_a, *left).reshape(numel(tuple(rows)), k)
+    y = b.permute(*right, *free_b).reshape(k, numel(tuple(columns)))
+    return mm(x, y).reshape(rows + columns)
+
+
+def _paired(a: Tensor, left: list, b: Tensor, right: list) -> list:
+    """The sizes of the dimensions that are summed together."""
+    return [(a._shape[i], b._shape[j]) for i, j in zip(left, right)]

@@ -12,6 +12,7 @@ from ..runtime import backend
 from ..tensor import Tensor, wrap
 from .copying import clone
 from .gather import GATHER
+from .reduce import share_evenly
 from .registry import named, operator, public
 from .results import KthValue, Median, Mode, Sort, TopK
 from .view import normal_dim
@@ -66,6 +67,9 @@ def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = 
 @public("kthvalue", kind="library")
 def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """(value, index) of the k-th smallest element along a dimension."""
+    if x.dim() == 0:
+        values, index = topk(x, k, dim, largest=False)
+        return KthValue(values, index)
     values, index = topk(x, k, dim, largest=False)
     values, index = values.narrow(dim, k - 1, 1), index.narrow(dim, k - 1, 1)
     return KthValue(values, index) if keepdim else KthValue(values.squeeze(dim), index.squeeze(dim))
@@ -82,8 +86,7 @@ def _median(x: Value) -> Value:
 
 def _median_gradient(g: Any, x: Any, result: Any) -> Any:
     """Equal elements share it."""
-    chosen = x.eq(result)
-    return chosen * (g / chosen.sum())
+    return share_evenly(g, x, result)
 
 
 MEDIAN = operator("median", _median, tensors=("x",), grads={"x": _median_gradient})

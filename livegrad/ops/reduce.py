@@ -239,8 +239,18 @@ def _share_among_ties(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple) 
     return chosen * (g.reshape(kept_shape(x_shape, dims)) / ties)
 
 
+def share_evenly(g: Any, x: Any, result: Any) -> Any:
+    """The gradient of the one extreme of all elements: those equal to it share it, NaN equal to NaN."""
+    other = x.eq(result).logical_or(x.isnan().logical_and(result.isnan())).logical_not()
+    return (g / other.logical_not().sum()).masked_zero(other)
+
+
 AMAX = operator("amax", _extreme("amax"), tensors=("x",), grads={"x": _share_among_ties})
 AMIN = operator("amin", _extreme("amin"), tensors=("x",), grads={"x": _share_among_ties})
+MAX, MIN = (
+    operator(name, _extreme("a" + name), tensors=("x",), grads={"x": share_evenly}, node=name.capitalize())
+    for name in ("max", "min")
+)
 
 
 @public("amax", kind="reduction", op=AMAX)
@@ -368,8 +378,8 @@ def _max_or_min(x: Tensor, dim: Any, keepdim: bool, largest: bool) -> Any:
                 f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
                 "with the 'dim' argument."
             )
-        op = AMAX if largest else AMIN
-        return op.apply((x,), ("Max" if largest else "Min") + "Backward1", dims=dims_of(None, x.dim()), keepdim=False)
+        op = MAX if largest else MIN
+        return op.apply((x,), op.label + "1", dims=dims_of(None, x.dim()), keepdim=False)
     if isinstance(dim, Tensor):
         return (x.maximum if largest else x.minimum)(dim)
     return _along(x, dim, keepdim, largest, Max if largest else Min)

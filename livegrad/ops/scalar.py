@@ -165,8 +165,8 @@ fmod = Primitive("fmod", lambda g, x, y: (g, neg(g) * trunc(x / y)))
 remainder = Primitive("remainder", lambda g, x, y: (g, neg(g) * floor_divide(x, y)))
 floor_divide = Primitive("floor_divide")
 trunc_divide = Primitive("trunc_divide")
-maximum = Primitive("maximum", lambda g, x, y: (_share(g, x > y, eq(x, y)), _share(g, x < y, eq(x, y))))
-minimum = Primitive("minimum", lambda g, x, y: (_share(g, x < y, eq(x, y)), _share(g, x > y, eq(x, y))))
+maximum = Primitive("maximum", lambda g, x, y: (_share(g, x < y, eq(x, y)), _share(g, x > y, eq(x, y))))
+minimum = Primitive("minimum", lambda g, x, y: (_share(g, x > y, eq(x, y)), _share(g, x < y, eq(x, y))))
 pow = Primitive(
     "pow",
     lambda g, x, y, r: (
@@ -175,11 +175,12 @@ pow = Primitive(
     ),
     wants_result=True,
 )
-copysign = Primitive("copysign", lambda g, x, y: (g * where(eq(x, 0), 0.0, copysign(1.0, y) * sign(x)), 0.0))
+copysign = Primitive("copysign", lambda g, x, y, r: (g * where(eq(x, 0), 0.0, r / x), 0.0), wants_result=True)
 
 
-def _share(g: Any, mine: Any, tie: Any) -> Any:
-    return where(mine, g, where(tie, g / 2, 0.0))
+def _share(g: Any, lost: Any, tie: Any) -> Any:
+    """Nothing for the operand that was not taken, half at a tie; all of it for both where one is NaN, as in PyTorch."""
+    return where(lost, 0.0, where(tie, g / 2, g))
 
 
 # --- exponentials and logarithms --------------------------------------------------------------------------------
@@ -192,7 +193,7 @@ log10 = Primitive("log10", lambda g, x: (g / (x * LN10),))
 log1p = Primitive("log1p", lambda g, x: (g / (x + 1),))
 sqrt = Primitive("sqrt", lambda g, x, r: (g / (r * 2),), wants_result=True)
 rsqrt = Primitive("rsqrt", lambda g, x, r: (g * (r * r * r) * -0.5,), wants_result=True)
-logaddexp = Primitive("logaddexp", lambda g, x, y, r: (g * exp(x - r), g * exp(y - r)), wants_result=True)
+logaddexp = Primitive("logaddexp", lambda g, x, y: (g / (exp(y - x) + 1), g / (exp(x - y) + 1)))
 hypot = Primitive("hypot", lambda g, x, y, r: (g * (x / r), g * (y / r)), wants_result=True)
 
 # --- trigonometry and its hyperbolic kin ------------------------------------------------------------------------

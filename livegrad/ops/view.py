@@ -524,6 +524,8 @@ def t(x: Tensor) -> Tensor:
 def movedim(x: Tensor, source: Any, destination: Any) -> Tensor:
     """Move dimensions to other places."""
     n = x.dim()
+    if n == 0:
+        return x.view_as(x)
     src = [normal_dim(d, n) for d in ([source] if isinstance(source, int) else source)]
     dst = [normal_dim(d, n) for d in ([destination] if isinstance(destination, int) else destination)]
     rest = [d for d in range(n) if d not in src]

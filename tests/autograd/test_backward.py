@@ -21,6 +21,29 @@ def accumulates(t):
 
 
 @program
+def recorded_gradients_of_leaves_are_their_own(t):
+    """A recorded gradient may be a view of one number, or shared by two leaves: each leaf gets a copy."""
+    x = t.tensor([1.0, 2.0, 2.0], requires_grad=True)
+    x.sum().backward(create_graph=True)
+    (x[:1] * 4).sum().backward()
+    a, b = (t.ones(2, requires_grad=True) for _ in range(2))
+    (a + b).backward(t.tensor([1.0, 2.0]), create_graph=True)
+    with t.no_grad():
+        a.grad.add_(10)
+    return x.grad, a.grad, b.grad
+
+
+@program
+def what_is_named_in_inputs_retains_its_gradient(t):
+    x = t.tensor([1.0, 2.0], requires_grad=True)
+    y, z = x * 2, x * 3
+    y.sum().backward(inputs=[y, z], retain_graph=True)
+    first = y.grad.clone(), z.grad, x.grad
+    (y * z).sum().backward()
+    return first, y.grad, z.grad, x.grad, y.retains_grad
+
+
+@program
 def set_to_none_and_again(t):
     x = t.tensor([1.0, 2.0], requires_grad=True)
     (x * 3).sum().backward()

@@ -117,7 +117,10 @@ _hardshrink = _activation(
     (0.7,),
 )
 _hardsigmoid = _activation(
-    "hardsigmoid", lambda input: where(input <= -3, 0.0, where(input >= 3, 1.0, (input + 3) / 6)), "Hardsigmoid"
+    "hardsigmoid",
+    lambda input: where(input <= -3, 0.0, where(input >= 3, 1.0, (input + 3) / 6)),
+    "Hardsigmoid",
+    input=lambda g, input: where((input > -3) & (input < 3), g / 6, 0.0),
 )
 _hardswish = _activation(
     "hardswish",
@@ -164,7 +167,7 @@ _softplus = _activation(
 )
 _softshrink = _activation(
     "softshrink",
-    lambda input, lambd: where(input > lambd, input - lambd, where(input < -lambd, input + lambd, input * 0.0)),
+    lambda input, lambd: where(input > lambd, input - lambd, where(input < -lambd, input + lambd, input - input)),
     "Softshrink",
     numbers=(0.7,),
 )

@@ -1,6 +1,7 @@
 """Norms and distances along a dimension."""
 
 from livegrad.ops.casting import autocasts
+from livegrad.ops.composite import broadcast_tensors
 
 __all__ = ["cosine_similarity", "normalize", "pairwise_distance"]
 
@@ -14,6 +15,7 @@ def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):
 @autocasts
 def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     """The cosine of the angle between ``x1`` and ``x2`` along ``dim``; their shapes broadcast."""
+    x1, x2 = broadcast_tensors(x1, x2)
     norm1 = x1.norm(2, dim, keepdim=True).clamp_min(eps)
     norm2 = x2.norm(2, dim, keepdim=True).clamp_min(eps)
     return ((x1 / norm1) * (x2 / norm2)).sum(dim)
