@@ -505,6 +505,8 @@ class Tensor(Registered):
         """Drop this tensor's history."""
         if self._s is not None and self._s.base is not None:
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+        if self._edge is not None and self._edge.is_leaf:
+            return self.requires_grad_(False)
         self._edge = None
         return self
 

@@ -44,6 +44,14 @@ def what_is_named_in_inputs_retains_its_gradient(t):
 
 
 @program
+def a_leaf_that_is_detached_in_place_keeps_its_gradient(t):
+    x = t.tensor([1.0, 2.0], requires_grad=True)
+    (x * 3).sum().backward()
+    x.detach_()
+    return x.grad, x.requires_grad, x.is_leaf
+
+
+@program
 def set_to_none_and_again(t):
     x = t.tensor([1.0, 2.0], requires_grad=True)
     (x * 3).sum().backward()
