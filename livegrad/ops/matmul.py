@@ -12,7 +12,7 @@ from ..native import hot
 from ..observe import WATCH
 from ..precision import REGIONS
 from ..runtime import array as arrays
-from ..runtime import backend, blas, gemm
+from ..runtime import backend, blas, gemm, tiles
 from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch
@@ -58,6 +58,9 @@ def _by_library(a: Value, b: Value) -> Value:
     """What the BLAS does not do: other dtypes (half types in float32), odd strides."""
     xp = backend.of(a)
     if a.dtype.kind in ("f16", "bf16"):
+        in_halves = _half_product(a, b)
+        if in_halves is not None:
+            return in_halves
         made = _matmul(cast_value(a, dtypes.float32), cast_value(b, dtypes.float32))
         return cast_value(made, a.dtype)
     x, y = a.native(), b.native()
@@ -72,6 +75,31 @@ def _by_library(a: Value, b: Value) -> Value:
     if observer is not None:
         observer.end(token, "")
     return backend.fresh(made)
+
+
+def _half_product(a: Value, b: Value) -> Value | None:
+    """A large product of half types on the tile unit, which adds in float32; None where that is not to be had."""
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    lead = dispatch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    batch = numel(lead)
+    if not tiles.worthwhile(m, n, k, batch) or not tiles.available():
+        return None
+    x, y = a.ready(), b.ready()
+    steps = (_batch_stride(x, lead), _batch_stride(y, lead)) if lead else (0, 0)
+    if None in steps:
+        return None
+    out = arrays.empty((*lead, m, n), a.dtype)
+    observer = WATCH.observer
+    token = None
+    if observer is not None:
+        token = observer.begin_call("batched gemm" if lead else "gemm", (a.shape, b.shape), 2 * batch * m * n * k)
+    done = tiles.product(
+        a.dtype.kind, batch, m, n, k, x.ptr, steps[0], *x.strides[-2:], y.ptr, steps[1], *y.strides[-2:], out.ptr,
+        m * n, n,
+    )  # fmt: skip
+    if observer is not None:
+        observer.end(token, "")
+    return from_array(out) if done else None
 
 
 @hot

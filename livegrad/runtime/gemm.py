@@ -1,4 +1,4 @@
-"""Matrix products of middling size by a kernel of our own (see `codegen.gemm`).
+"""Matrix products by kernels of our own: on the tile unit (see `tiles`), or of middling size (see `codegen.gemm`).
 
 Which products it takes depends on sizes and layouts alone, so that a program gives the same numbers every time.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..native import hot
-from . import pool
+from . import pool, tiles
 
 # It is for machines with vectors of 64 bytes; elsewhere the library is as fast.
 LEAST, _MOST = 1 << 19, 1 << 27  # multiply-adds of all products together, and of one
@@ -70,6 +70,10 @@ def product(
     Parameters are those of `blas.batched`. With a bias, or beta, there is one product.
     """
     work = batch * m * n * k
+    if tiles.worthwhile(m, n, k, batch) and kind == "f32" and tiles.product(
+        kind, batch, m, n, k, a, a_bs, a_rs, a_cs, b, b_bs, b_rs, b_cs, c, c_bs, c_rs, beta, bias
+    ):  # fmt: skip
+        return True
     if not worthwhile(m, n, k, batch):
         return False
     panel = _panel(kind)

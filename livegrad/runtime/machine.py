@@ -19,7 +19,7 @@ from . import service
 
 __all__ = [
     "CompiledObject", "CompilerMissing", "compile_cpu", "compile_ptx", "compiler_available", "host_description",
-    "host_has_f16c", "host_has_fma", "host_has_rounding", "host_vector_bytes", "load_object",
+    "host_has_bf16_tiles", "host_has_f16c", "host_has_fma", "host_has_rounding", "host_vector_bytes", "load_object",
 ]  # fmt: skip
 
 
@@ -115,6 +115,14 @@ def host_vector_bytes() -> int:
     if all(_host_feature(f"avx512{part}") for part in ("f", "vl", "dq", "bw")):
         return 64
     return 32 if _host_feature("avx2") else 16
+
+
+@functools.cache
+def host_has_bf16_tiles() -> bool:
+    """Whether the host multiplies tiles of bfloat16 (AMX), and its vectors convert to it."""
+    if not is_x86() or host_vector_bytes() != 64:
+        return False
+    return all(_host_feature(name) for name in ("amx-tile", "amx-bf16", "avx512bf16"))
 
 
 @functools.cache

@@ -1,0 +1,144 @@
+"""Matrix products on the processor's tile unit (see `codegen.tiles`), where there is one.
+
+Which products it takes depends on sizes and layouts, and on whether the numbers are within its range (nearly all of
+float32's): never on time or threads, so a program gives the same numbers every time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import platform
+import sys
+from typing import Any
+
+import numpy as np
+
+from ..native import hot
+from . import memory, pool
+
+_SERIAL_WORK = 1 << 21  # multiply-adds that are not worth a second thread
+_LEAST, _LEAST_EDGE, _LEAST_DEPTH = 1 << 23, 48, 48  # below, packing costs more than is won
+_PACKING = 64  # multiply-adds that take as long as packing a number
+_WANTED = os.environ.get("LIVEGRAD_AMX", "1") != "0"
+_PANEL, _SQUARE = 16, 32
+_ZEROS = np.zeros(64, np.uint8)
+_ZEROS_PTR = _ZEROS.__array_interface__["data"][0]
+# An item's sums, and its block of B, share a core's second-level cache (2 MB).
+_ROWS, _COLUMNS, _BLOCK = 512, 512, 8  # at most; the last in tiles of k
+
+
+@functools.cache
+def available() -> bool:
+    """Whether the machine has the unit, and the system lets this process use it."""
+    from . import machine
+
+    if not (_WANTED and sys.platform == "linux" and platform.machine() == "x86_64" and machine.compiler_available()):
+        return False
+    if not machine.host_has_bf16_tiles():
+        return False
+    # arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA): the registers are large, so a process has to ask for them once.
+    return ctypes.CDLL(None, use_errno=True).syscall(158, 0x1023, 18) == 0
+
+
+@functools.cache
+def _pack_kernel(kind: str, along: bool, by_lines: bool) -> Any:
+    from ..codegen import kernels, tiles
+
+    options = (kind, along, by_lines)
+    return kernels.Kernel(lambda: ("tiles pack", *options), lambda: tiles.pack_source(*options), tiles.PACK_FORMATS, 1)
+
+
+@functools.cache
+def _kernel(kind: str) -> Any:
+    from ..codegen import kernels, tiles
+
+    return kernels.Kernel(lambda: ("tiles", kind), lambda: tiles.source(kind), tiles.FORMATS, 1)
+
+
+@functools.lru_cache(4096)
+def _cut(m: int, n: int, batch: int, threads: int) -> tuple[int, int, int, int]:
+    """(rows and columns of an item, items down and across): few, but so that threads have the same to do."""
+    best = None
+    for down in range(-(-m // _ROWS), -(-m // _SQUARE) + 1):
+        for across in range(-(-n // _COLUMNS), -(-n // _SQUARE) + 1):
+            items = batch * down * across
+            if items > 16 * threads and best is not None:
+                break
+            rows, columns = -(-m // (down * _SQUARE)) * _SQUARE, -(-n // (across * _SQUARE)) * _SQUARE
+            # The busiest thread's squares, and what each item brings from far away, worth some.
+            cost = -(-items // threads) * (rows * columns + 4 * (rows + columns))
+            if best is None or cost < best[0]:
+                best = (cost, rows, columns, -(-m // rows), -(-n // columns))
+    return best[1:]  # type: ignore[index]
+
+
+def _panels(lines: int) -> int:
+    return -(-lines // _SQUARE) * 2
+
+
+@hot
+def worthwhile(m: int, n: int, k: int, batch: int = 1) -> bool:
+    """Whether the unit is for products of these sizes."""
+    return m * n * k * batch >= _LEAST and m >= _LEAST_EDGE and n >= _LEAST_EDGE and k >= _LEAST_DEPTH
+
+
+def product(
+    kind: str, batch: int, m: int, n: int, k: int, a: int, a_bs: int, a_rs: int, a_cs: int, b: int, b_bs: int,
+    b_rs: int, b_cs: int, c: int, c_bs: int, c_rs: int, beta: float = 0.0, bias: int = 0,
+) -> bool:  # fmt: skip
+    """C = A @ B, + C for beta 1, + a row of numbers at `bias`; False, with C as it was, if it is not for this unit.
+
+    Parameters are those of `gemm.product`.
+    """
+    if not worthwhile(m, n, k, batch) or not available() or beta not in (0.0, 1.0) or (batch > 1 and (beta or bias)):
+        return False
+    a_along, b_along = a_cs == 1, b_cs != 1
+    if not (a_along or a_rs == 1) or (b_along and b_rs != 1) or min(a_rs, a_cs, b_rs, b_cs) < 1:
+        return False
+    from ..codegen import tiles
+
+    work = batch * m * n * k
+    pack_a, pack_b, multiply = _pack_kernel(kind, a_along, True), _pack_kernel(kind, b_along, False), _kernel(kind)
+    if not (pack_a.available(work) and pack_b.available(work) and multiply.available(work)):
+        return False
+    a_panels, b_panels = _panels(m), _panels(n)
+    b_count = batch if b_bs else 1
+    a_bytes = tiles.packed_bytes(kind, batch * a_panels, k)
+    b_bytes = tiles.packed_bytes(kind, b_count * b_panels, k)
+    rows, columns, down, across = _cut(m, n, batch, pool.get_num_threads())
+    sum_bytes = batch * down * across * rows * columns * 4
+    flags = batch * a_panels + b_count * b_panels
+    block = memory.allocate(a_bytes + b_bytes + sum_bytes + flags)
+    packed_a, packed_b, sums = block.ptr, block.ptr + a_bytes, block.ptr + a_bytes + b_bytes
+    flag = sums + sum_bytes
+    for packer, along, x, target, flags_at, lines, line, step, matrix, panels, count in (
+        (pack_a, a_along, a, packed_a, flag, m, a_rs, a_cs, a_bs, a_panels, batch),
+        (pack_b, b_along, b, packed_b, flag + batch * a_panels, n, b_cs, b_rs, b_bs, b_panels, b_count),
+    ):
+        args = packer.pack(x, target, flags_at, lines, k, line, step, matrix, panels)
+        group = tiles.group_of(along)
+        _run(packer, args, count * -(-panels // group), group * _PANEL * k * _PACKING)
+    if any(ctypes.string_at(flag, flags)):
+        return False
+    if beta:
+        start, start_row, start_column = c, c_rs, 1
+    elif bias:
+        start, start_row, start_column = bias, 0, 1
+    else:
+        start, start_row, start_column = _ZEROS_PTR, 0, 0
+    args = multiply.pack(
+        packed_a, packed_b, c, start, sums, m, n, -(-k // tiles.DEPTH), c_rs, start_row, start_column, c_bs, a_panels,
+        b_panels, down, across, rows, columns, _BLOCK, 1 if b_bs else 0,
+    )  # fmt: skip
+    _run(multiply, args, batch * down * across, rows * columns * k)
+    return True
+
+
+def _run(kernel: Any, args: bytes, items: int, work: int) -> None:
+    """All items, of so many multiply-adds each, or what takes as long."""
+    if items == 1:
+        pool.run_serial(kernel.address, args, 1)
+    else:
+        pool.launch(kernel.address, args, items, max(1, _SERIAL_WORK // work))
