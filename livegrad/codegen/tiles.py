@@ -206,8 +206,9 @@ def source(kind: str) -> str:
 
     An item is `rows` by `columns` of C, multiples of 32; there are `down` by `across` of them for each product. A step
     of the innermost loop is 32 k of a square of 32 x 32: four registers of the unit are C's, two each A's and B's. The
-    sums of an item stay in `sums`, as tiles, while one block of k after the other is added, so that the blocks of A
-    and B in use fit into the cache. The sum of an element does not depend on what an item is.
+    sums of an item stay in `sums`, as tiles, while one block of k after the other is added: so the blocks of A and B
+    in use fit into the cache, and the errors of long sums are those of few additions. The sum of an element does not
+    depend on what an item is.
 
     Arguments: `steps` is how many tiles k has and `block` how many of them a block has, `a.panels` and `b.panels` how
     many panels (an even number) a matrix has; `b.batch` is 0 where all products have the same B. Distances are in
@@ -232,6 +233,8 @@ def source(kind: str) -> str:
         return b.gep(pointer, element, place)
 
     unit = _Unit(b)
+    zeros = module.table("zeros", "f32", [0.0] * EDGE)
+    b.line("%square = alloca [1024 x float], align 64")
     unit.begin()
     panel_bytes = b.mul(n["steps"], number(parts * TILE_BYTES))
     with b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as items:
@@ -256,22 +259,11 @@ def source(kind: str) -> str:
             left = at(p["a"], "i8", b.mul(b.add(a_first, b.udiv(rows.i, number(EDGE))), panel_bytes))
             right = at(p["b"], "i8", b.mul(b.add(b_first, b.udiv(columns.i, number(EDGE))), panel_bytes))
             lefts, rights = (left, at(left, "i8", panel_bytes)), (right, at(right, "i8", panel_bytes))
-            here = square_of_sums(rows.i, columns.i)
-            fresh, further, begun = b.fresh("fresh"), b.fresh("further"), b.fresh("begun")
-            b.cond_br(b.icmp("eq", blocks.i, number(0)), fresh, further)
-            b.label(fresh)
             for tile in range(4):
                 unit.zero(tile)
-            b.br(begun)
-            b.label(further)
-            for tile in range(4):
-                unit.load(tile, b.gep(here, "i8", tile * TILE_BYTES))
-            b.br(begun)
-            b.label(begun)
-            last = b.sub(b.smin(n["steps"], b.add(blocks.i, n["block"])), number(1))
-
-            def step(i: Reg) -> None:
-                offset = b.mul(i, number(parts * TILE_BYTES))
+            end = b.smin(n["steps"], b.add(blocks.i, n["block"]))
+            with b.loop(blocks.i, end) as steps:
+                offset = b.mul(steps.i, number(parts * TILE_BYTES))
                 now_a, now_b = [at(q, "i8", offset) for q in lefts], [at(q, "i8", offset) for q in rights]
                 loaded = (-1, -1)
                 for i, j in _PRODUCTS[kind]:
@@ -286,28 +278,40 @@ def source(kind: str) -> str:
                         unit.multiply(t, 4 + (t & 1), 6 + (t >> 1))
                 # For nothing but this: after a microsecond without one, a store takes as long as 40 products
                 # (measured on Granite Rapids, whatever the place; the register is stored again in the end).
-                unit.store(0, here)
-
-            with b.loop(blocks.i, last) as steps:
-                step(steps.i)
-            step(last)
+                unit.store(0, "%square")
             for tile in range(4):
-                unit.store(tile, b.gep(here, "i8", tile * TILE_BYTES))
-            finish, finished = b.fresh("finish"), b.fresh("finished")
-            b.cond_br(b.icmp("eq", b.add(last, number(1)), n["steps"]), finish, finished)
+                unit.store(tile, b.gep("%square", "i8", tile * TILE_BYTES))
+            here = square_of_sums(rows.i, columns.i)
+            is_first = b.icmp("eq", blocks.i, number(0))
+            before = f"%{b.fresh('before')}"
+            b.line(f"{before} = select {is_first.operand}, ptr {zeros}, ptr {here}")
+            further, finish, finished = b.fresh("further"), b.fresh("finish"), b.fresh("finished")
+
+            def sum_so_far(row: Reg, half: int) -> Reg:
+                # Tiles lie in columns: the rows 16 to 31 follow, one tile on.
+                line, place = b.mul(row, number(EDGE)), half * EDGE * square
+                product = b.load(b.gep(b.gep("%square", "f32", line), "f32", place), "f32", align=64)
+                old = b.gep(b.gep(before, "f32", b.select(is_first, number(0), line)), "f32",
+                            b.select(is_first, number(0), number(place)))  # fmt: skip
+                return b.fadd(product, b.load(old, "f32", align=64))
+
+            b.cond_br(b.icmp("eq", end, n["steps"]), finish, further)
+            b.label(further)
+            with b.loop(0, square) as each:
+                for h in range(2):
+                    place = b.gep(b.gep(here, "f32", b.mul(each.i, number(EDGE))), "f32", h * EDGE * square)
+                    b.store(sum_so_far(each.i, h), place, align=64)
+            b.br(finished)
             b.label(finish)
             lane = b.iota("i64")
             masks = [b.icmp("slt", lane, b.splat(b.sub(n["n"], b.add(columns.i, number(h * EDGE))))) for h in range(2)]
             c0 = at(p["c"], kind, b.mul(matrix, n["c.batch"]), b.mul(rows.i, n["c.row"]), columns.i)
             s0 = at(p["s"], kind, b.mul(rows.i, n["s.row"]), b.mul(columns.i, n["s.column"]))
             with b.loop(0, b.smin(number(square), b.sub(n["m"], rows.i))) as each:
-                # Tiles lie in columns: the rows 16 to 31 follow, one tile on.
-                line = b.gep(here, "f32", b.mul(each.i, number(EDGE)))
                 c_line, s_line = at(c0, kind, b.mul(each.i, n["c.row"])), at(s0, kind, b.mul(each.i, n["s.row"]))
                 for h in range(2):
-                    total = b.load(b.gep(line, "f32", h * EDGE * square), "f32", align=64)
                     start = load_some(b, at(s_line, kind, b.mul(number(h * EDGE), n["s.column"])), kind, masks[h])
-                    total = b.fadd(total, start if kind == "f32" else b.convert(start, "f32"))
+                    total = b.fadd(sum_so_far(each.i, h), start if kind == "f32" else b.convert(start, "f32"))
                     made = total if kind == "f32" else b.convert(total, kind)
                     store_some(b, made, b.gep(c_line, kind, h * EDGE), masks[h])
             b.br(finished)

@@ -22,7 +22,11 @@ _SERIAL_WORK = 1 << 21  # multiply-adds that are not worth a second thread
 _LEAST, _LEAST_EDGE, _LEAST_DEPTH = 1 << 23, 48, 48  # below, packing costs more than is won
 _PACKING = 64  # multiply-adds that take as long as packing a number
 _WANTED = os.environ.get("LIVEGRAD_AMX", "1") != "0"
+_SIZE = {"f32": 4, "f16": 2, "bf16": 2}
 _PANEL, _SQUARE = 16, 32
+# What is packed at once, so that the memory for it stays small beside the operands: lines of an operand, and numbers
+# of a batch's operands and results.
+_MOST_LINES, _MOST_NUMBERS = 4096, 1 << 22
 _ZEROS = np.zeros(64, np.uint8)
 _ZEROS_PTR = _ZEROS.__array_interface__["data"][0]
 # An item's sums, and its block of B, share a core's second-level cache (2 MB).
@@ -88,7 +92,9 @@ def product(
     kind: str, batch: int, m: int, n: int, k: int, a: int, a_bs: int, a_rs: int, a_cs: int, b: int, b_bs: int,
     b_rs: int, b_cs: int, c: int, c_bs: int, c_rs: int, beta: float = 0.0, bias: int = 0,
 ) -> bool:  # fmt: skip
-    """C = A @ B, + C for beta 1, + a row of numbers at `bias`; False, with C as it was, if it is not for this unit.
+    """C = A @ B, + C for beta 1, + a row of numbers at `bias`; False if it is not for this unit.
+
+    With beta, C is then as it was.
 
     Parameters are those of `gemm.product`.
     """
@@ -97,6 +103,34 @@ def product(
     a_along, b_along = a_cs == 1, b_cs != 1
     if not (a_along or a_rs == 1) or (b_along and b_rs != 1) or min(a_rs, a_cs, b_rs, b_cs) < 1:
         return False
+    matrix = (kind, m, n, k, a_rs, a_cs, b_rs, b_cs, c_rs)
+    size = _SIZE[kind]
+    most = max(pool.get_num_threads(), _MOST_NUMBERS // (m * k + k * n + m * n))  # matrices at once
+    if batch > most:
+        return all(
+            _multiply(matrix, min(most, batch - i), a + i * a_bs * size, a_bs, b + i * b_bs * size, b_bs,
+                      c + i * c_bs * size, c_bs)
+            for i in range(0, batch, most)
+        )  # fmt: skip
+    if max(m, n) <= _MOST_LINES or batch > 1 or beta:
+        return _multiply(matrix, batch, a, a_bs, b, b_bs, c, c_bs, beta, bias)
+    rows, columns = (-(-lines // -(-lines // _MOST_LINES)) for lines in (m, n))
+    return all(
+        _multiply(
+            (kind, min(rows, m - i), min(columns, n - j), k, a_rs, a_cs, b_rs, b_cs, c_rs), 1, a + i * a_rs * size, 0,
+            b + j * b_cs * size, 0, c + (i * c_rs + j) * size, 0, 0.0, bias and bias + j * size,
+        )
+        for i in range(0, m, rows)
+        for j in range(0, n, columns)
+    )  # fmt: skip
+
+
+def _multiply(
+    matrix: tuple, batch: int, a: int, a_bs: int, b: int, b_bs: int, c: int, c_bs: int, beta: float = 0.0, bias: int = 0
+) -> bool:
+    """Pack the operands, look at what packing found, and multiply."""
+    kind, m, n, k, a_rs, a_cs, b_rs, b_cs, c_rs = matrix
+    a_along, b_along = a_cs == 1, b_cs != 1
     from ..codegen import tiles
 
     work = batch * m * n * k
@@ -113,11 +147,11 @@ def product(
     block = memory.allocate(a_bytes + b_bytes + sum_bytes + flags)
     packed_a, packed_b, sums = block.ptr, block.ptr + a_bytes, block.ptr + a_bytes + b_bytes
     flag = sums + sum_bytes
-    for packer, along, x, target, flags_at, lines, line, step, matrix, panels, count in (
+    for packer, along, x, target, flags_at, lines, line, step, distance, panels, count in (
         (pack_a, a_along, a, packed_a, flag, m, a_rs, a_cs, a_bs, a_panels, batch),
         (pack_b, b_along, b, packed_b, flag + batch * a_panels, n, b_cs, b_rs, b_bs, b_panels, b_count),
     ):
-        args = packer.pack(x, target, flags_at, lines, k, line, step, matrix, panels)
+        args = packer.pack(x, target, flags_at, lines, k, line, step, distance, panels)
         group = tiles.group_of(along)
         _run(packer, args, count * -(-panels // group), group * _PANEL * k * _PACKING)
     if any(ctypes.string_at(flag, flags)):
