@@ -5,8 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from . import devices, dtypes
+from .lazy.value import Value, from_array
 from .ops import dispatch
+from .ops.registry import operator
+from .runtime import array as arrays
 from .tensor import Tensor
+
+
+def _moved(x: Value, device: devices.device, source: devices.device) -> Value:
+    return from_array(arrays.moved(x.ready(), device))
+
+
+def _moved_back(g: Any, device: devices.device, source: devices.device) -> Any:
+    return _moved(g, source, device) if g.__class__ is Value else to(g, source)
+
+
+COPY_TO = operator("to", _moved, tensors=("x",), grads={"x": _moved_back}, node="ToCopy", anywhere=True)
 
 
 def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -24,9 +38,11 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
             device = a
         elif a is not None and not isinstance(a, bool):
             raise TypeError(f"to() received an invalid combination of arguments - got ({type(a).__name__})")
-    if device is not None:
-        devices.available(device)
     made = self if dtype is None else dispatch.cast(self, dtype)
+    if device is not None:
+        where = devices.available(device)
+        if made.device is not where:
+            return COPY_TO.apply((made,), device=where, source=made.device)
     return made.clone() if copy and made is self else made
 
 
@@ -56,8 +72,10 @@ T: Any = Tensor
 T.to = to
 T.type = type_
 T.type_as = lambda self, other: dispatch.cast(self, other.dtype)
-T.cpu = lambda self, memory_format=None: self
-T.cuda = lambda self, device=None, non_blocking=False, memory_format=None: self.to(devices.device("cuda", device))
+T.cpu = lambda self, memory_format=None: self.to(devices.cpu)
+T.cuda = lambda self, device=None, non_blocking=False, memory_format=None: self.to(
+    devices.device("cuda" if device is None else device)
+)
 T.pin_memory = lambda self, device=None: self
 T.is_pinned = lambda self, device=None: False
 T.share_memory_ = lambda self: self

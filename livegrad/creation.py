@@ -12,6 +12,7 @@ import numpy as np
 
 from . import devices, dtypes
 from .autograd.node import AccumulateGrad
+from .devices import cpu as CPU
 from .lazy.value import from_array
 from .native import hot
 from .runtime import array as arrays
@@ -20,7 +21,9 @@ from .tensor import Tensor, adopt_numpy, require_floating, wrap
 
 
 @hot
-def _finish(t: Tensor, requires_grad: bool) -> Tensor:
+def _finish(t: Tensor, requires_grad: bool, where: devices.device | None = None) -> Tensor:
+    if where is not None and where is not CPU:
+        t = wrap(from_array(arrays.moved(t._value().ready(), where)))
     if requires_grad:
         require_floating(t.dtype)
         t._edge = AccumulateGrad(t)
@@ -150,7 +153,7 @@ def _of_numbers(regular: tuple, dtype: Any) -> Tensor:
 
 def _to_nested(data: Any) -> Any:
     if isinstance(data, Tensor):
-        return data.detach()._value().native()
+        return data.detach()._to_numpy()
     if isinstance(data, (list, tuple)):
         return [_to_nested(x) for x in data]
     if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
@@ -171,7 +174,7 @@ def tensor(
     tensor([[1, 2],
             [3, 4]])
     """
-    devices.available(device)
+    where = devices.available(device)
     c = data.__class__
     if c is float or c is int or c is bool:
         d = dtype or dtypes.of_scalar(data)
@@ -179,7 +182,7 @@ def tensor(
             raise ValueError(f"Overflow: {data} does not fit into 64 bits")
         made = arrays.empty((), d)
         made.native()[()] = _number(data, d)
-        return _finish(wrap(from_array(made)), requires_grad)
+        return _finish(wrap(from_array(made)), requires_grad, where)
     if isinstance(data, (np.ndarray, np.generic)):
         d = dtype or dtypes.from_numpy_dtype(data.dtype)
         with np.errstate(all="ignore"):
@@ -187,7 +190,7 @@ def tensor(
     elif isinstance(data, Tensor):
         d = dtype or data.dtype
         with np.errstate(all="ignore"):
-            t = _from_numpy_copy(data.detach()._value().native(), d)
+            t = _from_numpy_copy(data.detach()._to_numpy(), d)
     else:
         regular = _regular(data)
         if regular is not None:
@@ -207,7 +210,7 @@ def tensor(
             t = _from_numpy_copy(a.reshape(shape), d)
     if requires_grad:
         require_floating(d)
-    return _finish(t, requires_grad)
+    return _finish(t, requires_grad, where)
 
 
 def _number(x: Any, d: dtypes.dtype) -> Any:
@@ -227,10 +230,10 @@ def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_gra
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """`data` as a tensor, sharing memory and history where that is possible."""
     if isinstance(data, Tensor):
-        return data if dtype is None or dtype is data.dtype else data.to(dtype)
+        return data.to(device=device, dtype=dtype)
     if isinstance(data, np.ndarray) and dtypes.known_numpy_dtype(data.dtype) is not None:
         t = from_numpy(data)
-        return t if dtype is None or dtype is t.dtype else t.to(dtype)
+        return t.to(device=device, dtype=dtype)
     return tensor(data, dtype=dtype, device=device)
 
 
@@ -282,20 +285,20 @@ def legacy_tensor(data: tuple, device: Any) -> Tensor:
 
 
 def _filled(size: tuple, value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
-    devices.available(device)
+    where = devices.available(device)
     d = dtype or dtypes.get_default_dtype()
     made = arrays.empty(size, d)
     made.native()[...] = value
-    return _finish(wrap(from_array(made)), requires_grad)
+    return _finish(wrap(from_array(made)), requires_grad, where)
 
 
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
     """Uninitialised memory of a shape."""
-    devices.available(device)
+    where = devices.available(device)
     if "size" in ignored:
         size = (ignored["size"],)
     d = dtype or dtypes.get_default_dtype()
-    return _finish(wrap(from_array(arrays.empty(_sizes(size), d))), requires_grad)
+    return _finish(wrap(from_array(arrays.empty(_sizes(size), d))), requires_grad, where)
 
 
 def zeros(
@@ -374,7 +377,7 @@ def arange(
     >>> livegrad.arange(1., 4.)
     tensor([1., 2., 3.])
     """
-    devices.available(device)
+    where = devices.available(device)
     lo: Any = 0
     hi: Any = None
     by: Any = 1
@@ -399,12 +402,12 @@ def arange(
     if n <= SMALL:
         row = _short_range(lo, by, n, dtype)
         if row is not None:
-            return _finish(wrap(from_array(row)), requires_grad)
+            return _finish(wrap(from_array(row)), requires_grad, where)
     if dtype.category == dtypes.FLOATING:
         a = lo + np.arange(n, dtype=np.float64) * by
     else:
         a = int(lo) + np.arange(n, dtype=np.int64) * int(by)
-    return _finish(_from_numpy_copy(a, dtype), requires_grad)
+    return _finish(_from_numpy_copy(a, dtype), requires_grad, where)
 
 
 @hot
@@ -435,7 +438,7 @@ def linspace(
     out: Any = None,
 ) -> Tensor:
     """`steps` numbers evenly spaced from start to end, both included."""
-    devices.available(device)
+    where = devices.available(device)
     start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
@@ -453,7 +456,7 @@ def linspace(
         a = np.where(i < steps // 2, low, high).astype(work)
     else:
         a = np.full(steps, start, work)
-    return _finish(_from_numpy_copy(a, d), requires_grad)
+    return _finish(_from_numpy_copy(a, d), requires_grad, where)
 
 
 def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **options: Any) -> Tensor:
@@ -464,8 +467,9 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **options: An
 
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal of an n x m matrix."""
+    where = devices.available(device)
     t = _from_numpy_copy(np.eye(n, n if m is None else m), dtype or dtypes.get_default_dtype())
-    return _finish(t, requires_grad)
+    return _finish(t, requires_grad, where)
 
 
 def tril_indices(row: int, col: int, offset: int = 0, **options: Any) -> Tensor:
@@ -502,13 +506,15 @@ def _new(make: Any) -> Any:
     def method(
         self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
     ) -> Tensor:
-        return make(*size, dtype=dtype or self.dtype, requires_grad=requires_grad)
+        return make(*size, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
 
     return method
 
 
 Tensor.new_zeros, Tensor.new_ones, Tensor.new_empty = _new(zeros), _new(ones), _new(empty)  # type: ignore[attr-defined]
-Tensor.new_full = lambda self, size, fill_value, *, dtype=None, **o: full(size, fill_value, dtype=dtype or self.dtype)  # type: ignore[attr-defined]
-Tensor.new_tensor = lambda self, data, *, dtype=None, requires_grad=False, **o: tensor(  # type: ignore[attr-defined]
-    data, dtype=dtype or self.dtype, requires_grad=requires_grad
+Tensor.new_full = lambda self, size, fill_value, *, dtype=None, device=None, **o: full(
+    size, fill_value, dtype=dtype or self.dtype, device=device or self.device
+)  # type: ignore[attr-defined]
+Tensor.new_tensor = lambda self, data, *, dtype=None, device=None, requires_grad=False, **o: tensor(  # type: ignore[attr-defined]
+    data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad
 )

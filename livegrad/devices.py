@@ -68,6 +68,7 @@ def _parse(spec: Any, index: int | None) -> tuple[str, int | None]:
 
 
 cpu = device("cpu")
+DEFAULT = [cpu]  # where tensors are made that no device is named for
 
 
 def available(d: Any) -> device:
@@ -75,10 +76,15 @@ def available(d: Any) -> device:
 
     Raises RuntimeError where this process cannot use that device, saying what is missing.
     """
-    found = cpu if d is None else device(d)
-    if found.type == "cuda":
-        raise RuntimeError(
-            "livegrad cannot use CUDA here: this version runs on the CPU only. "
-            'Use device("cpu"), or test livegrad.cuda.is_available() first.'
-        )
-    return cpu
+    if d is None:
+        return DEFAULT[0]
+    found = device(d)
+    if found.type == "cpu":
+        return cpu
+    from .runtime.cuda import driver
+
+    driver.cupy()  # raises where there is none
+    index = driver.current() if found.index is None else found.index
+    if index >= driver.count():
+        raise RuntimeError(f"invalid device ordinal: {found}; {driver.count()} CUDA devices can be used here")
+    return device("cuda", index)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import creation, dtypes
+from . import creation, devices, dtypes
 from .dtypes import Size
 from .lazy.value import from_array
 from .runtime import array as arrays
@@ -75,9 +75,13 @@ def set_default_tensor_type(t: Any) -> None:
 
 
 def set_default_device(device: Any) -> None:
-    """Accepts the CPU, where tensors are made anyway; raises RuntimeError for a device that is not there."""
-    if device is not None:
-        creation.empty(0, device=device)
+    """Say where tensors are made that no device is named for. Raises RuntimeError for a device that is not there."""
+    devices.DEFAULT[0] = devices.cpu if device is None else devices.available(device)
+
+
+def get_default_device() -> devices.device:
+    """Where tensors are made that no device is named for."""
+    return devices.DEFAULT[0]
 
 
 _deterministic = [False]
@@ -109,7 +113,7 @@ def _resize(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     if shape == tuple(self._shape):
         return self
     out = arrays.empty(shape, self.dtype)
-    before = np.ascontiguousarray(self._value().native()).reshape(-1)
+    before = np.ascontiguousarray(self._to_numpy()).reshape(-1)
     count = min(before.size, numel(shape))
     out.native().reshape(-1)[:count] = before[:count]
     made = wrap(from_array(out))

@@ -60,7 +60,7 @@ class Generator:
         return _from_numpy_copy(self._stream.get_state(), dtypes.uint8)
 
     def set_state(self, state: Tensor) -> None:
-        self._stream.set_state(np.array(state._value().native()))
+        self._stream.set_state(np.array(state._to_numpy()))
 
 
 default_generator = Generator()
@@ -100,8 +100,8 @@ def _float(dtype: Any) -> dtypes.dtype:
     return d
 
 
-def _made(a: np.ndarray, shape: tuple, d: dtypes.dtype, requires_grad: bool = False) -> Tensor:
-    return _finish(_from_numpy_copy(a.reshape(shape), d), requires_grad)
+def _made(a: np.ndarray, shape: tuple, d: dtypes.dtype, requires_grad: bool = False, where: Any = None) -> Tensor:
+    return _finish(_from_numpy_copy(a.reshape(shape), d), requires_grad, where)
 
 
 def rand(
@@ -113,9 +113,9 @@ def rand(
     **ignored: Any,
 ) -> Tensor:
     """Uniform numbers from [0, 1)."""
-    devices.available(device)
+    where = devices.available(device)
     shape, d = _sizes((ignored["size"],) if "size" in ignored else size), _float(dtype)
-    return _made(_stream(generator).uniform(numel(shape), d.np), shape, d, requires_grad)
+    return _made(_stream(generator).uniform(numel(shape), d.np), shape, d, requires_grad, where)
 
 
 def randn(
@@ -127,9 +127,9 @@ def randn(
     **ignored: Any,
 ) -> Tensor:
     """Standard normal numbers."""
-    devices.available(device)
+    where = devices.available(device)
     shape, d = _sizes((ignored["size"],) if "size" in ignored else size), _float(dtype)
-    return _made(_stream(generator).normal(numel(shape), d.np), shape, d, requires_grad)
+    return _made(_stream(generator).normal(numel(shape), d.np), shape, d, requires_grad, where)
 
 
 def randint(
@@ -144,7 +144,7 @@ def randint(
     **ignored: Any,
 ) -> Tensor:
     """Integers from [low, high); ``randint(high, size)`` or ``randint(low, high, size)``."""
-    devices.available(device)
+    where = devices.available(device)
     given = list(args)
     if size is None:
         size = given.pop()
@@ -161,15 +161,16 @@ def randint(
         if low < limits.min or high - 1 > limits.max:
             raise RuntimeError(f"to - 1 is out of bounds for {d.name}: range [{low}, {high})")
     a = _stream(generator).random_int(low, high, numel(shape), d.np)
-    return _made(a, shape, d, requires_grad)
+    return _made(a, shape, d, requires_grad, where)
 
 
 def randperm(
     n: int, *, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
 ) -> Tensor:
     """The integers 0 to n - 1 in random order."""
+    where = devices.available(device)
     d = dtype or dtypes.int64
-    return _made(_stream(generator).permutation(int(n)), (int(n),), d, requires_grad)
+    return _made(_stream(generator).permutation(int(n)), (int(n),), d, requires_grad, where)
 
 
 def normal(
@@ -197,38 +198,46 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None, o
     """Ones with the probability that each element states (or p for all), else zeros."""
     if p is not None:
         return input.new_empty(input._shape).bernoulli_(p, generator=generator)
-    a = input.detach()._value().native()
+    a = input.detach()._to_numpy()
     if input.dtype.category != dtypes.FLOATING:
         raise RuntimeError(f"bernoulli(): expected a floating-point tensor of probabilities, got {input.dtype}")
     if a.size and not bool(((a >= 0) & (a <= 1)).all()):
         raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
-    return _made(_stream(generator).bernoulli_array(a), a.shape, input.dtype)
+    return _made(_stream(generator).bernoulli_array(a), a.shape, input.dtype, where=input.device)
 
 
 def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
     """Indices drawn with the probabilities (up to a factor) in each row."""
-    a = _stream(generator).multinomial(input.detach()._value().native(), num_samples, replacement)
-    return _made(a, a.shape, dtypes.int64)
+    a = _stream(generator).multinomial(input.detach()._to_numpy(), num_samples, replacement)
+    return _made(a, a.shape, dtypes.int64, where=input.device)
 
 
 def poisson(input: Tensor, generator: Any = None) -> Tensor:
     """Poisson numbers with the given rates."""
-    a = input.detach()._value().native()
-    return _made(np.asarray(_stream(generator).poisson(a)), a.shape, input.dtype)
+    a = input.detach()._to_numpy()
+    return _made(np.asarray(_stream(generator).poisson(a)), a.shape, input.dtype, where=input.device)
 
 
-def rand_like(input: Tensor, *, dtype: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
-    return rand(input._shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
+def rand_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
+) -> Tensor:
+    where = device or input.device
+    return rand(input._shape, dtype=dtype or input.dtype, device=where, requires_grad=requires_grad)
 
 
-def randn_like(input: Tensor, *, dtype: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
-    return randn(input._shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
+def randn_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
+) -> Tensor:
+    where = device or input.device
+    return randn(input._shape, dtype=dtype or input.dtype, device=where, requires_grad=requires_grad)
 
 
-def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: Any = None, **ignored: Any) -> Tensor:
+def randint_like(
+    input: Tensor, low: int, high: int | None = None, *, dtype: Any = None, device: Any = None, **ignored: Any
+) -> Tensor:
     if high is None:
         low, high = 0, low
-    return randint(low, high, input._shape, dtype=dtype or input.dtype)
+    return randint(low, high, input._shape, dtype=dtype or input.dtype, device=device or input.device)
 
 
 # --- in place ---------------------------------------------------------------------------------------------------
@@ -236,7 +245,7 @@ def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: Any
 
 def _overwrite(t: Tensor, a: np.ndarray) -> Tensor:
     dispatch.check_in_place(t, MODE.grad)
-    return dispatch.assign_result(t, _made(np.asarray(a), t._shape, t.dtype))
+    return dispatch.assign_result(t, _made(np.asarray(a), t._shape, t.dtype, where=t.device))
 
 
 def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Any = None, **named: Any) -> Tensor:
@@ -275,7 +284,7 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """Fill with ones (probability p) and zeros."""
     stream = _stream(generator)
     if isinstance(p, Tensor):
-        return _overwrite(self, stream.bernoulli_array(p.expand(self._shape)._value().native()).reshape(-1))
+        return _overwrite(self, stream.bernoulli_array(p.expand(self._shape)._to_numpy()).reshape(-1))
     if not 0 <= p <= 1:
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
     return _overwrite(self, stream.bernoulli(float(p), self.numel()))

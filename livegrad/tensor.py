@@ -213,7 +213,7 @@ class Tensor(Registered):
         """
         a = self._s
         if fresh and (a is None or (a.layout is None and not a.storage.pinned)):
-            array = arrays.empty(self._shape, self.dtype)
+            array = arrays.empty_on(self.device, self._shape, self.dtype)
             self._assign(from_array(array), since)
             return array.native()
         a = self._storage()
@@ -257,6 +257,7 @@ class Tensor(Registered):
         return v.dtype if v is not None else self._s.storage.dtype
 
     @property
+    @hot
     def device(self) -> devices.device:
         v = self._v
         return v.device if v is not None else self._s.storage.device
@@ -317,6 +318,8 @@ class Tensor(Registered):
         """The address of the first element (evaluates; from then on the memory stays where it is)."""
         a = self._storage()
         memory = a.storage.pin()
+        if self.device is not devices.cpu:
+            return memory.block.ptr + (memory.offset + a.geometry()[0]) * self.dtype.itemsize
         return memory.ptr + a.geometry()[0] * self.dtype.itemsize
 
     @property
@@ -557,7 +560,7 @@ class Tensor(Registered):
             array = v.ready()
         if numel(array.shape) != 1:
             raise RuntimeError(f"a Tensor with {numel(array.shape)} elements cannot be converted to Scalar")
-        return array.numbers() if not array.shape else array.native().item()
+        return array.numbers() if not array.shape else arrays.on_host(array, "item()").native().item()
 
     @hot
     def tolist(self) -> Any:
@@ -566,7 +569,7 @@ class Tensor(Registered):
 
     def _to_numpy(self) -> np.ndarray:
         """The content as a NumPy array that may share memory and must not be written to."""
-        return self._value().native()
+        return arrays.on_host(self._value().ready(), "reading").native()
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """The same memory as a NumPy array.
@@ -580,6 +583,11 @@ class Tensor(Registered):
         return self._pinned_numpy()
 
     def _pinned_numpy(self) -> np.ndarray:
+        if self.device is not devices.cpu:
+            raise TypeError(
+                f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
+                "memory first."
+            )
         if self.dtype is dtypes.bfloat16:
             raise TypeError("Got unsupported ScalarType BFloat16: NumPy has none; use .float().numpy()")
         a = self._storage()
@@ -654,7 +662,7 @@ class Tensor(Registered):
 
         edge = self._edge
         return tensor_repr(
-            self._value().native(),
+            arrays.on_host(self._value().ready(), "printing").native(),
             dtype=self.dtype.name,
             default_dtype=dtypes.get_default_dtype().name,
             device=str(self.device),
@@ -678,7 +686,7 @@ class Tensor(Registered):
             return memo[id(self)]
         import copy
 
-        fresh = wrap(from_array(arrays.empty(self._shape, self.dtype)))
+        fresh = wrap(from_array(arrays.empty_on(self.device, self._shape, self.dtype)))
         fresh._v.array.native()[...] = self._value().native()
         made = fresh._as_class(type(self))
         memo[id(self)] = made
@@ -699,7 +707,7 @@ class Tensor(Registered):
     def __reduce_ex__(self, protocol: int) -> tuple:
         if not self.is_leaf:
             raise RuntimeError("only leaf tensors can be pickled; call .detach() first")
-        data = np.ascontiguousarray(self._value().native())
+        data = np.ascontiguousarray(self._to_numpy())
         extra = {k: v for k, v in self.__dict__.items() if not k.startswith("_held")}
         state = (type(self), data.tobytes(), self.dtype.name, self._shape, self.requires_grad, extra)
         return _rebuild, state

@@ -91,7 +91,7 @@ def _tensor(x: Any) -> Tensor | None:
 
 
 def _numbers(t: Tensor) -> np.ndarray:
-    a = t._value().native()
+    a = t._to_numpy()
     return a.astype(np.float64) if t.dtype.is_floating_point else a
 
 

@@ -23,7 +23,7 @@ def _seed(output: Tensor, gradient: Any, recording: bool) -> Any:
                 "grad can be implicitly created only for scalar outputs: this tensor has shape "
                 f"{list(output._shape)}; pass gradient= of that shape, or reduce it with .sum() or .mean()"
             )
-        v = _one(output._shape, output.dtype)
+        v = _one(output._shape, output.dtype, output.device)
         return wrap(v) if recording else v
     if not isinstance(gradient, Tensor):
         raise TypeError(f"gradients can be either Tensors or None, but got {type(gradient).__name__}")
@@ -38,9 +38,9 @@ def _seed(output: Tensor, gradient: Any, recording: bool) -> Any:
 
 
 @functools.lru_cache(256)
-def _one(shape: tuple, dtype: Any) -> Any:
+def _one(shape: tuple, dtype: Any, device: Any) -> Any:
     """A shared value of one element, 1."""
-    one = arrays.empty(shape, dtype)
+    one = arrays.empty_on(device, shape, dtype)
     one.native()[...] = 1
     v = from_array(one)
     v.uses = 1 << 40  # it has many readers, so nobody may ever write into its memory

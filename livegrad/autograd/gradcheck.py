@@ -34,7 +34,7 @@ def _numerical(function: Callable, inputs: tuple, x: Tensor, eps: float) -> list
             pair = []
             for shift in (eps, -eps):
                 flat[i] = keep + shift
-                pair.append([t._value().native().astype(np.float64).copy() for t in _outputs(function, inputs)])
+                pair.append([t._to_numpy().astype(np.float64).copy() for t in _outputs(function, inputs)])
             flat[i] = keep
             columns.append([(a - b).reshape(-1) / (2 * eps) for a, b in zip(*pair)])
     if not columns:
@@ -74,7 +74,7 @@ def gradcheck(
                 seed[j] = 1
                 (g,) = grad(output, x, seed.reshape(output.shape), retain_graph=True, allow_unused=True)
                 if g is not None:
-                    analytical[:, j] = g._value().native().astype(np.float64).reshape(-1)
+                    analytical[:, j] = g._to_numpy().astype(np.float64).reshape(-1)
             if not np.allclose(analytical, expected, rtol, atol, equal_nan=True):
                 if not raise_exception:
                     return False

@@ -81,10 +81,11 @@ def _target() -> str:
 
 def _devices() -> str:
     import livegrad
+    from livegrad.runtime.cuda import driver
 
     count = livegrad.cuda.device_count()
     if not count:
-        return "cpu\nno CUDA device: this version of livegrad runs on the CPU only"
+        return f"cpu\nno CUDA: {driver.missing()}"
     return "\n".join(["cpu", *(f"cuda:{i} {livegrad.cuda.get_device_name(i)}" for i in range(count))])
 
 

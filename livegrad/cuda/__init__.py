@@ -1,21 +1,31 @@
-"""CUDA, as far as this version goes: it says that there is none, so that programs written for both run on the CPU.
+"""CUDA devices: which there are, which is current, waiting for them, streams, events and memory.
+
+Without a device, what a program for both calls without asking first does nothing, as in PyTorch; what needs one raises
+RuntimeError and says what is missing.
 
 >>> import livegrad
->>> livegrad.device("cuda" if livegrad.cuda.is_available() else "cpu")
-device(type='cpu')
+>>> where = livegrad.device("cuda" if livegrad.cuda.is_available() else "cpu")
 """
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
 
 from livegrad import device as _device
 
+from ..runtime.cuda import driver as _driver
+from ..runtime.cuda import ledger as _ledger
+from ..runtime.cuda import memory as _memory
+
 __all__ = [
-    "amp", "current_device", "device", "device_count", "empty_cache", "get_device_capability", "get_device_name",
-    "get_device_properties", "init", "ipc_collect", "is_available", "is_bf16_supported", "is_initialized",
-    "manual_seed", "manual_seed_all", "max_memory_allocated", "max_memory_reserved", "memory_allocated",
-    "memory_reserved", "reset_peak_memory_stats", "seed", "seed_all", "set_device", "synchronize",
+    "Event", "Stream", "amp", "current_device", "current_stream", "default_stream", "device", "device_count",
+    "empty_cache", "get_device_capability", "get_device_name", "get_device_properties", "init", "ipc_collect",
+    "is_available", "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated",
+    "max_memory_reserved", "memory_allocated", "memory_reserved", "reset_peak_memory_stats", "seed", "seed_all",
+    "set_device", "stream", "synchronize",
 ]  # fmt: skip
 
 
@@ -27,27 +37,201 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'livegrad.cuda' has no attribute '{name}'")
 
 
+# --- devices ----------------------------------------------------------------------------------------------------
+
+
 def is_available() -> bool:
-    """Whether tensors can be on a CUDA device: never in this version, whatever the machine has."""
-    return False
-
-
-def is_initialized() -> bool:
-    """Whether CUDA is in use: never in this version."""
-    return False
-
-
-def is_bf16_supported(including_emulation: bool = True) -> bool:
-    """Whether the current CUDA device computes in bfloat16: there is none."""
-    return False
+    """Whether there is a CUDA device that can be used. Never raises; `livegrad info` says what is missing."""
+    return _driver.available()
 
 
 def device_count() -> int:
-    """How many CUDA devices can be used: none in this version."""
-    return 0
+    """How many CUDA devices can be used."""
+    return _driver.count()
 
 
-# What a program for both devices calls without asking first: accepted, as PyTorch accepts it without a GPU.
+def is_initialized() -> bool:
+    """Whether a CUDA device has been found and can be in use."""
+    return _driver.LIBRARY.cupy is not None
+
+
+def init() -> None:
+    """Start CUDA, which otherwise happens when it is needed. Raises RuntimeError where it cannot be used."""
+    _driver.cupy()
+
+
+def _index(device: Any) -> int:
+    """The index of a device given as a number, a name or a device; of the current one for None."""
+    if device is None:
+        return _driver.current()
+    found = _device(device)
+    if found.type != "cuda":
+        raise ValueError(f"Expected a cuda device, but got: {found}")
+    return _driver.current() if found.index is None else found.index
+
+
+def current_device() -> int:
+    """The index of the current CUDA device."""
+    return _driver.current()
+
+
+def set_device(device: Any) -> None:
+    """Choose the current CUDA device."""
+    index = _index(device)
+    _driver.cupy().cuda.Device(index).use()
+
+
+class device:
+    """Context manager that chooses the current CUDA device; without one it does nothing, as in PyTorch.
+
+    Raises RuntimeError for something that names no device.
+    """
+
+    def __init__(self, device: Any):
+        self._chosen = None if device is None else _device(device)
+        self._inside: list = []
+
+    def __enter__(self) -> None:
+        if self._chosen is not None and self._chosen.type == "cuda" and is_available():
+            inside = _driver.cupy().cuda.Device(_index(self._chosen))
+            inside.__enter__()
+            self._inside.append(inside)
+
+    def __exit__(self, *exc: Any) -> None:
+        if self._inside:
+            self._inside.pop().__exit__(*exc)
+
+
+def _attributes(device: Any) -> dict:
+    return _driver.cupy().cuda.runtime.getDeviceProperties(_index(device))
+
+
+def get_device_name(device: Any = None) -> str:
+    """A CUDA device's name."""
+    name = _attributes(device)["name"]
+    return name.decode() if isinstance(name, bytes) else name
+
+
+def get_device_capability(device: Any = None) -> tuple[int, int]:
+    """A CUDA device's compute capability."""
+    found = _attributes(device)
+    return found["major"], found["minor"]
+
+
+def get_device_properties(device: Any = None) -> Any:
+    """A CUDA device's properties: ``name``, ``major``, ``minor``, ``total_memory``, ``multi_processor_count``."""
+    found = _attributes(device)
+    return SimpleNamespace(
+        name=get_device_name(device), major=found["major"], minor=found["minor"],
+        total_memory=found["totalGlobalMem"], multi_processor_count=found["multiProcessorCount"],
+    )  # fmt: skip
+
+
+def is_bf16_supported(including_emulation: bool = True) -> bool:
+    """Whether the current CUDA device computes in bfloat16."""
+    return is_available() and get_device_capability()[0] >= 8
+
+
+# --- waiting, streams, events -----------------------------------------------------------------------------------
+
+
+def synchronize(device: Any = None) -> None:
+    """Wait until everything that was started on a CUDA device is done."""
+    chosen = _driver.cupy().cuda.Device(_index(device))
+    _ledger.note("synchronize", 0, "synchronize()")
+    chosen.synchronize()
+
+
+class Stream:
+    """A queue of work on a device: work on different streams may overlap.
+
+    Use it with `livegrad.cuda.stream`.
+    """
+
+    def __init__(self, device: Any = None, priority: int = 0, *, native: Any = None):
+        if native is None:
+            cupy = _driver.cupy()
+            with cupy.cuda.Device(_index(device)):
+                native = cupy.cuda.Stream(non_blocking=True, **({"priority": priority} if priority else {}))
+        self.native = native
+
+    def synchronize(self) -> None:
+        """Wait until everything in this stream is done."""
+        _ledger.note("synchronize", 0, "Stream.synchronize()")
+        self.native.synchronize()
+
+    def query(self) -> bool:
+        """Whether everything in this stream is done."""
+        return bool(self.native.done)
+
+    def wait_event(self, event: Event) -> None:
+        """Let later work in this stream wait for an event."""
+        self.native.wait_event(event.native)
+
+    def wait_stream(self, stream: Stream) -> None:
+        """Let later work in this stream wait for what another one holds now."""
+        self.wait_event(stream.record_event())
+
+    def record_event(self, event: Event | None = None) -> Event:
+        """Put an event, a new one unless given, into this stream."""
+        event = event or Event()
+        event.record(self)
+        return event
+
+
+class Event:
+    """A mark in a stream. enable_timing: whether `elapsed_time` may be asked for."""
+
+    def __init__(self, enable_timing: bool = False, blocking: bool = False):
+        self.native = _driver.cupy().cuda.Event(block=blocking, disable_timing=not enable_timing)
+        self._timing = enable_timing
+
+    def record(self, stream: Stream | None = None) -> None:
+        """Put it into a stream, the current one unless given."""
+        self.native.record(None if stream is None else stream.native)
+
+    def wait(self, stream: Stream | None = None) -> None:
+        """Let later work in a stream, the current one unless given, wait for it."""
+        (stream or current_stream()).wait_event(self)
+
+    def query(self) -> bool:
+        """Whether everything before it is done."""
+        return bool(self.native.done)
+
+    def synchronize(self) -> None:
+        """Wait for it."""
+        _ledger.note("synchronize", 0, "Event.synchronize()")
+        self.native.synchronize()
+
+    def elapsed_time(self, end_event: Event) -> float:
+        """Milliseconds from this event to a later one. Raises RuntimeError for events without timing."""
+        if not (self._timing and end_event._timing):
+            raise RuntimeError("Both events must be created with argument 'enable_timing=True'.")
+        return float(_driver.cupy().cuda.get_elapsed_time(self.native, end_event.native))
+
+
+def current_stream(device: Any = None) -> Stream:
+    """The stream that work is started in now."""
+    return Stream(native=_driver.cupy().cuda.get_current_stream(_index(device)))
+
+
+def default_stream(device: Any = None) -> Stream:
+    """The stream that work is started in unless another one is chosen."""
+    return Stream(native=_driver.cupy().cuda.Stream.null)
+
+
+@contextmanager
+def stream(chosen: Stream | None) -> Iterator[None]:
+    """Start work in this stream for a while; nothing changes for None."""
+    if chosen is None:
+        yield
+        return
+    with chosen.native:
+        yield
+
+
+# --- random numbers ---------------------------------------------------------------------------------------------
+# They are drawn on the CPU, and seeded there.
 
 
 def manual_seed(seed: int) -> None:
@@ -66,95 +250,38 @@ def seed_all() -> None:
     """Seed all CUDA devices' random numbers from the system: nothing to do."""
 
 
-def empty_cache() -> None:
-    """Give unused CUDA memory back: there is none."""
-
-
-def ipc_collect() -> None:
-    """Give back CUDA memory shared between processes: there is none."""
+# --- memory -----------------------------------------------------------------------------------------------------
 
 
 def memory_allocated(device: Any = None) -> int:
-    """Bytes of CUDA memory in use: 0."""
-    return 0
+    """Bytes of a CUDA device's memory that tensors use; 0 without a device."""
+    return _memory.used(_index(device)) if is_available() else 0
 
 
 def max_memory_allocated(device: Any = None) -> int:
-    """The most bytes of CUDA memory that were in use: 0."""
-    return 0
+    """The most bytes that tensors used at once."""
+    return _memory.peak(_index(device)) if is_available() else 0
 
 
 def memory_reserved(device: Any = None) -> int:
-    """Bytes of CUDA memory held: 0."""
-    return 0
+    """Bytes of a CUDA device's memory that are held for tensors, in use or not; 0 without a device."""
+    return _memory.reserved(_index(device)) if is_available() else 0
 
 
-def max_memory_reserved(device: Any = None) -> int:
-    """The most bytes of CUDA memory that were held: 0."""
-    return 0
+max_memory_reserved = memory_reserved  # what was reserved stays so until `empty_cache`
 
 
 def reset_peak_memory_stats(device: Any = None) -> None:
-    """Start measuring the peak anew: nothing to do."""
+    """Measure the peak anew from here."""
+    if is_available():
+        _memory.reset_peak(_index(device))
 
 
-# What needs a device: an error that says so.
+def empty_cache() -> None:
+    """Give memory that no tensor uses back to the device."""
+    if is_available():
+        _memory.empty_cache()
 
 
-def _unsupported(what: str) -> NoReturn:
-    raise RuntimeError(
-        f"livegrad.cuda.{what}: this version of livegrad has no CUDA support and runs on the CPU only. "
-        "Test livegrad.cuda.is_available() first."
-    )
-
-
-def init() -> None:
-    """Start CUDA. Raises RuntimeError: this version has no CUDA support."""
-    _unsupported("init()")
-
-
-def current_device() -> int:
-    """The index of the current CUDA device. Raises RuntimeError: there is none."""
-    _unsupported("current_device()")
-
-
-def set_device(device: Any) -> None:
-    """Choose the current CUDA device. Raises RuntimeError: there is none."""
-    _unsupported("set_device()")
-
-
-def synchronize(device: Any = None) -> None:
-    """Wait for a CUDA device. Raises RuntimeError: there is none."""
-    _unsupported("synchronize()")
-
-
-def get_device_name(device: Any = None) -> str:
-    """A CUDA device's name. Raises RuntimeError: there is none."""
-    _unsupported("get_device_name()")
-
-
-def get_device_capability(device: Any = None) -> tuple[int, int]:
-    """A CUDA device's compute capability. Raises RuntimeError: there is none."""
-    _unsupported("get_device_capability()")
-
-
-def get_device_properties(device: Any = None) -> Any:
-    """A CUDA device's properties. Raises RuntimeError: there is none."""
-    _unsupported("get_device_properties()")
-
-
-class device:
-    """Context manager that chooses the current CUDA device; without one it does nothing, as in PyTorch.
-
-    Raises RuntimeError for something that names no device.
-    """
-
-    def __init__(self, device: Any):
-        if device is not None:
-            _device(device)
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *exc: Any) -> None:
-        pass
+def ipc_collect() -> None:
+    """Give back CUDA memory shared between processes: none is."""

@@ -18,6 +18,7 @@ from typing import Any
 from .. import dtypes, native
 from ..codegen import batch, kernels
 from ..codegen.layout import COLUMN_BLOCK, CONTIGUOUS, REDUCTIONS, SCALAR, STRIDED
+from ..devices import cpu
 from ..native import hot, slotted
 from ..observe import WATCH
 from ..runtime import array as arrays
@@ -196,8 +197,26 @@ def _layouts(leaves: list[Value], shape: tuple) -> tuple:
     return tuple(found)
 
 
+def _run_elsewhere(root: Value, reason: str) -> None:
+    """Evaluate on another device than the CPU, operator by operator with that device's arrays."""
+    piece = linearize(root, evaluate)
+    if root.array is not None:
+        return
+    observer = WATCH.observer
+    token = None
+    if observer is not None:
+        token = observer.begin("", piece.nodes, piece.leaves, piece.outputs, root.shape, reason)
+    for j, a in zip(piece.outputs, _interpret(piece, root.shape)):
+        _settle(piece.nodes[j], a)
+    if observer is not None:
+        observer.end(token, "tier 0")
+
+
 @hot
 def _run_map(root: Value, reason: str, together: bool = False) -> None:
+    if root.device is not cpu:
+        _run_elsewhere(root, reason)
+        return
     piece = linearize(root, evaluate)
     if _batch.jobs and _batch.makes(piece.nodes):
         _batch.run()  # this reads what a launch that was put off will write
@@ -384,7 +403,7 @@ def _interpret(piece: Any, shape: tuple) -> list[Array]:
     results = interpreter.run_piece(piece.nodes, piece.leaves, shape)
     made = []
     for j in piece.outputs:
-        target = arrays.empty(shape, piece.nodes[j].dtype)
+        target = arrays.empty_on(piece.nodes[-1].device, shape, piece.nodes[j].dtype)
         target.native()[...] = results[j]
         made.append(target)
     return made
@@ -478,8 +497,10 @@ def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) ->
     kernel = plan.kernel
     how = ""
     if kernel is None:  # nothing to reduce
-        made = _filled(out_shape, name, acc)
-    elif not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(plan.elements):
+        made = _filled(out_shape, name, acc, x.device)
+    elif x.device is not cpu or (
+        not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(plan.elements)
+    ):
         how = "tier 0"
         made = _interpret_reduction(x, piece, name, axes, acc, out_shape)
     else:
@@ -496,9 +517,9 @@ def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) ->
     return made
 
 
-def _filled(shape: tuple, name: str, acc: dtypes.dtype) -> Array:
+def _filled(shape: tuple, name: str, acc: dtypes.dtype, device: Any) -> Array:
     """What a reduction of nothing gives."""
-    made = arrays.empty(shape, acc)
+    made = arrays.empty_on(device, shape, acc)
     made.native()[...] = REDUCTIONS[name].identity(acc)
     return made
 
@@ -508,7 +529,7 @@ def _interpret_reduction(x: Value, piece: Any, name: str, axes: tuple, acc: dtyp
         native = x.native()
     else:
         native = interpreter.broadcast(interpreter.run_piece(piece.nodes, piece.leaves, x.shape)[-1], x.shape)
-    made = arrays.empty(out_shape, acc)
+    made = arrays.empty_on(x.device, out_shape, acc)
     made.native()[...] = interpreter.reduce(name, native, axes, acc)
     return made
 

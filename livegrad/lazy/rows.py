@@ -15,6 +15,7 @@ import numpy as np
 from .. import dtypes
 from ..codegen import kernels, rowshape
 from ..codegen.layout import CONTIGUOUS, SCALAR, STRIDED
+from ..devices import cpu
 from ..native import hot
 from ..observe import WATCH
 from ..ops.rowprogram import RowProgram
@@ -73,15 +74,18 @@ def run(
             fused = [v for piece in pieces if piece is not None for v in piece.nodes]
             token = observer.begin(program.name, fused, leaves, (), shape, "rows")
         row_shape = tuple([1 if d in dims else n for d, n in enumerate(shape)])
-        made = [arrays.empty(shape if full else row_shape, d) for full, d in zip(program.full, results)]
+        device = inputs[0].device
+        made = [arrays.empty_on(device, shape if full else row_shape, d) for full, d in zip(program.full, results)]
         key = (program, compute, results, shape, dims, tuple(key_parts), evaluate._layouts(leaves, shape))
         plan = _plans.get(key)
         if plan is None:
             plan = _plan(program, compute, results, shape, dims, inputs, pieces, leaves, key)
         kernel = plan.kernel
         how = ""
-        if kernel is None or not (
-            (kernel.address and kernels.Policy.mode != "never") or kernel.available(plan.elements)
+        if (
+            kernel is None
+            or device is not cpu
+            or not ((kernel.address and kernels.Policy.mode != "never") or kernel.available(plan.elements))
         ):
             how = "tier 0"
             native = [_native(v, piece, shape) for v, piece in zip(inputs, pieces)]

@@ -10,6 +10,7 @@ import numpy as np
 from .. import dtypes
 from ..codegen import kernels
 from ..codegen.layout import CONTIGUOUS, SCALAR, SCAN_COLUMNS, STRIDED, running_dtype, scan_width
+from ..devices import cpu
 from ..observe import WATCH
 from ..runtime import array as arrays
 from ..runtime import interpreter, pool
@@ -29,7 +30,7 @@ def run(x: Value, name: str, dim: int, out: dtypes.dtype, backwards: bool = Fals
         token = None
         if observer is not None:
             token = observer.begin(name, () if piece is None else piece.nodes, leaves, (), shape, "running totals")
-        made = arrays.empty(shape, out)
+        made = arrays.empty_on(x.device, shape, out)
         how = "filled"
         if numel(shape):
             how = _fill(made, x, piece, leaves, code, params, name, dim, backwards)
@@ -59,7 +60,9 @@ def _fill(
     classes = tuple(CONTIGUOUS if s == 1 else SCALAR if s == 0 else STRIDED for s in inner_strides[1:])
     kernel = kernels.scan_kernel(name, code, x.dtype, made.dtype, classes, len(kept), across, backwards)
     elements = numel(shape)
-    if not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(elements):
+    if x.device is not cpu or (
+        not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(elements)
+    ):
         native = x.native() if piece is None else interpreter.run_piece(piece.nodes, leaves, shape)[-1]
         _numpy(made.native(), interpreter.broadcast(native, shape), name, dim, running_dtype(x.dtype), backwards)
         return "tier 0"

@@ -260,6 +260,6 @@ def adopt(array: Array) -> Storage:
 
 
 def contiguous_copy(array: Array) -> Array:
-    made = arrays.empty(array.shape, array.dtype)
+    made = arrays.empty_on(array.device, array.shape, array.dtype)
     made.native()[...] = array.native()
     return made

@@ -76,6 +76,29 @@ def evaluate_hook(value: Value, reason: str) -> None:
     raise RuntimeError("the evaluator is not loaded")
 
 
+class MixedDevices(RuntimeError):
+    """Operands are on different devices, and not just numbers of the CPU beside one other."""
+
+
+def common_device(operands: tuple) -> Any:
+    """The device of operands that are not all on one: zero-dimensional ones on the CPU go with any other.
+
+    Raises MixedDevices where there is none.
+    """
+    found = None
+    for o in operands:
+        if o.device is cpu and not o.shape:
+            o.ready()  # a number, when the others are evaluated
+        elif found is None:
+            found = o.device
+        elif o.device is not found:
+            raise MixedDevices(
+                "Expected all tensors to be on the same device, but found at least two devices, "
+                f"{found} and {o.device}!"
+            )
+    return cpu if found is None else found
+
+
 @hottest
 def from_array(array: Array) -> Value:
     """A ready value over an array."""
@@ -85,7 +108,7 @@ def from_array(array: Array) -> Value:
     v.params = ()
     v.shape = array.shape
     v.dtype = array.dtype
-    v.device = cpu
+    v.device = array.device
     v.array = array
     weight = array.block.nbytes >> 20
     v.weight = weight if weight < LEAF_CAP else LEAF_CAP
@@ -131,7 +154,7 @@ def pending(instr: Any, operands: tuple, params: tuple, shape: tuple) -> Value:
     v.params = params
     v.shape = shape
     v.dtype = instr.dtype
-    v.device = cpu
+    device = operands[0].device
     v.array = None
     v.uses = 0
     v.kept = 0
@@ -142,10 +165,13 @@ def pending(instr: Any, operands: tuple, params: tuple, shape: tuple) -> Value:
     weight = OPERATOR
     for o in operands:
         o.uses += 1
+        if o.device is not device:
+            device = common_device(operands)
         if o.array is not None:
             weight += o.weight
         elif o.weight >= weight:
             weight = o.weight + OPERATOR
+    v.device = device
     v.weight = weight
     if weight > Bound.limit:
         evaluate_hook(v, "bound reached")

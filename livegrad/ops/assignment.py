@@ -107,7 +107,7 @@ def write_at(window: Tensor, index: tuple, source: Tensor, accumulate: bool) -> 
         dispatch.check_view(window)
     dispatch.check_overlap(window, source, whole=True)
     if not recorded:
-        values = source._value().native()
+        values = source._to_numpy()
         if source._s is not None and source._s.storage is window._storage().storage:
             values = values.copy()
         target = window._written()

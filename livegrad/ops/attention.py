@@ -13,6 +13,7 @@ from .. import dtypes
 from ..codegen import attention as codegen
 from ..codegen.kernels import Kernel
 from ..codegen.product import lanes_of
+from ..devices import cpu
 from ..lazy.value import Value, from_array
 from ..observe import library
 from ..runtime import array as arrays
@@ -191,7 +192,7 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, s
     scores = matmul(q * scale, k.mT)
     if causal:
         shape = tuple(scores.shape[-2:])
-        mask = FUNCTIONS["tril"](_ones(shape))
+        mask = FUNCTIONS["tril"](_ones(shape)).to(q.device)
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf) if mask.dtype is dtypes.bool_ else scores + mask
         hidden = (scores == -math.inf).all(-1, keepdim=True)
@@ -280,7 +281,7 @@ def scaled_dot_product_attention(
     lead = query._shape[:-2]
     rank = len(lead)
     simple = (
-        query.dtype in _KINDS and not dropout_p and columns and columns == value._shape[-1]
+        query.dtype in _KINDS and query.device is cpu and not dropout_p and columns and columns == value._shape[-1]
         and lead == key._shape[:-2] == value._shape[:-2] and rank <= 2 and numel(lead) and query._shape[-2]
         and key._shape[-2]
         and (attn_mask is None or (attn_mask.dim() <= rank + 2 and attn_mask._edge is None

@@ -315,7 +315,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
 @_function
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out: Tensor | None = None) -> Tensor:
     """Counts of elements in equal bins between min and max (the data's own range if both are 0)."""
-    a = input._value().native()
+    a = input._to_numpy()
     low, high = (min, max) if min != max else (float(a.min()), float(a.max()))
     counts, _ = np.histogram(a, bins, (low, high) if low != high else (low - 1, high + 1))
     made = wrap(backend.copied(counts.astype(a.dtype)))
@@ -355,7 +355,7 @@ def can_cast(from_: dtypes.dtype, to: dtypes.dtype) -> bool:
 
 def apply_(self: Tensor, function: Any) -> Tensor:
     """Replace each element by what a Python function makes of it."""
-    a = self.detach()._value().native()
+    a = self.detach()._to_numpy()
     made = np.array([function(v) for v in a.reshape(-1).tolist()]).reshape(a.shape).astype(a.dtype)
     return dispatch.assign_result(self, wrap(backend.copied(made)))
 
@@ -502,8 +502,8 @@ def positive(x: Tensor) -> Tensor:
 @public("isin", method=False, samples=_samples((_ROWS, [0.5, 3.0, 7.0])))
 def isin(elements: Tensor, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Which elements occur among the others."""
-    tests = test_elements._value().native() if isinstance(test_elements, Tensor) else test_elements
-    return wrap(backend.copied(np.isin(elements._value().native(), tests, invert=invert)))
+    tests = test_elements._to_numpy() if isinstance(test_elements, Tensor) else test_elements
+    return wrap(backend.copied(np.isin(elements._to_numpy(), tests, invert=invert)))
 
 
 @_function

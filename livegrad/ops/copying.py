@@ -23,6 +23,7 @@ CLONE = operator(
     lambda x: from_array(contiguous_copy(x.ready())),
     tensors=("x",),
     grads={"x": lambda g: g},
+    anywhere=True,
 )
 
 
@@ -79,6 +80,8 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 
 def copied(self: Tensor, src: Tensor, label: str) -> Tensor:
+    if src.device is not self.device:
+        src = src.to(self.device)  # type: ignore[attr-defined]
     dispatch.check_in_place(self, MODE.grad, repeated=src is self)
     recorded = MODE.grad and (self._edge is not None or src._edge is not None)
     if recorded:

@@ -18,7 +18,7 @@ def unique(
     dim: int | None = None,
 ) -> Any:  # fmt: skip
     """The distinct elements in order; optionally where each element went, and how often each occurs."""
-    found = np.unique(comparable(input._value().native()), return_inverse=True, return_counts=True, axis=dim)
+    found = np.unique(comparable(input._to_numpy()), return_inverse=True, return_counts=True, axis=dim)
     values, inverse, counts = found
     out = [wrap(backend.copied(values.astype(input.dtype.np)))]
     if return_inverse:
@@ -42,7 +42,7 @@ def unique_consecutive(
     >>> livegrad.unique_consecutive(livegrad.tensor([1, 1, 2, 1]))
     tensor([1, 2, 1])
     """
-    a = input.detach()._value().native()
+    a = input.detach()._to_numpy()
     along = a.reshape(-1) if dim is None else np.moveaxis(a, dim, 0)
     n = along.shape[0]
     differs = along[1:] != along[:-1]
@@ -67,12 +67,12 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
     """How often each non-negative integer occurs, or the sum of its weights."""
     if x.dim() != 1 or x.dtype.category != dtypes.INTEGRAL:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-    a = x._value().native()
+    a = x._to_numpy()
     if a.size and int(a.min()) < 0:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if weights is None:
         return wrap(backend.copied(np.bincount(a, None, minlength)))
-    made = np.bincount(a, weights._value().native(), minlength)
+    made = np.bincount(a, weights._to_numpy(), minlength)
     return wrap(backend.copied(made.astype(np.float32) if weights.dtype is dtypes.float32 else made))
 
 
@@ -84,7 +84,7 @@ def searchsorted(
     from ..creation import as_tensor
 
     side = side or ("right" if right else "left")
-    sequence, x = sorted_sequence._value().native(), as_tensor(input)._value().native()
+    sequence, x = sorted_sequence._to_numpy(), as_tensor(input)._to_numpy()
     if sequence.ndim == 1:
         a = np.searchsorted(sequence, x, side)
     else:  # one sequence for each row

@@ -15,14 +15,13 @@ import numpy as np
 from .. import dtypes
 from ..autograd.mode import MODE
 from ..autograd.node import AccumulateGrad, ElementwiseNode, next_seq, retain_from_here, sequence
-from ..devices import cpu
 from ..lazy import value as values
 from ..lazy.storage import contiguous_copy
 from ..lazy.value import OPERATOR, Bound, Value, from_array, pending
 from ..native import hot, hottest
 from ..precision import REGIONS
 from ..runtime.array import numel
-from ..site import INTERNAL, MODULES
+from ..site import INTERNAL, MODULES, resolve
 from ..tensor import Tensor
 from .instruction import CASTS, ElementwiseOp, Instruction
 
@@ -55,6 +54,31 @@ def broadcast_shapes(a: tuple, b: tuple) -> tuple:
     return tuple(out)
 
 
+def check_devices(tensors: Any) -> None:
+    """Raise RuntimeError where tensors are on different devices, with what is known of where each was made."""
+    devices = dict.fromkeys(t.device for t in tensors)
+    if len(devices) < 2:
+        return
+    first, second, *_ = devices
+    lines = []
+    for t in tensors:
+        site = None if t.grad_fn is None else resolve(t.grad_fn.code, t.grad_fn.lasti)
+        lines.append(f"\n  {list(t._shape)} on {t.device}" + ("" if site is None else f", made by {site}"))
+    raise RuntimeError(
+        f"Expected all tensors to be on the same device, but found at least two devices, {first} and {second}! "
+        f"Move one with .to(device).{''.join(lines)}"
+    )
+
+
+def _device_of(operands: tuple, tensors: tuple) -> Any:
+    """`common_device`; its error tells of the tensors."""
+    try:
+        return values.common_device(operands)
+    except values.MixedDevices:
+        check_devices(tensors)
+        raise
+
+
 @hot
 def record_site(node: Any) -> None:
     """Note the user's line, and the module that is running."""
@@ -85,7 +109,7 @@ def emit(
     v.params = params
     v.shape = shape
     v.dtype = dtype = instr.dtype
-    v.device = cpu
+    device = operands[0].device
     v.array = None
     v.uses = 0
     v.kept = 0
@@ -95,10 +119,13 @@ def emit(
     weight = OPERATOR
     for o in operands:
         o.uses += 1
+        if o.device is not device:
+            device = _device_of(operands, tensors)
         if o.array is not None:
             weight += o.weight
         elif o.weight >= weight:
             weight = o.weight + OPERATOR
+    v.device = device
     v.weight = weight
     t = _new(Tensor)
     t._v = v

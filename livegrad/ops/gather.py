@@ -22,7 +22,7 @@ def index_array(name: str, index: Any, n: int, dim: int) -> np.ndarray:
         raise TypeError(f"{name}(): argument 'index' must be Tensor, not {type(index).__name__}")
     if index.dtype not in (dtypes.int64, dtypes.int32):
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, but got {index.dtype}")
-    a = np.array(index._value().native(), np.int64)
+    a = np.array(index._to_numpy(), np.int64)
     if a.size and (int(a.min()) < 0 or int(a.max()) >= n):
         bad = int(a.max()) if int(a.max()) >= n else int(a.min())
         wrong = IndexError if name.startswith("index_") and name != "index_add" else RuntimeError
@@ -122,7 +122,7 @@ def take(x: Tensor, index: Tensor) -> Tensor:
 @public("nonzero", kind="library")
 def nonzero(x: Tensor, *, as_tuple: bool = False) -> Any:
     """Indices of the elements that are not zero: one row each, or one tensor per dimension."""
-    a = x._value().native()
+    a = x._to_numpy()
     if as_tuple:
         return tuple(from_native(np.ascontiguousarray(i)) for i in np.nonzero(np.atleast_1d(a)))
     return wrap(backend.copied(np.argwhere(a).astype(np.int64)))

@@ -97,7 +97,7 @@ def as_index(i: Any) -> np.ndarray:
     if isinstance(i, Tensor):
         if i.dtype.category == dtypes.FLOATING:
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
-        a = i._value().native()
+        a = i._to_numpy()
         return a.astype(np.bool_) if i.dtype is dtypes.uint8 else np.array(a)
     a = np.asarray([x.item() if isinstance(x, Tensor) else x for x in i] if isinstance(i, (list, tuple)) else i)
     if a.size == 0:

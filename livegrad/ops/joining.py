@@ -21,7 +21,7 @@ from .view import normal_dim
 def _cat_value(values: list, dim: int) -> Value:
     total = sum(v.shape[dim] for v in values)
     shape = values[0].shape[:dim] + (total,) + values[0].shape[dim + 1 :]
-    out = arrays.empty(shape, values[0].dtype)
+    out = arrays.empty_on(values[0].device, shape, values[0].dtype)
     target = out.native()
     start = 0
     before = (slice(None),) * dim
@@ -40,7 +40,7 @@ def _cat_gradient(g: Any, shapes: tuple, dim: int) -> list:
     return out
 
 
-CAT = operator("cat", _cat_value, tensors=("tensors",), grads={"tensors": _cat_gradient}, variadic=True)
+CAT = operator("cat", _cat_value, tensors=("tensors",), grads={"tensors": _cat_gradient}, variadic=True, anywhere=True)
 
 
 def _common_dtype(tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -163,7 +163,7 @@ def _stack_pieces(tensors: list) -> Tensor | None:
 
 def _stack_value(values: list, dim: int) -> Value:
     shape = values[0].shape
-    out = arrays.empty(shape[:dim] + (len(values),) + shape[dim:], values[0].dtype)
+    out = arrays.empty_on(values[0].device, shape[:dim] + (len(values),) + shape[dim:], values[0].dtype)
     target = out.native()
     before = (slice(None),) * dim
     for i, v in enumerate(values):
@@ -175,7 +175,9 @@ def _stack_gradient(g: Any, shapes: tuple, dim: int) -> list:
     return [g.narrow_step(dim, i, 1, 1).reshape(shape) for i, shape in enumerate(shapes)]
 
 
-STACK = operator("stack", _stack_value, tensors=("tensors",), grads={"tensors": _stack_gradient}, variadic=True)
+STACK = operator(
+    "stack", _stack_value, tensors=("tensors",), grads={"tensors": _stack_gradient}, variadic=True, anywhere=True
+)
 
 for _function, _names in ((cat, ("cat", "concat", "concatenate")), (stack, ("stack",))):
     for _name in _names:

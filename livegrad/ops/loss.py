@@ -7,6 +7,7 @@ from typing import Any
 
 from ..autograd.mode import MODE
 from ..autograd.node import cast_value
+from ..devices import cpu
 from ..lazy.evaluate import evaluate
 from ..lazy.value import Value
 from ..native import hot
@@ -53,7 +54,8 @@ def reduced(terms: ElementwiseOp) -> Operator:
         return lambda g, input, target, numbers, mean: flow(i, g, input, target, numbers, mean)
 
     grads = {name: gradient(i) for i, name in enumerate(("input", "target")) if terms.gradient(i) is not None}
-    return operator(terms.name + "_reduced", forward, tensors=("input", "target"), grads=grads, node=terms.node)
+    name, tensors = terms.name + "_reduced", ("input", "target")
+    return operator(name, forward, tensors=tensors, grads=grads, node=terms.node, anywhere=True)
 
 
 def _weighed(x: Any, factor: Value | None, ignored: Value | None) -> Any:
@@ -169,10 +171,14 @@ def nll(
     With a shape they are returned in that shape, else summed up and divided by the divisor. `logits` says that the
     input has yet to become log-probabilities along `dim`.
     """
+    if input.device is not cpu:  # it reads single elements by NumPy's indices
+        here = [t.to(cpu) if isinstance(t, Tensor) else t for t in (input, index, divisor, factor, ignored)]  # type: ignore[attr-defined]
+        x, index, *others = here
+        return nll(x, dim, index, shape, *others, logits).to(input.device)  # type: ignore[attr-defined]
     # 1 and 2 dimensions have a node of their own, as in PyTorch; other shapes are pictures to it.
     label = "NllLossBackward0" if input.dim() <= 2 else "NllLoss2DBackward0"
     values = {"factor": factor, "ignored": ignored, "divisor": divisor}
     args = {name: t._value() if isinstance(t, Tensor) else t for name, t in values.items()}
-    positions = index._value().native()
+    positions = index._to_numpy()
     args.update(index=positions, dim=dim, shape=shape)
     return _CROSS_ENTROPY.recorded(input, label, args) if logits else NLL.apply((input,), label, **args)

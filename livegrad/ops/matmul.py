@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import dtypes
 from ..autograd.node import cast_value
+from ..devices import cpu
 from ..lazy.program import broadcast_strides, merged_dims
 from ..lazy.value import Value, from_array
 from ..native import hot
@@ -35,7 +36,7 @@ def _product(a: Value, b: Value, turn_a: bool = False, turn_b: bool = False) -> 
     if turn_b:
         n = b.shape[0]
     kind = _KINDS.get(a.dtype)
-    if kind is not None and blas.available:
+    if kind is not None and blas.available and a.device is cpu:
         x, y = a.ready(), b.ready()
         x_rows, x_columns = x.strides
         y_rows, y_columns = y.strides
@@ -57,7 +58,7 @@ def _product(a: Value, b: Value, turn_a: bool = False, turn_b: bool = False) -> 
 def _by_library(a: Value, b: Value) -> Value:
     """What the BLAS does not do: other dtypes (half types in float32), odd strides."""
     xp = backend.of(a)
-    if a.dtype.kind in ("f16", "bf16"):
+    if a.dtype.kind in ("f16", "bf16") and a.device is cpu:
         in_halves = _half_product(a, b)
         if in_halves is not None:
             return in_halves
@@ -65,7 +66,12 @@ def _by_library(a: Value, b: Value) -> Value:
         return cast_value(made, a.dtype)
     x, y = a.native(), b.native()
     kind = _KINDS.get(a.dtype)
-    if kind is not None and blas.available and (x.ndim == 2 or y.ndim == 2 or x.shape[:-2] == y.shape[:-2]):
+    if (
+        kind is not None
+        and a.device is cpu
+        and blas.available
+        and (x.ndim == 2 or y.ndim == 2 or x.shape[:-2] == y.shape[:-2])
+    ):
         fixed = [v if _plain(v) else backend.copied(v.native()) for v in (a, b)]
         if fixed[0] is not a or fixed[1] is not b:
             return _matmul(*fixed)
@@ -116,7 +122,7 @@ def _batched(a: Value, b: Value) -> Value:
     m, k = a.shape[-2:]
     n = b.shape[-1]
     kind = _KINDS.get(a.dtype)
-    if kind is not None and blas.available and len(lead) >= 1:
+    if kind is not None and a.device is cpu and blas.available and len(lead) >= 1:
         x, y = a.ready(), b.ready()
         xs, ys = _batch_stride(x, lead), _batch_stride(y, lead)
         if xs is not None and ys is not None:
@@ -215,6 +221,7 @@ MATMUL = operator(
     tensors=("a", "b"),
     grads={"a": _gradient_a, "b": _gradient_b},
     node="Mm",
+    anywhere=True,
 )
 
 
@@ -326,7 +333,7 @@ def _bias_gradient(g: Any, bias_shape: tuple) -> Any:
 
 @hot
 def _linear_and_bias(bias: Value, x: Value, weight: Value) -> Value:
-    if numel(x.shape) * weight.shape[0] >= gemm.LEAST:
+    if numel(x.shape) * weight.shape[0] >= gemm.LEAST and x.device is cpu:
         return _product_and_row(x, _transposed(weight), bias)
     return _linear(x, weight) + bias
 
@@ -335,7 +342,14 @@ def _linear_and_bias(bias: Value, x: Value, weight: Value) -> Value:
 def _product_and_row(x: Value, y: Value, row: Value) -> Value:
     """x @ y + row, for y (k, n) and a row of n numbers: in one pass where the product starts from the row."""
     n = y.shape[-1]
-    if x.dtype in _KINDS and len(x.shape) > 1 and row.shape == (n,) and row.dtype is x.dtype and blas.available:
+    if (
+        x.dtype in _KINDS
+        and len(x.shape) > 1
+        and row.shape == (n,)
+        and row.dtype is x.dtype
+        and x.device is cpu
+        and blas.available
+    ):
         a, b, added = x.ready(), y.ready(), row.ready()
         m, k = numel(x.shape[:-1]), x.shape[-1]
         if a.contiguous and added.contiguous and gemm.worthwhile(m, n, k):
@@ -360,6 +374,7 @@ LINEAR = operator(
     },
     node="Addmm",
     through={"weight": "TBackward0"},
+    anywhere=True,
 )
 LINEAR_NO_BIAS = operator(
     "linear",
@@ -368,6 +383,7 @@ LINEAR_NO_BIAS = operator(
     grads={"x": hot(lambda g, weight: _either(g, weight)), "weight": _linear_gradient_weight},
     node="Mm",
     through={"weight": "TBackward0"},
+    anywhere=True,
 )
 
 
@@ -404,6 +420,7 @@ ADDMM = operator(
         "a": lambda g, b: _either(g, b.mT),
         "b": lambda g, a: _either(a.mT, g),
     },
+    anywhere=True,
 )
 
 

@@ -43,7 +43,7 @@ def sort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = F
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         return Sort(clone(x), wrap(backend.copied(np.zeros((), np.int64))))
-    return Sort(*picked(x, _order(x._value().native(), d, descending), d, "SortBackward"))
+    return Sort(*picked(x, _order(x._to_numpy(), d, descending), d, "SortBackward"))
 
 
 @public("argsort", kind="library")
@@ -60,7 +60,7 @@ def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = 
         raise RuntimeError("selected index k out of range")
     if x.dim() == 0:
         return TopK(clone(x), wrap(backend.copied(np.zeros((), np.int64))))
-    order = _order(x._value().native(), d, largest)
+    order = _order(x._to_numpy(), d, largest)
     return TopK(*picked(x, order[(slice(None),) * d + (slice(k),)], d, "TopkBackward"))
 
 
@@ -100,7 +100,7 @@ def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         return Median(clone(x), wrap(backend.copied(np.zeros((), np.int64))))
-    a = comparable(x._value().native())
+    a = comparable(x._to_numpy())
     if not a.shape[d]:
         raise IndexError(f"median(): Expected reduction dim {d} to have non-zero size.")
     order = np.argsort(a, axis=d, kind="stable")
@@ -120,7 +120,7 @@ def mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
         from ..creation import zeros
 
         return Mode(x.clone(), zeros((), dtype=dtypes.int64))
-    a = np.moveaxis(comparable(x.detach()._value().native()), d, -1)
+    a = np.moveaxis(comparable(x.detach()._to_numpy()), d, -1)
     if a.shape[-1] == 0:
         raise IndexError(f"mode(): Expected reduction dim {d} to have non-zero size.")
     places = np.empty(a.shape[:-1], np.int64)

@@ -232,7 +232,7 @@ def max_unpool(
             f"Expected shape of indices to be same as that of the input tensor ({list(x.shape)}) but got indices "
             f"tensor with shape: {list(indices.shape)}"
         )
-    places = indices._value().native()
+    places = indices._to_numpy()
     wrong = (places < 0) | (places >= math.prod(out))
     if wrong.any():
         volumes = "x".join(map(str, out if n > 1 else (1, *out)))

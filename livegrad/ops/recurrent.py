@@ -21,6 +21,7 @@ from ..autograd.mode import MODE
 from ..codegen import recurrent as codegen
 from ..codegen.kernels import Kernel
 from ..codegen.product import lanes_of
+from ..devices import cpu
 from ..lazy.value import Value, from_array
 from ..observe import library
 from ..precision import REGIONS, STATE
@@ -407,7 +408,7 @@ def layer(
         x, h, c, weights = REGIONS.cast("lstm" if mode == "LSTM" else "recurrent", (x, h, c, weights))
     w_hh = weights[1]
     projected = len(weights) in (3, 5)
-    mixed = h.dtype is not x.dtype or w_hh.dtype is not x.dtype or x.device.type in STATE.enabled
+    mixed = h.dtype is not x.dtype or w_hh.dtype is not x.dtype or x.device.type in STATE.enabled or x.device is not cpu
     rows = rows_of(tuple(x._shape), batch_first, sizes)
     if projected or mixed or not rows.total or not _kernels_ready(
         mode, x.dtype, w_hh._shape[1], rows.total * w_hh.numel()

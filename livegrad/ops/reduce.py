@@ -100,6 +100,7 @@ SUM = operator(
     _sum,
     tensors=("x",),
     grads={"x": hot(lambda g, x_shape, x_dtype, dims: _cast_like(back_to(g, x_shape, dims), x_dtype))},
+    anywhere=True,
 )
 Value.sum = lambda v, dims=None, keepdim=False: _sum(v, dims_of(dims, len(v.shape)), keepdim)  # type: ignore[attr-defined]
 
@@ -147,6 +148,7 @@ MEAN = operator(
     _mean,
     tensors=("x",),
     grads={"x": _mean_gradient},
+    anywhere=True,
 )
 
 
@@ -245,10 +247,12 @@ def share_evenly(g: Any, x: Any, result: Any) -> Any:
     return (g / other.logical_not().sum()).masked_zero(other)
 
 
-AMAX = operator("amax", _extreme("amax"), tensors=("x",), grads={"x": _share_among_ties})
-AMIN = operator("amin", _extreme("amin"), tensors=("x",), grads={"x": _share_among_ties})
+AMAX = operator("amax", _extreme("amax"), tensors=("x",), grads={"x": _share_among_ties}, anywhere=True)
+AMIN = operator("amin", _extreme("amin"), tensors=("x",), grads={"x": _share_among_ties}, anywhere=True)
 MAX, MIN = (
-    operator(name, _extreme("a" + name), tensors=("x",), grads={"x": share_evenly}, node=name.capitalize())
+    operator(
+        name, _extreme("a" + name), tensors=("x",), grads={"x": share_evenly}, node=name.capitalize(), anywhere=True
+    )
     for name in ("max", "min")
 )
 
@@ -364,7 +368,7 @@ def _along(x: Tensor, dim: int, keepdim: bool, largest: bool, result: Any) -> An
     from .gather import elements_at
 
     index = _argument(x, d, keepdim, largest)
-    places = index._value().native()
+    places = index._to_numpy()
     return result(elements_at(x, d, places, keepdim, ("Max" if largest else "Min") + "Backward"), index)
 
 
@@ -542,7 +546,7 @@ def _logsumexp_gradient(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple
     return g.reshape(shape) * (x - lse.masked_zero(lse.eq(-math.inf))).exp()
 
 
-LOGSUMEXP = operator("logsumexp", _logsumexp, tensors=("x",), grads={"x": _logsumexp_gradient})
+LOGSUMEXP = operator("logsumexp", _logsumexp, tensors=("x",), grads={"x": _logsumexp_gradient}, anywhere=True)
 
 
 @public("logsumexp", kind="reduction", op=LOGSUMEXP)
@@ -566,7 +570,9 @@ def _euclidean_gradient(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple
     return x * (g.reshape(shape) / length).masked_zero(length.eq(0))
 
 
-NORM = operator("norm", _euclidean, tensors=("x",), grads={"x": _euclidean_gradient}, node="LinalgVectorNorm")
+NORM = operator(
+    "norm", _euclidean, tensors=("x",), grads={"x": _euclidean_gradient}, node="LinalgVectorNorm", anywhere=True
+)
 
 
 @public("norm", kind="reduction", op=NORM)

@@ -33,9 +33,11 @@ from typing import Any
 from .. import dtypes
 from ..autograd.mode import MODE
 from ..autograd.node import OpNode, sequence
-from ..lazy.value import Value
+from ..devices import cpu
+from ..lazy.value import Value, from_array
 from ..native import HOT, front, hot, slotted
 from ..observe import WATCH
+from ..runtime import array as arrays
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .instruction import ElementwiseOp
@@ -224,6 +226,15 @@ class Rule:
         return self._reads
 
 
+def _host(a: Any) -> Any:
+    """An argument of an operator, with the values in it on the CPU."""
+    if a.__class__ is Value:
+        return a if a.device is cpu else from_array(arrays.moved(a.ready(), cpu))
+    if isinstance(a, Tensor):
+        return a.to(cpu)  # type: ignore[attr-defined]
+    return type(a)(map(_host, a)) if a.__class__ in (list, tuple) else a
+
+
 @slotted
 class Operator:
     """An operator given by a function of values.
@@ -233,9 +244,10 @@ class Operator:
     grads: tensor name -> gradient function (see the module's description); for a variadic operator the function
     returns a list. A tensor without an entry gets no gradient.
     through: tensor name -> name of a node that the graph shows between this one and that input.
+    anywhere: whether forward takes values on any device. Else it runs on the CPU, with copies there and back.
     """
 
-    __slots__ = ("name", "label", "tensors", "forward", "grads", "variadic", "through", "_plans")
+    __slots__ = ("name", "label", "tensors", "forward", "grads", "variadic", "through", "anywhere", "_plans")
 
     def __init__(self, name: str, forward: Callable, tensors: tuple, grads: dict, label: str, variadic: bool):
         self.name = name
@@ -245,6 +257,7 @@ class Operator:
         self.grads = {n: Rule(f) for n, f in grads.items()}
         self.variadic = variadic
         self.through: dict[str, str] = {}
+        self.anywhere = False
         self._plans: dict[tuple, tuple] = {}
 
     def __repr__(self) -> str:
@@ -260,9 +273,18 @@ class Operator:
     @hot
     def _apply(self, tensors: Sequence[Tensor], label: str | None, args: dict) -> Any:
         values = []
+        device = None
         for t in tensors:
             v = t._v
-            values.append(t._read() if v is None else v)
+            if v is None:
+                v = t._read()
+            if v.device is not device:
+                if device is not None:
+                    dispatch.check_devices(tensors)
+                device = v.device
+            values.append(v)
+        if device is not cpu and device is not None and not self.anywhere:
+            return self._on_host(tensors, label, args, device)
         made = self.forward(values, **args) if self.variadic else self.forward(*values, **args)
         outs = tuple([wrap(v) for v in made]) if made.__class__ is tuple else (wrap(made),)
         if self.grads and (MODE.off == 0 or MODE.grad):
@@ -271,6 +293,14 @@ class Operator:
                     self.record(outs, values, tensors, label, args)
                     break
         return outs if made.__class__ is tuple else outs[0]
+
+    def _on_host(self, tensors: Sequence[Tensor], label: str | None, args: dict, device: Any) -> Any:
+        """Run on the CPU for tensors on another device. The copies are recorded, so gradients take the same way."""
+        here = [t.to(cpu) for t in tensors]  # type: ignore[attr-defined]
+        made = self._apply(here, label, {name: _host(a) for name, a in args.items()})
+        if made.__class__ is tuple:
+            return tuple([t.to(device) for t in made])
+        return made.to(device)
 
     @hot
     def record(
@@ -382,11 +412,13 @@ def operator(
     node: str | None = None,
     variadic: bool = False,
     through: dict[str, str] | None = None,
+    anywhere: bool = False,
 ) -> Operator:
     """Declare an operator by a function of values and its gradients; returns the `Operator`."""
     label = (node or "".join(p.capitalize() for p in name.split("_"))) + "Backward"
     made = Operator(name, forward, tensors, grads or {}, label, variadic)
     made.through = through or {}
+    made.anywhere = anywhere
     return made
 
 

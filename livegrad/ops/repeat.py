@@ -59,7 +59,7 @@ def repeat_interleave(x: Tensor, repeats: Any, dim: int | None = None, *, output
         x, dim = x.reshape(-1), 0
     d = normal_dim(dim, x.dim())
     n = x._shape[d]
-    counts = repeats._value().native() if isinstance(repeats, Tensor) else repeats
+    counts = repeats._to_numpy() if isinstance(repeats, Tensor) else repeats
     a = np.repeat(np.arange(n), counts)
     return INDEX.apply((x,), "IndexSelectBackward", index=(slice(None),) * d + (a,))
 

@@ -13,6 +13,7 @@ the library's own operators, which are recorded, so that what is written this wa
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -196,7 +197,7 @@ class RowProgram:
             if node.primitive is None:
                 if node.name == "#":
                     sizes = [n if d in dims else 1 for d, n in enumerate(shape)]
-                    made[id(node)] = np.arange(int(np.prod(sizes)), dtype=dtype).reshape(sizes)
+                    made[id(node)] = interpreter.library(arrays[0]).arange(math.prod(sizes), dtype=dtype).reshape(sizes)
                     continue
                 k = self.parameters.index(node.name)
                 given = arrays[k].astype(dtype, copy=False) if k < self.tensors else numbers[k - self.tensors]
@@ -207,7 +208,7 @@ class RowProgram:
                 name = node.primitive.reduction
                 whole = np.broadcast_to(args[0], shape)
                 start = {} if name == "sum" else {"initial": REDUCTIONS[name].identity(compute)}
-                made[id(node)] = np.asarray(getattr(np, name)(whole, axis=dims, keepdims=True, **start), dtype)
+                made[id(node)] = getattr(np, name)(whole, axis=dims, keepdims=True, **start).astype(dtype, copy=False)
             else:
                 inputs = {f"a{i}": a for i, a in enumerate(args) if node.args[i].__class__ is Expr}
                 names = [Expr(None, (), f"a{i}") if a.__class__ is Expr else a for i, a in enumerate(node.args)]

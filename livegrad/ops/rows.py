@@ -107,6 +107,6 @@ def row_operator(name: str, formula: Callable, gradient: Callable, node: str | N
         *given, dim = args
         return apply(backward, tuple(given), dim if isinstance(dim, tuple) else (dim,))
 
-    made = operator(name, forward, tensors=("x",), grads={"x": flow}, node=node)
+    made = operator(name, forward, tensors=("x",), grads={"x": flow}, node=node, anywhere=True)
     made.grads["x"].names = (*names, "dim")
     return made

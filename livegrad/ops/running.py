@@ -38,9 +38,15 @@ def _reverse_cumsum(g: Value, dim: int) -> Value:
 
 
 REVERSE_CUMSUM = operator(
-    "reverse_cumsum", _reverse_cumsum, tensors=("x",), grads={"x": lambda g, dim: on_either(CUMSUM, g, dim=dim)}
+    "reverse_cumsum",
+    _reverse_cumsum,
+    tensors=("x",),
+    grads={"x": lambda g, dim: on_either(CUMSUM, g, dim=dim)},
+    anywhere=True,
 )
-CUMSUM = operator("cumsum", _cumsum, tensors=("x",), grads={"x": lambda g, dim: on_either(REVERSE_CUMSUM, g, dim=dim)})
+CUMSUM = operator(
+    "cumsum", _cumsum, tensors=("x",), grads={"x": lambda g, dim: on_either(REVERSE_CUMSUM, g, dim=dim)}, anywhere=True
+)
 
 
 @public("cumsum", kind="library", op=CUMSUM, inplace=True)
@@ -103,7 +109,7 @@ def _running_extreme(x: Tensor, dim: int, largest: bool, result: Any) -> Any:
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         return result(clone(x), wrap(backend.copied(np.zeros((), np.int64))))
-    a = comparable(x._value().native())
+    a = comparable(x._to_numpy())
     best = (np.maximum if largest else np.minimum).accumulate(a, axis=d)
     steps = np.arange(a.shape[d]).reshape([-1 if k == d else 1 for k in range(a.ndim)])
     hit = (a == best) | (np.isnan(a) if a.dtype.kind == "f" else False)

@@ -86,7 +86,6 @@ def _lgamma_error(v):
 
 
 def _floor_divide(x, y):
-    x, y = np.asarray(x), np.asarray(y)
     with np.errstate(all="ignore"):
         if np.result_type(x, y).kind == "f":
             # Where y is zero PyTorch gives x / y (infinity or nan), as NumPy does.
@@ -122,7 +121,7 @@ NUMPY = {
     "neg": np.negative,
     "abs": np.abs,
     "sign": lambda x: np.where(x != x, np.zeros_like(x), np.sign(x)),  # 0 for NaN, as in PyTorch
-    "reciprocal": lambda x: 1 / np.asarray(x),
+    "reciprocal": lambda x: 1 / x,
     "square": lambda x: x * x,
     "fmod": np.fmod,
     "remainder": np.remainder,
@@ -184,3 +183,6 @@ NUMPY = {
     "shl": np.left_shift,
     "shr": _shift_right,
 }
+
+# Those that NumPy lacks: on another device its own special functions take their place.
+LACKING = frozenset(("erf", "erfc", "erfinv", "lgamma", "digamma"))

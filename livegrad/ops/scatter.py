@@ -79,7 +79,7 @@ def _scatter(name: str, x: Tensor, dim: int, index: Tensor, src: Any, reduce: st
         x = x.reshape(1)
     a = index_array(name, index, x._shape[d], d)
     if not isinstance(src, Tensor):
-        full = arrays.empty(index._shape, x.dtype)
+        full = arrays.empty_on(x.device, index._shape, x.dtype)
         full.native()[...] = src
         src = wrap(from_array(full))
     if src.dtype is not x.dtype:

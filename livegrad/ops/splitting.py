@@ -60,7 +60,7 @@ def _put_together(g: Any, op: Operator, shapes: list, dtype: dtypes.dtype, dim: 
 
     gs = g if isinstance(g, (list, tuple)) else [g]
     some = next(x for x in gs if x is not None)
-    whole = [zeros(s, dtype=dtype) if x is None else x for x, s in zip(gs, shapes)]
+    whole = [zeros(s, dtype=dtype, device=some.device) if x is None else x for x, s in zip(gs, shapes)]
     if some.__class__ is Value:
         return op.forward([x if x.__class__ is Value else x._value() for x in whole], dim=dim)
     return op.apply(whole, dim=dim)

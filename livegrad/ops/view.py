@@ -420,7 +420,7 @@ def view_dtype(x: Tensor, dtype: Any) -> Tensor:
     """The same bytes read as another dtype (a copy: changes are not shared)."""
     from ..tensor import from_native
 
-    bits = x.detach()._value().native()
+    bits = x.detach()._to_numpy()
     if not x.is_contiguous():
         bits = bits.copy()
     return from_native(bits.view(dtype.np).copy())

@@ -16,7 +16,7 @@ def _whole_numbers(name: str, ufunc: Any) -> None:
     def function(x: Tensor, other: Tensor) -> Tensor:
         if x.dtype.is_floating_point or other.dtype.is_floating_point:
             raise RuntimeError(f"{name}: expected integers, got {x.dtype} and {other.dtype}")
-        return wrap(backend.copied(ufunc(x._value().native(), other._value().native())))
+        return wrap(backend.copied(ufunc(x._to_numpy(), other._to_numpy())))
 
     function.__name__ = name
     function.__doc__ = f"Elementwise {name} of integers."

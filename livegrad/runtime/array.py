@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..devices import cpu, device
 from ..native import hot, slotted
 from . import memory
 from .memory import peek, poke
@@ -72,11 +73,18 @@ def row_of(values: list, dtype: dtypes.dtype) -> Array | None:
     return made
 
 
+def _cuda() -> Any:
+    """Arrays on CUDA devices; that module stands above this one, and is there when there is one of them."""
+    from .cuda import memory as cuda_memory
+
+    return cuda_memory
+
+
 @slotted
 class Array:
     """A typed, strided window onto a block of memory. Strides and offset are in elements."""
 
-    __slots__ = ("block", "offset", "shape", "strides", "dtype", "contiguous", "ptr", "_native")
+    __slots__ = ("block", "offset", "shape", "strides", "dtype", "contiguous", "ptr", "device", "_native")
 
     @hot
     def __init__(self, block: Any, offset: int, shape: tuple, strides: tuple, dtype: dtypes.dtype, contiguous: bool):
@@ -87,6 +95,7 @@ class Array:
         self.dtype = dtype
         self.contiguous = contiguous
         self.ptr = block.ptr + offset * dtype.itemsize
+        self.device = cpu
         self._native = None
 
     @hot
@@ -112,6 +121,8 @@ class Array:
     @hot
     def numbers(self) -> Any:
         """The elements as nested lists of Python numbers; a number where there are no dimensions."""
+        if self.device is not cpu:
+            return on_host(self, "reading numbers").native().tolist()
         unpack = _UNPACK.get(self.dtype)
         shape = self.shape
         if unpack is None or len(shape) > 1 or not self.contiguous:
@@ -124,6 +135,8 @@ class Array:
         return list(unpack[n](peek(self.ptr, n * self.dtype.itemsize)))
 
     def view(self, offset: int, shape: tuple, strides: tuple) -> Array:
+        if self.device is not cpu:
+            return _cuda().view(self, offset, shape, strides)
         return Array(self.block, offset, shape, strides, self.dtype, is_contiguous(shape, strides))
 
 
@@ -150,3 +163,18 @@ def from_native(a: np.ndarray) -> Array:
     made = Array(block, offset, a.shape, strides, dt, is_contiguous(a.shape, strides))
     made._native = a
     return made
+
+
+def empty_on(where: device, shape: tuple, dtype: dtypes.dtype) -> Array:
+    """Uninitialised row-major memory on a device."""
+    return empty(shape, dtype) if where is cpu else _cuda().empty(shape, dtype, where)
+
+
+def on_host(a: Array, why: str) -> Array:
+    """An array on the CPU with that content: the same one if it is there already."""
+    return a if a.device is cpu else _cuda().to_host(a, why)
+
+
+def moved(a: Array, where: device) -> Array:
+    """A copy on another device."""
+    return on_host(a, "to") if where is cpu else _cuda().to_device(a, where)

@@ -7,17 +7,33 @@ from typing import Any
 
 import numpy as np
 
+from ..devices import cpu, device
 from ..lazy.value import Value, from_array
 from . import array as arrays
 
 
 def of(v: Value) -> Any:
     """The array library of a value's device."""
-    return np
+    if v.device is cpu:
+        return np
+    from .cuda import driver
+
+    return driver.cupy()
+
+
+def _elsewhere(a: Any) -> Value:
+    """A value over an array of a CUDA device."""
+    from .cuda import driver, memory
+
+    flags = a.flags
+    own = a if flags.c_contiguous and flags.owndata else driver.cupy().array(a, order="C", copy=True)
+    return from_array(memory.wrap(own, device("cuda", int(own.device.id))))
 
 
 def fresh(a: Any) -> Value:
     """A value over an array that the library has just made (copied if it is a view of something else)."""
+    if hasattr(a, "device") and not isinstance(a, (np.ndarray, np.generic)):
+        return _elsewhere(a)
     a = np.asarray(a)
     if not a.flags.c_contiguous or not a.flags.owndata:
         return copied(a)
@@ -28,6 +44,8 @@ def copied(a: Any) -> Value:
     """A value with a row-major copy of an array."""
     from .. import dtypes
 
+    if hasattr(a, "device") and not isinstance(a, (np.ndarray, np.generic)):
+        return _elsewhere(a.copy())
     a = np.asarray(a)
     made = arrays.empty(a.shape, dtypes.from_numpy_dtype(a.dtype))
     made.native()[...] = a

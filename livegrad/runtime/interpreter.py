@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..ops.scalar import Expr, postorder
-from ..ops.scalar_numpy import NUMPY
+from ..ops.scalar_numpy import LACKING, NUMPY
 
 
 def _compute_dtype(d: Any) -> np.dtype:
@@ -43,6 +43,22 @@ def run_formula(expr: Any, inputs: dict[str, Any], compute: Any) -> Any:
     return made[id(expr)]
 
 
+def library(a: Any) -> Any:
+    """The array library that an array is of."""
+    if isinstance(a, (np.ndarray, np.generic)):
+        return np
+    from .cuda import driver
+
+    return driver.cupy()
+
+
+def _special(name: str) -> Any:
+    """A special function of CUDA's arrays."""
+    import importlib
+
+    return getattr(importlib.import_module("cupyx.scipy.special"), {"lgamma": "gammaln"}.get(name, name))
+
+
 def _call(name: str, args: list, dtype: np.dtype) -> Any:
     if dtype.kind == "b" and name in _BOOL:
         return _BOOL[name](*args)
@@ -52,6 +68,8 @@ def _call(name: str, args: list, dtype: np.dtype) -> Any:
         return _int_pow(*args)
     if name in ("shl", "shr"):
         return _shift(name, *args)
+    if name in LACKING and not isinstance(args[0], (np.ndarray, np.generic)):
+        return _special(name)(args[0])
     return NUMPY[name](*args)
 
 
@@ -102,12 +120,16 @@ def run_instruction(instr: Any, operands: list, params: tuple) -> Any:
             inputs[name] = _number(next(numbers), compute)
     with np.errstate(all="ignore"):
         made = run_formula(instr.op.expr, inputs, instr.compute)
-        return np.asarray(made).astype(instr.dtype.np, copy=False)
+        return made.astype(instr.dtype.np, copy=False)
 
 
 def run_piece(nodes: list, leaves: list, shape: tuple) -> list:
     """Every node of a linearised piece, in order; returns native arrays (results may need broadcasting to `shape`)."""
-    made: dict[Any, Any] = {v: v.array.native() for v in leaves}
+    device = nodes[-1].device
+    made: dict[Any, Any] = {}
+    for v in leaves:
+        a = v.array.native()
+        made[v] = a if v.device is device else a[()]  # a number of the CPU's
     for v in nodes:
         made[v] = run_instruction(v.instr, [made[o] for o in v.operands], v.params)
     return [made[v] for v in nodes]
@@ -124,4 +146,4 @@ def reduce(name: str, array: Any, axes: tuple, acc: Any) -> Any:
         return getattr(np, name)(array.astype(bool, copy=False), axis=axes)
     converted = array.astype(_compute_dtype(acc), copy=False)
     with np.errstate(all="ignore"):
-        return np.asarray(getattr(np, name)(converted, axis=axes))
+        return getattr(np, name)(converted, axis=axes)

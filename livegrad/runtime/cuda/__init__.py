@@ -1,0 +1,1 @@
+"""The CUDA runtime. CuPy is underneath: memory, streams, libraries. It is imported when a CUDA device is asked for."""

@@ -1,0 +1,269 @@
+"""A stand-in for CuPy, for the plumbing only: arrays of a class of their own that refuse to be mixed with NumPy's.
+
+What runs over it shows that every transfer is stated, that results are where they should be, and what the ledger says.
+It proves nothing about numbers computed by a GPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from types import SimpleNamespace
+
+import numpy as np
+
+COUNT = 2
+_current = [0]
+
+
+class Pointer:
+    """Memory: an address that can be added to."""
+
+    def __init__(self, owner, offset=0):
+        self.owner, self.offset = owner, offset
+        self.ptr = owner.__array_interface__["data"][0] + offset
+
+    def __add__(self, nbytes):
+        return Pointer(self.owner, self.offset + nbytes)
+
+
+class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array on a pretended device."""
+
+    def __init__(self, shape, dtype, memptr=None, strides=None, *, inner=None, device=None):
+        if inner is None:
+            raw = np.frombuffer(memptr.owner, np.uint8) if memptr.owner.nbytes else np.zeros(1, np.uint8)
+            inner = np.ndarray(shape, dtype, raw, memptr.offset, strides)
+            device = OWNERS[id(memptr.owner)]
+        self.inner = inner
+        self.device = SimpleNamespace(id=_current[0] if device is None else device)
+
+    @property
+    def data(self):
+        base = self.inner if self.inner.base is None else self.inner.base
+        OWNERS[id(base)] = self.device.id
+        return Pointer(base)
+
+    dtype = property(lambda self: self.inner.dtype)
+    shape = property(lambda self: self.inner.shape)
+    ndim = property(lambda self: self.inner.ndim)
+    size = property(lambda self: self.inner.size)
+    nbytes = property(lambda self: self.inner.nbytes)
+    flags = property(lambda self: self.inner.flags)
+    T = property(lambda self: _wrapped(self.inner.T, self.device.id))
+
+    def get(self):
+        return self.inner.copy()
+
+    def set(self, a):
+        assert type(a) is np.ndarray
+        self.inner[...] = a
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed.")
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        return _run(getattr(ufunc, method), inputs, kwargs)
+
+    def __array_function__(self, function, types, args, kwargs):
+        return _run(function, args, kwargs)
+
+    def __getitem__(self, key):
+        return _wrapped(self.inner[_bare(key)], self.device.id)
+
+    def __setitem__(self, key, value):
+        if type(value) is np.ndarray:
+            raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+        if isinstance(value, ndarray):
+            assert value.device.id == self.device.id
+        self.inner[_bare(key)] = _bare(value)
+
+    def __len__(self):
+        return len(self.inner)
+
+    def __bool__(self):
+        return bool(self.inner)
+
+    def __getattr__(self, name):
+        if name not in ("astype", "reshape", "copy", "sum", "any", "all", "transpose", "max", "min", "cumsum", "fill"):
+            raise AttributeError(name)
+        method = getattr(self.inner, name)
+        return lambda *args, **kwargs: _wrapped(method(*_bare(args), **_bare(kwargs)), self.device.id)
+
+
+OWNERS: dict = {}
+
+
+def _bare(x):
+    if isinstance(x, ndarray):
+        return x.inner
+    if isinstance(x, (list, tuple)):
+        return type(x)(_bare(y) for y in x)
+    if isinstance(x, dict):
+        return {k: _bare(v) for k, v in x.items()}
+    if type(x) is np.ndarray and x.ndim:
+        raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+    return x
+
+
+def _found(x):
+    if isinstance(x, ndarray):
+        return {x.device.id}
+    return set().union(*map(_found, x)) if isinstance(x, (list, tuple)) else set()
+
+
+def _wrapped(made, device):
+    if isinstance(made, tuple):
+        return tuple(_wrapped(m, device) for m in made)
+    if isinstance(made, (np.ndarray, np.generic)):
+        return ndarray((), None, inner=np.asarray(made), device=device)
+    return made
+
+
+def _run(function, args, kwargs):
+    devices = _found((*args, *kwargs.values()))
+    assert len(devices) == 1, "arrays of two devices"
+    return _wrapped(function(*_bare(args), **_bare(kwargs)), devices.pop())
+
+
+class Device:
+    def __init__(self, index=None):
+        self.id = _current[0] if index is None else index
+        if not 0 <= self.id < COUNT:
+            raise RuntimeError("invalid device ordinal")
+
+    def use(self):
+        _current[0] = self.id
+
+    def synchronize(self):
+        pass
+
+    def __enter__(self):
+        self.before = _current[0]
+        _current[0] = self.id
+
+    def __exit__(self, *exc):
+        _current[0] = self.before
+
+
+class Stream:
+    null: Stream
+    chosen: list = []
+    done = True
+
+    def __init__(self, non_blocking=False, priority=0):
+        self.waited = []
+
+    def synchronize(self):
+        pass
+
+    def wait_event(self, event):
+        self.waited.append(event)
+
+    def __enter__(self):
+        Stream.chosen.append(self)
+
+    def __exit__(self, *exc):
+        Stream.chosen.pop()
+
+
+Stream.null = Stream()
+
+
+class Event:
+    done = True
+
+    def __init__(self, block=False, disable_timing=False):
+        self.at = None
+
+    def record(self, stream=None):
+        self.at = time.perf_counter()
+
+    def synchronize(self):
+        pass
+
+
+class Module:
+    """What a PTX module is launched with is written down."""
+
+    launches: list = []
+
+    def __init__(self, code):
+        self.code = code
+
+    def get_function(self, entry):
+        return lambda grid, block, args, **options: Module.launches.append(
+            (self.code, entry, grid, block, args, options)
+        )
+
+
+class Pool:
+    def used_bytes(self):
+        return 1024
+
+    def total_bytes(self):
+        return 4096
+
+    def free_all_blocks(self):
+        pass
+
+
+_pool = Pool()
+
+
+def empty(shape, dtype):
+    return ndarray((), None, inner=np.empty(shape, dtype))
+
+
+def array(a, order="K", copy=True):
+    return _wrapped(np.array(a.inner, order=order, copy=copy), a.device.id)
+
+
+def asarray(a):
+    return a if not isinstance(a, ndarray) else _wrapped(a.inner.copy(), _current[0])
+
+
+def get_default_memory_pool():
+    return _pool
+
+
+RawModule = Module
+cuda = SimpleNamespace(
+    Device=Device, Stream=Stream, Event=Event,
+    runtime=SimpleNamespace(
+        getDeviceCount=lambda: COUNT,
+        getDeviceProperties=lambda i: {
+            "name": b"stand-in", "major": 9, "minor": 0, "totalGlobalMem": 1 << 30, "multiProcessorCount": 4,
+        },
+    ),
+    get_current_stream=lambda device=None: Stream.chosen[-1] if Stream.chosen else Stream.null,
+    get_elapsed_time=lambda a, b: (b.at - a.at) * 1000,
+)  # fmt: skip
+
+
+def __getattr__(name):
+    """NumPy's functions, of arrays of this kind."""
+    function = getattr(np, name)
+    if name in ("arange", "zeros", "ones", "full"):
+        return lambda *args, **kwargs: _wrapped(function(*args, **kwargs), _current[0])
+    if not callable(function) or isinstance(function, type):
+        return function
+    return lambda *args, **kwargs: _run(function, args, kwargs)
+
+
+@contextlib.contextmanager
+def in_use():
+    """The runtime takes this module for CuPy."""
+    import sys
+
+    from livegrad.runtime.cuda import driver, ledger
+
+    library, before = driver.LIBRARY, dict(vars(driver.LIBRARY))
+    library.use(sys.modules[__name__])
+    ledger.LEDGER.entries.clear()
+    _current[0] = 0
+    try:
+        yield
+    finally:
+        vars(library).clear()
+        vars(library).update(before)

@@ -1,0 +1,217 @@
+"""Devices, copies, printing, errors, streams and the ledger over a stand-in for CuPy (see `stand_in`).
+
+This is no proof of anything that a GPU computes.
+"""
+
+import copy
+
+import numpy as np
+import pytest
+
+import livegrad
+from livegrad import nn
+from livegrad.runtime.cuda import driver, ledger
+
+from . import stand_in
+
+
+@pytest.fixture(autouse=True)
+def pretended():
+    with stand_in.in_use():
+        yield
+
+
+def entries(kind=None):
+    return [e for e in ledger.LEDGER.entries if kind in (None, e.kind)]
+
+
+def test_devices():
+    assert livegrad.cuda.is_available() and livegrad.cuda.device_count() == 2
+    assert livegrad.cuda.get_device_name() == "stand-in" and livegrad.cuda.get_device_capability(1) == (9, 0)
+    assert livegrad.cuda.get_device_properties(0).total_memory == 1 << 30
+    with livegrad.cuda.device(1):
+        assert livegrad.cuda.current_device() == 1
+        assert livegrad.ones(1, device="cuda").device == livegrad.device("cuda:1")
+    livegrad.cuda.set_device(1)
+    assert livegrad.zeros(1, device="cuda").get_device() == 1
+    livegrad.cuda.set_device("cuda:0")
+    with pytest.raises(RuntimeError, match="invalid device ordinal"):
+        livegrad.ones(1, device="cuda:2")
+
+
+def test_copies_and_printing():
+    x = livegrad.arange(6.0).reshape(2, 3)
+    y = x.to("cuda")
+    assert y.is_cuda and y.device == livegrad.device("cuda", 0) and not x.is_cuda
+    assert repr(y) == "tensor([[0., 1., 2.],\n        [3., 4., 5.]], device='cuda:0')"
+    assert y.cpu().tolist() == x.tolist() == y.tolist()
+    assert y.cuda() is y and y.to("cuda:0") is y
+    z = y.cuda(1)
+    assert z.device.index == 1 and z.tolist() == x.tolist()
+    with pytest.raises(TypeError, match="can't convert cuda:0 device type tensor to numpy"):
+        y.numpy()
+    assert y[1, 2].item() == 5.0
+    assert livegrad.tensor([1, 2], device="cuda").dtype is livegrad.int64
+
+
+def test_operators_are_where_their_operands_are():
+    rng = np.random.default_rng(0)
+    a, b = (livegrad.tensor(rng.standard_normal((3, 4)).astype("f")) for _ in range(2))
+    with stand_in.in_use():
+        x, y = a.cuda(), b.cuda()
+        for f in (
+            lambda x, y: (x * 2 + y).exp(), lambda x, y: x.sum(1), lambda x, y: (x - y).mean(), lambda x, y: x @ y.t(),
+            lambda x, y: x.softmax(-1), lambda x, y: livegrad.where(x > y, x, 0.0), lambda x, y: (x > 0).any(),
+            lambda x, y: x.reshape(4, 3)[1:].t(), lambda x, y: x.std(), lambda x, y: x.amax(0), lambda x, y: x.sigmoid(),
+            lambda x, y: nn.functional.layer_norm(x, (4,)), lambda x, y: x.unsqueeze(0).expand(2, 3, 4) * y,
+            lambda x, y: 1 / x, lambda x, y: x.clamp(-0.5, 0.5), lambda x, y: nn.functional.gelu(x, approximate="tanh"),
+            lambda x, y: x.cumsum(1), lambda x, y: x.half() + y,
+        ):  # fmt: skip
+            there, here = f(x, y), f(a, b)
+            assert there.device == x.device and there.dtype is here.dtype
+            np.testing.assert_allclose(there.cpu().float().numpy(), here.float().numpy(), rtol=1e-3, atol=1e-5)
+
+
+def test_gradients_and_a_step():
+    def train(device):
+        livegrad.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.LayerNorm(8), nn.Linear(8, 1)).to(device)
+        x, y = livegrad.randn(16, 4).to(device), livegrad.randn(16, 1).to(device)
+        optimizer = livegrad.optim.Adam(model.parameters(), lr=0.05)
+        for _ in range(3):
+            optimizer.zero_grad()
+            loss = nn.functional.mse_loss(model(x), y)
+            loss.backward()
+            optimizer.step()
+        assert all(p.device == p.grad.device == x.device for p in model.parameters())
+        return loss.item()
+
+    assert train("cuda") == pytest.approx(train("cpu"), rel=1e-5)
+
+
+def test_gradients_flow_back_over_a_copy():
+    w = livegrad.ones(3, requires_grad=True)
+    (w.to("cuda") * 2).sum().backward()
+    assert w.grad.device.type == "cpu" and w.grad.tolist() == [2.0, 2.0, 2.0]
+
+
+def test_in_place_and_views():
+    x = livegrad.zeros(4, device="cuda")
+    view = x[1:3]
+    view += 1
+    x.mul_(3)
+    assert x.tolist() == [0.0, 3.0, 3.0, 0.0] == x.clone().tolist()
+    x.copy_(livegrad.arange(4.0))
+    assert x.device.type == "cuda" and view.tolist() == [1.0, 2.0]
+    x[0] = 7.0
+    assert x.tolist() == [7.0, 1.0, 2.0, 3.0]
+
+
+def test_mixed_devices():
+    a, b = livegrad.ones(2, 3, requires_grad=True) * 1, livegrad.ones(2, 3, device="cuda")
+    with pytest.raises(RuntimeError, match="at least two devices, cpu and cuda:0") as told:
+        a + b
+    assert "[2, 3] on cuda:0" in str(told.value) and "test_plumbing.py" in str(told.value)
+    with pytest.raises(RuntimeError, match="at least two devices"):
+        a @ b.t()
+    with pytest.raises(RuntimeError, match="at least two devices"):
+        b + livegrad.ones(2, 3, device="cuda:1")
+    assert (b * livegrad.tensor(3.0)).sum().item() == 18.0
+    assert (livegrad.tensor(3.0) + 1 - b).device == b.device
+
+
+def test_default_device():
+    livegrad.set_default_device("cuda:1")
+    try:
+        assert livegrad.zeros(2).device == livegrad.device("cuda:1") == nn.Linear(2, 2).weight.device
+    finally:
+        livegrad.set_default_device(None)
+    assert livegrad.zeros(2).device.type == "cpu"
+
+
+def test_the_ledger():
+    x = livegrad.ones(4).cuda()
+    y = x + 1
+    assert [e.kind for e in entries()] == ["host to device"]
+    y.sum().item()
+    livegrad.cuda.synchronize()
+    assert [e.kind for e in entries()] == ["host to device", "device to host", "synchronize"]
+    assert all(e.site.filename == __file__ for e in entries())
+    assert entries()[0].nbytes == 16
+
+
+def test_streams_and_events():
+    stream = livegrad.cuda.Stream()
+    a, b = (livegrad.cuda.Event(enable_timing=True) for _ in range(2))
+    a.record()
+    with livegrad.cuda.stream(stream):
+        assert livegrad.cuda.current_stream().native is stream.native
+        b.record()
+    b.synchronize()
+    assert a.elapsed_time(b) >= 0 and a.query() and stream.query()
+    stream.wait_stream(livegrad.cuda.current_stream())
+    assert len(stream.native.waited) == 1
+    with pytest.raises(RuntimeError, match="enable_timing"):
+        livegrad.cuda.Event().elapsed_time(b)
+
+
+def test_memory_figures():
+    livegrad.zeros(8, device="cuda")
+    assert livegrad.cuda.memory_allocated() == livegrad.cuda.max_memory_allocated() == 1024
+    assert livegrad.cuda.memory_reserved() == 4096
+    livegrad.cuda.reset_peak_memory_stats()
+    livegrad.cuda.empty_cache()
+
+
+def test_launching_ptx():
+    stand_in.Module.launches.clear()
+    driver.launch("// ptx", "entry", (4, 1, 1), (128, 1, 1), 256, (np.int64(3), np.float32(1.5)))
+    ((code, entry, grid, block, args, options),) = stand_in.Module.launches
+    assert (code, entry, grid, block, options) == ("// ptx", "entry", (4, 1, 1), (128, 1, 1), {"shared_mem": 256})
+    assert args == (np.int64(3), np.float32(1.5))
+
+
+def test_layers():
+    """What has kernels of its own on the CPU runs by other operators here."""
+    F = nn.functional
+    image, rows = livegrad.randn(2, 3, 6, 6), livegrad.randn(4, 5)
+    index = livegrad.tensor([2, 0, 1, 1])
+    weight, table = livegrad.randn(4, 3, 3, 3), livegrad.randn(5, 3)
+    lstm = nn.LSTM(5, 3)
+    lstms = {"cpu": lstm, "cuda": copy.deepcopy(lstm).cuda()}
+    q = livegrad.randn(1, 2, 4, 8)
+    for name, f, given in (
+        ("conv2d", lambda x, w: F.conv2d(x, w, stride=2, padding=1), (image, weight)),
+        ("max_pool2d", lambda x: F.max_pool2d(x, 2), (image,)),
+        ("avg_pool2d", lambda x: F.avg_pool2d(x, 2), (image,)),
+        ("embedding", F.embedding, (index, table)),
+        ("cross_entropy", F.cross_entropy, (rows, index)),
+        ("attention", lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True), (q,)),
+        ("lstm", lambda x: lstms[x.device.type](x)[0], (rows,)),
+        ("gather", lambda x, i: x.gather(1, i.reshape(4, 1)), (rows, index)),
+        ("index", lambda x, i: x[i, 1:], (rows, index)),
+        ("cat", lambda x: livegrad.cat([x, x], 1), (rows,)),
+        ("sort", lambda x: x.sort(1)[0], (rows,)),
+        ("interpolate", lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"), (image,)),
+        ("batch_norm", lambda x: F.batch_norm(x, None, None, training=True), (image,)),
+        ("one_hot", lambda i: F.one_hot(i, 5), (index,)),
+        ("argmax", lambda x: x.argmax(1), (rows,)),
+        ("topk", lambda x: x.topk(2)[0], (rows,)),
+        ("tril", lambda x: x.tril(), (rows,)),
+        ("pad", lambda x: F.pad(x, (1, 1)), (rows,)),
+    ):  # fmt: skip
+        here = [t.clone().requires_grad_(t.is_floating_point()) for t in given]
+        there = [t.cuda().requires_grad_(t.is_floating_point()) for t in given]
+        there_result = f(*there)
+        here_result = f(*here)
+        assert there_result.is_cuda, name
+        np.testing.assert_allclose(
+            there_result.detach().cpu().numpy(), here_result.detach().numpy(), rtol=1e-4, atol=1e-5, err_msg=name
+        )
+        if here_result.requires_grad:
+            here_result.sum().backward()
+            there_result.sum().backward()
+            for a, b in zip(there, here):
+                if b.requires_grad:
+                    assert a.grad.is_cuda, name
+                    np.testing.assert_allclose(a.grad.cpu().numpy(), b.grad.numpy(), rtol=1e-4, atol=1e-5, err_msg=name)
