@@ -512,7 +512,7 @@ def _new(make: Any) -> Any:
 
 
 Tensor.new_zeros, Tensor.new_ones, Tensor.new_empty = _new(zeros), _new(ones), _new(empty)  # type: ignore[attr-defined]
-Tensor.new_full = lambda self, size, fill_value, *, dtype=None, device=None, **o: full(
+Tensor.new_full = lambda self, size, fill_value, *, dtype=None, device=None, **o: full(  # type: ignore[attr-defined]
     size, fill_value, dtype=dtype or self.dtype, device=device or self.device
 )  # type: ignore[attr-defined]
 Tensor.new_tensor = lambda self, data, *, dtype=None, device=None, requires_grad=False, **o: tensor(  # type: ignore[attr-defined]
