@@ -112,6 +112,8 @@ class Array:
     @hot
     def number(self, offset: int) -> Any:
         """The element at an offset from the array's own, as a Python number."""
+        if self.device is not cpu:
+            return on_host(self.view(self.offset + offset, (), ()), "item()").native().item()
         unpack = _UNPACK.get(self.dtype)
         if unpack is None:
             return self.view(self.offset + offset, (), ()).native().item()
