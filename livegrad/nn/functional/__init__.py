@@ -15,6 +15,7 @@ from . import (
     normalization,
     padding,
     pooling,
+    spatial,
 )
 from .activation import *  # noqa: F403
 from .affine import *  # noqa: F403
@@ -30,6 +31,7 @@ from .loss import *  # noqa: F403
 from .normalization import *  # noqa: F403
 from .padding import *  # noqa: F403
 from .pooling import *  # noqa: F403
+from .spatial import *  # noqa: F403
 
 __all__ = [
     *activation.__all__,
@@ -46,4 +48,5 @@ __all__ = [
     *normalization.__all__,
     *padding.__all__,
     *pooling.__all__,
+    *spatial.__all__,
 ]

@@ -1,0 +1,180 @@
+"""Sampling images at given places: affine_grid and grid_sample, composed of gathers and arithmetic."""
+
+import itertools
+import warnings
+
+import livegrad
+
+__all__ = ["affine_grid", "grid_sample"]
+
+
+def _aligned(name, align_corners):
+    if align_corners is None:
+        warnings.warn(
+            "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please "
+            "specify align_corners=True if the old behavior is desired. See the documentation of grid_sample for "
+            "details.",
+            stacklevel=3,
+        )
+    return bool(align_corners)
+
+
+def affine_grid(theta, size, align_corners=None):
+    """The places (N, H, W, 2), or (N, D, H, W, 3), that matrices (N, 2, 3), or (N, 3, 4), map a regular grid to.
+
+    Places run from -1 to 1 along each dimension, and are those of the centres of the pixels, or with align_corners=True
+    begin and end with those of the first and the last one.
+
+    >>> import livegrad
+    >>> grid = livegrad.nn.functional.affine_grid(livegrad.eye(2, 3)[None], (1, 1, 2, 2), align_corners=True)
+    >>> grid[0, :, :, 0]
+    tensor([[-1.,  1.],
+            [-1.,  1.]])
+    """
+    if not theta.is_floating_point():
+        raise ValueError(f"Expected theta to have floating point type, but got {theta.dtype}")
+    n = len(size) - 2
+    if n not in (2, 3):
+        raise NotImplementedError(
+            "affine_grid only supports 4D and 5D sizes, for 2D and 3D affine transforms, respectively. Got size "
+            f"{tuple(size)}"
+        )
+    if theta.dim() != 3 or tuple(theta.shape[-2:]) != (n, n + 1):
+        raise ValueError(
+            f"Expected a batch of {n}D affine matrices of shape Nx{n}x{n + 1} for size {tuple(size)}. Got "
+            f"{theta.shape}."
+        )
+    aligned = _aligned("affine_grid", align_corners)
+    steps = []
+    for k in size[2:]:
+        line = livegrad.linspace(-1, 1, k, dtype=theta.dtype) if k > 1 else theta.new_zeros(1)
+        steps.append(line if aligned else line * ((k - 1) / k))
+    places = livegrad.meshgrid(*steps, indexing="ij")
+    base = livegrad.stack([*reversed(places), livegrad.ones_like(places[0])], -1).reshape(1, -1, n + 1)
+    return (base.expand(size[0], -1, -1) @ theta.transpose(1, 2)).reshape(size[0], *size[2:], n)
+
+
+def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corners=None):
+    """Pixels of (N, C, H, W), or (N, C, D, H, W), at the places that a grid (N, ..., 2), or (N, ..., 3), names.
+
+    A place is (x, y) or (x, y, z), from -1 to 1 along each dimension: see `affine_grid`. mode: "bilinear" (in three
+    dimensions as well), "nearest" or, in two dimensions, "bicubic". padding_mode, what is outside: "zeros", "border"
+    or "reflection". Gradients flow to the input and, but for "nearest", to the grid.
+
+    >>> import livegrad
+    >>> image = livegrad.tensor([[[[1.0, 3.0]]]])
+    >>> livegrad.nn.functional.grid_sample(image, livegrad.zeros(1, 1, 1, 2), align_corners=True)
+    tensor([[[[2.]]]])
+    """
+    if mode not in ("bilinear", "nearest", "bicubic"):
+        raise ValueError(
+            f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '{mode}'"
+        )
+    if padding_mode not in ("zeros", "border", "reflection"):
+        raise ValueError(
+            "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', but got: "
+            f"'{padding_mode}'"
+        )
+    n = input.dim() - 2
+    _check(input, grid, n)
+    if mode == "bicubic" and n != 2:
+        raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
+    aligned = _aligned("grid_sample", align_corners)
+    sizes = input.shape[2:]
+    # The last dimension of the image is the first coordinate.
+    places = [_pixels(grid[..., n - 1 - d], k, aligned) for d, k in enumerate(sizes)]
+    if mode != "bicubic":
+        places = [_inside(p, k, padding_mode, aligned) for p, k in zip(places, sizes)]
+    if mode == "nearest":
+        return _at(input, [p.detach().round() for p in places], padding_mode)
+    lows = [p.detach().floor() for p in places]
+    parts = [p - low for p, low in zip(places, lows)]
+    if mode == "bilinear":
+        taps = [((0, 1 - t), (1, t)) for t in parts]
+    else:
+        taps = [_cubic(t) for t in parts]
+    total = None
+    for corner in itertools.product(*taps):
+        at = [low + step for low, (step, _) in zip(lows, corner)]
+        if mode == "bicubic":
+            at = [_inside(p, k, padding_mode, aligned) for p, k in zip(at, sizes)]
+        weight = corner[0][1]
+        for _, other in corner[1:]:
+            weight = weight * other
+        term = _at(input, at, padding_mode) * weight.unsqueeze(1)
+        total = term if total is None else total + term
+    return total
+
+
+def _check(input, grid, n):
+    if n not in (2, 3) or grid.dim() != n + 2:
+        raise RuntimeError(
+            "grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but got input with sizes "
+            f"{list(input.shape)} and grid with sizes {list(grid.shape)}"
+        )
+    if input.shape[0] != grid.shape[0]:
+        raise RuntimeError(
+            "grid_sampler(): expected grid and input to have same batch size, but got input with sizes "
+            f"{list(input.shape)} and grid with sizes {list(grid.shape)}"
+        )
+    if grid.shape[-1] != n:
+        raise RuntimeError(
+            f"grid_sampler(): expected grid to have size {n} in last dimension, but got grid with sizes "
+            f"{list(grid.shape)}"
+        )
+    for d, k in enumerate(input.shape[2:], 2):
+        if k == 0:
+            raise RuntimeError(
+                f"grid_sampler(): expected input to have non-empty spatial dimensions, but input has sizes "
+                f"{list(input.shape)} with dimension {d} being empty"
+            )
+
+
+def _pixels(place, size, aligned):
+    """A place from -1 to 1 as a number of pixels from the first one."""
+    return (place + 1) * ((size - 1) / 2) if aligned else ((place + 1) * size - 1) / 2
+
+
+def _inside(place, size, padding_mode, aligned):
+    if padding_mode == "zeros":
+        return place
+    if padding_mode == "reflection":
+        low, span = (0.0, size - 1) if aligned else (-0.5, size)
+        if span == 0:
+            return place * 0
+        distance = (place - low).abs()
+        rest = distance.fmod(span)
+        turned = (distance.detach() / span).floor() % 2 == 1
+        place = livegrad.where(turned, span - rest, rest) + low
+    return place.clamp(0, size - 1)
+
+
+# The parameter of the cubic convolution kernel of Keys (1981), as PyTorch has it.
+_KEYS = -0.75
+
+
+def _cubic(t):
+    """(step, weight) of the four pixels around a place that is t to the right of the second."""
+
+    def near(x):
+        return ((_KEYS + 2) * x - (_KEYS + 3)) * x * x + 1
+
+    def far(x):
+        return ((_KEYS * x - 5 * _KEYS) * x + 8 * _KEYS) * x - 4 * _KEYS
+
+    return (-1, far(t + 1)), (0, near(t)), (1, near(1 - t)), (2, far(2 - t))
+
+
+def _at(input, places, padding_mode):
+    """The pixels at whole places; zeros outside."""
+    sizes = input.shape[2:]
+    flat, inside = None, None
+    for p, k in zip(places, sizes):
+        valid = (p >= 0) & (p <= k - 1)
+        index = livegrad.where(valid, p, livegrad.zeros_like(p)).long()
+        flat = index if flat is None else flat * k + index
+        inside = valid if inside is None else inside & valid
+    batch, channels = input.shape[:2]
+    index = flat.reshape(batch, 1, -1).expand(batch, channels, -1)
+    picked = input.reshape(batch, channels, -1).gather(2, index).reshape(batch, channels, *flat.shape[1:])
+    return picked * inside.unsqueeze(1).to(picked.dtype)
