@@ -194,7 +194,7 @@ def tensor(
     else:
         regular = _regular(data)
         if regular is not None:
-            return _finish(_of_numbers(regular, dtype), requires_grad)
+            return _finish(_of_numbers(regular, dtype), requires_grad, where)
         d = dtype or _infer_dtype(data)
         shape = _check_nested(data)
         nested = _to_nested(data)

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import dtypes
 from ..autograd.mode import MODE
+from ..devices import cpu
 from ..lazy.value import Value, from_array
 from ..native import hot
 from ..runtime import array as arrays
@@ -145,7 +146,7 @@ def _stack_pieces(tensors: list) -> Tensor | None:
             array = storage.array if v is None else v.ready()
         else:
             array = v.ready()
-        if array.dtype is not dtype or not array.contiguous:
+        if array.dtype is not dtype or not array.contiguous or array.device is not cpu:
             return None
         address = array.ptr
         own = array.shape

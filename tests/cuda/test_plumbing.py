@@ -52,6 +52,8 @@ def test_copies_and_printing():
         y.numpy()
     assert y[1, 2].item() == 5.0
     assert livegrad.tensor([1, 2], device="cuda").dtype is livegrad.int64
+    assert livegrad.tensor([[1.0, 2.0]], device="cuda").is_cuda and livegrad.tensor(1.0, device="cuda").is_cuda
+    assert livegrad.stack(list(y)).is_cuda and livegrad.stack([row + 1 for row in y]).tolist() == (x + 1).tolist()
 
 
 def test_operators_are_where_their_operands_are():
