@@ -105,7 +105,7 @@ for _name, _f in _FUNCTIONS.items():  # they are pickled by their names, which l
 _MODULES = frozenset(
     ("nn", "optim", "utils", "cuda", "linalg", "fft", "func", "distributed", "testing", "ops", "serialization",
      "printing", "special", "backends", "amp", "profiler", "distributions",
-     "multiprocessing", "legacy", "jit", "version")
+     "multiprocessing", "legacy", "jit", "version", "compat")
 )  # fmt: skip
 _LAZY = {
     "save": "serialization",

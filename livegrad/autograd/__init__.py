@@ -21,6 +21,7 @@ _HOME = {
     "inference_mode": "mode",
     "is_grad_enabled": "mode",
     "Node": "node",
+    "Variable": "variable",
     "detect_anomaly": "anomaly",
     "is_anomaly_enabled": "anomaly",
     "set_detect_anomaly": "anomaly",
@@ -28,10 +29,6 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Variable":
-        from ..tensor import Tensor
-
-        return Tensor
     home = _HOME.get(name)
     if home is None:
         try:

@@ -53,6 +53,17 @@ def parser() -> Parser:
         description="What livegrad found on this machine, and what is missing and why.",
     )
     info.set_defaults(command=_info)
+
+    run = commands.add_parser(
+        "run",
+        allow_abbrev=False,
+        help="run a PyTorch program unchanged: its `import torch` gives livegrad",
+        description="Run a program as Python would, with livegrad where it imports torch.",
+    )
+    run.add_argument("-m", dest="as_module", action="store_true", help="PROGRAM is a module's name, not a file")
+    run.add_argument("program", metavar="PROGRAM")
+    run.add_argument("arguments", metavar="...", nargs=argparse.REMAINDER, help="the program's own arguments")
+    run.set_defaults(command=_run)
     return top
 
 
@@ -73,6 +84,12 @@ def _tour(options: argparse.Namespace) -> int:
     from .tour import tour
 
     return tour(options.out, quick=options.quick, seed=options.seed, plot=not options.no_plot)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from .run import run
+
+    return run(options.program, options.arguments, options.as_module)
 
 
 def _info(options: argparse.Namespace) -> int:

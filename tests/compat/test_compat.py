@@ -1,0 +1,96 @@
+"""`import torch` gives livegrad, in this process and by `livegrad run`."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import livegrad
+from livegrad import compat
+
+
+@pytest.fixture
+def installed():
+    before = {n: m for n, m in sys.modules.items() if n == "torch" or n.startswith("torch.")}
+    for name in before:
+        del sys.modules[name]
+    compat.install()
+    yield
+    compat.uninstall()
+    sys.modules.update(before)
+
+
+def test_every_spelling_gives_the_same_module(installed):
+    import torch
+    import torch.nn as nn
+    import torch.nn.functional as F
+    from torch.autograd import Variable
+    from torch.utils.data import DataLoader
+
+    assert torch is livegrad and nn is livegrad.nn and F is livegrad.nn.functional
+    assert DataLoader is livegrad.utils.data.DataLoader
+    assert isinstance(torch.ones(1), Variable)
+    assert nn.__spec__.name == "livegrad.nn" and nn.__package__ == "livegrad.nn"
+
+
+def test_what_is_missing_is_missing(installed):
+    with pytest.raises(ModuleNotFoundError, match="torch.no_such_thing"):
+        importlib.import_module("torch.no_such_thing")
+    with pytest.raises(ImportError):
+        exec("from torch.nn import NoSuchLayer")
+
+
+def test_uninstalling_leaves_no_trace(installed):
+    import torch.nn  # noqa: F401
+
+    compat.uninstall()
+    assert "torch" not in sys.modules and "torch.nn" not in sys.modules
+    assert livegrad.nn.__spec__.name == "livegrad.nn"
+
+
+def test_pytorch_itself_is_not_replaced_behind_its_users(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", object())
+    with pytest.raises(RuntimeError, match="imported already"):
+        compat.install()
+
+
+PROGRAM = """
+import sys
+import torch
+from torch import nn, optim
+import helper
+torch.manual_seed(0)
+print(sys.argv[1:], helper.seven(), torch.__name__, nn.Linear(1, 1).weight.item())
+"""
+
+
+def run(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "livegrad", "run", *arguments], cwd=cwd, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(Path(livegrad.__file__).parent.parent)},
+    )  # fmt: skip
+
+
+def test_livegrad_run(tmp_path):
+    folder = tmp_path / "there"
+    folder.mkdir()
+    (folder / "program.py").write_text(PROGRAM)
+    (folder / "helper.py").write_text("import torch\ndef seven():\n    return torch.tensor(7).item()\n")
+    expected = "['--epochs', '3'] 7 livegrad"
+    done = run("there/program.py", "--epochs", "3", cwd=tmp_path)
+    assert done.stdout.startswith(expected), done.stderr
+    done = run("-m", "program", "--epochs", "3", cwd=folder)
+    assert done.stdout.startswith(expected), done.stderr
+
+
+def test_livegrad_run_says_what_is_wrong(tmp_path):
+    done = run("missing.py", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr == "livegrad: there is no file missing.py\n"
+    (tmp_path / "failing.py").write_text("import torch\ntorch.ones(2) @ torch.ones(3)\n")
+    done = run("failing.py", cwd=tmp_path)
+    assert done.returncode == 1 and 'failing.py", line 2' in done.stderr
+    (tmp_path / "leaving.py").write_text("raise SystemExit(5)\n")
+    assert run("leaving.py", cwd=tmp_path).returncode == 5
