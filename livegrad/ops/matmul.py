@@ -88,7 +88,7 @@ def _half_product(a: Value, b: Value) -> Value | None:
     (m, k), n = a.shape[-2:], b.shape[-1]
     lead = dispatch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     batch = numel(lead)
-    if not tiles.worthwhile(m, n, k, batch) or not tiles.available():
+    if not tiles.worthwhile(a.dtype.kind, m, n, k, batch) or not tiles.available():
         return None
     x, y = a.ready(), b.ready()
     steps = (_batch_stride(x, lead), _batch_stride(y, lead)) if lead else (0, 0)

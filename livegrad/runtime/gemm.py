@@ -70,7 +70,7 @@ def product(
     Parameters are those of `blas.batched`. With a bias, or beta, there is one product.
     """
     work = batch * m * n * k
-    if tiles.worthwhile(m, n, k, batch) and kind == "f32" and tiles.product(
+    if tiles.worthwhile(kind, m, n, k, batch) and tiles.product(
         kind, batch, m, n, k, a, a_bs, a_rs, a_cs, b, b_bs, b_rs, b_cs, c, c_bs, c_rs, beta, bias
     ):  # fmt: skip
         return True

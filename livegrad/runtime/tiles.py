@@ -19,7 +19,10 @@ from ..native import hot
 from . import memory, pool
 
 _SERIAL_WORK = 1 << 21  # multiply-adds that are not worth a second thread
-_LEAST, _LEAST_EDGE, _LEAST_DEPTH = 1 << 23, 48, 48  # below, packing costs more than is won
+# Below, packing costs more than is won: multiply-adds in all, and for each number packed (float32 only: the other way
+# for half types is by float32).
+_LEAST, _LEAST_HALVES, _LEAST_EDGE, _LEAST_DEPTH = 1 << 24, 1 << 22, 48, 48
+_LEAST_REUSE = 105
 _PACKING = 64  # multiply-adds that take as long as packing a number
 _WANTED = os.environ.get("LIVEGRAD_AMX", "1") != "0"
 _SIZE = {"f32": 4, "f16": 2, "bf16": 2}
@@ -83,9 +86,14 @@ def _panels(lines: int) -> int:
 
 
 @hot
-def worthwhile(m: int, n: int, k: int, batch: int = 1) -> bool:
+def worthwhile(kind: str, m: int, n: int, k: int, batch: int = 1) -> bool:
     """Whether the unit is for products of these sizes."""
-    return m * n * k * batch >= _LEAST and m >= _LEAST_EDGE and n >= _LEAST_EDGE and k >= _LEAST_DEPTH
+    if m < _LEAST_EDGE or n < _LEAST_EDGE or k < _LEAST_DEPTH or kind == "f64":
+        return False
+    work = m * n * k * batch
+    if kind == "f32":
+        return work >= _LEAST and m * n >= _LEAST_REUSE * (m + n)
+    return work >= _LEAST_HALVES
 
 
 def product(
@@ -98,7 +106,12 @@ def product(
 
     Parameters are those of `gemm.product`.
     """
-    if not worthwhile(m, n, k, batch) or not available() or beta not in (0.0, 1.0) or (batch > 1 and (beta or bias)):
+    if (
+        not worthwhile(kind, m, n, k, batch)
+        or not available()
+        or beta not in (0.0, 1.0)
+        or (batch > 1 and (beta or bias))
+    ):
         return False
     a_along, b_along = a_cs == 1, b_cs != 1
     if not (a_along or a_rs == 1) or (b_along and b_rs != 1) or min(a_rs, a_cs, b_rs, b_cs) < 1:

@@ -42,7 +42,7 @@ def worst(made, a, b):
 
 @needs_unit
 @settings(max_examples=40, deadline=None)
-@given(st.integers(48, 330), st.integers(48, 330), st.integers(48, 700), st.integers(0, 3), st.integers(0, 2**32 - 1))
+@given(st.integers(150, 400), st.integers(150, 400), st.integers(48, 700), st.integers(0, 3), st.integers(0, 2**32 - 1))
 def test_no_less_accurate_than_the_library(m, n, k, turned, seed):
     rng = np.random.default_rng(seed)
     a = operand(rng, m, k, turned=bool(turned & 1), scale=10.0 ** rng.integers(-15, 15))
@@ -54,7 +54,7 @@ def test_no_less_accurate_than_the_library(m, n, k, turned, seed):
 @needs_unit
 @pytest.mark.parametrize("turned_a", [False, True])
 @pytest.mark.parametrize("turned_b", [False, True])
-@pytest.mark.parametrize("size", [(256, 256, 256), (333, 147, 265), (48, 4500, 64), (4100, 100, 60), (100, 500, 2000)])
+@pytest.mark.parametrize("size", [(256, 256, 256), (333, 177, 265), (120, 4500, 64), (4500, 120, 60), (150, 500, 2000)])
 def test_layouts_and_bias(size, turned_a, turned_b, used):
     m, n, k = size
     rng = np.random.default_rng(0)
@@ -73,7 +73,7 @@ def test_layouts_and_bias(size, turned_a, turned_b, used):
 @pytest.mark.parametrize("batch", [3, 100])
 def test_batches(batch, shared, used):
     rng = np.random.default_rng(0)
-    a, b = operand(rng, batch, 2, 130, 90), operand(rng, *(() if shared else (batch, 2)), 90, 260)
+    a, b = operand(rng, batch, 2, 190, 90), operand(rng, *(() if shared else (batch, 2)), 90, 260)
     made = (livegrad.from_numpy(a) @ livegrad.from_numpy(b)).numpy()
     assert worst(made, a, b) < 4
     assert used and all(used)
@@ -84,7 +84,7 @@ def test_batches(batch, shared, used):
 @pytest.mark.parametrize("left", [False, True])
 def test_numbers_that_are_not_for_it(number, left, used):
     rng = np.random.default_rng(0)
-    a, b = operand(rng, 256, 200), operand(rng, 200, 256)
+    a, b = operand(rng, 320, 260), operand(rng, 260, 320)
     (a if left else b)[7, 9] = number
     made = (livegrad.from_numpy(a) @ livegrad.from_numpy(b)).numpy()
     assert used == [False]
@@ -98,12 +98,12 @@ def test_numbers_that_are_not_for_it(number, left, used):
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_line_of_tiny_numbers_keeps_its_accuracy(turned, used):
     rng = np.random.default_rng(0)
-    a, b = operand(rng, 256, 200, turned=turned), operand(rng, 200, 256)
-    a[255] *= 1e-33
+    a, b = operand(rng, 320, 260, turned=turned), operand(rng, 260, 320)
+    a[319] *= 1e-33
     a[3] = 0
     made = (livegrad.from_numpy(a) @ livegrad.from_numpy(b * np.float32(1e30))).numpy()
     exact = a.astype(np.float64) @ (b * np.float32(1e30)).astype(np.float64)
-    np.testing.assert_allclose(made[255], exact[255], rtol=1e-4)
+    np.testing.assert_allclose(made[319], exact[319], rtol=1e-4)
     assert used == [False]
 
 
