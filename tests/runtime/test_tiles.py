@@ -54,7 +54,7 @@ def test_no_less_accurate_than_the_library(m, n, k, turned, seed):
 @needs_unit
 @pytest.mark.parametrize("turned_a", [False, True])
 @pytest.mark.parametrize("turned_b", [False, True])
-@pytest.mark.parametrize("size", [(256, 256, 256), (333, 177, 265), (120, 4500, 64), (4500, 120, 60), (150, 500, 2000)])
+@pytest.mark.parametrize("size", [(256, 256, 256), (333, 197, 285), (120, 4500, 64), (4500, 120, 60), (150, 500, 2000)])
 def test_layouts_and_bias(size, turned_a, turned_b, used):
     m, n, k = size
     rng = np.random.default_rng(0)
