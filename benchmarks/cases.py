@@ -178,4 +178,5 @@ def mlp_adam(m: Any) -> Callable:
 
 
 import cases_conv  # noqa: E402, F401  (enter their cases above)
+import cases_graphs  # noqa: E402, F401
 import cases_rows  # noqa: E402, F401
