@@ -388,13 +388,14 @@ class _Decoder:
         self._taken: set[str] = set()  # arrays that an object has been made of
         self._unfinished = object()
 
-    def decode(self, node: Any) -> Any:
+    def decode(self, node: Any, depth: int = 0) -> Any:
+        _need(depth <= MAX_DEPTH, f"containers that are nested more than {MAX_DEPTH} deep")
         if node is None or isinstance(node, (bool, int, float, str)):
             return node
         if isinstance(node, list):
             made: list[Any] = []
             self._made.append(made)
-            made.extend(self.decode(item) for item in node)
+            made.extend([self.decode(item, depth + 1) for item in node])
             return made
         _need(isinstance(node, dict) and node, "an empty description")
         tag = next(iter(node))
@@ -410,34 +411,35 @@ class _Decoder:
         if tag in ("tuple", "set", "frozenset", "dict", "OrderedDict"):
             number = len(self._made)
             self._made.append(self._unfinished)
-            obj = self._made[number] = self._container(tag, node)
+            obj = self._made[number] = self._container(tag, node, depth + 1)
             return obj
         return self._scalar(tag, node)
 
-    def _container(self, tag: str, node: dict) -> Any:
+    def _container(self, tag: str, node: dict, depth: int) -> Any:
         items = node[tag]
         _need(isinstance(items, list), f"a {tag} without a list of its items")
         if tag == "tuple":
-            return tuple([self.decode(item) for item in items])
+            return tuple([self.decode(item, depth) for item in items])
         if tag in ("set", "frozenset"):
             return {"set": set, "frozenset": frozenset}[tag](self._key(item) for item in items)
         _need(len(items) % 2 == 0, "a key without a value")
         made: dict = {} if tag == "dict" else OrderedDict()
         for key, value in zip(items[::2], items[1::2]):
-            made[self._key(key)] = self.decode(value)
+            made[self._key(key)] = self.decode(value, depth)
         if "_metadata" in node:
-            made._metadata = self.decode(node["_metadata"])  # type: ignore[attr-defined]
+            made._metadata = self.decode(node["_metadata"], depth)  # type: ignore[attr-defined]
         return made
 
-    def _key(self, node: Any) -> Any:
+    def _key(self, node: Any, depth: int = 0) -> Any:
         if not isinstance(node, (dict, list)):
             return node
+        _need(depth <= MAX_DEPTH, f"a key that is nested more than {MAX_DEPTH} deep")
         if isinstance(node, list) or len(node) != 1:
             raise _Malformed("a key that is a list")
         tag = next(iter(node))
         if tag in ("tuple", "frozenset"):
             _need(isinstance(node[tag], list), f"a {tag} without a list of its items")
-            return {"tuple": tuple, "frozenset": frozenset}[tag](self._key(item) for item in node[tag])
+            return {"tuple": tuple, "frozenset": frozenset}[tag](self._key(item, depth + 1) for item in node[tag])
         return self._scalar(tag, node)
 
     def _scalar(self, tag: str, node: dict) -> Any:

@@ -672,6 +672,7 @@ FORGED = [
     {"OrderedDict": [], "_metadata": {"ref": 99}},
     "[" * 100_000,
     '{"tuple":[' * 400 + "]}" * 400,
+    '{"set":[' + '{"tuple":[' * 400 + "]}" * 400 + "]}",
     "not json",
 ]
 

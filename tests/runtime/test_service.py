@@ -136,8 +136,9 @@ def test_interruptions_at_any_moment():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_fork_waits_for_the_job_and_the_child_takes_over_what_waits():
     python("""
-        import os, time
+        import os, time, warnings
         from livegrad.runtime import service
+        warnings.simplefilter("ignore")  # newer Pythons warn of any fork with threads
 
         steps = []
         def step(i):
