@@ -261,7 +261,7 @@ class ElementwiseNode(Node):
             for v in operands:
                 if v is not None:
                     v.kept -= 1
-            self.released = True
+                    self.released = True
             self.operands = None
         if result is not None:
             result.kept -= 1
@@ -482,7 +482,7 @@ class OpNode(Node):
     @hot
     def release(self) -> None:
         saved = self.saved
-        if saved:
+        if saved is not None:
             for v in saved.values():
                 if v.__class__ is Value:
                     v.kept -= 1

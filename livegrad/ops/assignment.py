@@ -35,6 +35,7 @@ INDEX_CLEAR = operator(
     lambda x, index: _cleared(x, index),
     tensors=("x",),
     grads={"x": lambda g, index: on_either(INDEX_CLEAR, g, index=index)},
+    holds=("index",),
 )
 
 
@@ -52,6 +53,17 @@ INDEX_PUT = operator(
         "x": lambda g, index, accumulate: g if accumulate else on_either(INDEX_CLEAR, g, index=index),
         "source": lambda g, source_shape, index: on_either(INDEX, g, index=index).sum_to_size(source_shape),
     },
+    holds=("index",),
+)
+INDEX_ADD = operator(
+    "index_put",
+    _index_put,
+    tensors=("x", "source"),
+    grads={
+        "x": lambda g: g,
+        "source": lambda g, source_shape, index: on_either(INDEX, g, index=index).sum_to_size(source_shape),
+    },
+    holds=("index",),
 )
 
 
@@ -147,7 +159,7 @@ def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any 
     """A copy of x with source's slices added at the named indices of one dimension."""
     d = normal_dim(dim, x.dim())
     where = (slice(None),) * d + (index_array("index_add", index, x._shape[d], d),)
-    return INDEX_PUT.apply(
+    return INDEX_ADD.apply(
         (x, source if alpha == 1 else source * alpha), "IndexAddBackward", index=where, accumulate=True
     )
 

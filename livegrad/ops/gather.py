@@ -48,6 +48,7 @@ GATHER = operator(
     lambda x, index, dim: backend.copied(x.native()[grid(index, dim)]),
     tensors=("x",),
     grads={"x": lambda g, x_shape, index, dim: on_either(INDEX_BACKWARD, g, shape=x_shape, index=grid(index, dim))},
+    holds=("index",),
 )
 
 

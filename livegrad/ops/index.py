@@ -75,13 +75,18 @@ INDEX_BACKWARD = operator(
     _index_backward,
     tensors=("x",),
     grads={"x": lambda g, index: on_either(INDEX, g, index=index)},
+    holds=("index",),
 )
-INDEX = operator(
-    "index",
-    _index_value,
-    tensors=("x",),
-    grads={"x": lambda g, x_shape, index: on_either(INDEX_BACKWARD, g, shape=x_shape, index=index)},
-)
+
+
+
+def _index_gradient(g: Any, x_shape: tuple, index: tuple) -> Any:
+    return on_either(INDEX_BACKWARD, g, shape=x_shape, index=index)
+
+
+INDEX = operator("index", _index_value, tensors=("x",), grads={"x": _index_gradient}, holds=("index",))
+# The same with an index that follows from a few numbers (of a flip, a roll), so that nothing is freed with its nodes.
+REORDER = operator("index", _index_value, tensors=("x",), grads={"x": _index_gradient})
 
 
 def _is_advanced(i: Any) -> bool:

@@ -29,7 +29,7 @@ class JointOperator(Operator):
         self._results = tuple((f"result_{i}", i) for i in kept)
 
     def _kept(self, edges: tuple) -> tuple:
-        return tuple((n, i) for i, n in enumerate(self.tensors[: len(edges)])), self._results
+        return tuple((n, i) for i, n in enumerate(self.tensors[: len(edges)])), self._results, True
 
     def gradients(self, node: Any, g: Any, saved: dict) -> tuple:
         gs = g if isinstance(g, (list, tuple)) else (g,)

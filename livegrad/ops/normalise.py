@@ -99,7 +99,7 @@ class Normaliser(Operator):
         return (out, wrap(spread), *map(wrap, mean))
 
     def _kept(self, edges: tuple) -> tuple:
-        return tuple((n, i) for i, n in enumerate(self.tensors) if n != "bias"), ()
+        return tuple((n, i) for i, n in enumerate(self.tensors) if n != "bias"), (), True
 
     def gradients(self, node: Any, g: Any, saved: dict) -> tuple:
         args = node.args

@@ -109,6 +109,7 @@ SCATTER = operator(
     _scatter,
     tensors=("x",),
     grads={"x": lambda g, index, n: on_either(PICK, g, index=index, n=n)},
+    holds=("index",),
 )
 PICK = operator(
     "max_pool_pick",
@@ -119,6 +120,7 @@ PICK = operator(
             SCATTER, g, index=index, size=_size_of(x_shape, n), n=n, adds=True
         )
     },
+    holds=("index",),
 )  # fmt: skip
 
 
@@ -144,6 +146,7 @@ AVG_POOL = operator(
     _avg_pool,
     tensors=("x",),
     grads={"x": lambda g, window, n: on_either(AVG_SPREAD, g, window=window, n=n)},
+    holds=("window",),
 )
 AVG_SPREAD = operator(
     "avg_pool_backward",

@@ -15,7 +15,7 @@ from ..tensor import Tensor
 from .casting import autocasts
 from .pool import AVG_POOL, MAX_POOL, PICK, SCATTER, as_tensor, largest_places
 from .registry import public
-from .resample import RESAMPLE, averages, bounds
+from .resample import RESAMPLE_POOL, averages, bounds
 
 _WORDS = {1: "one", 2: "two", 3: "three"}
 
@@ -184,7 +184,7 @@ def adaptive_avg_pool(n: int, x: Tensor, output_size: Any) -> Tensor:
     if window is not None:
         return AVG_POOL.apply((x,), label, window=window, n=n)
     tables = tuple(averages(s, m) for s, m in zip(x.shape[x.dim() - n :], out))
-    return RESAMPLE.apply((x,), label, tables=tables)
+    return RESAMPLE_POOL.apply((x,), label, tables=tables)
 
 
 def adaptive_max_pool(n: int, x: Tensor, output_size: Any, return_indices: bool = False) -> Any:

@@ -245,9 +245,10 @@ class Operator:
     returns a list. A tensor without an entry gets no gradient.
     through: tensor name -> name of a node that the graph shows between this one and that input.
     anywhere: whether forward takes values on any device. Else it runs on the CPU, with copies there and back.
+    holds: names of arguments that say where elements lie. Nodes whose gradients read one are freed by going backward.
     """
 
-    __slots__ = ("name", "label", "tensors", "forward", "grads", "variadic", "through", "anywhere", "_plans")
+    __slots__ = ("name", "label", "tensors", "forward", "grads", "variadic", "through", "anywhere", "holds", "_plans")
 
     def __init__(self, name: str, forward: Callable, tensors: tuple, grads: dict, label: str, variadic: bool):
         self.name = name
@@ -258,6 +259,7 @@ class Operator:
         self.variadic = variadic
         self.through: dict[str, str] = {}
         self.anywhere = False
+        self.holds: tuple = ()
         self._plans: dict[tuple, tuple] = {}
 
     def __repr__(self) -> str:
@@ -331,9 +333,9 @@ class Operator:
         node.released = False
         node.n_outputs = len(outs)
         node.metas = tuple([(v.shape, v.dtype) for v in values])
-        inputs, results = self._kept(edges)
+        inputs, results, freed = self._kept(edges)
         node.saved = None
-        if inputs or results:
+        if freed:
             saved = {}
             for name, i in inputs:
                 v = values[i]
@@ -353,7 +355,10 @@ class Operator:
 
     @hot
     def _kept(self, edges: tuple) -> tuple:
-        """What the gradients that will run read: ((name, input number), ...) and ((name, output number), ...)."""
+        """What the gradients that will run read: ((name, input number), ...) and ((name, output number), ...).
+
+        Third, whether the node is freed by going backward: because of these, or because of an argument that it holds.
+        """
         mask = () if self.variadic else tuple([e is not None for e in edges])
         plan = self._plans.get(mask)
         return self._plan(mask) if plan is None else plan
@@ -367,7 +372,7 @@ class Operator:
             inputs = () if self.variadic else tuple((n, i) for i, n in enumerate(self.tensors) if n in wanted)
             results = [("result", 0)] if "result" in wanted else []
             results += [(n, int(n[7:])) for n in sorted(wanted) if n.startswith("result_")]
-            self._plans[mask] = inputs, tuple(results)
+            self._plans[mask] = inputs, tuple(results), bool(inputs or results or wanted.intersection(self.holds))
         return self._plans[mask]
 
     def _gradients_of_many(self, node: OpNode, g: Any, saved: dict) -> tuple:
@@ -413,12 +418,14 @@ def operator(
     variadic: bool = False,
     through: dict[str, str] | None = None,
     anywhere: bool = False,
+    holds: tuple = (),
 ) -> Operator:
     """Declare an operator by a function of values and its gradients; returns the `Operator`."""
     label = (node or "".join(p.capitalize() for p in name.split("_"))) + "Backward"
     made = Operator(name, forward, tensors, grads or {}, label, variadic)
     made.through = through or {}
     made.anywhere = anywhere
+    made.holds = holds
     return made
 
 

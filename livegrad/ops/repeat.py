@@ -10,7 +10,7 @@ from ..lazy.value import Value
 from ..runtime import backend
 from ..tensor import Tensor
 from .copying import clone
-from .index import INDEX
+from .index import INDEX, REORDER
 from .registry import operator, public
 from .view import normal_dim, sizes_of
 
@@ -61,7 +61,8 @@ def repeat_interleave(x: Tensor, repeats: Any, dim: int | None = None, *, output
     n = x._shape[d]
     counts = repeats._to_numpy() if isinstance(repeats, Tensor) else repeats
     a = np.repeat(np.arange(n), counts)
-    return INDEX.apply((x,), "IndexSelectBackward", index=(slice(None),) * d + (a,))
+    op = REORDER if isinstance(repeats, int) else INDEX
+    return op.apply((x,), "IndexSelectBackward", index=(slice(None),) * d + (a,))
 
 
 @public("flip", kind="library")
@@ -69,7 +70,7 @@ def flip(x: Tensor, *dims: Any) -> Tensor:
     """Reverse the order along dimensions."""
     wanted = {normal_dim(d, x.dim()) for d in sizes_of(dims)}
     index = tuple(np.arange(n)[::-1].copy() if d in wanted else np.arange(n) for d, n in enumerate(x._shape))
-    return INDEX.apply((x,), "FlipBackward", index=np.ix_(*index)) if wanted else clone(x)
+    return REORDER.apply((x,), "FlipBackward", index=np.ix_(*index)) if wanted else clone(x)
 
 
 @public("roll", kind="library")
@@ -84,5 +85,5 @@ def roll(x: Tensor, shifts: Any, dims: Any = None) -> Tensor:
         n = x._shape[d]
         if n:
             order = (np.arange(n) - s) % n
-            x = INDEX.apply((x,), "RollBackward", index=(slice(None),) * d + (order,))
+            x = REORDER.apply((x,), "RollBackward", index=(slice(None),) * d + (order,))
     return x

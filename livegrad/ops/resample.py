@@ -111,13 +111,14 @@ def _resample(x: Value, tables: tuple) -> Value:
     return cast_value(x, dtype)
 
 
+def _resample_gradient(g: Any, tables: tuple) -> Any:
+    return on_either(RESAMPLE, g, tables=tuple([t.transposed for t in tables]))
+
+
 # tables: one for each of the last dimensions.
-RESAMPLE = operator(
-    "resample",
-    _resample,
-    tensors=("x",),
-    grads={"x": lambda g, tables: on_either(RESAMPLE, g, tables=tuple([t.transposed for t in tables]))},
-)
+RESAMPLE = operator("resample", _resample, tensors=("x",), grads={"x": _resample_gradient})
+# As a pooling its node is freed by going backward, like those of other windows.
+RESAMPLE_POOL = operator("resample", _resample, tensors=("x",), grads={"x": _resample_gradient}, holds=("tables",))
 
 
 # --- tables -----------------------------------------------------------------------------------------------------

@@ -34,8 +34,8 @@ def _scatter_value(x: Value, source: Value, index: np.ndarray, dim: int, reduce:
     return made
 
 
-def _scatter_gradient_x(g: Any, index: np.ndarray, dim: int, reduce: str | None) -> Any:
-    return g if reduce == "add" else on_either(INDEX_CLEAR, g, index=grid(index, dim))
+def _scatter_gradient_x(g: Any, index: np.ndarray, dim: int) -> Any:
+    return on_either(INDEX_CLEAR, g, index=grid(index, dim))
 
 
 def _scatter_gradient_source(g: Any, source_shape: tuple, index: np.ndarray, dim: int) -> Any:
@@ -70,6 +70,14 @@ SCATTER = operator(
     _scatter_value,
     tensors=("x", "source"),
     grads={"x": _scatter_gradient_x, "source": _scatter_gradient_source},
+    holds=("index",),
+)
+SCATTER_ADD = operator(
+    "scatter",
+    _scatter_value,
+    tensors=("x", "source"),
+    grads={"x": lambda g: g, "source": _scatter_gradient_source},
+    holds=("index",),
 )
 
 
@@ -93,8 +101,9 @@ def _scatter(name: str, x: Tensor, dim: int, index: Tensor, src: Any, reduce: st
             f"Expected index {list(index._shape)} to be no larger than self {list(x._shape)} apart from dimension {d} "
             f"and to be no larger size than src {list(src._shape)}"
         )
-    return SCATTER.apply((x, src), label=name.capitalize().replace("_a", "A") + "Backward", index=a, dim=d,
-                         reduce=reduce)  # fmt: skip
+    op = SCATTER_ADD if reduce == "add" else SCATTER
+    return op.apply((x, src), label=name.capitalize().replace("_a", "A") + "Backward", index=a, dim=d,
+                    reduce=reduce)  # fmt: skip
 
 
 _REDUCE = {"add": "add", "multiply": "multiply", None: None}
