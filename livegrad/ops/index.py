@@ -79,7 +79,6 @@ INDEX_BACKWARD = operator(
 )
 
 
-
 def _index_gradient(g: Any, x_shape: tuple, index: tuple) -> Any:
     return on_either(INDEX_BACKWARD, g, shape=x_shape, index=index)
 
