@@ -1,4 +1,4 @@
-"""The command ``livegrad``: ``livegrad tour`` shows what the library does, ``livegrad info`` what it found here."""
+"""The command ``livegrad``: a tour, what is here and missing, how fast it is, and running a PyTorch program."""
 
 from __future__ import annotations
 

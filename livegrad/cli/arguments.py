@@ -22,6 +22,39 @@ def _seed(text: str) -> int:
     return int(text)
 
 
+def _sizes(text: str) -> tuple[int, ...]:
+    found = []
+    for part in text.split(","):
+        if not part.isdecimal() or not 1 <= int(part) <= 1 << 16:
+            raise argparse.ArgumentTypeError(f"a size is a whole number from 1 to {1 << 16}, not {part!r}")
+        found.append(int(part))
+    return tuple(sorted(set(found)))
+
+
+_DTYPES = ("float32", "float64", "float16", "bfloat16")
+
+
+def _dtypes(text: str) -> tuple[str, ...]:
+    for part in text.split(","):
+        if part not in _DTYPES:
+            raise argparse.ArgumentTypeError(f"a dtype is one of {', '.join(_DTYPES)}, not {part!r}")
+    return tuple(dict.fromkeys(text.split(",")))
+
+
+def _devices(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text.split(",")))
+
+
+def _seconds(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 < found <= 60:
+        raise argparse.ArgumentTypeError(f"seconds are a number above 0, at most 60, not {text!r}")
+    return found
+
+
 def parser() -> Parser:
     """The parser; the parsed options carry the function to call as `command`."""
     top = Parser(
@@ -54,6 +87,34 @@ def parser() -> Parser:
     )
     info.set_defaults(command=_info)
 
+    bench = commands.add_parser(
+        "bench",
+        allow_abbrev=False,
+        help="time matrix products on the CPU and on every GPU",
+        description="Measure this machine.",
+    )
+    bench.set_defaults(command=lambda options: print(bench.format_help(), end="") or 0)
+    kinds = bench.add_subparsers(title="benchmarks", metavar="BENCHMARK")
+    matmul = kinds.add_parser(
+        "matmul",
+        allow_abbrev=False,
+        help="products of square matrices, CPU against GPU over sizes",
+        description="Products of square matrices on the CPU, on every CUDA device and with NumPy: a table in the "
+        "terminal and a plot. GPUs are timed by their own clock, after warming up.",
+    )
+    matmul.add_argument("--sizes", type=_sizes, metavar="N,N,...", default=(256, 512, 1024, 2048, 4096),
+                        help="rows and columns of the matrices (256,512,1024,2048,4096)")  # fmt: skip
+    matmul.add_argument("--dtypes", type=_dtypes, metavar="T,T,...", default=("float32",),
+                        help=f"any of {', '.join(_DTYPES)} (float32)")  # fmt: skip
+    matmul.add_argument("--devices", type=_devices, metavar="D,D,...",
+                        help="such as cpu,cuda:0 (the CPU and every CUDA device)")  # fmt: skip
+    matmul.add_argument("--seconds", type=_seconds, default=0.3, metavar="S",
+                        help="how long each product is repeated (%(default)s)")  # fmt: skip
+    matmul.add_argument("--out", metavar="DIR", type=Path, default=Path("livegrad-bench"),
+                        help="folder for the plot (%(default)s)")  # fmt: skip
+    matmul.add_argument("--no-plot", action="store_true", help="save no plot; matplotlib is not needed then")
+    matmul.set_defaults(command=_matmul)
+
     run = commands.add_parser(
         "run",
         allow_abbrev=False,
@@ -84,6 +145,15 @@ def _tour(options: argparse.Namespace) -> int:
     from .tour import tour
 
     return tour(options.out, quick=options.quick, seed=options.seed, plot=not options.no_plot)
+
+
+def _matmul(options: argparse.Namespace) -> int:
+    from .bench import matmul
+
+    return matmul(
+        options.out, sizes=options.sizes, dtypes=options.dtypes, devices=options.devices, seconds=options.seconds,
+        plot=not options.no_plot,
+    )  # fmt: skip
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import tempfile
+from pathlib import Path
 
 _PACKAGES = {"sklearn": "scikit-learn"}
 
@@ -28,11 +30,23 @@ def package(module: str) -> str:
     return _PACKAGES.get(module, module)
 
 
-def require(what: str, *modules: str) -> None:
-    """Raise Problem, naming what to install, unless all these modules are there."""
+def require(what: str, *modules: str, instead: str = "") -> None:
+    """Raise Problem, naming what to install (or to do instead), unless all these modules are there."""
     missing = [package(m) for m in modules if not found(m)]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         raise Problem(
             f"{what} needs {' and '.join(missing)}, which {verb} not installed; run: pip install {' '.join(missing)}"
+            + (f", or {instead}" if instead else "")
         )
+
+
+def writable(out: Path) -> None:
+    """Make a folder, if it is not there, and raise Problem unless files can be written to it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise Problem(f"cannot write to the folder {out} ({reason}); choose another one with --out DIR") from None

@@ -7,12 +7,11 @@ import copy
 
 import numpy as np
 import pytest
+import stand_in
 
 import livegrad
 from livegrad import nn
 from livegrad.runtime.cuda import driver, ledger
-
-from . import stand_in
 
 
 @pytest.fixture(autouse=True)

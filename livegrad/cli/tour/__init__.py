@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from time import perf_counter
 
 from ..console import Console, console
-from ..problem import Problem, require
+from ..problem import require, writable
 
 __all__ = ["tour"]
 
@@ -18,7 +17,7 @@ def tour(out: Path, *, quick: bool = False, seed: int = 0, plot: bool = True) ->
     Raises Problem where a package is missing or the folder cannot be written to, before anything is shown.
     """
     require("livegrad tour", "tensorboard", "sklearn", *(["matplotlib"] if plot else []))
-    _writable(out)
+    writable(out)
     started = perf_counter()
     import livegrad
 
@@ -35,16 +34,6 @@ def tour(out: Path, *, quick: bool = False, seed: int = 0, plot: bool = True) ->
     _list(shown, out, files)
     shown.say(f"Done in {perf_counter() - started:.0f} seconds.")
     return 0
-
-
-def _writable(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise Problem(f"cannot write to the folder {out} ({reason}); choose another one with --out DIR") from None
 
 
 def _list(shown: Console, out: Path, files: list[tuple[Path, str]]) -> None:
