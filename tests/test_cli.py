@@ -69,7 +69,7 @@ def test_tour_says_what_devices_there_are_and_how_fast(toured):
     _, text = toured
     assert len(re.findall("^Devices: .*no CUDA device", text, re.MULTILINE)) == 1
     for name in ("livegrad, cpu", "NumPy"):
-        assert re.search(rf"^  {name} +\d+ +\d+ +\d+$", text, re.MULTILINE)
+        assert re.search(rf"^  {name} +[\d.]+ +[\d.]+ +[\d.]+$", text, re.MULTILINE)
 
 
 def test_tour_trains_and_reloads(toured):
