@@ -131,7 +131,7 @@ _rows: dict[tuple, Kernel] = {}
 _scans: dict[tuple, Kernel] = {}
 
 
-def _describe_code(code: tuple) -> tuple:
+def describe_code(code: tuple) -> tuple:
     return tuple((instr.describe(), slots) for instr, slots in layout.decode(code))
 
 
@@ -148,7 +148,7 @@ def map_kernel(code: tuple, outputs: tuple, classes: tuple, rank: int, streaming
         formats = "q" * (len(outputs) + len(classes)) + layout.param_formats(code)
 
         def describe() -> tuple:
-            return ("map", _describe_code(code), outputs, classes, rank, streaming)
+            return ("map", describe_code(code), outputs, classes, rank, streaming)
 
         def source() -> str:
             from . import elementwise
@@ -172,7 +172,7 @@ def reduce_kernel(
         formats = "q" * (1 + len(classes)) + layout.param_formats(code)
 
         def describe() -> tuple:
-            return (scheme, name, acc.name, _describe_code(code), source.name, classes, kept, outer)
+            return (scheme, name, acc.name, describe_code(code), source.name, classes, kept, outer)
 
         def text() -> str:
             from . import reduction
@@ -190,7 +190,7 @@ def row_kernel(shape: rowshape.Shape) -> Kernel:
     if found is None:
 
         def describe() -> tuple:
-            inputs = tuple((_describe_code(i.code), i.dtype.name, i.leaves) for i in shape.inputs)
+            inputs = tuple((describe_code(i.code), i.dtype.name, i.leaves) for i in shape.inputs)
             results = tuple(d.name for d in shape.results)
             place = (shape.classes, shape.kept, shape.outer, shape.across)
             return ("row program", shape.program.canonical(), shape.compute.name, inputs, results, *place)
@@ -214,7 +214,7 @@ def scan_kernel(
         formats = "q" * (1 + len(classes)) + layout.param_formats(code)
 
         def describe() -> tuple:
-            return ("scan", name, _describe_code(code), dtype.name, out.name, classes, kept, across, backwards)
+            return ("scan", name, describe_code(code), dtype.name, out.name, classes, kept, across, backwards)
 
         def source() -> str:
             from . import scan

@@ -52,6 +52,15 @@ def param_formats(code: tuple) -> str:
     return out
 
 
+def number_kinds(code: tuple) -> list[tuple[str, str]]:
+    """The same with the kind of register that each is computed in."""
+    found = []
+    for instr, _ in decode(code):
+        letter = "d" if instr.compute.is_floating_point else "q"
+        found += [(letter, instr.compute.compute_kind)] * len(instr.scalar_positions)
+    return found
+
+
 def lanes(all_dtypes: list[dtypes.dtype], vector_bytes: int) -> int:
     """How many elements one vector instruction takes: what fits of the widest dtype that is computed in."""
     widest = max((dtypes.float32.itemsize if d.kind in ("f16", "bf16") else d.itemsize) for d in all_dtypes)

@@ -85,7 +85,7 @@ def _sources_digest() -> str:
     global _digest
     if _digest is None:
         here = Path(__file__).parent
-        paths = [here / "machine.py", *sorted((here.parent / "codegen").glob("*.py"))]
+        paths = [here / "machine.py", *sorted((here.parent / "codegen").rglob("*.py"))]
         _digest = sha256(b"".join([path.read_bytes() for path in paths])).hexdigest()
     return _digest
 

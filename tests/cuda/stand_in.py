@@ -7,6 +7,8 @@ It proves nothing about numbers computed by a GPU.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import re
 import time
 from types import SimpleNamespace
 
@@ -148,6 +150,7 @@ class Device:
 
 class Stream:
     null: Stream
+    ptr = 0
     chosen: list = []
     done = True
 
@@ -183,18 +186,37 @@ class Event:
         pass
 
 
-class Module:
-    """What a PTX module is launched with is written down."""
+class Driver:
+    """CUDA's driver: what is loaded and launched is written down. Handles are places in lists."""
 
-    launches: list = []
+    def __init__(self):
+        self.modules: list = []  # (device, PTX)
+        self.functions: list = []  # (module, name)
+        self.launches: list = []  # (function, blocks, threads, shared memory, stream, address of the parameters)
 
-    def __init__(self, code):
-        self.code = code
+    def moduleLoadData(self, image):
+        assert type(image) is bytes and image.endswith(b"\0")
+        self.modules.append((_current[0], image[:-1].decode()))
+        return len(self.modules)
 
-    def get_function(self, entry):
-        return lambda grid, block, args, **options: Module.launches.append(
-            (self.code, entry, grid, block, args, options)
-        )
+    def moduleGetFunction(self, module, name):
+        assert f".entry {name}(" in self.modules[module - 1][1]
+        self.functions.append((module, name))
+        return len(self.functions)
+
+    def launchKernel(self, function, gx, gy, gz, bx, by, bz, shared, stream, parameters, extra):
+        module, _ = self.functions[function - 1]
+        assert self.modules[module - 1][0] == _current[0], "a kernel of another device"
+        assert (gy, gz, by, bz, extra) == (1, 1, 1, 1, 0)
+        (block,) = (ctypes.c_void_p * 1).from_address(parameters)
+        words = ctypes.string_at(block, self.parameter_bytes(module))
+        self.launches.append((self.functions[function - 1], gx, bx, shared, stream, words))
+
+    def parameter_bytes(self, module):
+        """How long the parameter block of a module's kernel is."""
+        text = self.modules[module - 1][1]
+        sized = re.search(r"\.param \.align \d+ \.b8 kernel_param_0\[(\d+)\]", text)
+        return int(sized[1]) if sized else 8
 
 
 class Pool:
@@ -227,11 +249,18 @@ def get_default_memory_pool():
     return _pool
 
 
-RawModule = Module
+def alloc(nbytes):
+    memory = np.empty(max(nbytes, 1), np.uint8)
+    OWNERS[id(memory)] = _current[0]
+    return Pointer(memory)
+
+
+driver = Driver()
 cuda = SimpleNamespace(
-    Device=Device, Stream=Stream, Event=Event,
+    Device=Device, Stream=Stream, Event=Event, driver=driver, alloc=alloc,
     runtime=SimpleNamespace(
-        getDeviceCount=lambda: COUNT,
+        getDeviceCount=lambda: COUNT, getDevice=lambda: _current[0], memGetInfo=lambda: (1 << 29, 1 << 30),
+        memcpyAsync=lambda to, source, nbytes, kind, stream: ctypes.memmove(to, source, nbytes),
         getDeviceProperties=lambda i: {
             "name": b"stand-in", "major": 9, "minor": 0, "totalGlobalMem": 1 << 30, "multiProcessorCount": 4,
         },

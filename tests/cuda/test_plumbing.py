@@ -4,6 +4,8 @@ This is no proof of anything that a GPU computes.
 """
 
 import copy
+import ctypes
+import struct
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ import stand_in
 
 import livegrad
 from livegrad import nn
+from livegrad.codegen.gpu import target
+from livegrad.codegen.gpu.kernels import Kernel, Launch
 from livegrad.runtime.cuda import driver, ledger
 
 
@@ -164,12 +168,56 @@ def test_memory_figures():
     livegrad.cuda.empty_cache()
 
 
-def test_launching_ptx():
-    stand_in.Module.launches.clear()
-    driver.launch("// ptx", "entry", (4, 1, 1), (128, 1, 1), 256, (np.int64(3), np.float32(1.5)))
-    ((code, entry, grid, block, args, options),) = stand_in.Module.launches
-    assert (code, entry, grid, block, options) == ("// ptx", "entry", (4, 1, 1), (128, 1, 1), {"shared_mem": 256})
-    assert args == (np.int64(3), np.float32(1.5))
+@pytest.mark.parametrize("words", (3, 600))
+def test_launching_a_kernel(words, monkeypatch):
+    """Parameters arrive as they were packed: by value, or behind an address where they are too many."""
+
+    def source():
+        module, b, args = target.entry(words)
+        out = args.pointer()
+        for _ in range(words - 1):
+            b.store(args.word(), out)
+        return args.finish(module)
+
+    held = []  # what is allocated for the launch, which is gone after it
+    alloc = stand_in.cuda.alloc
+    monkeypatch.setattr(stand_in.cuda, "alloc", lambda nbytes: held.append(alloc(nbytes)) or held[-1])
+    kernel = Kernel(lambda: ("a test", words), source, "2q", words)
+    packed = kernel.pack(16, 32) + bytes(8 * (words - 2))
+    with livegrad.cuda.device(1):
+        assert driver.loadable(kernel, 1)
+        driver.launch(Launch(kernel, 4, b"", 128, 64), 1, packed)
+    (_, name), blocks, threads, shared, stream, parameters = stand_in.driver.launches[-1]
+    assert (name, blocks, threads, shared, stream) == ("kernel", 4, 128, 64, 0)
+    if words < 100:
+        assert parameters == packed
+    else:
+        (place,) = struct.unpack("=q", parameters)
+        assert ctypes.string_at(place, len(packed)) == packed
+    driver.launch(Launch(kernel, 1, b""), 0, packed)  # another device: loaded there at its first launch
+    assert sorted(kernel.loaded) == [0, 1]
+
+
+def test_a_kernel_that_cannot_be_made(monkeypatch):
+    def source():
+        return "this is no IR"
+
+    monkeypatch.delenv("LIVEGRAD_STRICT", raising=False)
+    kernel = Kernel(lambda: ("no kernel",), source, "q", 1)
+    assert not driver.loadable(kernel, 0) and isinstance(kernel.error, RuntimeError)
+    monkeypatch.setenv("LIVEGRAD_STRICT", "1")
+    with pytest.raises(RuntimeError):
+        driver.loadable(Kernel(lambda: ("no kernel",), source, "q", 1), 0)
+
+
+def test_both_sides_agree_on_the_parameters():
+    module, _, args = target.entry(2)
+    args.word()
+    with pytest.raises(ValueError, match="with 2 words of parameters reads 1"):
+        args.finish(module)
+    args.word()
+    with pytest.raises(ValueError, match="reads one more"):
+        args.word()
 
 
 def test_layers():

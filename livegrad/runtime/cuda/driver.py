@@ -6,9 +6,18 @@ Whether CUDA can be used is found out once, quietly: a package, a driver or a de
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import functools
 import importlib
+import struct
+import threading
+from collections.abc import Iterator
 from typing import Any
+
+from ...codegen.gpu import target
+from ...codegen.gpu.kernels import Kernel, Launch
+from ...codegen.layout import NAME
 
 
 class _Library:
@@ -83,17 +92,104 @@ def current() -> int:
     return int(cupy().cuda.Device().id)
 
 
-@functools.lru_cache(4096)
-def _module(device: int, ptx: str) -> Any:
-    return cupy().RawModule(code=ptx)
+@functools.cache
+def capability(index: int) -> tuple[int, int]:
+    """The compute capability of a device."""
+    properties = cupy().cuda.runtime.getDeviceProperties(index)
+    return int(properties["major"]), int(properties["minor"])
 
 
-def launch(ptx: str, entry: str, grid: tuple, block: tuple, shared: int, args: tuple, stream: Any = None) -> None:
-    """Start a kernel on the current device; this does not wait for it.
+@functools.cache
+def multiprocessors(index: int) -> int:
+    """How many multiprocessors a device has."""
+    return int(cupy().cuda.runtime.getDeviceProperties(index)["multiProcessorCount"])
 
-    ptx: its assembly text, loaded once per device. entry: the kernel's name. grid, block: up to three numbers each.
-    shared: bytes of shared memory. args: NumPy scalars for numbers and addresses, so that their sizes are those that
-    the kernel expects. stream: the current one unless given.
+
+class _Ready(threading.local):
+    """The devices whose context this thread has taken up: CUDA's driver, unlike its runtime, does not do it itself."""
+
+    def __init__(self) -> None:
+        self.devices: set[int] = set()
+
+
+_ready = _Ready()
+
+
+def load(kernel: Kernel, index: int) -> int:
+    """The handle of a kernel on the current device, whose index this is. Raises what goes wrong in making it."""
+    found = kernel.loaded.get(index)
+    if found is None:
+        arch = target.architecture(capability(index))
+        if arch is None:
+            raise RuntimeError(f"kernels need compute capability 7.5 or later; cuda:{index} has {capability(index)}")
+        driver = cupy().cuda.driver
+        if index not in _ready.devices:
+            _take_up(index)
+        module = driver.moduleLoadData(kernel.ptx(arch).encode() + b"\0")  # never unloaded: kernels are kept
+        found = kernel.loaded[index] = driver.moduleGetFunction(module, NAME)
+    return found
+
+
+def _take_up(index: int) -> None:
+    cupy().cuda.runtime.memGetInfo()  # any call of the runtime's that needs a context
+    _ready.devices.add(index)
+
+
+def loadable(kernel: Kernel, index: int) -> bool:
+    """Whether `launch` can be called now: makes and loads the kernel if need be. If not, tier 0 has to serve."""
+    if kernel.usable():
+        if index in kernel.loaded:
+            return True
+        try:
+            with on(index):
+                load(kernel, index)
+        except Exception as error:
+            kernel.failed(error)
+        else:
+            return True
+    return False
+
+
+@contextlib.contextmanager
+def on(index: int) -> Iterator[None]:
+    """Make a device the current one for a while."""
+    xp = cupy()
+    if xp.cuda.runtime.getDevice() == index:
+        yield
+    else:
+        with xp.cuda.Device(index):
+            yield
+
+
+def launch(planned: Launch, index: int, arguments: bytes) -> None:
+    """Start a kernel on a device, on the stream that is current there; this does not wait for it.
+
+    arguments: what the kernel's `pack` returned, followed by the launch's `tail`. The launch takes a copy of them.
     """
-    kernel = _module(current(), ptx).get_function(entry)
-    kernel(tuple(grid), tuple(block), tuple(args), shared_mem=shared, **({} if stream is None else {"stream": stream}))
+    xp = cupy()
+    if xp.cuda.runtime.getDevice() != index:
+        with xp.cuda.Device(index):
+            _launch(xp, planned, index, arguments)
+    else:
+        _launch(xp, planned, index, arguments)
+
+
+def _launch(xp: Any, planned: Launch, index: int, arguments: bytes) -> None:
+    kernel = planned.kernel
+    handle = kernel.loaded.get(index) or load(kernel, index)
+    if index not in _ready.devices:
+        _take_up(index)
+    stream = xp.cuda.get_current_stream().ptr
+    if kernel.words > target.DIRECT_WORDS:
+        # Copied in the stream's order, like the launch; CuPy's pool gives the memory to nobody who comes before it.
+        memory = xp.cuda.alloc(len(arguments))
+        xp.cuda.runtime.memcpyAsync(memory.ptr, _address(arguments).value, len(arguments), 1, stream)
+        arguments = struct.pack("=q", memory.ptr)
+    block = ctypes.c_char_p(arguments)  # in memory, the address of these bytes: CUDA's array of addresses of parameters
+    xp.cuda.driver.launchKernel(
+        handle, planned.blocks, 1, 1, planned.threads, 1, 1, planned.shared, stream, ctypes.addressof(block), 0
+    )
+
+
+def _address(data: bytes) -> ctypes.c_void_p:
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p)
