@@ -403,6 +403,46 @@ def test_fork_while_compiling_and_evaluating():
     )
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_fork_while_importing():
+    """A part of the library is loaded at its first use, in a thread; a child that is forked then can use it too."""
+    run(
+        """
+        import os, signal, sys, threading, time
+        import livegrad
+
+        class Slow:  # finds nothing, and takes its time for that
+            def find_spec(self, name, path=None, target=None):
+                if name == "livegrad.autograd.engine":
+                    looking.set()
+                    time.sleep(0.3)
+
+        def backward():
+            x = livegrad.ones(3, requires_grad=True)
+            (x * 2).sum().backward()
+            return x.grad.tolist()
+
+        looking = threading.Event()
+        assert "livegrad.autograd.engine" not in sys.modules
+        sys.meta_path.insert(0, Slow())
+        thread = threading.Thread(target=backward)
+        thread.start()
+        looking.wait()
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if backward() == [2.0] * 3 else 1)
+        deadline = time.monotonic() + 60
+        while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+                raise AssertionError("the child hangs")
+            time.sleep(0.01)
+        thread.join()
+        assert ended[1] == 0
+        """
+    )
+
+
 def test_hooks_may_use_the_library():
     """A hook that evaluates, goes backward and raises inside a backward pass."""
     x = livegrad.ones(3, requires_grad=True)

@@ -13,7 +13,9 @@ There is no lock that an interruption could leave locked: shared state changes t
 CPython, and whoever waits does so on a lock of its own.
 
 * A fork waits until no job is running, so a child never finds a library in the middle of something. A thread of the
-  child's own takes over what was still waiting.
+  child's own takes over what was still waiting. It also waits until no other thread is importing a part of this
+  library or of what it stands on: in a child that import would never end, and everybody who needs the module would
+  wait for it.
 * A job must need no lock that the thread which waits for it could hold. So during a job the garbage collector is off,
   for it would run anybody's finalizers; and a job that needs a module finds it loaded by a `load` before.
 * Imports belong here too. An interrupted one can leave Python's import lock locked, and a child that was forked by
@@ -42,6 +44,8 @@ from typing import Any
 __all__ = ["Job", "call", "drain", "load", "submit"]
 
 _POLL = 0.0005  # seconds; how often a fork, and the exit, look whether the job is done
+_IMPORT_SECONDS = 10.0  # how long a fork waits for other threads' imports
+_OURS = frozenset({"livegrad", "llvmlite", "ml_dtypes", "numpy"})  # whose imports it waits for
 
 
 class Job:
@@ -153,16 +157,28 @@ class _Service:
             time.sleep(_POLL)
 
     def before_fork(self) -> None:
-        self.forking.add(_thread.get_ident())
-        self.wait_until_idle()
+        """Wait until no job is running and nobody else imports; then nobody can begin to."""
+        me = _thread.get_ident()
+        deadline = time.monotonic() + _IMPORT_SECONDS
+        while True:
+            self.forking.add(me)
+            self.wait_until_idle()
+            _imp.acquire_lock()
+            if not _others_import(me) or time.monotonic() > deadline:
+                return
+            _imp.release_lock()
+            self.forking.discard(me)  # what is imported may need a job
+            time.sleep(_POLL)
 
     def after_in_parent(self) -> None:
+        _imp.release_lock()
         self.forking.discard(_thread.get_ident())
 
     def after_in_child(self) -> None:
         self.forking.clear()
         self.forget_thread()
         self.wake_all()
+        _imp.release_lock()
 
     def wake_all(self) -> None:
         for job in list(self.jobs):
@@ -174,6 +190,18 @@ class _Service:
         self.wakeup.put(None)
         self.wait_until_idle()
         self.wake_all()
+
+
+def _others_import(me: int) -> bool:
+    """Whether another thread than `me` is importing a part of this library. Whoever asks holds the import lock."""
+    # Python has no public way to ask. The locks are there from before a module's file is looked for.
+    locks = getattr(importlib._bootstrap, "_module_locks", {})  # type: ignore[attr-defined]
+    for name, reference in list(locks.items()):
+        if name.partition(".")[0] in _OURS:
+            lock = reference()
+            if lock is not None and lock.owner != me:  # with no owner yet, or no more, it is somebody's all the same
+                return True
+    return False
 
 
 def _empty_frames(error: BaseException) -> None:
