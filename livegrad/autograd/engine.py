@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Any
 
+from ..lazy import value as values
 from ..lazy.value import Value
 from ..native import hot, slotted
 from ..observe import WATCH
 from .anomaly import Anomaly, look
 from .mode import MODE, _local
 from .node import AccumulateGrad, Node
+
+# How many additions of gradients wait to be evaluated together with what comes after them.
+LONGEST_SUM = 4
 
 
 @hot
@@ -136,7 +140,7 @@ def _walk(
                     if part.__class__ is Value:
                         part.uses += 1
                 else:
-                    total = held + part
+                    total = _added(held, part)
                     pending[edge] = total
                     if total.__class__ is Value:
                         held.uses -= 1
@@ -153,6 +157,25 @@ def _name_the_line(error: Exception, node: Node) -> None:
 
 
 @hot
+def _added(held: Any, part: Any) -> Any:
+    """The sum of two gradients.
+
+    A weight that was used T times receives T gradients. Their sum is evaluated after every `LONGEST_SUM` additions;
+    otherwise each T would have a kernel of its own.
+    """
+    total = held + part
+    if total.__class__ is Value and total.array is None:
+        length = 0
+        v = total
+        while length < LONGEST_SUM and v.array is None and v.instr is total.instr:
+            v = v.operands[0]
+            length += 1
+        if length == LONGEST_SUM:
+            values.evaluate_hook(total, "long sum of gradients")
+    return total
+
+
+@hot
 def _receive(node: Node, nr: int, g: Any, pending: dict, heap: list) -> None:
     """Add a gradient to what a node has received."""
     if node.outputs == 1:
@@ -161,7 +184,7 @@ def _receive(node: Node, nr: int, g: Any, pending: dict, heap: list) -> None:
             heappush(heap, (-node.seq, id(node), node))
             total = g
         else:
-            total = held + g
+            total = _added(held, g)
             if held.__class__ is Value:
                 held.uses -= 1
         if total.__class__ is Value:
@@ -172,7 +195,7 @@ def _receive(node: Node, nr: int, g: Any, pending: dict, heap: list) -> None:
     if slots is None:
         slots = pending[node] = _empty_slots(node)
         heappush(heap, (-node.seq, id(node), node))
-    total = g if slots[nr] is None else slots[nr] + g
+    total = g if slots[nr] is None else _added(slots[nr], g)
     slots[nr] = total
     if total.__class__ is Value:
         total.uses += 1
