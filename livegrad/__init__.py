@@ -75,6 +75,7 @@ for _part in (
     "pool_functions",
     "rearrange",
     "matrices",
+    "quantiles",
     "wholes",
 ):
     importlib.import_module(f"livegrad.ops.{_part}")

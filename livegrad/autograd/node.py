@@ -15,7 +15,7 @@ from typing import Any
 
 from ..lazy.value import Value, pending
 from ..native import hot, slotted
-from ..ops.instruction import CASTS, IDENTITY, SCALAR_TYPE_NAMES, CastRule, GradientRule
+from ..ops.instruction import CASTS, IDENTITY, SCALAR_TYPE_NAMES, CastRule, GradientRule, Refusal
 from ..site import Site, resolve
 
 sequence = itertools.count(1)  # nodes are numbered in the order of their recording
@@ -301,6 +301,8 @@ class ElementwiseNode(Node):
             v = g
         elif rule is None:
             return None
+        elif rule.__class__ is Refusal:
+            return rule.refuse()
         else:
             v = cast_value(g, rule.dtype)
         if self.in_shapes is not None and self.in_shapes[i] != g.shape:
@@ -316,6 +318,8 @@ class ElementwiseNode(Node):
             if rule is None:
                 out.append(None)
                 continue
+            if rule.__class__ is Refusal:
+                rule.refuse()
             if rule is IDENTITY:
                 t = g
             elif rule.__class__ is CastRule:

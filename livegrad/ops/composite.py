@@ -10,12 +10,14 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.mode import MODE
+from ..lazy.value import Value
 from ..runtime import backend
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .casting import autocasts
 from .instruction import SCALAR_TYPE_NAMES
-from .registry import FUNCTIONS, public, write_out
+from .reduce import _sum, back_to, dims_of
+from .registry import FUNCTIONS, operator, public, write_out
 from .view import normal_dim
 
 
@@ -100,13 +102,23 @@ def cov(x: Tensor, *, correction: int = 1) -> Tensor:
 
 @public("cross")
 @autocasts
-def cross(x: Tensor, other: Tensor, dim: int = -1) -> Tensor:
-    """The cross product of vectors of three components."""
-    if x.dim() != other.dim() or x.shape[dim] != 3 or other.shape[dim] != 3:
+def cross(x: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
+    """The cross product of vectors of three components, along a dimension: the first of size 3 if it is not given."""
+    if dim is None:
+        dim = next((d for d, n in enumerate(x.shape) if n == 3), None)
+        if dim is None:
+            raise RuntimeError("no dimension of size 3 in input")
+    if x.dim() != other.dim():
         raise RuntimeError(
-            "linalg.cross: inputs must have the same number of dimensions, and length 3 along the dimension of the "
-            f"vectors: got {list(x.shape)} and {list(other.shape)}"
+            f"linalg.cross: inputs must have the same number of dimensions: got {list(x.shape)} and {list(other.shape)}"
         )
+    if x.shape[dim] != 3 or other.shape[dim] != 3:
+        raise RuntimeError(
+            f"linalg.cross: inputs dimension {dim} must have length 3. Got {x.shape[dim]} and {other.shape[dim]}"
+        )
+    if x.dtype is not other.dtype:
+        kinds = SCALAR_TYPE_NAMES[x.dtype], SCALAR_TYPE_NAMES[other.dtype]
+        raise RuntimeError(f"expected scalar type {kinds[0]} but found {kinds[1]}")
     a, b = x.unbind(dim), other.unbind(dim)
     parts = [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
     return FUNCTIONS["stack"](parts, dim)
@@ -127,59 +139,6 @@ def renorm(x: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     others = tuple(k for k in range(x.dim()) if k != d)
     length = x.norm(p, others, keepdim=True)
     return x * FUNCTIONS["where"](length > maxnorm, maxnorm / (length + 1e-7), 1.0)
-
-
-@public("quantile")
-@autocasts
-def quantile(
-    x: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
-) -> Tensor:
-    """Quantiles by sorting, interpolated between neighbours."""
-    if x.dtype not in (dtypes.float32, dtypes.float64):
-        raise RuntimeError("quantile() input tensor must be either float or double dtype")
-    from ..creation import tensor
-
-    if dim is None:
-        shape = (1,) * x.dim() if keepdim else ()
-        made = quantile(x.reshape(-1), q, 0, interpolation=interpolation)
-        return made.reshape((*made.shape[: made.dim()], *shape)) if keepdim else made
-    d = normal_dim(dim, x.dim())
-    if x.dim() == 0:
-        x = x.reshape(1)
-    if not isinstance(q, Tensor):
-        q = tensor(q, dtype=x.dtype)
-    if q.dtype is not x.dtype:
-        raise RuntimeError("quantile() q tensor must be same dtype as the input tensor")
-    if bool(((q < 0) | (q > 1)).any()):
-        raise RuntimeError("quantile() q values must be in the range [0, 1]")
-    if x._shape[d] == 0:
-        raise RuntimeError("quantile() input tensor must be non-empty")
-    n = x._shape[d]
-    missing = x.isnan().any(d, keepdim=True)
-    ordered = x.masked_fill(missing, math.nan).sort(d)[0]
-    place = q.reshape(-1) * (n - 1)
-    low, high = place.detach().floor(), place.detach().ceil()
-    if interpolation == "nearest":
-        low = high = place.detach().round()
-    elif interpolation == "lower":
-        high = low
-    elif interpolation == "higher":
-        low = high
-    elif interpolation not in ("linear", "midpoint"):
-        raise RuntimeError(
-            "quantile() interpolation must be one of linear, lower, higher, midpoint or nearest, but got "
-            f"{interpolation}"
-        )
-    a, b = (ordered.index_select(d, dispatch.cast(k, dtypes.int64)) for k in (low, high))
-    if interpolation in ("linear", "midpoint"):
-        weight = place - low if interpolation == "linear" else 0.5
-        if interpolation == "linear":
-            weight = weight.reshape((-1,) + (1,) * (x.dim() - 1 - d))
-        a = a.lerp(b, weight)
-    made = a.movedim(d, 0)
-    if keepdim:
-        made = made.unsqueeze(d + 1)
-    return made if q.dim() else made.squeeze(0)
 
 
 @_function
@@ -255,7 +214,7 @@ def _contract(a: Tensor, ta: str, b: Tensor, tb: str, later: str) -> tuple[Tenso
         for c, n in zip(term, t._shape):
             if size.get(c, 1) != 1 and n not in (1, size[c]):
                 raise RuntimeError(f"einsum(): operands do not broadcast: size of {c!r} is {size[c]} and {n}")
-            size[c] = max(size.get(c, 1), n)
+            size[c] = n if size.get(c, 1) == 1 else size[c]
 
     def arranged(t: Tensor, term: str, groups: Sequence[list]) -> Tensor:
         letters = [c for g in groups for c in g]
@@ -309,6 +268,16 @@ def atleast_2d(*tensors: Tensor) -> Any:
 @autocasts
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
     """Distances between all pairs of rows."""
+    for name, x in (("X1", x1), ("X2", x2)):
+        if x.dim() < 2:
+            raise RuntimeError(f"cdist only supports at least 2D tensors, {name} got: {x.dim()}D")
+    if x1._shape[-1] != x2._shape[-1]:
+        raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {x1._shape[-1]} X2: {x2._shape[-1]}")
+    for name, x in (("X1", x1), ("X2", x2)):
+        if not x.is_floating_point():
+            raise RuntimeError(f"cdist only supports floating-point dtypes, {name} got: {SCALAR_TYPE_NAMES[x.dtype]}")
+    if p < 0:
+        raise RuntimeError("cdist only supports non-negative p values")
     return (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(p, -1)
 
 
@@ -408,10 +377,27 @@ _ROWS = [[1.5, -2.0, 0.5], [0.25, 3.0, -1.0]]
 _GAPS = [[1.5, math.nan, 0.5], [0.25, 3.0, -1.0]]
 
 
+def _nansum(x: Value, dims: tuple, keepdim: bool) -> Value:
+    return _sum(x.masked_zero(x.isnan()), dims, keepdim)  # type: ignore[attr-defined]
+
+
+NANSUM = operator(
+    "nansum",
+    _nansum,
+    tensors=("x",),
+    grads={"x": lambda g, x, x_shape, dims: back_to(g, x_shape, dims) * x.isnan().logical_not()},
+    anywhere=True,
+)
+
+
 @public("nansum", samples=_samples((_GAPS,), (_GAPS, 1)))
 def nansum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum of the elements that are not NaN."""
-    return (x.masked_fill(x.isnan(), 0) if x.is_floating_point() else x).sum(dim, keepdim, dtype=dtype)
+    if not x.is_floating_point():
+        return x.sum(dim, keepdim, dtype=dtype)
+    if dtype is not None:
+        x = dispatch.cast(x, dtype)
+    return NANSUM.apply((x,), dims=dims_of(dim, x.dim()), keepdim=keepdim)
 
 
 @public("nanmean", samples=_samples((_GAPS,), (_GAPS, 1)))

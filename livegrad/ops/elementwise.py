@@ -11,6 +11,7 @@ from ..native import hot
 from ..precision import REGIONS
 from ..tensor import Tensor
 from . import dispatch, scalar
+from .instruction import Refusal
 from .registry import ELEMENTWISE, FUNCTIONS, elementwise, public
 
 POSITIVE, UNIT = (0.1, 4.0), (-0.9, 0.9)
@@ -35,7 +36,8 @@ _primitive("add", 2, rule="same")
 _primitive("sub", 2, rule="same", bool_error=_SUB_BOOL)
 _primitive("mul", 2, rule="same", aliases=("multiply",))
 _primitive("div", 2, aliases=("divide", "true_divide"))
-elementwise("rsub", lambda input, other: other - input, rule="same", bool_error=_SUB_BOOL, inplace=False)
+elementwise("rsub", lambda input, other: other - input, rule="same", bool_error=_SUB_BOOL, method=False,
+            function=False, reference="")  # fmt: skip
 _primitive("neg", rule="same", bool_error=_NEG_BOOL, aliases=("negative",))
 _primitive("abs", rule="same", aliases=("absolute",))
 _primitive("sign", rule="same")
@@ -56,9 +58,15 @@ elementwise(
     rule="same",
     inplace=False,
 )
-_floor_divide = elementwise(
-    "_floor_divide", scalar.floor_divide, names=("input", "other"), rule="number", node="FloorDivide", reference="",
-    method=False, function=False,
+_floor_quotient, _floor_divide = (
+    elementwise(
+        name, scalar.floor_divide, names=("input", "other"), rule="number", node=node, reference="", grads=grads,
+        method=False, function=False,
+    )
+    for name, node, grads in (
+        ("_floor_quotient", "Div", {}),
+        ("_floor_divide", "FloorDivide", dict.fromkeys(("input", "other"), Refusal("floor_divide"))),
+    )
 )  # fmt: skip
 _trunc_divide = elementwise(
     "_trunc_divide", scalar.trunc_divide, names=("input", "other"), rule="number", node="TruncDivide", reference="",
@@ -68,6 +76,10 @@ _remainder = elementwise(
     "_remainder", scalar.remainder, names=("input", "other"), rule="number", node="Remainder", reference="",
     method=False, function=False, domain=POSITIVE,
 )  # fmt: skip
+elementwise(
+    "_remainder_of_number", scalar.remainder, names=("input", "other"), rule="number", node="Remainder", reference="",
+    grads={"other": Refusal("remainder")}, method=False, function=False, domain=POSITIVE,
+)  # fmt: skip
 _fmod = elementwise(
     "_fmod", scalar.fmod, names=("input", "other"), rule="number", node="Fmod", reference="",
     method=False, function=False, domain=POSITIVE,
@@ -76,9 +88,24 @@ _primitive("copysign", 2)
 _primitive("hypot", 2)
 _primitive("atan2", 2, aliases=("arctan2",))
 _primitive("logaddexp", 2, inplace=False)
+elementwise(
+    "logaddexp2",
+    lambda input, other: scalar.where(
+        scalar.and_(scalar.isinf(input), scalar.eq(input, other)),
+        input,
+        scalar.maximum(input, other) + scalar.log1p(scalar.exp2(-scalar.abs(input - other))) * (1 / scalar.LN2),
+    ),
+    grads={
+        "input": lambda g, input, other: g / (scalar.exp2(other - input) + 1),
+        "other": lambda g, input, other: g / (scalar.exp2(input - other) + 1),
+    },
+    inplace=False,
+)
 elementwise("_add_scaled", lambda input, other, alpha: input + other * alpha, rule="same", node="Add", reference="",
             method=False, function=False, aside=("alpha",))  # fmt: skip
 elementwise("_sub_scaled", lambda input, other, alpha: input - other * alpha, rule="same", node="Sub", reference="",
+            method=False, function=False, bool_error=_SUB_BOOL, aside=("alpha",))  # fmt: skip
+elementwise("_rsub_scaled", lambda input, other, alpha: other - input * alpha, rule="same", node="Rsub", reference="",
             method=False, function=False, bool_error=_SUB_BOOL, aside=("alpha",))  # fmt: skip
 elementwise("_addcmul", lambda input, tensor1, tensor2, value: input + tensor1 * value * tensor2, rule="same",
             node="Addcmul", reference="", method=False, function=False, aside=("value",))  # fmt: skip
@@ -174,6 +201,10 @@ elementwise("sinc", lambda input: scalar.where(
     scalar.eq(input, 0), 1.0, scalar.sin(input * math.pi) / (input * math.pi)),
     grads={"input": lambda g, input, result: scalar.where(
         scalar.eq(input, 0), 0.0, g * ((scalar.cos(input * math.pi) - result) / input))}, domain=POSITIVE)  # fmt: skip
+elementwise("_heaviside", lambda input, values: scalar.where(
+    scalar.eq(input, 0), values, scalar.where(input > 0, 1.0, 0.0)), rule="same", node="NotImplemented",
+    grads=dict.fromkeys(("input", "values"), Refusal("heaviside")), reference="", method=False,
+    function=False)  # fmt: skip
 elementwise("deg2rad", lambda input: input * (math.pi / 180))
 elementwise("rad2deg", lambda input: input * (180 / math.pi))
 
@@ -278,17 +309,18 @@ def _scaled(plain: str, scaled: str) -> Any:
             if made is NotImplemented:
                 raise TypeError(f"{plain}(): argument 'other' must be Tensor or number, not {type(other).__name__}")
             return made
-        if not isinstance(other, Tensor):
+        if not isinstance(other, Tensor) and plain != "rsub":
             return plain_call(input, other * alpha)
         return dispatch.call(scaled_op, (input, other, alpha))
 
     return method
 
 
-for _name, _scaled_name in (("add", "_add_scaled"), ("sub", "_sub_scaled")):
+for _name, _scaled_name in (("add", "_add_scaled"), ("sub", "_sub_scaled"), ("rsub", "_rsub_scaled")):
     _method = _scaled(_name, _scaled_name)
     _method.__name__ = _name
-    public(_name, kind="elementwise", inplace=True, aliases=("subtract",) if _name == "sub" else ())(_method)
+    _short = {"sub": ("subtract",)}.get(_name, ())
+    public(_name, kind="elementwise", inplace=_name != "rsub", aliases=_short)(_method)
 
 
 @public("div", kind="elementwise", inplace=True, aliases=("divide",))
@@ -297,7 +329,8 @@ def div(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tenso
     if rounding_mode is None:
         return _true_divide(input, other)
     if rounding_mode == "floor":
-        return floor_divide(input, other)
+        _check_divisor(input, other)
+        return _floor_quotient(input, other)
     if rounding_mode == "trunc":
         _check_divisor(input, other)
         return _trunc_divide(input, other)
@@ -324,7 +357,9 @@ def floor_divide(input: Tensor, other: Any) -> Tensor:
     return _floor_divide(input, other)
 
 
-@public("remainder", kind="elementwise", inplace=True, number_first=lambda x, y: _reflected("_remainder", x, y))
+@public(
+    "remainder", kind="elementwise", inplace=True, number_first=lambda x, y: _reflected("_remainder_of_number", x, y)
+)
 def remainder(input: Tensor, other: Any) -> Tensor:
     """The remainder with the sign of the divisor, as Python's %."""
     _check_divisor(input, other)
@@ -494,7 +529,7 @@ def _install_python_operators() -> None:
     T.__rfloordiv__ = lambda self, other: _reflected("_floor_divide", other, self)
     T.__ifloordiv__ = dispatch.in_place(floor_divide, "__ifloordiv__")
     T.__mod__ = remainder
-    T.__rmod__ = lambda self, other: _reflected("_remainder", other, self)
+    T.__rmod__ = lambda self, other: _reflected("_remainder_of_number", other, self)
     T.__imod__ = dispatch.in_place(remainder, "__imod__")
 
 

@@ -101,7 +101,10 @@ def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
 
 def rows_at(table: Tensor, index: Tensor) -> Tensor:
     """The rows of a table that an index of any shape names: what an embedding is."""
-    a = index_array("index_select", index, table._shape[0], 0)
+    try:
+        a = index_array("index_select", index, table._shape[0], 0)
+    except IndexError as error:
+        raise (IndexError if table._shape[0] else RuntimeError)(f"index out of range in self: {error}") from None
     return INDEX.apply((table,), "EmbeddingBackward", index=(a,))
 
 

@@ -74,6 +74,8 @@ class Instruction:
         target = self.in_dtypes[i]
         if target.category != dtypes.FLOATING:
             return None
+        if rule.__class__ is Refusal:
+            return rule
         if rule == "g":
             return IDENTITY if target is self.dtype else CastRule(target)
         op, names = rule
@@ -124,6 +126,19 @@ class CastRule:
         self.wants_result = False
 
 
+class Refusal:
+    """Stands for a gradient that PyTorch does not have: going backward raises. name: PyTorch's name of the operator."""
+
+    inputs = ()
+    wants_result = False
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def refuse(self) -> None:
+        raise RuntimeError(f"derivative for aten::{self.name} is not implemented")
+
+
 class _Identity:
     inputs = ()
     wants_result = False
@@ -147,7 +162,7 @@ class ElementwiseOp:
     aside: names of arguments that take no part in promotion (conditions, scales); the others decide.
     differentiable: whether gradients flow; else the result never requires one.
     grads: gradients that are stated instead of derived, by argument: functions of scalars whose parameters are among
-    "g", the operator's arguments and "result". fixed: numbers that the formula has built in, for showing.
+    "g", the operator's arguments and "result"; or a `Refusal`. fixed: numbers that the formula has built in, to show.
     """
 
     __slots__ = ("name", "node", "formula", "names", "rule", "differentiable", "_instructions", "same_tt", "_gradients",
@@ -164,7 +179,7 @@ class ElementwiseOp:
         node: str | None = None,
         differentiable: bool = True,
         bool_error: str | None = None,
-        grads: dict[str, Callable] | None = None,
+        grads: dict[str, Any] | None = None,
         fixed: tuple = (),
         aside: tuple = (),
     ):
@@ -263,11 +278,11 @@ class ElementwiseOp:
             return dtypes.bool_, common
         if rule == "bits" or rule == "integer":
             if common.category == dtypes.FLOATING or (rule == "integer" and common.category == dtypes.BOOL):
-                raise RuntimeError(f"\"{self.name}\" not implemented for '{_NAMES[common]}'")
+                raise NotImplementedError(f"\"{self.name}\" not implemented for '{_NAMES[common]}'")
             return common, common
         if rule == "number":
             if common.category == dtypes.BOOL:
-                raise RuntimeError(f"\"{self.name}\" not implemented for 'Bool'")
+                raise NotImplementedError(f"\"{self.name}\" not implemented for 'Bool'")
             return common, common
         raise ValueError(f"unknown dtype rule {rule!r} of operator {self.name}")
 
@@ -283,8 +298,8 @@ class ElementwiseOp:
     def gradient(self, i: int) -> Any:
         """How the gradient g of the result flows to argument i.
 
-        None: not at all. "g": unchanged. Otherwise (operator, names): an elementwise operator and the names of its
-        arguments among "g", "result" and this operator's own.
+        None: not at all. "g": unchanged. A `Refusal`: it raises. Otherwise (operator, names): an elementwise operator
+        and the names of its arguments among "g", "result" and this operator's own.
         """
         if i not in self._gradients:
             self._gradients[i] = self._differentiate(i)
@@ -299,6 +314,8 @@ class ElementwiseOp:
         if expr.__class__ is not Expr:
             return None
         stated = self.stated.get(self.names[i])
+        if stated.__class__ is Refusal:
+            return stated
         if stated is not None:
             known = {**inputs, "g": g, "result": result}
             part = stated(*(known[n] for n in parameters(stated)))
@@ -332,11 +349,12 @@ class ElementwiseOp:
         found = self._keeps.get(pattern)
         if found is None:
             inputs = result = False
+            scales = [self.names[k] for k in self.aside if pattern[k] == "s"]
             for i, p in enumerate(pattern):
                 rule = self.gradient(i) if p == "t" else None
                 if rule.__class__ is tuple:
                     result = result or "result" in rule[1]
-                    inputs = inputs or any(n not in ("g", "result") for n in rule[1])
+                    inputs = inputs or any(n not in ("g", "result") and n not in scales for n in rule[1])
             found = self._keeps[pattern] = (inputs, result)
         return found
 

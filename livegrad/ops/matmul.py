@@ -392,7 +392,17 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x @ weight.T + bias, for x (..., in), weight (out, in) and bias (out)."""
     if REGIONS.open:
         x, weight, bias = REGIONS.cast("linear", (x, weight, bias))
+    if bias is not None:
+        _same_dtypes("self and mat2", bias, weight)
+    if weight.dim() > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {weight.dim()}D")
     if weight.dim() != 2 or x.dim() == 0:
+        if weight.dim() == 0 or x.dim() == 0:
+            raise RuntimeError(
+                f"both arguments to linear need to be at least 1D, but they are {x.dim()}D and {weight.dim()}D"
+            )
+        if bias is not None and x.dim() == 2:
+            raise RuntimeError("mat2 must be a matrix, got 1-D tensor")
         made = matmul(x, weight.t() if weight.dim() == 2 else weight)
         return made if bias is None else made + bias
     if x.dtype is not weight.dtype:
@@ -424,15 +434,29 @@ ADDMM = operator(
 )
 
 
+def _added(input: Tensor, shape: tuple) -> Tensor:
+    """What is added to a product of some shape: it may be broadcast to it, but not the other way round."""
+    return input if input._shape == shape else input.expand(shape)  # type: ignore[attr-defined]
+
+
+def _same_dtypes(which: str, a: Tensor, b: Tensor) -> None:
+    if a.dtype is not b.dtype:
+        first, second = SCALAR_TYPE_NAMES[a.dtype], SCALAR_TYPE_NAMES[b.dtype]
+        raise RuntimeError(f"{which} must have the same dtype, but got {first} and {second}")
+
+
 @public("addmm", kind="library", inplace=True)
 @autocasts
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (mat1 @ mat2)"""
+    _same_dtypes("self and mat2", input, mat2)
     if beta == 1 and alpha == 1 and input.dtype is mat1.dtype:
         _check(mat1, mat2)
         if mat1.dim() == 2 and mat2.dim() == 2:
+            _added(input, (mat1._shape[0], mat2._shape[1]))
             return ADDMM.apply((input, mat1, mat2))
     product = mm(mat1, mat2)
+    input = _added(input, product._shape)
     if alpha != 1:
         product = product * alpha
     return product + input if beta == 1 else product if beta == 0 else product + input * beta
@@ -442,14 +466,19 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
 @autocasts
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (mat @ vec)"""
-    return input * beta + mv(mat, vec) * alpha
+    if not input.dtype is mat.dtype is vec.dtype:
+        first, second, third = (SCALAR_TYPE_NAMES[t.dtype] for t in (input, mat, vec))
+        raise RuntimeError(f"addmv input tensors must have the same dtype, but got {first}, {second}, and {third}")
+    product = mv(mat, vec)
+    return _added(input, product._shape) * beta + product * alpha
 
 
 @public("baddbmm", kind="library", inplace=True)
 @autocasts
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (batch1 @ batch2)"""
-    return input * beta + bmm(batch1, batch2) * alpha
+    product = bmm(batch1, batch2)
+    return _added(input, product._shape) * beta + product * alpha
 
 
 @public("outer", kind="library", aliases=("ger",))

@@ -67,6 +67,11 @@ def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = 
 @public("kthvalue", kind="library")
 def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """(value, index) of the k-th smallest element along a dimension."""
+    d = normal_dim(dim, x.dim())
+    if x.dim() and not x._shape[d]:
+        raise IndexError(f"kthvalue(): Expected reduction dim {d} to have non-zero size.")
+    if not 1 <= k <= (x._shape[d] if x.dim() else 1):
+        raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}")
     if x.dim() == 0:
         values, index = topk(x, k, dim, largest=False)
         return KthValue(values, index)
@@ -84,12 +89,8 @@ def _median(x: Value) -> Value:
     return backend.copied(np.partition(comparable(a), k)[k].astype(a.dtype).reshape(()))
 
 
-def _median_gradient(g: Any, x: Any, result: Any) -> Any:
-    """Equal elements share it."""
-    return share_evenly(g, x, result)
-
-
-MEDIAN = operator("median", _median, tensors=("x",), grads={"x": _median_gradient})
+# Elements equal to the median of all share its gradient.
+MEDIAN = operator("median", _median, tensors=("x",), grads={"x": share_evenly})
 
 
 @public("median", kind="library", op=MEDIAN)

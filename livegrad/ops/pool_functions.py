@@ -13,6 +13,7 @@ from ..autograd.mode import MODE
 from ..runtime.pooling import Window
 from ..tensor import Tensor
 from .casting import autocasts
+from .instruction import SCALAR_TYPE_NAMES
 from .pool import AVG_POOL, MAX_POOL, PICK, SCATTER, as_tensor, largest_places
 from .registry import public
 from .resample import RESAMPLE_POOL, averages, bounds
@@ -92,6 +93,18 @@ def _need_window(function: str, x: Tensor, n: int) -> None:
         raise RuntimeError(f"non-empty {n + 1}D or {n + 2}D (batch mode) tensor expected for input")
 
 
+def _need_kernel(kernel: str, x: Tensor, *missing: Any) -> None:
+    if x.dtype in missing:
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{SCALAR_TYPE_NAMES[x.dtype]}'")
+
+
+def _too_few(x: Tensor, n: int) -> IndexError:
+    d = x.dim()
+    if not d:
+        return IndexError(f"Dimension specified as {-n} but tensor has no dimensions")
+    return IndexError(f"Dimension out of range (expected to be in range of [{-d}, {d - 1}], but got {-n})")
+
+
 def _label(name: str, n: int, suffix: str = "") -> str:
     return f"{name}{max(n, 2)}D{suffix}Backward"
 
@@ -103,8 +116,7 @@ def max_pool(
     """The largest element of each window, over the last `n` dimensions, and where it is, if asked for."""
     function = f"max_pool{n}d"
     _need_window(function, x, n)
-    if x.dtype is dtypes.bool_:
-        raise RuntimeError(f"\"{function}\" not implemented for 'Bool'")
+    _need_kernel("max_pool1d_impl" if n == 1 else function, x, dtypes.bool_)
     window = _window(function, x, n, kernel_size, stride, padding, dilation, ceil_mode)
     indexed = return_indices or (MODE.grad and x.requires_grad)
     made = MAX_POOL.apply((x,), _label("MaxPool", n, "WithIndices"), window=window, n=n, indexed=indexed)
@@ -125,7 +137,15 @@ def avg_pool(
                 f"Expected 2 to 3 dimensions, but got {x.dim()}-dimensional tensor for argument #1 'self' (while "
                 f"checking arguments for {function})"
             )
+        if n == 2 and x.dim() <= n:
+            raise _too_few(x, n + 1)
+        if n == 2:
+            raise RuntimeError(
+                "Expected 3D or 4D (batch mode) tensor with optional 0 dim batch size for input, but got:"
+                f"{list(x.shape)}"
+            )
         raise RuntimeError(f"non-empty {n + 1}D or {n + 2}D (batch mode) tensor expected for input")
+    _need_kernel("avg_pool3d_out_frame" if n == 3 else "avg_pool2d", x, dtypes.bool_, dtypes.uint8)
     if divisor_override is not None and divisor_override == 0:
         raise RuntimeError("divisor must be not zero")
     window = _window(
@@ -177,9 +197,13 @@ def _even(x: Tensor, n: int, out: tuple) -> Window | None:
 
 def adaptive_avg_pool(n: int, x: Tensor, output_size: Any) -> Tensor:
     """The mean over windows that share out the last `n` dimensions into `output_size` results."""
+    if output_size in (1, (1,) * n, [1] * n):
+        # The mean of everything, which PyTorch takes of any tensor that has these dimensions.
+        if x.dim() < n:
+            raise _too_few(x, max(n, 2) if x.dim() > 1 else 2)
+        if n > 1 or x.dim() in (2, 3):
+            return x.mean(tuple(range(-n, 0)), keepdim=True)
     out = _adaptive_size(f"adaptive_avg_pool{n}d", x, n, output_size, "avg")
-    if n > 1 and all(m == 1 for m in out):
-        return x.mean(tuple(range(-n, 0)), keepdim=True)
     window, label = _even(x, n, out), _label("AdaptiveAvgPool", n)
     if window is not None:
         return AVG_POOL.apply((x,), label, window=window, n=n)
@@ -190,6 +214,8 @@ def adaptive_avg_pool(n: int, x: Tensor, output_size: Any) -> Tensor:
 def adaptive_max_pool(n: int, x: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The largest element of windows that share out the last `n` dimensions into `output_size` results."""
     out = _adaptive_size(f"adaptive_max_pool{n}d", x, n, output_size, "max")
+    if not x.is_floating_point():
+        _need_kernel("adaptive_max_pool3d_cpu" if n == 3 else "adaptive_max_pool2d", x, x.dtype)
     window, label = _even(x, n, out), _label("AdaptiveMaxPool", n)
     if window is not None:
         made, index = MAX_POOL.apply((x,), label, window=window, n=n, indexed=True)
@@ -224,8 +250,6 @@ def max_unpool(
             if not m - s < wanted < m + s:
                 raise ValueError(f'invalid output_size "{out}" (dim {d} must be between {m - s} and {m + s})')
     if indices.dtype is not dtypes.int64:
-        from .instruction import SCALAR_TYPE_NAMES
-
         raise RuntimeError(f"elements in indices should be type int64 but got: {SCALAR_TYPE_NAMES[indices.dtype]}")
     if tuple(indices.shape) != tuple(x.shape):
         raise RuntimeError(

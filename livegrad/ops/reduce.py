@@ -166,25 +166,30 @@ def mean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
     return MEAN._apply((x,), label, {"dims": dims_of(dim, x.dim()), "keepdim": keepdim, "dtype": dtype})
 
 
-def _prod(x: Value, dims: tuple, keepdim: bool, dtype: Any = None) -> Value:
+def _prod(x: Value, dims: tuple, keepdim: bool, dtype: Any = None, whole: bool = False) -> Value:
     if dtype:
         x = cast_value(x, dtype)
     wanted = x.dtype if x.dtype.category == dtypes.FLOATING else dtypes.int64
     return cast_value(_reduced(x, "prod", dims, keepdim, accumulator(x.dtype)), dtype or wanted)
 
 
-def _prod_gradient(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple) -> Any:
+def _prod_gradient(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple, whole: bool) -> Any:
     """g times the product of the other elements: result / x, or exclusive products where an element is zero."""
     values = x if x.__class__ is Value else x._value()
     if not backend.of(values).any(values.native() == 0):
         return back_to(g * result, x_shape, dims) / x
-    return back_to(g, x_shape, dims) * on_either(PROD_OF_OTHERS, x, dims=dims)
+    return back_to(g, x_shape, dims) * on_either(PROD_OF_OTHERS, x, dims=dims, whole=whole)
 
 
-def _prod_of_others(x: Value, dims: tuple) -> Value:
-    """For each element the product of all the others along dims: products from both ends, multiplied."""
+def _prod_of_others(x: Value, dims: tuple, whole: bool) -> Value:
+    """For each element the product of all the others along dims: products from both ends, multiplied.
+
+    whole: the dimensions are all there are and were not named; then two zeros make all zero, whatever the others are.
+    """
     xp = backend.of(x)
     a = x.native()
+    if whole and xp.count_nonzero(a == 0) > 1:
+        return backend.fresh(xp.zeros_like(a))
     moved = xp.moveaxis(a, dims, range(a.ndim - len(dims), a.ndim))
     flat = moved.reshape((*moved.shape[: a.ndim - len(dims)], -1))
     ones = xp.ones((*flat.shape[:-1], 1), flat.dtype)
@@ -216,15 +221,23 @@ def prod(x: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any
         dims=dims_of(dim, x.dim()),
         keepdim=keepdim,
         dtype=dtype,
+        whole=dim is None,
     )
 
 
 # --- extremes ---------------------------------------------------------------------------------------------------
 
 
+def _refuse_empty(name: str, shape: tuple, dims: tuple) -> None:
+    d = next(d for d in dims if shape[d] == 0)
+    raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
+
+
 def _extreme(name: str) -> Any:
     def forward(x: Value, dims: tuple, keepdim: bool) -> Value:
         if _count(x.shape, dims) == 0 and (numel(x.shape) == 0):
+            if len(dims) < len(x.shape):
+                _refuse_empty(name, x.shape, dims)
             raise RuntimeError(
                 f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
                 "with the 'dim' argument."
@@ -335,6 +348,8 @@ def _argument(x: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tenso
     v = x._value()
     name = "argmax" if largest else "argmin"
     if x.numel() == 0 and (dim is None or x._shape[dim] == 0):
+        if dim is not None:
+            _refuse_empty(name, x._shape, (normal_dim(dim, x.dim()),))
         raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
     if dim is None:
         shape = (1,) * x.dim() if keepdim else ()
@@ -365,6 +380,8 @@ def _along(x: Tensor, dim: int, keepdim: bool, largest: bool, result: Any) -> An
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         return result(x.clone(), _argument(x, 0, False, largest))
+    if not x._shape[d]:
+        _refuse_empty("max" if largest else "min", x._shape, (d,))
     from .gather import elements_at
 
     index = _argument(x, d, keepdim, largest)
@@ -566,13 +583,51 @@ def _euclidean(x: Value, dims: tuple, keepdim: bool) -> Value:
 
 def _euclidean_gradient(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple) -> Any:
     shape = kept_shape(x_shape, dims)
-    length = result.reshape(shape)
-    return x * (g.reshape(shape) / length).masked_zero(length.eq(0))
+    g, length = g.reshape(shape), result.reshape(shape)
+    if x.dtype.itemsize < 4:  # where the quotient may be out of range
+        wide = [_cast_like(t, dtypes.float32) for t in (g, x, length)]
+        return _cast_like(_over_length(*wide), x.dtype)
+    return _over_length(g, x, length)
+
+
+def _over_length(g: Any, x: Any, length: Any) -> Any:
+    return x * (g / length).masked_zero(length.eq(0))
 
 
 NORM = operator(
     "norm", _euclidean, tensors=("x",), grads={"x": _euclidean_gradient}, node="LinalgVectorNorm", anywhere=True
 )
+
+
+def _norm_of_order(x: Value, p: float, dims: tuple, keepdim: bool) -> Value:
+    size = x.abs()
+    if math.isinf(p):
+        return _extreme("amax" if p > 0 else "amin")(size, dims, keepdim)
+    if p == 0:
+        return _sum(dispatch.value_call(ELEMENTWISE["_one_unless_zero"], (x,)), dims, keepdim)
+    return _sum(size, dims, keepdim) if p == 1 else _sum(size**p, dims, keepdim) ** (1.0 / p)
+
+
+def _norm_of_order_gradient(g: Any, x: Any, result: Any, x_shape: tuple, p: float, dims: tuple) -> Any:
+    """g sign(x) |x|^(p-1) / norm^(p-1), and 0 where that has no limit: at elements, or norms, that are 0."""
+    shape = kept_shape(x_shape, dims)
+    g, length = g.reshape(shape), result.reshape(shape)
+    if p == 0:
+        return None  # a count
+    sign = x.sign().masked_zero(x.isnan())
+    if p == 1:
+        return sign * g
+    if math.isinf(p):
+        chosen = x.abs().eq(length).logical_or(x.isnan().logical_and(length.isnan()))
+        return sign * (g / chosen.sum(dims, keepdim=True)) * chosen
+    powers = (x.abs() ** (p - 1)).masked_zero(x.eq(0))
+    return sign * powers * (g / length ** (p - 1)).masked_zero(length.eq(0))
+
+
+NORM_OF_ORDER = operator(
+    "norm_of_order", _norm_of_order, tensors=("x",), grads={"x": _norm_of_order_gradient}, node="LinalgVectorNorm",
+    anywhere=True,
+)  # fmt: skip
 
 
 @public("norm", kind="reduction", op=NORM)
@@ -590,15 +645,12 @@ def norm(x: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, d
         return NORM.apply((x,), dims=dims, keepdim=keepdim)
     if not isinstance(p, (int, float)):
         raise RuntimeError(f"norm(): unsupported norm {p!r}; expected a number or 'fro'")
-    if p == math.inf:
-        return x.abs().amax(dims, keepdim)
-    if p == -math.inf:
-        return x.abs().amin(dims, keepdim)
-    if p == 0:
-        return dispatch.call(ELEMENTWISE["_one_unless_zero"], (x,)).sum(dims, keepdim)
-    if p == 1:
-        return x.abs().sum(dims, keepdim)
-    return (x.abs() ** p).sum(dims, keepdim) ** (1.0 / p)
+    if (p < 0 or p == math.inf) and not all(x._shape[d] for d in dims):
+        raise RuntimeError(
+            f"linalg.vector_norm cannot compute the {p:g} norm of a tensor of shape {list(x._shape)} over dimensions "
+            f"{list(dims)} because there is nothing to reduce and the operation does not have an identity"
+        )
+    return NORM_OF_ORDER.apply((x,), p=p, dims=dims, keepdim=keepdim)
 
 
 # --- softmax ----------------------------------------------------------------------------------------------------
@@ -621,8 +673,12 @@ LOG_SOFTMAX = rows.row_operator("log_softmax", _log_of_normalised, lambda g, res
 def _over_dim(op: Any, x: Tensor, dim: int, dtype: Any) -> Tensor:
     if dtype is not None:
         x = dispatch.cast(x, dtype)
-    _need_floating(op.name, x)
     d = normal_dim(dim, x.dim())
+    if x.dtype.category != dtypes.FLOATING:
+        if not numel(x._shape):
+            return x.clone()  # type: ignore[attr-defined]
+        kernel = f"{op.name}_lastdim_kernel_impl" if d == x.dim() - 1 or not d else op.name
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{SCALAR_TYPE_NAMES[x.dtype]}'")
     if x.dim() == 0:
         return _over_dim(op, x.reshape(1), 0, None).reshape(())
     return op.apply((x,), dim=d)

@@ -79,7 +79,7 @@ def elementwise(
     inplace: bool = True,
     differentiable: bool = True,
     bool_error: str | None = None,
-    grads: dict[str, Callable] | None = None,
+    grads: dict[str, Any] | None = None,
     fixed: tuple = (),
     aside: tuple = (),
     aliases: tuple = (),

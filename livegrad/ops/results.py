@@ -20,6 +20,7 @@ def named(name: str, fields: str) -> Any:
 Max = named("max", "values indices")
 Min = named("min", "values indices")
 Median = named("median", "values indices")
+NanMedian = named("nanmedian", "values indices")
 Mode = named("mode", "values indices")
 Sort = named("sort", "values indices")
 TopK = named("topk", "values indices")

@@ -12,18 +12,22 @@ from ..native import hot
 from ..tensor import Tensor
 from .joining import CAT, STACK
 from .registry import Operator, operator, public
-from .view import SELECT, _Meta, normal_dim, select
+from .view import SELECT, _Meta, normal_dim
 
 
 @public("split", kind="view")
 def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple:
     """Views of pieces along a dimension: of one size (the last may be smaller), or of the sizes listed."""
+    if not x._shape:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
     d = normal_dim(dim, x.dim())
     n = x._shape[d]
     if isinstance(split_size_or_sections, int):
         size = split_size_or_sections
-        if size < 0 or (size == 0 and n):
+        if size < 0:
             raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
+        if size == 0 and n:
+            raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}")
         sizes = [min(size, n - s) for s in range(0, n, size)] if n else [0]
     else:
         sizes = [int(s) for s in split_size_or_sections]
@@ -100,6 +104,8 @@ def split_with_sizes(x: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tup
 @public("chunk", kind="view")
 def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple:
     """Views of so many equal pieces along a dimension (the last may be smaller, or missing)."""
+    if not x._shape:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     d = normal_dim(dim, x.dim())
@@ -110,10 +116,16 @@ def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple:
 @public("tensor_split", kind="view")
 def tensor_split(x: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple:
     """Views of nearly equal pieces, or of what lies between the given indices."""
+    if not x._shape:
+        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
+    if isinstance(indices_or_sections, Tensor):
+        indices_or_sections = indices_or_sections.tolist()
     d = normal_dim(dim, x.dim())
     n = x._shape[d]
     if isinstance(indices_or_sections, int):
         k = indices_or_sections
+        if k <= 0:
+            raise RuntimeError(f"number of sections must be larger than 0, got {k}")
         sizes = [n // k + (i < n % k) for i in range(k)]
         return split(x, sizes, d)
     edges = [0, *[min(max(int(i) + (n if i < 0 else 0), 0), n) for i in indices_or_sections], n]
@@ -125,7 +137,7 @@ def unbind(x: Tensor, dim: int = 0) -> tuple:
     """Views of every index of a dimension."""
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
-        return (select(x, d, 0),)  # raises
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     return _several(x, _slices(x, d), UNBIND, "UnbindBackward", dim=d)
 
 

@@ -588,9 +588,9 @@ def expand_as(x: Tensor, other: Tensor) -> Tensor:
 
 
 @public("broadcast_to", kind="view")
-def broadcast_to(x: Tensor, size: Any) -> Tensor:
+def broadcast_to(x: Tensor, *size: Any) -> Tensor:
     """Broadcast to a shape without copying."""
-    return expand(x, size)
+    return expand(x, *size)
 
 
 @public("select", kind="view")
@@ -609,14 +609,18 @@ def select(x: Tensor, dim: int, index: int) -> Tensor:
 @public("narrow", kind="view")
 def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
     """A stretch of one dimension."""
+    if not x._shape:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    if length < 0:
+        raise RuntimeError("narrow(): length must be non-negative.")
     dim = normal_dim(dim, x.dim())
     n = x._shape[dim]
     start = int(start)
+    if not -n <= start <= n:
+        raise IndexError(f"start out of range (expected to be in range of [{-n}, {n}], but got {start})")
     if start < 0:
         start += n
-    if length < 0:
-        raise RuntimeError("narrow(): length must be non-negative.")
-    if not 0 <= start <= n or start + length > n:
+    if start + length > n:
         raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
     return SLICE.apply((x,), dim=dim, start=start, step=1, length=length)
 

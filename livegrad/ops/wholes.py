@@ -1,4 +1,4 @@
-"""Operators without gradients on whole numbers and signs: gcd, lcm, heaviside."""
+"""Whole numbers, signs and neighbours: gcd, lcm, heaviside, nextafter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from ..runtime import backend
 from ..tensor import Tensor, wrap
 from . import dispatch
-from .registry import FUNCTIONS, named
+from .instruction import SCALAR_TYPE_NAMES
+from .registry import ELEMENTWISE, named, operator
 
 
 def _whole_numbers(name: str, ufunc: Any) -> None:
@@ -29,12 +30,32 @@ _whole_numbers("lcm", np.lcm)
 
 @named("heaviside")
 def heaviside(x: Tensor, values: Tensor) -> Tensor:
-    """0 where x is negative, 1 where it is positive, and values where it is 0."""
+    """0 where x is negative, 1 where it is positive, and values where it is 0. It has no derivative."""
     if x.dtype is not values.dtype:
         raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes.")
-    x = x.detach()
-    return FUNCTIONS["where"](x == 0, values.detach(), (x > 0).to(x.dtype))
+    return dispatch.call(ELEMENTWISE["_heaviside"], (x, values))
 
 
-for _name in ("gcd", "lcm", "heaviside"):
+NEXTAFTER = operator(
+    "nextafter",
+    lambda x, other: backend.copied(np.nextafter(x.native(), other.native())),
+    tensors=("x", "other"),
+    grads={"x": lambda g: g * 0, "other": lambda g: g * 0},
+    node="Nextafter",
+)
+
+
+@named("nextafter")
+def nextafter(x: Tensor, other: Tensor) -> Tensor:
+    """The number next to each of x's in the direction of other's. Floats of one dtype; the gradients are zeros."""
+    if x.dtype is not other.dtype or not x.is_floating_point():
+        kind = SCALAR_TYPE_NAMES[x.dtype]
+        raise NotImplementedError(
+            f'"nextafter_cpu" not implemented for {kind!r} and {SCALAR_TYPE_NAMES[other.dtype]!r}'
+        )
+    shape = dispatch.broadcast_shapes(x._shape, other._shape)
+    return NEXTAFTER.apply(tuple(t if t._shape == shape else t.expand(shape) for t in (x, other)))
+
+
+for _name in ("gcd", "lcm", "heaviside", "nextafter"):
     setattr(Tensor, _name + "_", dispatch.in_place(getattr(Tensor, _name), _name + "_"))

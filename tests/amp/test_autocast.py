@@ -71,7 +71,7 @@ def given(name, package, dtype):
             return [package.eye(3, dtype=getattr(package, dtype))]
         case "index_copy":
             return [square, 0, whole(0, 2), data(2, 4)]
-        case "quantile":
+        case "quantile" | "nanquantile":
             return [data(8), 0.5]
         case "l1_loss" | "mse_loss" | "smooth_l1_loss" | "huber_loss" | "poisson_nll_loss":
             return [square, data(4, 4)]

@@ -47,6 +47,7 @@ SCALAR = data()
 SAMPLES: dict[str, list] = {
     "add": [call(X, Y), call(X, 2), call(X, Y, alpha=2), call(X, VECTOR), call(X, 1.5), call(X, SCALAR)],
     "sub": [call(X, Y), call(X, 2), call(X, Y, alpha=2), call(VECTOR, X)],
+    "rsub": [call(X, Y), call(X, 2), call(X, Y, alpha=2), call(X, 2, alpha=1.5)],
     "div": [call(X, POSITIVE), call(X, 2), call(X, VECTOR), call(X, POSITIVE, rounding_mode="floor"),
             call(X, POSITIVE, rounding_mode="trunc"), call(X, 2, rounding_mode="trunc")],
     "pow": [call(POSITIVE, Y), call(POSITIVE, 2), call(X, 2), call(X, 3), call(POSITIVE, 0.5), call(POSITIVE, -0.5),
@@ -241,7 +242,7 @@ NO_DATA = {
     "slogdet", "cholesky", "cholesky_solve", "cholesky_inverse", "pinverse", "qr", "svd", "matrix_power", "addr",
     "addbmm", "trapezoid", "trapz", "cumulative_trapezoid", "vander", "hsplit", "vsplit", "dsplit", "dstack",
     "block_diag", "chain_matmul", "cartesian_prod", "combinations", "index_reduce", "put", "mode", "unique_consecutive",
-    "gcd", "lcm", "heaviside", "select_scatter", "slice_scatter", "diagonal_scatter",
+    "gcd", "lcm", "heaviside", "nextafter", "select_scatter", "slice_scatter", "diagonal_scatter",
 }  # fmt: skip
 
 # --- what follows from the entries ------------------------------------------------------------------------------

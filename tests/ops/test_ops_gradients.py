@@ -44,7 +44,11 @@ def flat(args):
             yield a
 
 
-@pytest.mark.parametrize("name", CASES)
+# What has no derivative; going backward raises.
+REFUSED = ("floor_divide", "_floor_divide", "_remainder_of_number", "_heaviside")
+
+
+@pytest.mark.parametrize("name", [n for n in CASES if n not in REFUSED])
 def test_gradients_against_central_differences(name):
     case = CASES[name]
     tried = 0
@@ -55,7 +59,7 @@ def test_gradients_against_central_differences(name):
             tensors = [to_livegrad(a, requires_grad=True) for a in args]
             named = {k: to_livegrad(v) for k, v in kwargs.items()}
             made = attempt(case.function, *tensors, **named)
-            if isinstance(made, Raised) or not outputs(made):
+            if isinstance(made, Raised) or not outputs(made) or (name == "remainder" and isinstance(args[0], int)):
                 continue
             several = isinstance(made, (tuple, list))
             differentiable = [k for k, t in enumerate(made) if t.requires_grad] if several else None

@@ -63,7 +63,7 @@ SELU_SCALE = 1.0507009873554804934193349852946
 
 def _negative(x):
     """x where it is not positive, else 0: for an exp that must not overflow where its result is not used."""
-    return where(x > 0, 0.0, x)
+    return where(x <= 0, x, 0.0)
 
 
 def _softplus_formula(input, beta, threshold):
@@ -99,13 +99,13 @@ def _activation(name, formula, node, torch_has_it=False, numbers=(), **grads):
 
 _celu = _activation(
     "celu",
-    lambda input, alpha: where(input > 0, input, expm1(_negative(input) / alpha) * alpha),
+    lambda input, alpha: where(input <= 0, expm1(_negative(input) / alpha) * alpha, input),
     "Celu",
     True,
     (1.5,),
 )
 _elu = _activation(
-    "elu", lambda input, alpha: where(input > 0, input, expm1(_negative(input)) * alpha), "Elu", numbers=(1.5,)
+    "elu", lambda input, alpha: where(input <= 0, expm1(_negative(input)) * alpha, input), "Elu", numbers=(1.5,)
 )
 _gelu = _activation("gelu", lambda input: input * 0.5 * (1 + erf(input * math.sqrt(0.5))), "Gelu")
 _gelu_tanh = elementwise("_gelu_tanh", _gelu_tanh, node="Gelu", function=False, inplace=False, reference="")
@@ -153,7 +153,7 @@ _prelu = _activation(
 )  # fmt: skip
 _selu = _activation(
     "selu",
-    lambda input: where(input > 0, input * SELU_SCALE, expm1(_negative(input)) * (SELU_ALPHA * SELU_SCALE)),
+    lambda input: where(input <= 0, expm1(_negative(input)) * (SELU_ALPHA * SELU_SCALE), input * SELU_SCALE),
     "Elu",
     True,
 )
@@ -198,7 +198,7 @@ def relu_(input):
 
 def relu6(input, inplace=False):
     """x, cut off at 0 and 6."""
-    return _apply(_hardtanh, inplace, input, 0.0, 6.0)
+    return hardtanh(input, 0.0, 6.0, inplace)
 
 
 def elu(input, alpha=1.0, inplace=False):
@@ -271,6 +271,9 @@ def leaky_relu_(input, negative_slope=0.01):
 @autocasts
 def prelu(input, weight):
     """`leaky_relu` whose slopes are learned: one for all, or one for each channel (dimension 1)."""
+    if input.dtype is not weight.dtype:
+        kinds = (t.type().rpartition(".")[2].removesuffix("Tensor") for t in (input, weight))
+        raise RuntimeError(f"prelu: Type promoting not supported. Got {' and '.join(kinds)}")
     if weight.dim() > 1:
         raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.dim()}")
     if weight.numel() != 1:
@@ -308,7 +311,11 @@ def hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False):
     """x, cut off at ``min_val`` and ``max_val``."""
     if min_val > max_val:
         raise ValueError("min_val cannot be greater than max_val")
+    if input.dtype is livegrad.bool:
+        raise RuntimeError("Bool inputs not supported for hardtanh")
     if not input.is_floating_point():
+        if min_val < 0 and input.dtype is livegrad.uint8:
+            raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
         min_val, max_val = int(min_val), int(max_val)
         return input.clamp_(min_val, max_val) if inplace else input.clamp(min_val, max_val)
     return _apply(_hardtanh, inplace, input, min_val, max_val)

@@ -16,6 +16,8 @@ def linear(input, weight, bias=None):
 @autocasts
 def bilinear(input1, input2, weight, bias=None):
     """``input1 @ weight[k] @ input2 + bias[k]`` for every k: (*, a) and (*, b) with a weight (n, a, b) give (*, n)."""
+    if weight.dim() != 3:
+        raise RuntimeError(f"bilinear(): the weight has shape {list(weight.shape)}, expected (outputs, size1, size2)")
     outputs, size1, size2 = weight.shape
     for name, value, size in (("input1", input1, size1), ("input2", input2, size2)):
         if value.size(-1) != size:

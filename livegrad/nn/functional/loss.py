@@ -7,6 +7,7 @@ import math
 
 import livegrad
 from livegrad.ops.casting import autocasts
+from livegrad.ops.composite import broadcast_tensors
 from livegrad.ops.loss import nll, reduced
 from livegrad.ops.registry import ELEMENTWISE, elementwise
 from livegrad.ops.scalar import abs as abs_
@@ -51,8 +52,8 @@ def _log_sigmoid(x):
     return minimum(x, 0.0) - log1p(exp(-abs_(x)))
 
 
-def _kl(log_x, y):
-    return y * (log(where(eq(y, 0.0), 1.0, y)) - log_x)
+def _kl(input, target):
+    return target * (log(where(eq(target, 0.0), 1.0, target)) - input)
 
 
 PROBABILITIES = (0.05, 0.95)
@@ -102,7 +103,14 @@ _bce_logits_weighted = _terms(
     "BinaryCrossEntropyWithLogits",
     input=lambda g, input, target, weight: g * ((1 - target) - ((weight - 1) * target + 1) * sigmoid(-input)),
 )
-_kl = _terms("_kl_div", _kl, "KlDiv", PROBABILITIES)
+_kl = _terms(
+    "_kl_div",
+    _kl,
+    "KlDiv",
+    PROBABILITIES,
+    # target / target is what y log y, taken to be 0 at 0, has for a derivative there: none.
+    target=lambda g, input, target: g * (log(where(eq(target, 0.0), 1.0, target)) + target / target - input),
+)
 _kl_log = _terms("_kl_div_log", lambda input, target: exp(target) * (target - input), "KlDiv")
 _soft_margin = _loss("_soft_margin_loss", lambda input, target: log1p(exp(-target * input)), "SoftMarginLoss")
 
@@ -133,6 +141,15 @@ def _warn_sizes(input, target):
         )
 
 
+def _together(kernel, input, target):
+    """Both in their common shape, which decides the dtype as well: a number's dtype counts there like any other."""
+    input, target = broadcast_tensors(input, target)
+    if not (input.is_floating_point() or target.is_floating_point()):
+        kind = input.type().rpartition(".")[2].removesuffix("Tensor")
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{kind}'")
+    return input, target
+
+
 def _weighted(loss, weight, reduction):
     """Reduces with one weight for each element; the mean is the weighted mean."""
     if weight is None:
@@ -151,6 +168,7 @@ def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", wei
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
     _warn_sizes(input, target)
+    input, target = broadcast_tensors(input, target)
     return _weighted((input - target).abs(), weight, reduction)
 
 
@@ -160,6 +178,7 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
     _warn_sizes(input, target)
+    input, target = _together("mse_cpu", input, target)
     if weight is None:
         return _mse(input, target, reduction=reduction)
     return _weighted(_mse(input, target, reduction="none"), weight, reduction)
@@ -171,6 +190,7 @@ def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mea
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
     _warn_sizes(input, target)
+    input, target = _together("smooth_l1_cpu", input, target) if beta else broadcast_tensors(input, target)
     if beta < 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
     if beta == 0:
@@ -182,6 +202,7 @@ def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mea
 def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     """Half the square of the difference where it is at most ``delta``, else delta times (its size minus delta/2)."""
     _warn_sizes(input, target)
+    input, target = _together("huber_cpu", input, target)
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     if weight is None:
