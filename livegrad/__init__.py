@@ -106,7 +106,7 @@ for _name, _f in _FUNCTIONS.items():  # they are pickled by their names, which l
 _MODULES = frozenset(
     ("nn", "optim", "utils", "cuda", "linalg", "fft", "func", "distributed", "testing", "ops", "serialization",
      "printing", "special", "backends", "amp", "profiler", "distributions",
-     "multiprocessing", "legacy", "jit", "version", "compat")
+     "multiprocessing", "legacy", "jit", "version", "compat", "debug")
 )  # fmt: skip
 _LAZY = {
     "save": "serialization",
@@ -156,14 +156,20 @@ def compile(model: Any = None, **options: Any) -> Any:
 
 
 def get_float32_matmul_precision() -> str:
-    """Always "highest": float32 products are computed in float32."""
-    return "highest"
+    """How float32 products are computed on CUDA devices: "highest", "high" or "medium"."""
+    from .backends import cuda
+
+    return cuda.matmul.precision
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """Accepted for compatibility: on the CPU float32 products are always computed in float32."""
-    if precision not in ("highest", "high", "medium"):
-        raise RuntimeError(f"precision must be highest, high or medium, not {precision!r}")
+    """ "highest": in float32, the default. "high" and "medium": in TF32 on CUDA devices that have it.
+
+    On the CPU float32 products are always computed in float32. Raises RuntimeError for another word.
+    """
+    from .backends import cuda
+
+    cuda.matmul.set_precision(precision)
 
 
 if os.environ.get("LIVEGRAD_NATIVE") == "always":

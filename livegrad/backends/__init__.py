@@ -1,6 +1,7 @@
 """Settings of the libraries that PyTorch can use, so that programs which set them run unchanged.
 
-None of these libraries is used here. A setting keeps its value and has no other effect.
+`cuda` and `cudnn` are in force on CUDA devices. The other libraries are not used here: a setting of theirs keeps its
+value and has no other effect.
 
 >>> import livegrad
 >>> livegrad.backends.cudnn.deterministic = True

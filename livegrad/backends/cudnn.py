@@ -1,4 +1,9 @@
-"""cuDNN's settings; cuDNN itself is not used."""
+"""cuDNN's settings. It is used for convolutions on CUDA devices where `nvidia-cudnn-frontend` is installed.
+
+enabled: whether to use it at all. benchmark: whether to time its ways of doing a convolution for each new shape.
+deterministic: only ways that give the same result each time. allow_tf32: whether float32 convolutions may round their
+operands to TF32, which PyTorch allows by default and so does this.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +18,17 @@ allow_tf32 = True
 
 
 def is_available() -> bool:
-    """Whether cuDNN is in use: never in this version."""
-    return False
+    """Whether cuDNN can be used: there is a CUDA device, and cuDNN and its frontend are installed."""
+    from ..runtime.cuda import cudnn
+
+    return cudnn.available()
 
 
 def version() -> int | None:
-    """cuDNN's version: None, as it is not in use."""
-    return None
+    """cuDNN's version, such as 90800, or None where it cannot be used."""
+    from ..runtime.cuda import cudnn
+
+    return cudnn.version()
 
 
 @contextmanager

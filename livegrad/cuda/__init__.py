@@ -22,10 +22,10 @@ from ..runtime.cuda import memory as _memory
 
 __all__ = [
     "Event", "Stream", "amp", "current_device", "current_stream", "default_stream", "device", "device_count",
-    "empty_cache", "get_device_capability", "get_device_name", "get_device_properties", "init", "ipc_collect",
-    "is_available", "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated",
-    "max_memory_reserved", "memory_allocated", "memory_reserved", "reset_peak_memory_stats", "seed", "seed_all",
-    "set_device", "stream", "synchronize",
+    "empty_cache", "get_device_capability", "get_device_name", "get_device_properties", "get_sync_debug_mode", "init",
+    "ipc_collect", "is_available", "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all",
+    "max_memory_allocated", "max_memory_reserved", "memory_allocated", "memory_reserved", "reset_peak_memory_stats",
+    "seed", "seed_all", "set_device", "set_sync_debug_mode", "stream", "synchronize",
 ]  # fmt: skip
 
 
@@ -228,6 +228,30 @@ def stream(chosen: Stream | None) -> Iterator[None]:
         return
     with chosen.native:
         yield
+
+
+def set_sync_debug_mode(debug_mode: int | str) -> None:
+    """Warn or raise where the host waits for a device: 0 or "default", 1 or "warn", 2 or "error".
+
+    `livegrad.debug.watch_sync` is the same, also as a context manager. Raises ValueError or RuntimeError for another
+    mode, as in PyTorch.
+    """
+    if isinstance(debug_mode, str):
+        if debug_mode not in _SYNC_MODES:
+            raise RuntimeError(f"invalid value of debug_mode: {debug_mode}, expected one of `default`, `warn`, `error`")
+        debug_mode = _SYNC_MODES.index(debug_mode)
+    if debug_mode not in (0, 1, 2):
+        raise RuntimeError(f"invalid value of debug_mode: {debug_mode}, expected 0, 1 or 2")
+    _ledger.LEDGER.watch = _WATCHES[debug_mode]
+
+
+def get_sync_debug_mode() -> int:
+    """What `set_sync_debug_mode` was told, as a number."""
+    return _WATCHES.index(_ledger.LEDGER.watch)
+
+
+_SYNC_MODES = ("default", "warn", "error")
+_WATCHES: tuple[_ledger.Watch, ...] = ("", "warn", "raise")
 
 
 # --- random numbers ---------------------------------------------------------------------------------------------

@@ -10,7 +10,10 @@ import contextlib
 import ctypes
 import functools
 import importlib
+import importlib.util
+import os
 import struct
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +21,33 @@ from typing import Any
 from ...codegen.gpu import target
 from ...codegen.gpu.kernels import Kernel, Launch
 from ...codegen.layout import NAME
+
+# NVIDIA's driver, which comes with the graphics card and not with a package.
+_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+_INSTALL = "pip install 'livegrad[cuda]'"
+
+
+def installed() -> bool:
+    """Whether CuPy is installed; it is not imported for that."""
+    try:
+        return importlib.util.find_spec("cupy") is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _driver_missing() -> str | None:
+    """Why NVIDIA's driver cannot be loaded, or None."""
+    try:
+        ctypes.CDLL(_DRIVER)
+    except OSError:
+        return f"there is no NVIDIA driver on this machine ({_DRIVER} is not found)"
+    return None
+
+
+def _hidden() -> str:
+    """A remark where the environment hides devices."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return "" if visible is None else f"; CUDA_VISIBLE_DEVICES is {visible!r}"
 
 
 class _Library:
@@ -34,12 +64,22 @@ class _Library:
         if self.looked:
             return
         self.looked = True
+        driver = _driver_missing()
+        if driver is not None:  # then CuPy need not be imported, which takes a second
+            here = (
+                "" if installed() else f"; CuPy is not installed either ({_INSTALL}, on a machine with an NVIDIA GPU)"
+            )
+            self.missing = driver + here
+            return
         try:
             cupy = importlib.import_module("cupy")
-        except Exception as error:  # not installed, or it does not fit what is
-            self.missing = f"CuPy cannot be imported ({error}); pip install 'livegrad[cuda]'"
-            return
-        self.use(cupy)
+        except ModuleNotFoundError as error:
+            lacking = "CuPy is" if error.name == "cupy" else f"CuPy is installed, but {error.name} is"
+            self.missing = f"there is an NVIDIA driver, but {lacking} not installed: {_INSTALL}"
+        except Exception as error:  # it does not fit what is here
+            self.missing = f"CuPy cannot be imported ({error}); {_INSTALL} gives one that fits"
+        else:
+            self.use(cupy)
 
     def use(self, cupy: Any) -> None:
         """Take this module for CuPy, if it finds a device."""
@@ -47,12 +87,12 @@ class _Library:
         try:
             self.count = int(cupy.cuda.runtime.getDeviceCount())
         except Exception as error:
-            self.missing = f"CuPy finds no CUDA driver or device ({error})"
+            self.missing = f"the NVIDIA driver finds no device that CuPy can use ({error}){_hidden()}"
             return
         if self.count:
             self.cupy = cupy
         else:
-            self.missing = "CuPy finds no CUDA device"
+            self.missing = f"the NVIDIA driver finds no GPU{_hidden()}"
 
 
 LIBRARY = _Library()

@@ -8,14 +8,26 @@ from typing import Literal, NamedTuple
 
 from ...site import Site, here, warn
 
+Watch = Literal["", "warn", "raise"]
+
 
 class Entry(NamedTuple):
-    """kind: "host to device", "device to host", "device to device" or "synchronize". why: what asked for it."""
+    """A copy or a wait.
+
+    kind: "host to device", "device to host", "device to device" or "synchronize". why: what asked for it.
+    waits: whether the host stood still for it; only a copy from pinned memory with ``non_blocking=True`` and one
+    between devices do without.
+    """
 
     kind: str
     nbytes: int
     why: str
     site: Site | None
+    waits: bool = True
+
+    def __str__(self) -> str:
+        size = f" of {self.nbytes} bytes" if self.nbytes else ""
+        return f"{self.why}: {self.kind}{size}{'' if self.waits else ', without waiting'}"
 
 
 class _Ledger:
@@ -23,7 +35,7 @@ class _Ledger:
 
     def __init__(self) -> None:
         self.entries: collections.deque[Entry] = collections.deque(maxlen=10_000)
-        self.watch: Literal["", "warn", "raise"] = ""
+        self.watch: Watch = ""
 
 
 LEDGER = _Ledger()
@@ -33,14 +45,23 @@ class SynchronizationWarning(UserWarning):
     """The host has to wait for a device."""
 
 
-def note(kind: str, nbytes: int, why: str) -> None:
-    """Enter a copy or a wait. Raises RuntimeError where waits are forbidden."""
-    waits = kind in ("device to host", "synchronize")
+class SynchronizationError(RuntimeError):
+    """The host would have to wait for a device, where `livegrad.debug.watch_sync` forbids it."""
+
+
+def note(kind: str, nbytes: int, why: str, waits: bool | None = None) -> None:
+    """Enter a copy or a wait. waits: whether the host stands still; all but copies between devices, if not given.
+
+    Raises SynchronizationError, before anything is done, where waits are forbidden.
+    """
+    if waits is None:
+        waits = kind != "device to device"
+    entry = Entry(kind, nbytes, why, here(), waits)
     if waits and LEDGER.watch == "raise":
-        raise RuntimeError(f"{why} makes the host wait for the device ({kind}, {nbytes} bytes)")
-    LEDGER.entries.append(Entry(kind, nbytes, why, here()))
+        raise SynchronizationError(f"the host has to wait for the device: {entry}\n  asked for here: {entry.site}")
+    LEDGER.entries.append(entry)
     if waits and LEDGER.watch == "warn":
-        warn(f"{why} makes the host wait for the device ({kind}, {nbytes} bytes)", SynchronizationWarning)
+        warn(f"the host has to wait for the device: {entry}", SynchronizationWarning)
 
 
 warnings.simplefilter("always", SynchronizationWarning)
