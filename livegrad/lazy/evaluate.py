@@ -110,14 +110,7 @@ class _Batch:
         grain, self.grain = self.grain, 0
         observer = WATCH.observer if jobs else None
         token = None if observer is None else observer.begin_batch()
-        together = batch.address() if len(jobs) > 1 else 0
-        if together:
-            args, total, alive = batch.pack(jobs)
-            pool.launch(together, args, total, grain)
-            self.keep.append(alive)
-        else:
-            for kernel, args, total in jobs:
-                pool.launch(kernel, args, total, grain)
+        _launch_jobs(jobs, grain)
         if observer is not None:
             observer.end(token, "")
         for v, a in self.results.items():
@@ -127,6 +120,24 @@ class _Batch:
 
 
 _batch = _Batch()
+
+
+@hot
+def _launch_jobs(jobs: list, grain: int) -> None:
+    together = batch.address() if len(jobs) > 1 else 0
+    if together:
+        args, total, alive = batch.pack(jobs)
+        pool.launch(together, args, total, grain)
+    else:
+        for kernel, args, total in jobs:
+            pool.launch(kernel, args, total, grain)
+
+
+@hot
+def launch_together(jobs: list, grain: int) -> None:
+    """Launch jobs (kernel address, arguments, work items), none of which reads what another one writes, as one."""
+    with _lock:
+        _launch_jobs(jobs, grain)
 
 
 def _heaviest_first(values: list[Value]) -> None:

@@ -65,7 +65,7 @@ def linearize(root: Value, evaluate: Any, write_root: bool = True) -> Piece:
             if len(cone) > MAX_NODES:
                 evaluate(cone[len(cone) // 2], "bound: operators")
                 continue
-        piece = _encode(cone, counts, write_root)
+        piece = encode(cone, counts, write_root)
         if len(piece.leaves) > MAX_LEAVES and len(cone) > 1:
             evaluate(cone[len(cone) // 2 - 1 if len(cone) > 2 else 0], "bound: arguments")
             continue
@@ -80,7 +80,8 @@ def _inlined(o: Value) -> bool:
 
 
 @hot
-def _encode(cone: list[Value], counts: dict[Value, int], write_root: bool) -> Piece:
+def encode(cone: list[Value], counts: dict[Value, int], write_root: bool) -> Piece:
+    """The piece of these pending values, operands first. counts: how often each is an operand of another one."""
     code: list[int] = []
     leaves: list[Value] = []
     slots: dict[Value, int] = {}

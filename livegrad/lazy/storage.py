@@ -21,14 +21,39 @@ from .value import UNDEFERRED, Value, from_array
 
 
 @slotted
-class Lease:
-    """Held by the values that read one state of a storage. stale: set when that state has been overwritten."""
+class Window:
+    """Held by the values that are windows onto a storage's memory."""
 
-    __slots__ = ("stale", "__weakref__")
+    __slots__ = ("__weakref__",)
+
+
+@slotted
+class Lease:
+    """Held by the values that read one state of a storage.
+
+    stale: set when that state has been overwritten. seen: weak reference to what all windows onto it hold.
+    """
+
+    __slots__ = ("stale", "seen", "__weakref__")
 
     @hot
     def __init__(self) -> None:
         self.stale = None
+        self.seen: Any = None
+
+    @hot
+    def window(self) -> Window:
+        """What a window holds, so that `windows` tells of it."""
+        made = None if self.seen is None else self.seen()
+        if made is None:
+            made = Window()
+            self.seen = weakref.ref(made)
+        return made
+
+    @hot
+    def windows(self) -> bool:
+        """Whether there are windows onto what the value of this lease holds."""
+        return self.seen is not None and self.seen() is not None
 
 
 @slotted
@@ -141,6 +166,7 @@ class Storage:
             lease = Lease()
             self.lease = weakref.ref(lease)
         v.lease = lease
+        v.window = lease.window()
         if self.pinned:
             v.weight = UNDEFERRED
         return v

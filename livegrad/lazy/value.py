@@ -29,12 +29,13 @@ class Value:
     owner: weak reference to the tensor or storage whose present content it is: somebody who can still ask for it.
     stale: set when an in-place operator has replaced the content that this value was (see autograd's version check).
     lease: token that keeps a storage's memory from being overwritten while this value reads it.
+    window: of a window onto a storage's memory, a token that tells the storage that there is one.
     passed: whether a reduction has computed it without writing it.
     """
 
     __slots__ = (
         "instr", "operands", "params", "shape", "dtype", "device", "array", "weight",
-        "uses", "kept", "owner", "stale", "lease", "passed", "__weakref__",
+        "uses", "kept", "owner", "stale", "lease", "window", "passed", "__weakref__",
     )  # fmt: skip
     instr: Any
     operands: tuple
@@ -117,6 +118,7 @@ def from_array(array: Array) -> Value:
     v.owner = None
     v.stale = None
     v.lease = None
+    v.window = None
     v.passed = False
     return v
 
@@ -125,10 +127,15 @@ def from_array(array: Array) -> Value:
 def reshaped(v: Value, offset: int, shape: tuple, strides: tuple) -> Value:
     """Another window onto the memory of `v`, evaluated if it is pending."""
     made = from_array(v.ready().view(offset, shape, strides))
-    made.lease = v.lease
+    lease = v.lease
+    made.lease = lease
     if v.weight >= UNDEFERRED:
         made.weight = v.weight
-    v.uses += 1  # its memory has a second reader from now on, so no kernel may write into it
+    # Its memory has a second reader from now on, so no kernel may write into it.
+    if lease is None:
+        v.uses += 1
+    else:
+        made.window = lease.window()
     made.uses = 1
     return made
 
@@ -161,6 +168,7 @@ def pending(instr: Any, operands: tuple, params: tuple, shape: tuple) -> Value:
     v.owner = None
     v.stale = None
     v.lease = None
+    v.window = None
     v.passed = False
     weight = OPERATOR
     for o in operands:

@@ -115,6 +115,7 @@ def emit(
     v.kept = 0
     v.stale = None
     v.lease = None
+    v.window = None
     v.passed = False
     weight = OPERATOR
     for o in operands:

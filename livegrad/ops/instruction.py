@@ -216,6 +216,12 @@ class ElementwiseOp:
     def __repr__(self) -> str:
         return f"<operator {self.name}>"
 
+    def __call__(self, *args: Any) -> Any:
+        """Apply it to tensors and numbers, or to values and numbers, which records nothing."""
+        from . import dispatch  # it depends on this module
+
+        return dispatch.value_call(self, args) if args[0].__class__ is dispatch.Value else dispatch.call(self, args)
+
     def canonical(self) -> str:
         """The formula as text: one step a line, shared parts once."""
         if self._canonical is None:

@@ -1,12 +1,25 @@
 """Adadelta."""
 
-import livegrad
-from livegrad.ops.dispatch import update
+import functools
 
-from .formulas import ADADELTA_MOVED, ADADELTA_STEP, DECAY_SQUARE
-from .optimizer import Optimizer, adjusted, check_options, scalar
+import livegrad
+from livegrad.ops.updates import Update
+
+from .formulas import ADADELTA_MOVED, ADADELTA_STEP, DECAY_SQUARE, followed
+from .optimizer import Optimizer, check_options, scalar
 
 __all__ = ["Adadelta"]
+
+
+@functools.cache
+def _rule(maximize, decay):
+    def formula(param, square, moved, gradient, size, rho, new, eps, weight_decay):
+        gradient = followed(gradient, param, maximize, decay, weight_decay)
+        square = DECAY_SQUARE(square, gradient, rho, new)
+        param = ADADELTA_STEP(param, moved, square, gradient, size, eps)
+        return param, square, ADADELTA_MOVED(moved, square, gradient, rho, new, eps)
+
+    return Update(formula)
 
 
 class Adadelta(Optimizer):
@@ -35,22 +48,19 @@ class Adadelta(Optimizer):
             },
         )  # fmt: skip
 
-    def _update(self, group, changed):
+    def _update(self, group, changes):
         size = -scalar(group["lr"])
-        rho, eps = group["rho"], group["eps"]
+        rho = group["rho"]
+        update = _rule(bool(group["maximize"]), bool(group["weight_decay"]))
+        numbers = (size, rho, 1 - rho, group["eps"], group["weight_decay"])
         for param in group["params"]:
             gradient = param.grad
             if gradient is None:
                 continue
-            gradient = adjusted(gradient, param, group["maximize"], group["weight_decay"])
             state = self.state[param]
             if not state:
                 state["step"] = 0.0
                 state["square_avg"] = livegrad.zeros_like(param)
                 state["acc_delta"] = livegrad.zeros_like(param)
             state["step"] = float(state["step"]) + 1.0
-            square, moved = state["square_avg"], state["acc_delta"]
-            update(square, DECAY_SQUARE, (gradient,), (rho, 1 - rho))
-            update(param, ADADELTA_STEP, (moved, square, gradient), (size, eps))
-            update(moved, ADADELTA_MOVED, (square, gradient), (rho, 1 - rho, eps))
-            changed += (param, square, moved)
+            changes.apply(update, (param, state["square_avg"], state["acc_delta"], gradient), numbers)

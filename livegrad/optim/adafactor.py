@@ -55,7 +55,7 @@ class Adafactor(Optimizer):
             "col_var": gradient.new_zeros([*shape[:-2], 1, shape[-1]]),
         }
 
-    def _update(self, group, changed):
+    def _update(self, group, changes):
         lr, d, weight_decay = scalar(group["lr"]), group["d"], group["weight_decay"]
         least, smallest = group["eps"]
         for param in group["params"]:
@@ -78,13 +78,13 @@ class Adafactor(Optimizer):
                 for kept, dim in ((rows, -1), (columns, -2)):
                     square = gradient.norm(2, dim=dim, keepdim=True).square() / gradient.size(dim)
                     update(kept, LERP, (square,), (new,))
-                    changed.append(kept)
+                    changes.recorded.append(kept)
                 estimate = rows @ columns / rows.mean(dim=-2, keepdim=True).clamp(min=eps)
             else:
                 estimate = state["variance"]
                 update(estimate, LERP, (gradient * gradient,), (new,))
-                changed.append(estimate)
+                changes.recorded.append(estimate)
             moved = estimate.clamp(min=eps * eps).rsqrt() * gradient
             scale = max(1.0, moved.norm(2).item() / (moved.numel() ** 0.5 * d))
             update(param, STEP, (moved,), (-size / scale,))
-            changed.append(param)
+            changes.recorded.append(param)

@@ -1,12 +1,24 @@
 """Adagrad."""
 
-import livegrad
-from livegrad.ops.dispatch import update
+import functools
 
-from .formulas import ADD_SQUARE, STEP_BY_ROOT
-from .optimizer import Optimizer, adjusted, check_modes, check_options, scalar
+import livegrad
+from livegrad.ops.updates import Update
+
+from .formulas import ADD_SQUARE, STEP_BY_ROOT, followed
+from .optimizer import Optimizer, check_modes, check_options, scalar
 
 __all__ = ["Adagrad"]
+
+
+@functools.cache
+def _rule(maximize, decay):
+    def formula(param, total, gradient, size, scale, eps, weight_decay):
+        gradient = followed(gradient, param, maximize, decay, weight_decay)
+        total = ADD_SQUARE(total, gradient)
+        return STEP_BY_ROOT(param, gradient, total, size, scale, eps), total
+
+    return Update(formula)
 
 
 class Adagrad(Optimizer):
@@ -50,17 +62,14 @@ class Adagrad(Optimizer):
         for state in self.state.values():
             state["sum"].share_memory_()
 
-    def _update(self, group, changed):
+    def _update(self, group, changes):
         lr = scalar(group["lr"])
+        update = _rule(bool(group["maximize"]), bool(group["weight_decay"]))
         for param in group["params"]:
             gradient = param.grad
             if gradient is None:
                 continue
-            gradient = adjusted(gradient, param, group["maximize"], group["weight_decay"])
             state = self.state[param] or self._start(param, group)
             step = state["step"] = float(state["step"]) + 1.0
-            total = state["sum"]
             size = -(lr / (1 + (step - 1) * group["lr_decay"]))
-            update(total, ADD_SQUARE, (gradient,), ())
-            update(param, STEP_BY_ROOT, (gradient, total), (size, 1.0, group["eps"]))
-            changed += (param, total)
+            changes.apply(update, (param, state["sum"], gradient), (size, 1.0, group["eps"], group["weight_decay"]))

@@ -1,13 +1,33 @@
 """Adam."""
 
+import functools
+
 import livegrad
 from livegrad.native import hot
-from livegrad.ops.dispatch import update
+from livegrad.ops.updates import Update
 
-from .formulas import DECAY_SQUARE, LERP, STEP_BY_ROOT
+from .formulas import DECAY_SQUARE, GREATER, LERP, SHRINK, STEP_BY_ROOT, followed
 from .optimizer import Optimizer, check_modes, check_options, scalar
 
 __all__ = ["Adam"]
+
+
+@functools.cache
+def _rule(maximize, decay, decoupled, amsgrad):
+    def formula(param, mean, square, *others):
+        greatest = others[0] if amsgrad else None
+        gradient, new1, beta2, new2, size, root, eps, weight_decay = others[amsgrad:]
+        if decay and decoupled:
+            param = SHRINK(param, weight_decay)
+        gradient = followed(gradient, param, maximize, decay and not decoupled, weight_decay)
+        mean = LERP(mean, gradient, new1)
+        square = DECAY_SQUARE(square, gradient, beta2, new2)
+        if not amsgrad:
+            return STEP_BY_ROOT(param, mean, square, size, root, eps), mean, square
+        greatest = GREATER(greatest, square)
+        return STEP_BY_ROOT(param, mean, greatest, size, root, eps), mean, square, greatest
+
+    return Update(formula)
 
 
 class Adam(Optimizer):
@@ -40,17 +60,16 @@ class Adam(Optimizer):
         )  # fmt: skip
 
     @hot
-    def _update(self, group, changed):
+    def _update(self, group, changes):
         lr = scalar(group["lr"])
         beta1, beta2 = map(scalar, group["betas"])
         eps = group["eps"]
         weight_decay = group["weight_decay"]
-        decoupled = group["decoupled_weight_decay"]
-        amsgrad = group["amsgrad"]
-        maximize = group["maximize"]
-        new1, new2 = 1 - beta1, 1 - beta2
-        shrink = 1 - lr * weight_decay
-        step = root = size = None
+        decoupled = bool(group["decoupled_weight_decay"])
+        amsgrad = bool(group["amsgrad"])
+        update = _rule(bool(group["maximize"]), bool(weight_decay), decoupled, amsgrad)
+        decay = 1 - lr * weight_decay if decoupled else weight_decay
+        step = numbers = None
         for param in group["params"]:
             gradient = param.grad
             if gradient is None:
@@ -66,20 +85,9 @@ class Adam(Optimizer):
             if count != step:  # nearly always the same for all parameters
                 step = count
                 root = (1 - beta2**step) ** 0.5
-                size = -(lr / (1 - beta1**step))
-            if maximize:
-                gradient = -gradient
-            if weight_decay:
-                if decoupled:
-                    param.mul_(shrink)
-                else:
-                    gradient = gradient.add(param, alpha=weight_decay)
+                numbers = (1 - beta1, beta2, 1 - beta2, -(lr / (1 - beta1**step)), root, eps, decay)
             mean, square = state["exp_avg"], state["exp_avg_sq"]
-            update(mean, LERP, (gradient,), (new1,))
-            update(square, DECAY_SQUARE, (gradient,), (beta2, new2))
-            changed += (param, mean, square)
             if amsgrad:
-                greatest = state["max_exp_avg_sq"]
-                square = greatest.copy_(livegrad.maximum(greatest, square))
-                changed.append(greatest)
-            update(param, STEP_BY_ROOT, (mean, square), (size, root, eps))
+                changes.apply(update, (param, mean, square, state["max_exp_avg_sq"], gradient), numbers)
+            else:
+                changes.apply(update, (param, mean, square, gradient), numbers)

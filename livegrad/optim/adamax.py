@@ -1,12 +1,25 @@
 """Adamax."""
 
-import livegrad
-from livegrad.ops.dispatch import update
+import functools
 
-from .formulas import DECAY_LARGEST, LERP, STEP_OVER
-from .optimizer import Optimizer, adjusted, check_options, scalar
+import livegrad
+from livegrad.ops.updates import Update
+
+from .formulas import DECAY_LARGEST, LERP, STEP_OVER, followed
+from .optimizer import Optimizer, check_options, scalar
 
 __all__ = ["Adamax"]
+
+
+@functools.cache
+def _rule(maximize, decay):
+    def formula(param, mean, greatest, gradient, new1, beta2, size, eps, weight_decay):
+        gradient = followed(gradient, param, maximize, decay, weight_decay)
+        mean = LERP(mean, gradient, new1)
+        greatest = DECAY_LARGEST(greatest, gradient, beta2, eps)
+        return STEP_OVER(param, mean, greatest, size), mean, greatest
+
+    return Update(formula)
 
 
 class Adamax(Optimizer):
@@ -30,22 +43,19 @@ class Adamax(Optimizer):
             },
         )  # fmt: skip
 
-    def _update(self, group, changed):
+    def _update(self, group, changes):
         lr = scalar(group["lr"])
         beta1, beta2 = group["betas"]
+        update = _rule(bool(group["maximize"]), bool(group["weight_decay"]))
         for param in group["params"]:
             gradient = param.grad
             if gradient is None:
                 continue
-            gradient = adjusted(gradient, param, group["maximize"], group["weight_decay"])
             state = self.state[param]
             if not state:
                 state["step"] = 0.0
                 state["exp_avg"] = livegrad.zeros_like(param)
                 state["exp_inf"] = livegrad.zeros_like(param)
             step = state["step"] = float(state["step"]) + 1.0
-            mean, greatest = state["exp_avg"], state["exp_inf"]
-            update(mean, LERP, (gradient,), (1 - beta1,))
-            update(greatest, DECAY_LARGEST, (gradient,), (beta2, group["eps"]))
-            update(param, STEP_OVER, (mean, greatest), (-(lr / (1 - beta1**step)),))
-            changed += (param, mean, greatest)
+            numbers = (1 - beta1, beta2, -(lr / (1 - beta1**step)), group["eps"], group["weight_decay"])
+            changes.apply(update, (param, state["exp_avg"], state["exp_inf"], gradient), numbers)

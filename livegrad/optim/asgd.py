@@ -1,12 +1,13 @@
 """Averaged stochastic gradient descent."""
 
+import functools
 import struct
 
 import livegrad
-from livegrad.ops.dispatch import update
+from livegrad.ops.updates import Update
 
-from .formulas import APPROACH, DECAY_ADD
-from .optimizer import Optimizer, adjusted, check_options, scalar
+from .formulas import APPROACH, COPY, DECAY_ADD, followed
+from .optimizer import Optimizer, check_options, scalar
 
 __all__ = ["ASGD"]
 
@@ -14,6 +15,16 @@ __all__ = ["ASGD"]
 def _float32(number):
     """A number as PyTorch keeps it between steps."""
     return struct.unpack("f", struct.pack("f", number))[0]
+
+
+@functools.cache
+def _rule(maximize, decay, averaging):
+    def formula(param, average, gradient, keep, size, mu, weight_decay):
+        gradient = followed(gradient, param, maximize, decay, weight_decay)
+        param = DECAY_ADD(param, gradient, keep, size)
+        return param, APPROACH(average, param, mu) if averaging else COPY(param)
+
+    return Update(formula)
 
 
 class ASGD(Optimizer):
@@ -38,13 +49,13 @@ class ASGD(Optimizer):
             },
         )  # fmt: skip
 
-    def _update(self, group, changed):
+    def _update(self, group, changes):
         lr, lambd = scalar(group["lr"]), group["lambd"]
+        maximize, weight_decay = bool(group["maximize"]), group["weight_decay"]
         for param in group["params"]:
             gradient = param.grad
             if gradient is None:
                 continue
-            gradient = adjusted(gradient, param, group["maximize"], group["weight_decay"])
             state = self.state[param]
             if not state:
                 state["step"] = 0.0
@@ -52,12 +63,8 @@ class ASGD(Optimizer):
                 state["mu"] = 1.0
                 state["ax"] = livegrad.zeros_like(param)
             step = state["step"] = float(state["step"]) + 1.0
-            eta, mu, average = float(state["eta"]), float(state["mu"]), state["ax"]
-            update(param, DECAY_ADD, (gradient,), (1 - lambd * eta, -eta))
-            if mu == 1.0:
-                average.copy_(param)
-            else:
-                update(average, APPROACH, (param,), (mu,))
+            eta, mu = float(state["eta"]), float(state["mu"])
+            update = _rule(maximize, bool(weight_decay), mu != 1.0)
+            changes.apply(update, (param, state["ax"], gradient), (1 - lambd * eta, -eta, mu, weight_decay))
             state["eta"] = _float32(lr / (1 + lambd * lr * step) ** group["alpha"])
             state["mu"] = _float32(1 / max(1, step - group["t0"]))
-            changed += (param, average)

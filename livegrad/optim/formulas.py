@@ -1,7 +1,8 @@
 """The inner formulas of the optimizers.
 
-Each is one operator, so that a step records few of them. `ops.dispatch.update` uses them in place.
-The order of operations is that of the step-by-step form, which decides how results round.
+Each is one operator, so that a step records few of them. An optimizer's `Update` combines them to the whole of what a
+step does to a parameter (see `ops.updates`). The order of operations is that of the step-by-step form, which decides
+how results round.
 """
 
 from livegrad.ops.registry import ELEMENTWISE, elementwise
@@ -9,6 +10,8 @@ from livegrad.ops.scalar import abs, maximum, minimum, sign, sqrt, where  # noqa
 
 STEP = ELEMENTWISE["_add_scaled"]
 LERP = ELEMENTWISE["_lerp"]
+NEGATE = ELEMENTWISE["neg"]
+GREATER = ELEMENTWISE["maximum"]
 
 
 def _formula(name, formula):
@@ -38,6 +41,7 @@ DECAY_BY_DEVIATION = _formula(
     "_decay_by_deviation",
     lambda buffer, gradient, mean, square, keep, eps: buffer * keep + gradient / (sqrt(square - mean * mean) + eps),
 )
+COPY = _formula("_copy", lambda x: x)
 APPROACH = _formula("_approach", lambda average, param, share: average + (param - average) * share)
 # Steps.
 SHRINK = _formula("_shrink", lambda param, factor: param * factor)
@@ -84,3 +88,10 @@ RPROP_SIZE = _formula(
 )
 RPROP_KEEP = _formula("_rprop_keep", lambda before, gradient: where(gradient * before < 0, 0.0, gradient))
 RPROP_STEP = _formula("_rprop_step", lambda param, gradient, size: param - sign(gradient) * size)
+
+
+def followed(gradient, param, maximize, decay, weight_decay):
+    """The gradient to follow: turned round to maximise, and with ``decay`` the parameter added ``weight_decay`` times."""
+    if maximize:
+        gradient = NEGATE(gradient)
+    return STEP(gradient, param, weight_decay) if decay else gradient

@@ -65,7 +65,7 @@ class Muon(Optimizer):
                         f"Muon only supports 2D parameters whereas we found a parameter with size: {param.size()}"
                     )
 
-    def _update(self, group, changed):
+    def _update(self, group, changes):
         lr, momentum = scalar(group["lr"]), group["momentum"]
         for param in group["params"]:
             gradient = param.grad
@@ -87,4 +87,4 @@ class Muon(Optimizer):
                 ratio = max(1, rows / columns) ** 0.5
             update(param, SHRINK, (), (1 - lr * group["weight_decay"],))
             update(param, STEP, (direction.to(param.dtype),), (-lr * ratio,))
-            changed += (param, mean)
+            changes.recorded += (param, mean)

@@ -1,12 +1,27 @@
 """NAdam: Adam with Nesterov momentum."""
 
-import livegrad
-from livegrad.ops.dispatch import update
+import functools
 
-from .formulas import DECAY_SQUARE, LERP, NADAM_STEP, SHRINK
-from .optimizer import Optimizer, adjusted, check_options, scalar
+import livegrad
+from livegrad.ops.updates import Update
+
+from .formulas import DECAY_SQUARE, LERP, NADAM_STEP, SHRINK, followed
+from .optimizer import Optimizer, check_options, scalar
 
 __all__ = ["NAdam"]
+
+
+@functools.cache
+def _rule(maximize, decay, decoupled):
+    def formula(param, mean, square, gradient, new1, beta2, new2, now, ahead, correction, eps, weight_decay):
+        if decay and decoupled:
+            param = SHRINK(param, weight_decay)
+        gradient = followed(gradient, param, maximize, decay and not decoupled, weight_decay)
+        mean = LERP(mean, gradient, new1)
+        square = DECAY_SQUARE(square, gradient, beta2, new2)
+        return NADAM_STEP(param, gradient, mean, square, now, ahead, correction, eps), mean, square
+
+    return Update(formula)
 
 
 class NAdam(Optimizer):
@@ -31,12 +46,15 @@ class NAdam(Optimizer):
             },
         )  # fmt: skip
 
-    def _update(self, group, changed):
+    def _update(self, group, changes):
         lr = scalar(group["lr"])
         beta1, beta2 = group["betas"]
         decay = group["momentum_decay"]
         weight_decay = group["weight_decay"]
-        decoupled = group["decoupled_weight_decay"]
+        decoupled = bool(group["decoupled_weight_decay"])
+        update = _rule(bool(group["maximize"]), bool(weight_decay), decoupled)
+        if decoupled:
+            weight_decay = 1 - lr * weight_decay
         for param in group["params"]:
             gradient = param.grad
             if gradient is None:
@@ -47,9 +65,6 @@ class NAdam(Optimizer):
                 state["mu_product"] = 1.0
                 state["exp_avg"] = livegrad.zeros_like(param)
                 state["exp_avg_sq"] = livegrad.zeros_like(param)
-            if weight_decay and decoupled:
-                update(param, SHRINK, (), (1 - lr * weight_decay,))
-            gradient = adjusted(gradient, param, group["maximize"], 0 if decoupled else weight_decay)
             step = state["step"] = float(state["step"]) + 1.0
             momentum = beta1 * (1.0 - 0.5 * (0.96 ** (step * decay)))
             next_momentum = beta1 * (1.0 - 0.5 * (0.96 ** ((step + 1) * decay)))
@@ -57,7 +72,7 @@ class NAdam(Optimizer):
             mean, square = state["exp_avg"], state["exp_avg_sq"]
             now = -lr * (1.0 - momentum) / (1.0 - product)
             ahead = -lr * next_momentum / (1.0 - product * next_momentum)
-            update(mean, LERP, (gradient,), (1 - beta1,))
-            update(square, DECAY_SQUARE, (gradient,), (beta2, 1 - beta2))
-            update(param, NADAM_STEP, (gradient, mean, square), (now, ahead, 1 - beta2**step, group["eps"]))
-            changed += (param, mean, square)
+            numbers = (
+                1 - beta1, beta2, 1 - beta2, now, ahead, 1 - beta2**step, group["eps"], weight_decay
+            )  # fmt: skip
+            changes.apply(update, (param, mean, square, gradient), numbers)

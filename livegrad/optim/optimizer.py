@@ -11,6 +11,7 @@ from livegrad.autograd.mode import _Switch
 from livegrad.native import hot
 from livegrad.nn.hooks import RemovableHandle
 from livegrad.observe import WATCH
+from livegrad.ops.updates import Changes
 from livegrad.tensor import Tensor
 
 from . import formulas  # noqa: F401 - declares the operators that the optimizers use
@@ -172,15 +173,17 @@ class Optimizer:
         if closure is not None:
             with livegrad.enable_grad():
                 loss = closure()
-        changed = []
+        changes = Changes()
         with _Switch(False):
-            for group in self.param_groups:
-                self._update(group, changed)
-            _evaluate(changed)
+            try:
+                for group in self.param_groups:
+                    self._update(group, changes)
+            finally:
+                changes.finish()
         return loss
 
-    def _update(self, group, changed):
-        """Changes the parameters of a group, and adds every tensor that it changes to the list ``changed``."""
+    def _update(self, group, changes):
+        """Changes the parameters of a group, by ``changes.apply``."""
         raise NotImplementedError
 
     @hot
@@ -359,23 +362,6 @@ class Optimizer:
     def register_load_state_dict_post_hook(self, hook, prepend=False):
         """Calls ``hook(optimizer)`` after `load_state_dict`."""
         return _added(self._optimizer_load_state_dict_post_hooks, hook, prepend)
-
-
-@hot
-def _evaluate(changed):
-    """Computes everything that a step has changed, together: as few kernels as possible."""
-    if changed:
-        livegrad.eval(*changed)
-
-
-@hot
-def adjusted(gradient, param, maximize, weight_decay):
-    """The gradient to follow: turned round to maximise, with ``weight_decay`` times the parameter added."""
-    if maximize:
-        gradient = -gradient
-    if weight_decay:
-        gradient = gradient.add(param, alpha=weight_decay)
-    return gradient
 
 
 def check_options(lr=None, betas=None, **others):

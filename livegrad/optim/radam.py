@@ -1,12 +1,29 @@
 """RAdam: Adam that waits until its second mean can be trusted."""
 
-import livegrad
-from livegrad.ops.dispatch import update
+import functools
 
-from .formulas import DECAY_SQUARE, LERP, RADAM_STEP, RADAM_TRUSTED_STEP, SHRINK
-from .optimizer import Optimizer, adjusted, check_options, scalar
+import livegrad
+from livegrad.ops.updates import Update
+
+from .formulas import DECAY_SQUARE, LERP, RADAM_STEP, RADAM_TRUSTED_STEP, SHRINK, followed
+from .optimizer import Optimizer, check_options, scalar
 
 __all__ = ["RAdam"]
+
+
+@functools.cache
+def _rule(maximize, decay, decoupled, trusted):
+    def formula(param, mean, square, gradient, new1, beta2, new2, start, lr, root, eps, trust, weight_decay):
+        if decay and decoupled:
+            param = SHRINK(param, weight_decay)
+        gradient = followed(gradient, param, maximize, decay and not decoupled, weight_decay)
+        mean = LERP(mean, gradient, new1)
+        square = DECAY_SQUARE(square, gradient, beta2, new2)
+        if trusted:
+            return RADAM_TRUSTED_STEP(param, mean, square, start, lr, root, eps, trust), mean, square
+        return RADAM_STEP(param, mean, start, lr), mean, square
+
+    return Update(formula)
 
 
 class RAdam(Optimizer):
@@ -34,11 +51,14 @@ class RAdam(Optimizer):
             },
         )  # fmt: skip
 
-    def _update(self, group, changed):
+    def _update(self, group, changes):
         lr = scalar(group["lr"])
         beta1, beta2 = group["betas"]
         weight_decay = group["weight_decay"]
-        decoupled = group["decoupled_weight_decay"]
+        decoupled = bool(group["decoupled_weight_decay"])
+        maximize, decay = bool(group["maximize"]), bool(weight_decay)
+        if decoupled:
+            weight_decay = 1 - lr * weight_decay
         limit = 2 / (1 - beta2) - 1
         for param in group["params"]:
             gradient = param.grad
@@ -49,20 +69,16 @@ class RAdam(Optimizer):
                 state["step"] = 0.0
                 state["exp_avg"] = livegrad.zeros_like(param)
                 state["exp_avg_sq"] = livegrad.zeros_like(param)
-            if weight_decay and decoupled:
-                update(param, SHRINK, (), (1 - lr * weight_decay,))
-            gradient = adjusted(gradient, param, group["maximize"], 0 if decoupled else weight_decay)
             step = state["step"] = float(state["step"]) + 1.0
             mean, square = state["exp_avg"], state["exp_avg_sq"]
-            update(mean, LERP, (gradient,), (1 - beta1,))
-            update(square, DECAY_SQUARE, (gradient,), (beta2, 1 - beta2))
             correction = 1 - beta2**step
             length = limit - 2 * step * (beta2**step) / correction  # of the running mean, in effective samples
             start = 1 - beta1**step
-            if length > 5.0:
+            trusted = length > 5.0
+            trust = 1.0
+            if trusted:
                 trust = ((length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length)) ** 0.5
-                numbers = (start, lr, correction**0.5, group["eps"], trust)
-                update(param, RADAM_TRUSTED_STEP, (mean, square), numbers)
-            else:
-                update(param, RADAM_STEP, (mean,), (start, lr))
-            changed += (param, mean, square)
+            numbers = (
+                1 - beta1, beta2, 1 - beta2, start, lr, correction**0.5, group["eps"], trust, weight_decay
+            )  # fmt: skip
+            changes.apply(_rule(maximize, decay, decoupled, trusted), (param, mean, square, gradient), numbers)

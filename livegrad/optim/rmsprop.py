@@ -1,7 +1,9 @@
 """RMSprop."""
 
+import functools
+
 import livegrad
-from livegrad.ops.dispatch import update
+from livegrad.ops.updates import Update
 
 from .formulas import (
     DECAY_BY_DEVIATION,
@@ -11,10 +13,36 @@ from .formulas import (
     STEP,
     STEP_BY_DEVIATION,
     STEP_BY_ROOT,
+    followed,
 )  # fmt: skip
-from .optimizer import Optimizer, adjusted, check_options, scalar
+from .optimizer import Optimizer, check_options, scalar
 
 __all__ = ["RMSprop"]
+
+
+@functools.cache
+def _rule(maximize, decay, centered, with_momentum):
+    def formula(param, square, *others):
+        mean = others[0] if centered else None
+        buffer = others[centered] if with_momentum else None
+        gradient, size, scale, alpha, new, momentum, eps, weight_decay = others[centered + with_momentum :]
+        gradient = followed(gradient, param, maximize, decay, weight_decay)
+        square = DECAY_SQUARE(square, gradient, alpha, new)
+        changed = (square,)
+        if centered:
+            mean = LERP(mean, gradient, new)
+            changed = (square, mean)
+        if with_momentum:
+            if centered:
+                buffer = DECAY_BY_DEVIATION(buffer, gradient, mean, square, momentum, eps)
+            else:
+                buffer = DECAY_BY_ROOT(buffer, gradient, square, momentum, eps)
+            return STEP(param, buffer, size), *changed, buffer
+        if centered:
+            return STEP_BY_DEVIATION(param, gradient, mean, square, size, eps), *changed
+        return STEP_BY_ROOT(param, gradient, square, size, scale, eps), *changed
+
+    return Update(formula)
 
 
 class RMSprop(Optimizer):
@@ -42,40 +70,27 @@ class RMSprop(Optimizer):
             },
         )  # fmt: skip
 
-    def _update(self, group, changed):
-        step = -scalar(group["lr"])
-        alpha, eps, momentum = group["alpha"], group["eps"], group["momentum"]
+    def _update(self, group, changes):
+        alpha, momentum, centered = group["alpha"], group["momentum"], bool(group["centered"])
+        weight_decay = group["weight_decay"]
+        update = _rule(bool(group["maximize"]), bool(weight_decay), centered, momentum > 0)
+        numbers = (-scalar(group["lr"]), 1.0, alpha, 1 - alpha, momentum, group["eps"], weight_decay)
         for param in group["params"]:
             gradient = param.grad
             if gradient is None:
                 continue
-            gradient = adjusted(gradient, param, group["maximize"], group["weight_decay"])
             state = self.state[param]
             if not state:
                 state["step"] = 0.0
                 state["square_avg"] = livegrad.zeros_like(param)
                 if momentum > 0:
                     state["momentum_buffer"] = livegrad.zeros_like(param)
-                if group["centered"]:
+                if centered:
                     state["grad_avg"] = livegrad.zeros_like(param)
             state["step"] = float(state["step"]) + 1.0
-            square = state["square_avg"]
-            centered = group["centered"]
-            update(square, DECAY_SQUARE, (gradient,), (alpha, 1 - alpha))
-            changed += (param, square)
+            tensors = [param, state["square_avg"]]
             if centered:
-                mean = state["grad_avg"]
-                update(mean, LERP, (gradient,), (1 - alpha,))
-                changed.append(mean)
+                tensors.append(state["grad_avg"])
             if momentum > 0:
-                buffer = state["momentum_buffer"]
-                if centered:
-                    update(buffer, DECAY_BY_DEVIATION, (gradient, mean, square), (momentum, eps))
-                else:
-                    update(buffer, DECAY_BY_ROOT, (gradient, square), (momentum, eps))
-                update(param, STEP, (buffer,), (step,))
-                changed.append(buffer)
-            elif centered:
-                update(param, STEP_BY_DEVIATION, (gradient, mean, square), (step, eps))
-            else:
-                update(param, STEP_BY_ROOT, (gradient, square), (step, 1.0, eps))
+                tensors.append(state["momentum_buffer"])
+            changes.apply(update, (*tensors, gradient), numbers)

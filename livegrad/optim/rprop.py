@@ -1,12 +1,25 @@
 """Rprop: resilient backpropagation."""
 
-import livegrad
-from livegrad.ops.dispatch import update
+import functools
 
-from .formulas import RPROP_KEEP, RPROP_SIZE, RPROP_STEP
+import livegrad
+from livegrad.ops.updates import Update
+
+from .formulas import RPROP_KEEP, RPROP_SIZE, RPROP_STEP, followed
 from .optimizer import Optimizer, check_options, scalar
 
 __all__ = ["Rprop"]
+
+
+@functools.cache
+def _rule(maximize):
+    def formula(param, before, size, gradient, shrink, grow, least, most):
+        gradient = followed(gradient, param, maximize, False, 0.0)
+        size = RPROP_SIZE(size, gradient, before, shrink, grow, least, most)
+        before = RPROP_KEEP(before, gradient)
+        return RPROP_STEP(param, before, size), before, size
+
+    return Update(formula)
 
 
 class Rprop(Optimizer):
@@ -33,22 +46,17 @@ class Rprop(Optimizer):
             },
         )  # fmt: skip
 
-    def _update(self, group, changed):
+    def _update(self, group, changes):
+        update = _rule(bool(group["maximize"]))
         numbers = (*map(float, group["etas"]), *map(float, group["step_sizes"]))
         for param in group["params"]:
             gradient = param.grad
             if gradient is None:
                 continue
-            if group["maximize"]:
-                gradient = -gradient
             state = self.state[param]
             if not state:
                 state["step"] = 0.0
                 state["prev"] = livegrad.zeros_like(param)
                 state["step_size"] = livegrad.full_like(gradient, scalar(group["lr"]))
             state["step"] = float(state["step"]) + 1.0
-            before, size = state["prev"], state["step_size"]
-            update(size, RPROP_SIZE, (gradient, before), numbers)
-            update(before, RPROP_KEEP, (gradient,), ())
-            update(param, RPROP_STEP, (before, size), ())
-            changed += (param, before, size)
+            changes.apply(update, (param, state["prev"], state["step_size"], gradient), numbers)

@@ -1,12 +1,33 @@
 """Stochastic gradient descent."""
 
-from livegrad.native import hot
-from livegrad.ops.dispatch import update
+import functools
 
-from .formulas import DECAY_ADD, STEP
-from .optimizer import Optimizer, adjusted, check_modes, check_options, scalar
+from livegrad.native import hot
+from livegrad.ops.updates import Update
+
+from .formulas import DECAY_ADD, STEP, followed
+from .optimizer import Optimizer, check_modes, check_options, scalar
 
 __all__ = ["SGD"]
+
+
+@functools.cache
+def _plain(maximize, decay):
+    return Update(
+        lambda param, gradient, size, weight_decay: (
+            STEP(param, followed(gradient, param, maximize, decay, weight_decay), size),
+        )
+    )
+
+
+@functools.cache
+def _with_momentum(maximize, decay, nesterov):
+    def formula(param, buffer, gradient, size, weight_decay, momentum, new):
+        gradient = followed(gradient, param, maximize, decay, weight_decay)
+        buffer = DECAY_ADD(buffer, gradient, momentum, new)
+        return STEP(param, STEP(gradient, buffer, momentum) if nesterov else buffer, size), buffer
+
+    return Update(formula)
 
 
 class SGD(Optimizer):
@@ -34,27 +55,34 @@ class SGD(Optimizer):
         )  # fmt: skip
 
     @hot
-    def _update(self, group, changed):
-        step = -scalar(group["lr"])
+    def _update(self, group, changes):
         momentum = group["momentum"]
-        keep = 1 - group["dampening"]
-        nesterov = group["nesterov"]
+        nesterov = bool(group["nesterov"])
+        maximize = bool(group["maximize"])
         weight_decay = scalar(group["weight_decay"])
-        maximize = group["maximize"]
+        size = -scalar(group["lr"])
+        plain = _plain(maximize, bool(weight_decay))
+        if not momentum:
+            numbers = (size, weight_decay)
+            for param in group["params"]:
+                gradient = param.grad
+                if gradient is not None:
+                    changes.apply(plain, (param, gradient), numbers)
+            return
+        update = _with_momentum(maximize, bool(weight_decay), nesterov)
+        numbers = (size, weight_decay, momentum, 1 - group["dampening"])
         for param in group["params"]:
             gradient = param.grad
             if gradient is None:
                 continue
-            if maximize or weight_decay:
-                gradient = adjusted(gradient, param, maximize, weight_decay)
-            if momentum:
-                state = self.state[param]
-                buffer = state.get("momentum_buffer")
-                if buffer is None:
-                    buffer = state["momentum_buffer"] = gradient.detach().clone()
-                else:
-                    update(buffer, DECAY_ADD, (gradient,), (momentum, keep))
-                changed.append(buffer)
-                gradient = gradient.add(buffer, alpha=momentum) if nesterov else buffer
-            update(param, STEP, (gradient,), (step,))
-            changed.append(param)
+            state = self.state[param]
+            buffer = state.get("momentum_buffer")
+            if buffer is None:
+                gradient = followed(gradient, param, maximize, bool(weight_decay), weight_decay)
+                buffer = state["momentum_buffer"] = gradient.detach().clone()
+                if nesterov:
+                    gradient = gradient.add(buffer, alpha=momentum)
+                changes.apply(_plain(False, False), (param, gradient), (size, 0.0))
+                changes.recorded.append(buffer)
+            else:
+                changes.apply(update, (param, buffer, gradient), numbers)
