@@ -50,6 +50,7 @@ def wrap(v: Value) -> Tensor:
     owner = v.owner
     if owner is not None and owner is not OVERWRITTEN and owner() is not None:
         v.uses += 1  # two tensors hold it: its memory is not to be written into
+        v.shared = True
     else:
         v.owner = _ref(t)
     return t
@@ -193,6 +194,7 @@ class Tensor(Registered):
             owner = v.owner
             if owner is not None and owner is not OVERWRITTEN and owner() is not None:
                 v.uses += 1
+                v.shared = True
             else:
                 v.owner = _ref(self)
             return

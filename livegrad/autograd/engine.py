@@ -39,6 +39,7 @@ def run(
     place = Place()
     before = MODE.grad
     MODE.grad = recording
+    RUNNING.passes += 1
     try:
         _walk(roots, keep_graph, recording, capture, useful, through, Anomaly.on and Anomaly.check_nan, place)
     except Exception as error:
@@ -46,6 +47,7 @@ def run(
             _name_the_line(error, place.node)
         raise
     finally:
+        RUNNING.passes -= 1
         # `MODE.grad = before` without a call: Ctrl-C strikes where a function begins, and would leave it unset.
         if before:
             if not _local.grad:
@@ -54,6 +56,19 @@ def run(
         elif _local.grad:
             MODE.off += 1
             _local.grad = False
+
+
+@slotted
+class Running:
+    """passes: how many backward passes are under way, which hold gradients that nobody else knows of."""
+
+    __slots__ = ("passes",)
+
+    def __init__(self) -> None:
+        self.passes = 0
+
+
+RUNNING = Running()
 
 
 @slotted

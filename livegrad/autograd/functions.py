@@ -44,6 +44,7 @@ def _one(shape: tuple, dtype: Any, device: Any) -> Any:
     one.native()[...] = 1
     v = from_array(one)
     v.uses = 1 << 40  # it has many readers, so nobody may ever write into its memory
+    v.shared = True
     return v
 
 

@@ -318,6 +318,7 @@ def _settle(v: Value, a: Array) -> None:
     v.instr = None
     v.operands = ()
     v.params = ()
+    v.window = None
     weight = a.block.nbytes >> 20
     v.weight = weight if weight < LEAF_CAP else LEAF_CAP
     for o in operands:

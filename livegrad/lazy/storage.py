@@ -22,7 +22,7 @@ from .value import UNDEFERRED, Value, from_array
 
 @slotted
 class Window:
-    """Held by the values that are windows onto a storage's memory."""
+    """Held by whatever reads a storage's memory: windows onto it, and pending values."""
 
     __slots__ = ("__weakref__",)
 
@@ -31,7 +31,8 @@ class Window:
 class Lease:
     """Held by the values that read one state of a storage.
 
-    stale: set when that state has been overwritten. seen: weak reference to what all windows onto it hold.
+    stale: set when that state has been overwritten. seen: weak reference to what all its readers hold. Counts of
+    readers may be too high, as those that die without being evaluated are not subtracted; this is exact.
     """
 
     __slots__ = ("stale", "seen", "__weakref__")
@@ -43,7 +44,7 @@ class Lease:
 
     @hot
     def window(self) -> Window:
-        """What a window holds, so that `windows` tells of it."""
+        """What a reader holds."""
         made = None if self.seen is None else self.seen()
         if made is None:
             made = Window()
@@ -51,8 +52,8 @@ class Lease:
         return made
 
     @hot
-    def windows(self) -> bool:
-        """Whether there are windows onto what the value of this lease holds."""
+    def read(self) -> bool:
+        """Whether there are readers beside the value whose lease it is: windows, or pending values."""
         return self.seen is not None and self.seen() is not None
 
 
@@ -142,6 +143,9 @@ class Storage:
             value = from_array(contiguous_copy(value.ready()))
         elif value.owner is not None and value.owner is not OVERWRITTEN and value.owner() is not None:
             value.uses += 1  # somebody else has it too
+            value.shared = True
+        elif value.uses:
+            value.shared = True  # its readers know of no lease
         self.value = value
         value.owner = weakref.ref(self)
         lease = value.lease = Lease()

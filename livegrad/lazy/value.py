@@ -29,13 +29,14 @@ class Value:
     owner: weak reference to the tensor or storage whose present content it is: somebody who can still ask for it.
     stale: set when an in-place operator has replaced the content that this value was (see autograd's version check).
     lease: token that keeps a storage's memory from being overwritten while this value reads it.
-    window: of a window onto a storage's memory, a token that tells the storage that there is one.
+    shared: whether others than a pending value or a node may have it: two tensors, a window that takes no lease.
+    window: what tells storages that their memory is read, by a window onto it or by a pending value; see `Lease`.
     passed: whether a reduction has computed it without writing it.
     """
 
     __slots__ = (
         "instr", "operands", "params", "shape", "dtype", "device", "array", "weight",
-        "uses", "kept", "owner", "stale", "lease", "window", "passed", "__weakref__",
+        "uses", "kept", "owner", "stale", "lease", "window", "shared", "passed", "__weakref__",
     )  # fmt: skip
     instr: Any
     operands: tuple
@@ -119,6 +120,7 @@ def from_array(array: Array) -> Value:
     v.stale = None
     v.lease = None
     v.window = None
+    v.shared = False
     v.passed = False
     return v
 
@@ -134,6 +136,7 @@ def reshaped(v: Value, offset: int, shape: tuple, strides: tuple) -> Value:
     # Its memory has a second reader from now on, so no kernel may write into it.
     if lease is None:
         v.uses += 1
+        v.shared = True
     else:
         made.window = lease.window()
     made.uses = 1
@@ -169,12 +172,15 @@ def pending(instr: Any, operands: tuple, params: tuple, shape: tuple) -> Value:
     v.stale = None
     v.lease = None
     v.window = None
+    v.shared = False
     v.passed = False
     weight = OPERATOR
     for o in operands:
         o.uses += 1
         if o.device is not device:
             device = common_device(operands)
+        if o.lease is not None:
+            v.window = o.lease.window() if v.window is None else (v.window, o.lease.window())
         if o.array is not None:
             weight += o.weight
         elif o.weight >= weight:

@@ -116,12 +116,15 @@ def emit(
     v.stale = None
     v.lease = None
     v.window = None
+    v.shared = False
     v.passed = False
     weight = OPERATOR
     for o in operands:
         o.uses += 1
         if o.device is not device:
             device = _device_of(operands, tensors)
+        if o.lease is not None:
+            v.window = o.lease.window() if v.window is None else (v.window, o.lease.window())
         if o.array is not None:
             weight += o.weight
         elif o.weight >= weight:

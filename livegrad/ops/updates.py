@@ -11,9 +11,9 @@ An `Update` is applied to the tensors of a parameter by a `Changes`, in one of t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from .. import dtypes, native
+from ..autograd.engine import RUNNING
 from ..codegen import kernels
 from ..codegen.layout import CONTIGUOUS
 from ..devices import cpu
@@ -106,7 +106,11 @@ class Form:
 @hot
 def _own(t: Tensor, v: Value) -> bool:
     """Whether nobody but this tensor, its aliases and its views holds the memory of its value."""
-    if v.uses or v.kept:
+    if v.kept:
+        return False
+    # The count may be too high. Where there is a lease, it tells of pending values and windows; others are `shared`, or
+    # gradients on their way.
+    if v.uses and (v.shared or v.lease is None or RUNNING.passes):
         return False
     a = t._s
     if a is None:
@@ -115,7 +119,7 @@ def _own(t: Tensor, v: Value) -> bool:
     if a.layout is not None or a.silent or s.value is not v or s.pinned or s.unnoticed:
         return False
     lease = v.lease
-    return lease is not None and s.lease is not None and s.lease() is lease and not lease.windows()
+    return lease is not None and s.lease is not None and s.lease() is lease and not lease.read()
 
 
 @slotted

@@ -91,7 +91,7 @@ RPROP_STEP = _formula("_rprop_step", lambda param, gradient, size: param - sign(
 
 
 def followed(gradient, param, maximize, decay, weight_decay):
-    """The gradient to follow: turned round to maximise, and with ``decay`` the parameter added ``weight_decay`` times."""
+    """The gradient to follow: turned round to maximise, and if ``decay``, with some of the parameter added."""
     if maximize:
         gradient = NEGATE(gradient)
     return STEP(gradient, param, weight_decay) if decay else gradient

@@ -236,3 +236,53 @@ def test_any_formula(data):
         reference[:n_changes] = [t.clone() for t in formula(*reference, *numbers)]
         for a, b in zip(own, reference):
             assert bits([a]) == bits([b])
+
+
+PROGRAMS = {
+    "an activation after a layer": lambda nn: nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1)),
+    "gelu, which reads its input again": lambda nn: nn.Sequential(nn.Linear(2, 4), nn.GELU(), nn.Linear(4, 1)),
+    "norms": lambda nn: nn.Sequential(nn.Linear(2, 4), nn.LayerNorm(4), nn.Linear(4, 4), nn.BatchNorm1d(4)),
+    "a large layer": lambda nn: nn.Sequential(nn.Linear(2, 512), nn.ReLU(), nn.Linear(512, 96)),
+}
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_training_leaves_parameters_where_they_are(name):
+    """What forward and backward have read of the parameters is over when the step comes."""
+    with livegrad.compiling("always"):
+        model = PROGRAMS[name](livegrad.nn)
+        optimizer = livegrad.optim.Adam(model.parameters())
+        x = livegrad.randn(128, 2)
+        places = []
+        for _ in range(5):
+            optimizer.zero_grad()
+            model(x).square().mean().backward()
+            optimizer.step()
+            places.append([memory_of(p) for p in model.parameters()])
+        assert places[-1] == places[-2]
+
+
+def test_stepping_inside_the_backward_pass():
+    """A hook steps on a parameter that is itself the gradient on its way to another one."""
+    with livegrad.compiling("always"):
+        p, q = (livegrad.nn.Parameter(livegrad.arange(3.0) + k) for k in (0, 5))
+        sgd(p)
+        sgd(q)
+
+        class Pass(livegrad.autograd.Function):
+            @staticmethod
+            def forward(ctx, a, b):
+                return a + b
+
+            @staticmethod
+            def backward(ctx, g):
+                return g, p.detach()
+
+        p.grad = q.grad = None
+        optimizer = livegrad.optim.SGD([p], lr=1.0)
+        p.register_post_accumulate_grad_hook(lambda _: optimizer.step())
+        before = p.tolist()
+        Pass.apply(p, q).sum().backward()
+        assert q.grad.tolist() == before
+        assert p.tolist() == [v - 1 for v in before]
