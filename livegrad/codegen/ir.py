@@ -170,7 +170,8 @@ class Module:
         args = ", ".join(f"{kind} {arg}" for kind, arg in params)
         linkage = "" if kernel else "internal "
         convention = "ptx_kernel " if kernel and self.target == "ptx" else ""
-        extra = f' "nvvm.maxntid"="{bounds}"' if bounds and self.target == "ptx" else ""
+        # One block at a time is enough: else the assembler spills a few registers to fit in more.
+        extra = f' "nvvm.maxntid"="{bounds}" "nvvm.minctasm"="1"' if bounds and self.target == "ptx" else ""
         head = f"define {linkage}{convention}{ret} @{name}({args}) #0{extra} {{"
         builder = Builder(self, width)
         self._functions.append((head, builder))

@@ -209,18 +209,9 @@ def _layouts(leaves: list[Value], shape: tuple) -> tuple:
 
 
 def _run_elsewhere(root: Value, reason: str) -> None:
-    """Evaluate on another device than the CPU, operator by operator with that device's arrays."""
-    piece = linearize(root, evaluate)
-    if root.array is not None:
-        return
-    observer = WATCH.observer
-    token = None
-    if observer is not None:
-        token = observer.begin("", piece.nodes, piece.leaves, piece.outputs, root.shape, reason)
-    for j, a in zip(piece.outputs, _interpret(piece, root.shape)):
-        _settle(piece.nodes[j], a)
-    if observer is not None:
-        observer.end(token, "tier 0")
+    from . import cuda  # it depends on this module, and is needed where there is such a device
+
+    cuda.run(root, reason)
 
 
 @hot

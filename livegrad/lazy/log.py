@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
+from ..devices import cpu
 from ..observe import WATCH, Observer
 from ..site import user_frame
 
@@ -18,10 +19,10 @@ from ..site import user_frame
 class _Launch:
     """One line of the log before it is printed."""
 
-    __slots__ = ("what", "shape", "reason", "started")
+    __slots__ = ("what", "size", "reason", "started")
 
-    def __init__(self, what: str, shape: tuple, reason: str):
-        self.what, self.shape, self.reason = what, shape, reason
+    def __init__(self, what: str, size: str, reason: str):
+        self.what, self.size, self.reason = what, size, reason
         self.started = perf_counter()
 
 
@@ -32,18 +33,22 @@ class Log(Observer):
     """
 
     def begin(self, name: str, nodes: Sequence, leaves: Sequence, outputs: Sequence, shape: tuple, reason: str) -> Any:
-        return _Launch(describe(operators(nodes, name)), shape, reason)
+        size = f"[{'x'.join(map(str, shape))}]"
+        for v in leaves:
+            if v.device is not cpu:
+                size += f" {v.device}"
+                break
+        return _Launch(describe(operators(nodes, name)), size, reason)
 
     def end(self, token: Any, how: str) -> None:
         if token is None:  # a library call, or several launches together
             return
-        self.line(token.what, token.shape, token.reason, how, perf_counter() - token.started)
+        self.line(token.what, token.size, token.reason, how, perf_counter() - token.started)
 
     postponed = end
 
-    def line(self, what: str, shape: tuple, reason: str, how: str, seconds: float) -> None:
-        """Print one launch."""
-        size = f"[{'x'.join(map(str, shape))}]"
+    def line(self, what: str, size: str, reason: str, how: str, seconds: float) -> None:
+        """Print one launch; size: its shape, and the device unless that is the CPU."""
         frame = user_frame()
         where = "" if frame is None else f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
         text = f"livegrad: {what:<28}  {size:<12}  {reason:<24}  {how:<9}  {seconds * 1e6:>9.1f} us  {where}"

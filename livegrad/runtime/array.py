@@ -103,6 +103,9 @@ class Array:
         """The same memory as the backend's own array (NumPy on the CPU)."""
         made = self._native
         if made is None:
+            if self.device is not cpu:
+                made = self._native = _cuda().native(self)
+                return made
             size = self.dtype.itemsize
             byte_strides = None if self.contiguous else tuple(s * size for s in self.strides)
             made = memory.ndarray(self.block, self.dtype.np, self.shape, byte_strides, self.offset * size)

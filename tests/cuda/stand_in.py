@@ -285,14 +285,18 @@ def in_use():
     """The runtime takes this module for CuPy."""
     import sys
 
+    import livegrad
     from livegrad.runtime.cuda import driver, ledger
 
     library, before = driver.LIBRARY, dict(vars(driver.LIBRARY))
+    driver.capability.cache_clear()
+    driver.multiprocessors.cache_clear()
     library.use(sys.modules[__name__])
     ledger.LEDGER.entries.clear()
     _current[0] = 0
     try:
-        yield
+        with livegrad.compiling("never"):  # what is launched here does not run
+            yield
     finally:
         vars(library).clear()
         vars(library).update(before)

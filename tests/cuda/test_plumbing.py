@@ -5,6 +5,7 @@ This is no proof of anything that a GPU computes.
 
 import copy
 import ctypes
+import gc
 import struct
 
 import numpy as np
@@ -15,7 +16,9 @@ import livegrad
 from livegrad import nn
 from livegrad.codegen.gpu import target
 from livegrad.codegen.gpu.kernels import Kernel, Launch
-from livegrad.runtime.cuda import driver, ledger
+from livegrad.lazy import log
+from livegrad.observe import WATCH
+from livegrad.runtime.cuda import driver, ledger, memory
 
 
 @pytest.fixture(autouse=True)
@@ -161,10 +164,16 @@ def test_streams_and_events():
 
 
 def test_memory_figures():
-    livegrad.zeros(8, device="cuda")
-    assert livegrad.cuda.memory_allocated() == livegrad.cuda.max_memory_allocated() == 1024
+    gc.collect()
+    before = livegrad.cuda.memory_allocated()
+    livegrad.cuda.reset_peak_memory_stats()
+    x = livegrad.zeros(8, device="cuda")
+    assert livegrad.cuda.memory_allocated() == livegrad.cuda.max_memory_allocated() == before + 32
+    del x
+    assert livegrad.cuda.memory_allocated() == before and livegrad.cuda.max_memory_allocated() == before + 32
     assert livegrad.cuda.memory_reserved() == 4096
     livegrad.cuda.reset_peak_memory_stats()
+    assert livegrad.cuda.max_memory_allocated() == before
     livegrad.cuda.empty_cache()
 
 
@@ -184,7 +193,7 @@ def test_launching_a_kernel(words, monkeypatch):
     monkeypatch.setattr(stand_in.cuda, "alloc", lambda nbytes: held.append(alloc(nbytes)) or held[-1])
     kernel = Kernel(lambda: ("a test", words), source, "2q", words)
     packed = kernel.pack(16, 32) + bytes(8 * (words - 2))
-    with livegrad.cuda.device(1):
+    with livegrad.cuda.device(1), livegrad.compiling("auto"):
         assert driver.loadable(kernel, 1)
         driver.launch(Launch(kernel, 4, b"", 128, 64), 1, packed)
     (_, name), blocks, threads, shared, stream, parameters = stand_in.driver.launches[-1]
@@ -198,15 +207,92 @@ def test_launching_a_kernel(words, monkeypatch):
     assert sorted(kernel.loaded) == [0, 1]
 
 
+def launched(make):
+    """The parameters of the kernels that evaluating something launches, as 64-bit words (they do not run here)."""
+    before = len(stand_in.driver.launches)
+    with livegrad.compiling("always"):
+        kept = make()
+        livegrad.eval(kept)
+    return [struct.unpack(f"={len(p) // 8}q", p) for *_, p in stand_in.driver.launches[before:]]
+
+
+def place(tensor):
+    return memory.address(tensor._value().array)
+
+
+def test_a_program_is_one_launch():
+    x = livegrad.randn(6, 4).cuda()
+    ledger.LEDGER.entries.clear()
+    made = []
+    (words,) = launched(lambda: made.append((x * 2.0 + 3).exp()) or made[0])
+    number = struct.unpack("=2q", struct.pack("=2d", 2.0, 3.0))
+    assert words == (place(made[0]), place(x), *number, 24)
+    assert made[0].device == x.device and made[0].shape == (6, 4) and not entries()
+
+
+def test_numbers_of_the_cpu_are_parameters():
+    x, number = livegrad.randn(6, 4).cuda(), livegrad.tensor(3.5)
+    ledger.LEDGER.entries.clear()
+    (words,) = launched(lambda: x * number)
+    assert struct.pack("=f", 3.5) == struct.pack("=q", words[2])[:4] and not entries()
+    assert launched(lambda: livegrad.zeros((), device="cuda", dtype=livegrad.int64) - livegrad.tensor(-2))[0][2] == -2
+
+
+def test_what_is_still_wanted_is_written_by_the_same_launch():
+    x = livegrad.randn(6, 4).cuda()
+    kept = []
+    (words,) = launched(lambda: kept.append(x + 1) or kept.append(kept[0].tanh()) or kept[1])
+    assert words[:3] == (place(kept[0]), place(kept[1]), place(x))
+
+
+def test_memory_of_replaced_operands_is_used_again():
+    x = livegrad.randn(6, 4).cuda()
+    x = x * 1  # so that nobody else sees its memory
+    livegrad.eval(x)
+    before = place(x)
+    (words,) = launched(lambda: x.mul_(2.0))
+    assert words[:2] == (before, before) == (place(x),) * 2
+    seen = x.view(4, 6)
+    (words,) = launched(lambda: x.add_(1.0))
+    assert words[0] != words[1] and seen.shape == (4, 6)
+
+
+def test_eager_mode_launches_at_once():
+    x = livegrad.randn(6).cuda()
+    with livegrad.eager():
+        assert len(launched(lambda: (x * 2 + 1).exp())) == 3
+
+
+def test_half_types_run_in_kernels():
+    x = livegrad.randn(6, 8).cuda()
+    assert len(launched(lambda: (x.bfloat16() * x.half()).bfloat16())) == 1
+    assert len(launched(lambda: x.bfloat16() + 1)) == 1
+
+
+def test_nothing_is_launched_for_no_elements():
+    x = livegrad.randn(0, 4).cuda()
+    assert launched(lambda: x + 1) == []
+
+
+def test_the_log_names_the_device(capsys, monkeypatch):
+    monkeypatch.setattr(WATCH, "observer", log.Log())
+    x = livegrad.randn(6, 8).cuda()
+    launched(lambda: x * 3)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "mul" in line]
+    assert "[6x8] cuda:0" in line and "livegrad.eval" in line and "test_plumbing.py" in line and "tier 0" not in line
+
+
 def test_a_kernel_that_cannot_be_made(monkeypatch):
     def source():
         return "this is no IR"
 
     monkeypatch.delenv("LIVEGRAD_STRICT", raising=False)
     kernel = Kernel(lambda: ("no kernel",), source, "q", 1)
-    assert not driver.loadable(kernel, 0) and isinstance(kernel.error, RuntimeError)
+    with livegrad.compiling("auto"):
+        assert not driver.loadable(kernel, 0)
+    assert isinstance(kernel.error, RuntimeError)
     monkeypatch.setenv("LIVEGRAD_STRICT", "1")
-    with pytest.raises(RuntimeError):
+    with livegrad.compiling("auto"), pytest.raises(RuntimeError):
         driver.loadable(Kernel(lambda: ("no kernel",), source, "q", 1), 0)
 
 

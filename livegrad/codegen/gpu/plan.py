@@ -15,7 +15,7 @@ VECTOR_BYTES = 16  # that a thread reads or writes at a time
 WIDEST = 8  # elements of a thread at most
 # A thread holds so many registers' worth of operands at most, and so much work; beyond it is less wide.
 OPERAND_WORDS = 96
-WORK = 1600
+WORK = 400
 # Blocks for each multiprocessor at most: four times what is there at a time; beyond that a thread goes on to others.
 BLOCKS = 32
 

@@ -7,28 +7,41 @@ from typing import Any
 import numpy as np
 
 from ... import devices, dtypes
-from ..array import Array, contiguous_strides, from_native, is_contiguous
+from ..array import Array, contiguous_strides, from_native, is_contiguous, numel
 from . import driver, ledger
+
+# Bytes of live blocks, by device, and the most that there were.
+_held: dict[int, int] = {}
+_peaks: dict[int, int] = {}
 
 
 class Block:
-    """Memory of a device: what `runtime.memory.Block` is for the CPU. owner keeps it alive."""
+    """Memory of a device: what `runtime.memory.Block` is for the CPU.
 
-    __slots__ = ("nbytes", "owner", "ptr")
+    memory: CuPy's pointer to its beginning, which keeps it alive.
+    """
 
-    def __init__(self, ptr: int, nbytes: int, owner: Any):
-        self.ptr, self.nbytes, self.owner = ptr, nbytes, owner
+    __slots__ = ("nbytes", "memory", "ptr", "index")
+
+    def __init__(self, memory: Any, nbytes: int, index: int):
+        self.memory, self.nbytes, self.ptr, self.index = memory, nbytes, memory.ptr, index
+        held = _held[index] = _held.get(index, 0) + nbytes
+        if held > _peaks.get(index, 0):
+            _peaks[index] = held
+
+    def __del__(self, held: dict = _held) -> None:
+        held[self.index] -= self.nbytes
 
 
 def wrap(native: Any, device: devices.device) -> Array:
     """A fresh row-major array of the library as ours."""
     d = dtypes.from_numpy_dtype(native.dtype)
     shape = tuple(native.shape)
-    made = Array(Block(native.data.ptr, native.nbytes, native), 0, shape, contiguous_strides(shape), d, True)
+    made = Array(Block(native.data, native.nbytes, device.index), 0, shape, contiguous_strides(shape), d, True)
     return _on(made, device, native)
 
 
-def _on(made: Array, device: devices.device, native: Any) -> Array:
+def _on(made: Array, device: devices.device, native: Any = None) -> Array:
     """An array that lies on a device. It has no `ptr`: a kernel of the CPU that reads it is an error, not a crash."""
     made.device = device
     made._native = native
@@ -38,20 +51,32 @@ def _on(made: Array, device: devices.device, native: Any) -> Array:
 
 def empty(shape: tuple, dtype: dtypes.dtype, device: devices.device) -> Array:
     """Uninitialised row-major memory on a device."""
-    xp = driver.cupy()
-    with xp.cuda.Device(device.index):
-        made = wrap(xp.empty(shape, dtype.np), device)
-        _peaks[device.index] = max(_peaks.get(device.index, 0), xp.get_default_memory_pool().used_bytes())
-    return made
+    nbytes = numel(shape) * dtype.itemsize
+    with driver.on(device.index):
+        block = Block(driver.cupy().cuda.alloc(nbytes), nbytes, device.index)
+    return _on(Array(block, 0, shape, contiguous_strides(shape), dtype, True), device)
+
+
+def again(old: Array, shape: tuple, dtype: dtypes.dtype) -> Array:
+    """The memory of a row-major array of as many bytes, for another one."""
+    return _on(Array(old.block, old.offset, shape, contiguous_strides(shape), dtype, True), old.device)
+
+
+def address(a: Array) -> int:
+    """Where an array begins in its device's memory."""
+    return a.block.ptr + a.offset * a.dtype.itemsize
+
+
+def native(a: Array) -> Any:
+    """The same memory as an array of CuPy's."""
+    size = a.dtype.itemsize
+    strides = tuple([s * size for s in a.strides])
+    return driver.cupy().ndarray(a.shape, a.dtype.np, memptr=a.block.memory + a.offset * size, strides=strides)
 
 
 def view(a: Array, offset: int, shape: tuple, strides: tuple) -> Array:
     """Another window onto an array's memory; offset and strides in elements."""
-    xp = driver.cupy()
-    size = a.dtype.itemsize
-    made = Array(a.block, offset, shape, strides, a.dtype, is_contiguous(shape, strides))
-    memory = a.block.owner.data + offset * size
-    return _on(made, a.device, xp.ndarray(shape, a.dtype.np, memptr=memory, strides=tuple(s * size for s in strides)))
+    return _on(Array(a.block, offset, shape, strides, a.dtype, is_contiguous(shape, strides)), a.device)
 
 
 def to_host(a: Array, why: str) -> Array:
@@ -76,28 +101,22 @@ def to_device(a: Array, device: devices.device) -> Array:
 
 # --- figures, in bytes ------------------------------------------------------------------------------------------
 
-_peaks: dict[int | None, int] = {}
-
-
-def _pool(index: int, figure: str) -> int:
-    xp = driver.cupy()
-    with xp.cuda.Device(index):
-        return int(getattr(xp.get_default_memory_pool(), figure)())
-
 
 def used(index: int) -> int:
-    """What arrays use on a device."""
-    return _pool(index, "used_bytes")
+    """What tensors use on a device."""
+    return _held.get(index, 0)
 
 
 def reserved(index: int) -> int:
     """What CuPy's pool holds of a device."""
-    return _pool(index, "total_bytes")
+    xp = driver.cupy()
+    with xp.cuda.Device(index):
+        return int(xp.get_default_memory_pool().total_bytes())
 
 
 def peak(index: int) -> int:
-    """The most that arrays used, as far as it was seen when one was made."""
-    return max(_peaks.get(index, 0), used(index))
+    """The most that tensors used."""
+    return _peaks.get(index, 0)
 
 
 def reset_peak(index: int) -> None:

@@ -1,0 +1,117 @@
+"""Evaluation of elementwise programs on CUDA devices: which launch a program takes, and what it is given.
+
+What is written, and what is reused, is decided as on the CPU (see `lazy.evaluate`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..codegen.gpu.kernels import Launch
+from ..codegen.gpu.plan import plan_map
+from ..codegen.layout import CONTIGUOUS, STRIDED
+from ..devices import cpu
+from ..observe import WATCH
+from ..runtime.array import Array, numel
+from ..runtime.cuda import driver, memory
+from ..runtime.memory import peek
+from . import evaluate, log
+from .program import Piece, broadcast_strides, linearize, merged_dims
+from .value import Value
+
+NUMBER = "a number of the CPU's"  # the layout of such a leaf
+
+
+class Plan:
+    """What follows from a program's code, the layouts of its leaves and their alignment."""
+
+    __slots__ = ("launch", "strides", "dtypes", "classes")
+    launch: Launch
+
+
+_plans: dict[tuple, Plan] = {}
+
+
+def run(root: Value, reason: str) -> None:
+    """Evaluate a pending value, and with it what somebody can still ask for on the way."""
+    piece = linearize(root, evaluate.evaluate)
+    if root.array is not None:  # evaluating an operand can bring the root along
+        return
+    shape = root.shape
+    nodes, leaves, outputs = piece.nodes, piece.leaves, piece.outputs
+    observer = WATCH.observer
+    token = None if observer is None else observer.begin("", nodes, leaves, outputs, shape, reason)
+    index = root.device.index
+    plan = _plan(piece, shape, index)
+    kernel = plan.launch.kernel
+    if driver.loadable(kernel, index):
+        made = _outputs(piece, plan, root)
+        addresses = [memory.address(a) for a in made] + [_word(leaf) for leaf in leaves]
+        evaluate._empty_reused(leaves, made)
+        if numel(shape):
+            driver.launch(plan.launch, index, kernel.pack(*addresses, *piece.params) + plan.launch.tail)
+        how = log.origin(kernel)
+    else:
+        made = evaluate._interpret(piece, shape)
+        how = "tier 0"
+    for j, a in zip(outputs, made):
+        evaluate._settle(nodes[j], a)
+    if observer is not None:
+        observer.end(token, how)
+
+
+def _plan(piece: Piece, shape: tuple, index: int) -> Plan:
+    layouts = []
+    low = 16
+    for leaf in piece.leaves:
+        a: Array = leaf.array  # type: ignore[assignment]
+        if a.device is cpu:
+            layouts.append(NUMBER)
+            continue
+        same = a.contiguous and a.shape == shape
+        layouts.append(None if same else (a.shape, a.strides))
+        if same or numel(a.shape) != 1:
+            low |= memory.address(a)
+    alignment = low & -low
+    key = (piece.code, piece.outputs, shape, tuple(layouts), alignment, index)
+    plan = _plans.get(key)
+    if plan is None:
+        plan = Plan()
+        over = [
+            (0,) * len(shape) if how is NUMBER else broadcast_strides(v.array, shape)
+            for how, v in zip(layouts, piece.leaves)
+        ]
+        sizes, merged, _ = merged_dims(shape, over)
+        if not sizes:
+            sizes, merged = [1], [[0] for _ in over]
+        strides = [None if how is NUMBER else m for how, m in zip(layouts, merged)]
+        plan.launch = plan_map(piece.code, piece.outputs, sizes, strides, alignment, driver.multiprocessors(index))
+        plan.classes = [CONTIGUOUS if how is None else STRIDED for how in layouts]
+        if len(_plans) >= evaluate.MAX_PLANS:
+            _plans.clear()
+        _plans[key] = plan
+    return plan
+
+
+def _word(leaf: Value) -> int:
+    """What a leaf is to the kernel: its address, or its bits if it is a number of the CPU's."""
+    a: Array = leaf.array  # type: ignore[assignment]
+    if a.device is cpu:
+        return int.from_bytes(peek(a.ptr, a.dtype.itemsize), "little", signed=True)
+    return memory.address(a)
+
+
+def _outputs(piece: Piece, plan: Plan, root: Value) -> list[Array]:
+    """Memory for what is written; the buffer of an operand that an in-place operator replaced is used again."""
+    free: Any = ()
+    if any(leaf.owner is evaluate.OVERWRITTEN for leaf in piece.leaves):
+        free = evaluate._reusable(piece, plan.classes)
+    made = []
+    for j in piece.outputs:
+        d = piece.nodes[j].dtype
+        old = evaluate._take(free, d.itemsize) if free else None
+        if old is None:
+            made.append(memory.empty(root.shape, d, root.device))
+        else:
+            made.append(memory.again(old, root.shape, d))
+    return made

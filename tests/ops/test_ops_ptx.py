@@ -1,0 +1,246 @@
+"""Elementwise programs as code for NVIDIA GPUs, without one: PTX is made of them, and `ptxas` assembles it.
+
+The programs are those of all samples of the elementwise operators, with their gradients, and of training steps. Every
+one is written as PTX; `ptxas` (of the package nvidia-cuda-nvcc, or of CUDA's toolkit) assembles those of the training
+steps for all architectures, and of the samples a part for each.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+from ops_samples import CASES
+from ops_support import as_dtype, to_livegrad
+
+import livegrad
+from livegrad import dtypes, nn
+from livegrad.codegen.gpu import plan, target
+from livegrad.codegen.layout import param_formats
+from livegrad.lazy.program import broadcast_strides, merged_dims
+from livegrad.observe import WATCH, Observer
+from livegrad.runtime import machine
+
+ARCHITECTURES = [name for _, name in target.ARCHITECTURES]
+ELEMENTWISE = [name for name, case in CASES.items() if case.formula is not None]
+DTYPES = (dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16, dtypes.int64, dtypes.uint8, dtypes.bool_)
+
+
+class Programs(Observer):
+    """Collects the elementwise programs that run, as the launches that they would be on a GPU."""
+
+    def __init__(self):
+        self.kernels = {}
+
+    def begin(self, name, nodes, leaves, outputs, shape, reason):
+        if name or not nodes or 0 in shape:
+            return
+        slots = {leaf: k for k, leaf in enumerate(leaves)}
+        code = []
+        for j, v in enumerate(nodes):
+            code += [v.instr.id, *(slots[o] for o in v.operands)]
+            slots[v] = -1 - j
+        sizes, strides, _ = merged_dims(shape, [broadcast_strides(leaf.array, shape) for leaf in leaves])
+        if not sizes:
+            sizes, strides = [1], [[0] for _ in leaves]
+        made = plan.plan_map(tuple(code), tuple(outputs), sizes, strides, 16, 132)
+        assert len(made.tail) == 8 * (made.kernel.words - len(outputs) - len(leaves) - len(param_formats(tuple(code))))
+        self.kernels[made.kernel.describe()] = made.kernel
+
+
+def programs_of(run):
+    """The kernels of what a function evaluates. Nothing is compiled for the CPU."""
+    found = Programs()
+    before, WATCH.observer = WATCH.observer, found
+    try:
+        with livegrad.compiling("never"):
+            run()
+    finally:
+        WATCH.observer = before
+    return found.kernels
+
+
+def sampled(name):
+    """Evaluate an operator's samples: all of them and their gradients in float32, the first in the other dtypes."""
+    case = CASES[name]
+    for d in DTYPES:
+        single = d is dtypes.float32
+        for args, kwargs in case.samples() if single else case.samples()[:1]:
+            args = [to_livegrad(as_dtype(a, d), single) for a in args]
+            try:
+                made = case.function(*args, **{k: to_livegrad(as_dtype(v, d)) for k, v in kwargs.items()})
+            except (RuntimeError, TypeError, NotImplementedError):  # not for this dtype
+                continue
+            livegrad.eval(made)
+            if made.requires_grad:
+                made.backward(livegrad.ones_like(made))
+                livegrad.eval([a.grad for a in args if isinstance(a, livegrad.Tensor) and a.grad is not None])
+
+
+# --- training steps -------------------------------------------------------------------------------------------------
+
+
+class Cnn(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.1), nn.Flatten(),
+            nn.Linear(64, 4),
+        )  # fmt: skip
+
+    def forward(self, x):
+        return self.layers(x.reshape(-1, 1, 8, 8))
+
+
+class Lstm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(8, 12, batch_first=True), nn.Linear(12, 4)
+
+    def forward(self, x):
+        h = c = livegrad.zeros(x.shape[0], 12)
+        gates = nn.Linear(8, 48)
+        for t in range(3):  # the cell written out: elementwise work
+            i, f, g, o = gates(x.reshape(-1, 8, 8)[:, t]).chunk(4, 1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+        return self.head(self.lstm(x.reshape(-1, 8, 8))[0][:, -1] + h)
+
+
+class Gpt(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.position = nn.Linear(8, 16), nn.Parameter(livegrad.zeros(8, 16))
+        self.block = nn.TransformerEncoderLayer(16, 4, 32, dropout=0.1, activation="gelu", batch_first=True)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.head(self.block(self.embed(x.reshape(-1, 8, 8)) + self.position).mean(1))
+
+
+def xor():
+    return nn.Sequential(nn.Linear(64, 4), nn.Tanh(), nn.Linear(4, 4), nn.Sigmoid())
+
+
+def mlp():
+    return nn.Sequential(nn.Linear(64, 32), nn.GELU(), nn.LayerNorm(32), nn.Linear(32, 32), nn.SiLU(), nn.Linear(32, 4))
+
+
+STEPS = {
+    "XOR": (xor, lambda p: livegrad.optim.SGD(p, lr=0.1, momentum=0.9), nn.MSELoss()),
+    "MLP": (mlp, lambda p: livegrad.optim.AdamW(p, lr=0.1), nn.CrossEntropyLoss()),
+    "CNN": (Cnn, lambda p: livegrad.optim.Adam(p, lr=0.1, amsgrad=True), nn.CrossEntropyLoss(label_smoothing=0.1)),
+    "LSTM": (Lstm, lambda p: livegrad.optim.RMSprop(p, lr=0.1), nn.HuberLoss()),
+    "GPT": (Gpt, lambda p: livegrad.optim.NAdam(p, lr=0.1), nn.CrossEntropyLoss()),
+}
+
+
+def step(name):
+    """A training step, and one in bfloat16."""
+    make, optimizer, loss = STEPS[name]
+    for half in (False, True):
+        model = make()
+        parameters = optimizer(model.parameters())
+        x, y = livegrad.randn(16, 64), livegrad.rand(16, 4)
+        for _ in range(2):
+            parameters.zero_grad()
+            with livegrad.autocast("cpu", livegrad.bfloat16, enabled=half):
+                found = loss(model(x), y)
+            found.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            parameters.step()
+            found.item()
+
+
+# --- PTX and what ptxas says to it ----------------------------------------------------------------------------------
+
+
+def ptx(kernel, architecture):
+    text = machine.compile_ptx(kernel.source(), architecture)
+    assert ".extern" not in text  # nothing is left to a library
+    assert ".entry kernel(" in text
+    return text
+
+
+def ptxas():
+    """The assembler: on the path, or in NVIDIA's package for Python."""
+    found = shutil.which("ptxas")
+    for folder in sys.path if found is None else ():
+        found = found or next((str(p) for p in Path(folder, "nvidia").glob("*/bin/ptxas")), None)
+    return found
+
+
+def assemble(texts, architecture, folder):
+    """Assemble kernels in one go; returns what ptxas tells of each."""
+    whole = ""
+    for k, text in enumerate(texts):
+        head, body = text.split(".address_size 64\n", 1)
+        whole += (head + ".address_size 64\n") * (k == 0)
+        # Names that are not a function's own: the entry, its helper functions and its tables.
+        names = set(
+            re.findall(
+                r"^\s*(?:\.\w+ )*\.entry (\w+)\(|^\s*(?:\.\w+ )*\.func.*?(\w+)\($|^\.global .*? (\w+)\[", body, re.M
+            )
+        )
+        for name in {n for found in names for n in found if n}:
+            body = re.sub(rf"\b{name}(?!\w)|\b{name}(?=_param)", f"{name}_{k}", body)
+        whole += body
+    source = folder / f"{architecture}.ptx"
+    source.write_text(whole)
+    command = [ptxas(), "-v", "--warning-as-error", f"-arch={architecture}", str(source), "-o", str(folder / "out")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout + done.stderr
+
+
+def assert_assembles(texts, architecture, folder):
+    said = assemble(texts, architecture, folder)
+    assert len(re.findall(r"Compiling entry function", said)) == len(texts)
+    spills = [line for line in said.splitlines() if re.search(r"[1-9]\d* bytes spill", line)]
+    assert not spills and said.count("0 bytes spill stores, 0 bytes spill loads") >= len(texts)
+
+
+needs_ptxas = pytest.mark.skipif(
+    ptxas() is None, reason="ptxas, which pip install nvidia-cuda-nvcc brings, is not here"
+)
+
+
+@pytest.fixture(scope="module")
+def samples():
+    """PTX of every operator's samples, by architecture: each program for one, chosen by what it is."""
+    kernels = {}
+    for name in ELEMENTWISE:
+        made = programs_of(lambda: sampled(name))
+        assert made, name
+        kernels |= made
+    texts = {architecture: [] for architecture in ARCHITECTURES}
+    for what, kernel in kernels.items():
+        architecture = ARCHITECTURES[zlib.crc32(repr(what).encode()) % len(ARCHITECTURES)]
+        texts[architecture].append(ptx(kernel, architecture))
+    return texts
+
+
+def test_every_elementwise_operator_can_be_written(samples):
+    assert sum(map(len, samples.values())) > 5 * len(ELEMENTWISE)
+
+
+@needs_ptxas
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_operators_assemble(samples, architecture, tmp_path):
+    assert_assembles(samples[architecture], architecture, tmp_path)
+
+
+@needs_ptxas
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_training_steps_assemble(architecture, tmp_path):
+    kernels = {}
+    for name in STEPS:
+        made = programs_of(lambda: step(name))
+        assert len(made) > 10
+        kernels |= made
+    assert_assembles([ptx(kernel, architecture) for kernel in kernels.values()], architecture, tmp_path)
