@@ -38,9 +38,9 @@ class Observer:
         """An elementwise operator was recorded. Told only while `WATCH.bound` is set; True leaves it pending."""
         return False
 
-    def node(self, node: Any, g: Any, recording: bool) -> Any:
+    def node(self, node: Any, g: Any, recording: bool, edges: tuple) -> Any:
         """Run a node of a backward pass."""
-        return node.run(g, recording)
+        return node.run(g, recording, edges)
 
     def operator(self, op: Any, tensors: Sequence, label: str | None, args: dict) -> Any:
         """Run an operator that is not elementwise."""

@@ -123,7 +123,13 @@ def _walk(
             continue
         if hooks is not None and hooks.prehooks:
             g = _run_node_pre_hooks(hooks, g, recording)
-        grads = node.run(g, recording) if observer is None else observer.node(node, g, recording)
+        edges = node.next
+        if useful is not None:
+            edges = tuple([e if e in useful else None for e in edges])
+        if observer is None:
+            grads = node.run(g, recording, edges)
+        else:
+            grads = observer.node(node, g, recording, edges)
         if hooks is not None and hooks.post:
             grads = _run_post_hooks(hooks, grads, g, recording)
         if anomaly:
@@ -131,11 +137,10 @@ def _walk(
         if not keep_graph:
             node.release()
         nrs = node.nrs
-        edges = node.next
         if len(edges) == 1 and nrs is None and not heap:
             edge = edges[0]
             g = grads[0]
-            if edge is None or g is None or (useful is not None and edge not in useful):
+            if edge is None or g is None:
                 continue
             if edge.outputs == 1:
                 lane = edge
@@ -144,7 +149,7 @@ def _walk(
             if edge is None:
                 continue
             part = grads[i]
-            if part is None or (useful is not None and edge not in useful):
+            if part is None:
                 continue
             nr = nrs[i] if nrs else 0
             if nr == 0 and edge.outputs == 1:

@@ -114,7 +114,7 @@ class FunctionNode(Node):
 
     # --- what the engine calls ----------------------------------------------------------------------------------
 
-    def run(self, g: Any, recording: bool) -> tuple:
+    def run(self, g: Any, recording: bool, edges: tuple) -> tuple:
         given = list(g) if isinstance(g, list) else [g]
         for i, part in enumerate(given):
             if part is None:
@@ -140,7 +140,7 @@ class FunctionNode(Node):
         out: list = []
         for place, position in enumerate(self.positions):
             part = grads[position]
-            if part is None or self.next[place] is None:
+            if part is None or edges[place] is None:
                 out.append(None)
                 continue
             if not isinstance(part, Tensor):
@@ -300,5 +300,5 @@ class NotTwice(Node):
     def name(self) -> str:
         return "NotDifferentiable"
 
-    def run(self, g: Any, recording: bool) -> tuple:
+    def run(self, g: Any, recording: bool, edges: tuple) -> tuple:
         raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")

@@ -141,9 +141,11 @@ class Node:
         return None, 0
 
     # What the engine calls:
-    def run(self, g: Any, recording: bool) -> tuple:
+    def run(self, g: Any, recording: bool, edges: tuple) -> tuple:
         """Gradients of the inputs. `g` is the gradient of the result (a list of them where there are several
-        results, None for one that has none); values, or tensors if `recording`."""
+        results, None for one that has none); values, or tensors if `recording`.
+
+        edges: `next`, with None in the place of inputs whose gradients nobody wants."""
         raise NotImplementedError
 
     def release(self) -> None:
@@ -269,12 +271,12 @@ class ElementwiseNode(Node):
             self.result = None
 
     @hot
-    def run(self, g: Any, recording: bool) -> tuple:
+    def run(self, g: Any, recording: bool, edges: tuple) -> tuple:
         if self.released:
             raise RuntimeError(FREED)
         if recording:
-            return self._run_recorded(g)
-        instr, edges = self.instr, self.next
+            return self._run_recorded(g, edges)
+        instr = self.instr
         rules = instr.rules if instr.rules_made else instr.all_rules()
         if len(edges) == 1:
             return (self._flow(g, 0, rules[0]),)
@@ -309,11 +311,11 @@ class ElementwiseNode(Node):
             v = v.sum_to_size(self.in_shapes[i])
         return v
 
-    def _run_recorded(self, g: Any) -> tuple:
+    def _run_recorded(self, g: Any, edges: tuple) -> tuple:
         from ..ops.dispatch import apply_instruction
 
         out: list = []
-        for i, edge in enumerate(self.next):
+        for i, edge in enumerate(edges):
             rule = self.instr.gradient(i) if edge is not None else None
             if rule is None:
                 out.append(None)
@@ -504,16 +506,19 @@ class OpNode(Node):
         return None, 0
 
     @hot
-    def run(self, g: Any, recording: bool) -> tuple:
+    def run(self, g: Any, recording: bool, edges: tuple) -> tuple:
         if self.released:
             raise RuntimeError(FREED)
         saved = self.saved or {}
+        if saved and edges is not self.next:
+            inputs, results = self.op._kept(edges)
+            saved = {n: saved[n] for n, _ in inputs + results}
         for v in saved.values():
             if v.__class__ is Value and (v.stale is not None or v.lease is not None):
                 check_fresh(v, self)
         if recording:
             saved = self._saved_tensors(saved)
-        return self.op.gradients(self, g, saved)
+        return self.op.gradients(self, g, saved, edges)
 
     def _saved_tensors(self, saved: dict) -> dict:
         return {n: self._as_tensor(n, v) for n, v in saved.items()}

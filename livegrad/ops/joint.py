@@ -31,11 +31,11 @@ class JointOperator(Operator):
     def _kept(self, edges: tuple) -> tuple:
         return tuple((n, i) for i, n in enumerate(self.tensors[: len(edges)])), self._results, True
 
-    def gradients(self, node: Any, g: Any, saved: dict) -> tuple:
+    def gradients(self, node: Any, g: Any, saved: dict, edges: tuple) -> tuple:
         gs = g if isinstance(g, (list, tuple)) else (g,)
         recorded = any(isinstance(x, Tensor) for x in gs)
         found = self._recorded(node, gs, saved) if recorded else self._backward(node, g, saved)
-        return tuple(x if edge is not None else None for x, edge in zip(found, node.next))
+        return tuple(x if edge is not None else None for x, edge in zip(found, edges))
 
     def _recorded(self, node: Any, gs: Sequence, saved: dict) -> list:
         """The gradients as tensors that can be differentiated again."""

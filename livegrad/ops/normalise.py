@@ -101,7 +101,7 @@ class Normaliser(Operator):
     def _kept(self, edges: tuple) -> tuple:
         return tuple((n, i) for i, n in enumerate(self.tensors) if n != "bias"), (), True
 
-    def gradients(self, node: Any, g: Any, saved: dict) -> tuple:
+    def gradients(self, node: Any, g: Any, saved: dict, edges: tuple) -> tuple:
         args = node.args
         shape, dims, affine, eps = args["shape"], args["dims"], args["affine"], args["eps"]
         x, weight = saved["x"].reshape(shape), saved.get("weight")
@@ -115,7 +115,7 @@ class Normaliser(Operator):
         if weight is not None:
             given = (*given, weight.reshape(affine))
         numbers = (float(numel(tuple([shape[d] for d in dims]))), eps)
-        wanted = dict(zip(self.tensors, (e is not None for e in node.next)))
+        wanted = dict(zip(self.tensors, (e is not None for e in edges)))
         # Where weight and bias have one value a row, their gradients are sums that the gradient of x needs anyway.
         lead = len(shape) - len(affine)
         per_row = all(d < lead or affine[d - lead] == 1 for d in dims)
@@ -132,7 +132,7 @@ class Normaliser(Operator):
             if wanted.get("bias"):
                 found["bias"] = g
         out: list = []
-        for name, edge, (own, dtype) in zip(self.tensors, node.next, node.metas):
+        for name, edge, (own, dtype) in zip(self.tensors, edges, node.metas):
             if edge is None:
                 out.append(None)
             elif name == "x":

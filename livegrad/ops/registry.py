@@ -381,13 +381,13 @@ class Operator:
         return tuple(rule.function(*[known[n] for n in rule.names]))
 
     @hot
-    def gradients(self, node: OpNode, g: Any, saved: dict) -> tuple:
-        """The gradients of the inputs of a recorded node."""
+    def gradients(self, node: OpNode, g: Any, saved: dict, edges: tuple) -> tuple:
+        """The gradients of those inputs of a recorded node that have an edge (see `Node.run`)."""
         if self.variadic:
             return self._gradients_of_many(node, g, saved)
         out: list = []
         args, metas = node.args, node.metas
-        for k, edge in enumerate(node.next):
+        for k, edge in enumerate(edges):
             if edge is None:
                 out.append(None)
                 continue

@@ -248,19 +248,19 @@ class Recorder(Observer):
         node = self.here.node
         return _place() if node is None else (node.code, node.lasti, node.module)
 
-    def node(self, node: Any, g: Any, recording: bool) -> Any:
+    def node(self, node: Any, g: Any, recording: bool, edges: tuple) -> Any:
         here = self.here
         outer, here.node = here.node, node
         try:
             if hasattr(node, "instr"):  # elementwise: this only records the gradient
-                return node.run(g, recording)
+                return node.run(g, recording, edges)
             span = Span("backward", node.name())
             span.parts = ((span.name, self._at_work()),)
             if self.with_shapes:
                 span.shapes = (tuple(node.shape),)
             self.open(span)
             try:
-                return node.run(g, recording)
+                return node.run(g, recording, edges)
             finally:
                 self.close(span)
         finally:
