@@ -511,14 +511,18 @@ class OpNode(Node):
             raise RuntimeError(FREED)
         saved = self.saved or {}
         if saved and edges is not self.next:
-            inputs, results = self.op._kept(edges)
-            saved = {n: saved[n] for n, _ in inputs + results}
+            saved = self._saved_for(edges)
         for v in saved.values():
             if v.__class__ is Value and (v.stale is not None or v.lease is not None):
                 check_fresh(v, self)
         if recording:
             saved = self._saved_tensors(saved)
         return self.op.gradients(self, g, saved, edges)
+
+    def _saved_for(self, edges: tuple) -> dict:
+        """What the gradients of the inputs that have an edge here read."""
+        inputs, results = self.op._kept(edges)
+        return {n: self.saved[n] for n, _ in inputs + results}
 
     def _saved_tensors(self, saved: dict) -> dict:
         return {n: self._as_tensor(n, v) for n, v in saved.items()}

@@ -632,3 +632,30 @@ def assign_wrong_grad(t):
 @pytest.mark.parametrize(("f", "text"), ERRORS, ids=lambda f: getattr(f, "__name__", ""))
 def test_errors(f, text):
     same(f, error=text)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_only_wanted_gradients_are_computed(create_graph):
+    import livegrad
+    from livegrad.ops.registry import operator
+
+    computed = []
+
+    def gradient(name, value):
+        computed.append(name)
+        return value
+
+    product = operator(
+        "watched_product",
+        lambda a, b: a * b,
+        tensors=("a", "b"),
+        grads={"a": lambda g, b: gradient("a", g * b), "b": lambda g, a: gradient("b", g * a)},
+    )
+    a = livegrad.tensor([1.0, 2.0], requires_grad=True)
+    b = livegrad.tensor([3.0, 4.0], requires_grad=True)
+    y = product.apply((a, product.apply((a.exp(), b)))).sum()
+    (found,) = livegrad.autograd.grad(y, b, create_graph=create_graph, retain_graph=True)
+    assert computed == ["b", "b"]
+    assert found.tolist() == (a * a.exp()).tolist()
+    y.backward()
+    assert sorted(computed[2:]) == ["a", "a", "b", "b"]
