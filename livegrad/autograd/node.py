@@ -521,7 +521,7 @@ class OpNode(Node):
 
     def _saved_for(self, edges: tuple) -> dict:
         """What the gradients of the inputs that have an edge here read."""
-        inputs, results = self.op._kept(edges)
+        inputs, results, _ = self.op._kept(edges)
         return {n: self.saved[n] for n, _ in inputs + results}
 
     def _saved_tensors(self, saved: dict) -> dict:
