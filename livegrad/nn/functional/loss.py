@@ -297,6 +297,14 @@ def _check_class_weight(weight, classes):
         )
 
 
+def _span(index):
+    """The smallest and the largest class; 0 and -1 of none."""
+    if not index.numel():
+        return 0, -1
+    classes = index._to_numpy()
+    return int(classes.min()), int(classes.max())
+
+
 def _nll(log_probabilities, target, weight, ignore_index, reduction, logits=False):
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
@@ -304,18 +312,24 @@ def _nll(log_probabilities, target, weight, ignore_index, reduction, logits=Fals
     classes = log_probabilities.size(class_dim)
     _check_class_weight(weight, classes)
     index = target.detach().long().reshape(log_probabilities.shape[:class_dim] + (1,) + log_probabilities.shape[2:])
-    counted = index != ignore_index
-    every = bool(counted.all())
-    if not every:
+    low, high = _span(index)
+    every = not low <= ignore_index <= high
+    if not every or low < 0 or high >= classes:
+        counted = index != ignore_index
+        every = bool(counted.all())
         index = index.where(counted, livegrad.zeros_like(index))
-    if bool(((index < 0) | (index >= classes)).any()):
-        wrong = next(c for c in index.reshape(-1).tolist() if not 0 <= c < classes)
-        raise IndexError(f"Target {wrong} is out of bounds.")
+        if bool(((index < 0) | (index >= classes)).any()):
+            wrong = next(c for c in index.reshape(-1).tolist() if not 0 <= c < classes)
+            raise IndexError(f"Target {wrong} is out of bounds.")
     factor = None if weight is None else weight.detach()[index]
     divisor = None
     if reduction == "mean":
-        counts = counted if factor is None else factor * counted
-        divisor = index.numel() if every and factor is None else counts.sum().to(log_probabilities.dtype)
+        if every and factor is None:
+            divisor = index.numel()
+        else:
+            counts = livegrad.ones_like(index) if every else counted
+            counts = counts if factor is None else factor * counts
+            divisor = counts.sum().to(log_probabilities.dtype)
     shape = target.shape if reduction == "none" else None
     return nll(log_probabilities, class_dim, index, shape, divisor, factor, None if every else ~counted, logits)
 
