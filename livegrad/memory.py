@@ -198,7 +198,11 @@ def live_tensors(device: Any = None, names: Any = None) -> list[Live]:
     names: a module, or pairs or a dict of names and tensors, by which to call what is listed.
     """
     _allocator(device)  # raises for one that is not there
-    kind = "cpu" if device is None else _device(device).type
+    return _alive("cpu" if device is None else _device(device).type, names)
+
+
+def _alive(kind: str, names: Any = None) -> list[Live]:
+    """What is alive on a type of device."""
     found: dict[int, _Holding] = {}
     values: list[Value] = []
     tensors: list[Tensor] = []
@@ -338,8 +342,8 @@ def _sizes(classes: list[tuple[int, int, int]]) -> list[str]:
     return lines
 
 
-def _largest_lines() -> list[str]:
-    return [str(live).strip() for live in largest_tensors(5)]
+def _largest_lines(kind: str) -> list[str]:
+    return [str(live).strip() for live in _alive(kind)[:5]]
 
 
 _Census.largest = staticmethod(_largest_lines)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..codegen.gpu.kernels import Launch
-from ..codegen.gpu.plan import plan_map
+from ..codegen.gpu.plan import join, plan_map
 from ..codegen.layout import CONTIGUOUS, STRIDED
 from ..devices import cpu
 from ..observe import WATCH
@@ -19,22 +19,68 @@ from . import evaluate, log
 from .program import Piece, broadcast_strides, linearize, merged_dims
 from .value import Value
 
+# What fills a device so often is not worth putting off: starting it takes no time beside what it does.
+SMALL = 16  # blocks for each multiprocessor
 NUMBER = "a number of the CPU's"  # the layout of such a leaf
 
 
 class Plan:
-    """What follows from a program's code, the layouts of its leaves and their alignment."""
+    """What follows from a program's code, the layouts of its leaves and their alignment.
 
-    __slots__ = ("launch", "strides", "dtypes", "classes")
+    classes: of the leaves, for reusing their memory. small: it is worth waiting for others to be launched with it.
+    """
+
+    __slots__ = ("launch", "classes", "small")
     launch: Launch
 
 
 _plans: dict[tuple, Plan] = {}
 
 
-def run(root: Value, reason: str) -> None:
-    """Evaluate a pending value, and with it what somebody can still ask for on the way."""
+class _Batch:
+    """Launches put off until several can run as one. Their results become ready when they have been launched."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[tuple, list[tuple[Launch, bytes]]] = {}  # by device and kernel
+        self.results: dict[Value, Array] = {}
+        self.keep: list = []  # operands: what is overwritten is emptied, but its memory must stay
+
+    def run(self) -> None:
+        jobs, self.jobs = self.jobs, {}
+        observer = WATCH.observer if jobs else None
+        token = None if observer is None else observer.begin_batch()
+        for (index, kernel), launches in jobs.items():
+            together = kernel.together
+            if together is not None and len(launches) > 1 and driver.loadable(together, index):
+                launches = join(launches)
+            for launch, args in launches:
+                driver.launch(launch, index, args)
+        if observer is not None:
+            observer.end(token, "")
+        for v, a in self.results.items():
+            evaluate._settle(v, a)
+        self.results.clear()
+        self.keep.clear()
+
+
+_batch = _Batch()
+evaluate.BATCHES.append(_batch)
+
+
+def run(root: Value, reason: str, together: bool) -> None:
+    """Evaluate a pending value, and with it what somebody can still ask for on the way.
+
+    together: others follow, and this may be put off to be launched with them.
+    """
+    if root in _batch.results:
+        if not together:
+            _batch.run()
+        return
     piece = linearize(root, evaluate.evaluate)
+    if not _batch.results.keys().isdisjoint(piece.nodes):
+        _batch.run()  # this reads what a launch that was put off will write
+        if root.array is None:
+            piece = linearize(root, evaluate.evaluate)
     if root.array is not None:  # evaluating an operand can bring the root along
         return
     shape = root.shape
@@ -44,20 +90,30 @@ def run(root: Value, reason: str) -> None:
     index = root.device.index
     plan = _plan(piece, shape, index)
     kernel = plan.launch.kernel
-    if driver.loadable(kernel, index):
-        made = _outputs(piece, plan, root)
-        addresses = [memory.address(a) for a in made] + [_word(leaf) for leaf in leaves]
+    if not driver.loadable(kernel, index):
+        for j, a in zip(outputs, evaluate._interpret(piece, shape)):
+            evaluate._settle(nodes[j], a)
+        if observer is not None:
+            observer.end(token, "tier 0")
+        return
+    made = _outputs(piece, plan, root)
+    addresses = [memory.address(a) for a in made] + [_word(leaf) for leaf in leaves]
+    args = kernel.pack(*addresses, *piece.params) + plan.launch.tail
+    if together and numel(shape) and plan.small:
+        _batch.jobs.setdefault((index, kernel), []).append((plan.launch, args))
+        _batch.results.update(zip([nodes[j] for j in outputs], made))
+        _batch.keep.append([leaf.array for leaf in leaves])
         evaluate._empty_reused(leaves, made)
-        if numel(shape):
-            driver.launch(plan.launch, index, kernel.pack(*addresses, *piece.params) + plan.launch.tail)
-        how = log.origin(kernel)
-    else:
-        made = evaluate._interpret(piece, shape)
-        how = "tier 0"
+        if observer is not None:
+            observer.postponed(token, log.origin(kernel))
+        return
+    evaluate._empty_reused(leaves, made)
+    if numel(shape):
+        driver.launch(plan.launch, index, args)
     for j, a in zip(outputs, made):
         evaluate._settle(nodes[j], a)
     if observer is not None:
-        observer.end(token, how)
+        observer.end(token, log.origin(kernel))
 
 
 def _plan(piece: Piece, shape: tuple, index: int) -> Plan:
@@ -85,7 +141,9 @@ def _plan(piece: Piece, shape: tuple, index: int) -> Plan:
         if not sizes:
             sizes, merged = [1], [[0] for _ in over]
         strides = [None if how is NUMBER else m for how, m in zip(layouts, merged)]
-        plan.launch = plan_map(piece.code, piece.outputs, sizes, strides, alignment, driver.multiprocessors(index))
+        multiprocessors = driver.multiprocessors(index)
+        plan.launch = plan_map(piece.code, piece.outputs, sizes, strides, alignment, multiprocessors)
+        plan.small = plan.launch.kernel.together is not None and plan.launch.blocks <= SMALL * multiprocessors
         plan.classes = [CONTIGUOUS if how is None else STRIDED for how in layouts]
         if len(_plans) >= evaluate.MAX_PLANS:
             _plans.clear()

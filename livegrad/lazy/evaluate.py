@@ -120,6 +120,7 @@ class _Batch:
 
 
 _batch = _Batch()
+BATCHES: list = [_batch]  # of all kinds of devices
 
 
 @hot
@@ -165,7 +166,8 @@ def _together(waiting: list[Value], reason: str) -> None:
     try:
         _run_together(waiting, reason)
     finally:
-        _batch.run()
+        for other in BATCHES:
+            other.run()
 
 
 @hot
@@ -208,16 +210,16 @@ def _layouts(leaves: list[Value], shape: tuple) -> tuple:
     return tuple(found)
 
 
-def _run_elsewhere(root: Value, reason: str) -> None:
+def _run_elsewhere(root: Value, reason: str, together: bool) -> None:
     from . import cuda  # it depends on this module, and is needed where there is such a device
 
-    cuda.run(root, reason)
+    cuda.run(root, reason, together)
 
 
 @hot
 def _run_map(root: Value, reason: str, together: bool = False) -> None:
     if root.device is not cpu:
-        _run_elsewhere(root, reason)
+        _run_elsewhere(root, reason, together)
         return
     piece = linearize(root, evaluate)
     if _batch.jobs and _batch.makes(piece.nodes):

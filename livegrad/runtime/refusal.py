@@ -20,15 +20,15 @@ class OutOfMemoryError(MemoryError, RuntimeError):
 
 
 class _Census:
-    """largest: lines that describe the largest live tensors; set by `livegrad.memory`."""
+    """largest: lines that describe the largest live tensors on a type of device; set by `livegrad.memory`."""
 
-    largest: Callable[[], list[str]] = staticmethod(list)
+    largest: Callable[[str], list[str]] = staticmethod(lambda kind: [])
 
 
 def out_of_memory(
-    nbytes: int, why: str, in_use: int, shape: tuple | None = None, dtype: Any = None
+    nbytes: int, why: str, in_use: int, shape: tuple | None = None, dtype: Any = None, kind: str = "cpu"
 ) -> OutOfMemoryError:
-    """The error to raise where `nbytes` cannot be had."""
+    """The error to raise where `nbytes` cannot be had on a type of device."""
     what = "" if shape is None else f" for a {dtype.name} tensor of shape {list(shape)}"
     lines = [
         f"out of memory: cannot allocate {nbytes} bytes ({amount(nbytes)}){what}: {why}; "
@@ -37,7 +37,7 @@ def out_of_memory(
     site = here()
     if site is not None:
         lines.append(f"  asked for here: {site}")
-    largest = _Census.largest()
+    largest = _Census.largest(kind)
     if largest:
         lines += ["  the largest live tensors:", *(f"    {line}" for line in largest)]
     error = OutOfMemoryError("\n".join(lines))

@@ -6,6 +6,7 @@ This is no proof of anything that a GPU computes.
 import copy
 import ctypes
 import gc
+import re
 import struct
 
 import numpy as np
@@ -14,7 +15,7 @@ import stand_in
 
 import livegrad
 from livegrad import nn
-from livegrad.codegen.gpu import target
+from livegrad.codegen.gpu import maps, target
 from livegrad.codegen.gpu.kernels import Kernel, Launch
 from livegrad.lazy import log
 from livegrad.observe import WATCH
@@ -177,6 +178,24 @@ def test_memory_figures():
     livegrad.cuda.empty_cache()
 
 
+def test_a_full_device(monkeypatch):
+    def refuse(nbytes):
+        raise MemoryError("Out of memory allocating 4,096 bytes")
+
+    x = livegrad.randn(32, 32).cuda()
+    with livegrad.compiling("always"):
+        y = x * 2
+        with (
+            monkeypatch.context() as full,
+            pytest.raises(livegrad.OutOfMemoryError, match="4096 bytes.*float32") as told,
+        ):
+            full.setattr(stand_in.cuda, "alloc", refuse)
+            livegrad.eval(y)
+        assert "[32, 32]" in str(told.value) and "test_plumbing.py" in str(told.value)
+        assert re.search(r"largest live tensors:\n.*4.00 KiB  float32 \[32, 32\]  tensor", str(told.value))
+        livegrad.eval(y)  # what could not be had stays pending
+
+
 @pytest.mark.parametrize("words", (3, 600))
 def test_launching_a_kernel(words, monkeypatch):
     """Parameters arrive as they were packed: by value, or behind an address where they are too many."""
@@ -267,6 +286,40 @@ def test_half_types_run_in_kernels():
     x = livegrad.randn(6, 8).cuda()
     assert len(launched(lambda: (x.bfloat16() * x.half()).bfloat16())) == 1
     assert len(launched(lambda: x.bfloat16() + 1)) == 1
+
+
+@pytest.mark.parametrize("make", (livegrad.optim.SGD, livegrad.optim.AdamW))
+def test_an_optimizer_updates_all_parameters_in_one_launch(make):
+    parameters = [livegrad.randn(n, 4).cuda().requires_grad_() for n in (3, 5, 7, 100)]
+    optimizer = make(parameters, lr=0.1)
+    for p in parameters:
+        p.grad = livegrad.ones_like(p)
+    livegrad.eval([p.grad for p in parameters])
+    optimizer.step()
+    (words,) = launched(optimizer.step)
+    starts = words[: 1 + len(parameters)]
+    assert list(starts) == [0, 1, 2, 3, 4]
+    for p in parameters:
+        assert place(p) in words and place(p.grad) in words and p.numel() in words
+
+
+def test_many_small_launches_are_as_few_as_fit():
+    x = [livegrad.randn(n + 2).cuda() for n in range(250)]
+    words = launched(lambda: [t * 2.0 for t in x])
+    most = maps.jobs_of(4)
+    assert most == 102 and len(words) == 3
+    assert [w[most] for w in words] == [102, 102, 46]
+
+
+def test_a_launch_that_is_put_off_is_not_overtaken():
+    """What reads the result of one, or is one of its results, waits for it; memory that it reads is not used again."""
+    x = livegrad.randn(8).cuda()
+    y = x * 2
+    z = livegrad.randn(4, 8).cuda() + y  # of another shape: it reads what was written
+    a, b = (livegrad.randn(4).cuda() * 2 for _ in range(2))
+    words = launched(lambda: [y, z, a, b])
+    assert sum(place(y) in w for w in words) == 2
+    assert [place(y) in w for w in words].index(True) < [place(z) in w for w in words].index(True)
 
 
 def test_nothing_is_launched_for_no_elements():

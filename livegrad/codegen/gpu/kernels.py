@@ -19,10 +19,11 @@ class Kernel:
 
     describe: what it is made from, for the name on disk. source: its LLVM IR. formats: how `pack` packs pointers and
     numbers (`struct`'s letters, 64 bits each). words: of its whole parameter block.
-    loaded: for whoever launches it, its handle by device.
+    loaded: for whoever launches it, its handle by device. together: the kernel that does several launches of this one
+    (see `plan.join`), where there can be one.
     """
 
-    __slots__ = ("describe", "source", "pack", "words", "loaded", "error", "origin", "_texts")
+    __slots__ = ("describe", "source", "pack", "words", "loaded", "together", "error", "origin", "_texts")
 
     def __init__(self, describe: Callable[[], tuple], source: Callable[[], str], formats: str, words: int):
         self.describe = describe
@@ -30,6 +31,7 @@ class Kernel:
         self.pack = Struct("=" + formats).pack
         self.words = words
         self.loaded: dict[int | None, int] = {}
+        self.together: Kernel | None = None
         self.error: Exception | None = None  # why it cannot be made
         self.origin = "hit"  # for the log: "compiled" or "from disk" until that has been told
         self._texts: dict[str, str] = {}

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from ..body import emit_body
 from ..ir import Builder, Reg
 from ..layout import CONTIGUOUS, SCALAR, STRIDED, leaf_dtypes, node_dtypes
-from .target import Parameters, entry, grid_stride
+from .target import DIRECT_WORDS, Parameters, entry, grid_stride, special
 
 # Beside the classes of `layout`, how a leaf is read: a number that is among the parameters; or for items of several
 # elements, along the innermost dimension of a strided leaf: neighbours in memory, or one element for all.
@@ -87,23 +87,66 @@ def flat_words(code: tuple, outputs: tuple, classes: tuple, numbers: int) -> int
 def flat_source(code: tuple, outputs: tuple, classes: tuple, width: int, words: int) -> str:
     """LLVM IR of a flat program."""
     module, b, args = entry(words)
+    _flat(b, args, code, outputs, classes, width)
+    return args.finish(module)
+
+
+def _flat(
+    b: Builder,
+    args: Parameters,
+    code: tuple,
+    outputs: tuple,
+    classes: tuple,
+    width: int,
+    block: Reg | None = None,
+    blocks: Reg | None = None,
+) -> None:
     program = _Map(b, args, code, outputs, classes)
     count = args.word()
 
     def none(k: int) -> Reg:
         raise ValueError(f"leaf {k} of a flat program is strided")
 
-    if width == 1:
-        with grid_stride(b, count) as i:
-            program.step(i, 1, none)
-        return args.finish(module)
     many = b.const("i64", width, 1)
-    items = b.udiv(count, many)
-    with grid_stride(b, items) as i:
+    items = count if width == 1 else b.udiv(count, many)
+    with grid_stride(b, items, block=block, blocks=blocks) as i:
         program.step(b.mul(i, many), width, none)
-    rest = b.sub(count, b.mul(items, many))
-    with grid_stride(b, rest) as i:
-        program.step(b.add(b.mul(items, many), i), 1, none)
+    if width > 1:
+        done = b.mul(items, many)
+        with grid_stride(b, b.sub(count, done), block=block, blocks=blocks) as i:
+            program.step(b.add(done, i), 1, none)
+
+
+def jobs_of(words: int) -> int:
+    """How many launches of a flat program with so many words fit into one (see `batch_source`)."""
+    return (DIRECT_WORDS - 1) // (words + 1)
+
+
+def batch_source(code: tuple, outputs: tuple, classes: tuple, width: int, words: int) -> str:
+    """LLVM IR of a flat program for several launches at a time, such as an optimizer's for many parameters.
+
+    Parameters: for each of `jobs_of(words)` jobs the number of its first block, and once more the number of all
+    blocks; then the parameters of each. Jobs that are not there begin behind the last block.
+    """
+    jobs = jobs_of(words)
+    total = jobs * (words + 1) + 1
+    module, b, _ = entry(total)
+
+    def start(job: Reg) -> Reg:
+        return b.load(b.gep("%args", "i64", job), "i32", align=8, width=1)
+
+    here = special(b, "ctaid.x")
+    job = b.const("i64", 0, 1)  # the last one that does not begin behind this block
+    for step in [1 << k for k in reversed(range((jobs - 1).bit_length()))]:
+        later = b.add(job, b.const("i64", step, 1))
+        inside = b.icmp("slt", later, b.const("i64", jobs, 1))
+        asked = b.select(inside, later, job)
+        job = b.select(b.icmp("ule", start(asked), here), asked, job)
+    first = start(job)
+    last = start(b.add(job, b.const("i64", 1, 1)))
+    place = b.add(b.mul(job, b.const("i64", words, 1)), b.const("i64", jobs + 1, 1))
+    args = Parameters(b, words, b.gep("%args", "i64", place))
+    _flat(b, args, code, outputs, classes, width, b.sub(here, first), b.sub(last, first))
     return args.finish(module)
 
 

@@ -125,7 +125,40 @@ def _kernel(code: tuple, outputs: tuple, classes: tuple, width: int, rank: int, 
             return maps.flat_source(code, outputs, classes, width, words)
 
         found = _kernels[key] = Kernel(describe, source, formats, words)
+        jobs = 0 if rank else maps.jobs_of(words)
+        if jobs > 1:
+            found.together = Kernel(
+                lambda: ("maps", *describe()[1:]),
+                lambda: maps.batch_source(code, outputs, classes, width, words),
+                f"{jobs + 1}q",
+                jobs * (words + 1) + 1,
+            )
     return found
+
+
+def join(jobs: Sequence[tuple[Launch, bytes]]) -> list[tuple[Launch, bytes]]:
+    """The same launches in as few as can be; all are of one kernel that has one for several of them.
+
+    A launch comes with its arguments, tail included, and the result does, too.
+    """
+    single = jobs[0][0].kernel
+    kernel = single.together
+    most = maps.jobs_of(single.words)
+    joined = []
+    for at in range(0, len(jobs), most):
+        part = jobs[at : at + most]
+        if len(part) == 1:
+            joined.append(part[0])
+            continue
+        starts = [0]
+        for launch, _ in part:
+            starts.append(starts[-1] + launch.blocks)
+        total = starts[-1]
+        starts += [total] * (most - len(part))
+        packed = b"".join([kernel.pack(*starts), *(args for _, args in part)])  # type: ignore[union-attr]
+        missing = bytes(8 * single.words * (most - len(part)))
+        joined.append((Launch(kernel, total, b""), packed + missing))  # type: ignore[arg-type]
+    return joined
 
 
 def count() -> int:

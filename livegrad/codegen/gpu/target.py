@@ -87,10 +87,17 @@ def special(b: Builder, name: str) -> Reg:
 
 
 @contextmanager
-def grid_stride(b: Builder, items: Reg, threads: int = THREADS) -> Iterator[Reg]:
-    """For every i64 index below `items`, each in one thread of the grid. Blocks have exactly `threads` threads."""
+def grid_stride(
+    b: Builder, items: Reg, threads: int = THREADS, block: Reg | None = None, blocks: Reg | None = None
+) -> Iterator[Reg]:
+    """For every i64 index below `items`, each in one thread of the grid. Blocks have exactly `threads` threads.
+
+    block, blocks: this block's number and how many there are, unless they are the launch's.
+    """
     size = b.const("i32", threads, 1)
-    first = b.add(b.mul(special(b, "ctaid.x"), size), special(b, "tid.x"))
-    step = b.mul(special(b, "nctaid.x"), size)
+    block = special(b, "ctaid.x") if block is None else block
+    blocks = special(b, "nctaid.x") if blocks is None else blocks
+    first = b.add(b.mul(block, size), special(b, "tid.x"))
+    step = b.mul(blocks, size)
     with b.loop(b.convert(first, "i64", signed=False), items, b.convert(step, "i64", signed=False)) as loop:
         yield loop.i

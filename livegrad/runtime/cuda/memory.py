@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import numpy as np
 
 from ... import devices, dtypes
 from ..array import Array, contiguous_strides, from_native, is_contiguous, numel
+from ..refusal import out_of_memory
 from . import driver, ledger
 
 # Bytes of live blocks, by device, and the most that there were.
@@ -18,9 +20,11 @@ _peaks: dict[int, int] = {}
 class Block:
     """Memory of a device: what `runtime.memory.Block` is for the CPU.
 
-    memory: CuPy's pointer to its beginning, which keeps it alive.
+    memory: CuPy's pointer to its beginning, which keeps it alive. device, owner: for `livegrad.memory`.
     """
 
+    device = "cuda"
+    owner = None
     __slots__ = ("nbytes", "memory", "ptr", "index")
 
     def __init__(self, memory: Any, nbytes: int, index: int):
@@ -49,11 +53,26 @@ def _on(made: Array, device: devices.device, native: Any = None) -> Array:
     return made
 
 
+def _alloc(index: int, nbytes: int) -> Any:
+    xp = driver.cupy()
+    with xp.cuda.Device(index):
+        return xp.cuda.alloc(nbytes)
+
+
 def empty(shape: tuple, dtype: dtypes.dtype, device: devices.device) -> Array:
-    """Uninitialised row-major memory on a device."""
+    """Uninitialised row-major memory on a device. Raises OutOfMemoryError where there is none."""
     nbytes = numel(shape) * dtype.itemsize
-    with driver.on(device.index):
-        block = Block(driver.cupy().cuda.alloc(nbytes), nbytes, device.index)
+    index = device.index
+    xp = driver.cupy()
+    try:
+        memory = xp.cuda.alloc(nbytes) if xp.cuda.runtime.getDevice() == index else _alloc(index, nbytes)
+    except MemoryError:
+        gc.collect()  # what is only kept by cycles goes back to CuPy's pool
+        try:
+            memory = _alloc(index, nbytes)
+        except MemoryError as error:
+            raise out_of_memory(nbytes, str(error), used(index), shape, dtype, "cuda") from None
+    block = Block(memory, nbytes, index)
     return _on(Array(block, 0, shape, contiguous_strides(shape), dtype, True), device)
 
 
