@@ -1,4 +1,5 @@
-"""Random numbers: PyTorch's CPU stream, number for number.
+"""Random numbers. On the CPU they are PyTorch's, number for number; on CUDA devices they go by seed, number of the draw
+and index of the element (`livegrad.ops.philox`), and so they do everywhere inside of `portable`.
 
 Drawn when called, in program order, whatever is deferred.
 """
@@ -11,13 +12,17 @@ import numpy as np
 
 from . import devices, dtypes
 from .autograd.mode import MODE
+from .autograd.node import cast_value
+from .counter import STATE_BYTES, Counter, of_any_dtype
 from .creation import _finish, _from_numpy_copy, _sizes
+from .lazy.value import Value
 from .ops import dispatch
 from .runtime import service
 from .runtime.array import numel
-from .tensor import Tensor
+from .tensor import Tensor, wrap
 
 if TYPE_CHECKING:
+    from .ops.philox import Draw
     from .sampling import Stream
 
 
@@ -33,6 +38,7 @@ class Generator:
     def __init__(self, device: Any = "cpu"):
         self.device = devices.available(device)
         self._made: dict[str, Stream] = {}
+        self._counter = Counter(DEFAULT_SEED)
 
     @property
     def _stream(self) -> Stream:
@@ -45,25 +51,122 @@ class Generator:
             made = self._made.setdefault("stream", Stream())
         return made
 
+    @property
+    def _state(self) -> Any:
+        """What is drawn from now."""
+        return self._counter if self.device is not devices.cpu or PORTABLE.on else self._stream
+
     def manual_seed(self, seed: int) -> Generator:
-        self._stream.manual_seed(seed)
+        seed = int(seed)
+        if self.device is devices.cpu:
+            self._stream.manual_seed(seed)
+        self._counter.manual_seed(seed)
         return self
 
     def seed(self) -> int:
         """Seed from the system's randomness; returns the seed."""
-        return self._stream.seed()
+        seed = self._state.seed()
+        self.manual_seed(seed)
+        return seed
 
     def initial_seed(self) -> int:
-        return self._stream.initial_seed()
+        return self._state.initial if self._state is self._counter else self._stream.initial_seed()
 
     def get_state(self) -> Tensor:
-        return _from_numpy_copy(self._stream.get_state(), dtypes.uint8)
+        """The state, as bytes: 5056 of the CPU's, 16 of a CUDA device's and inside of `portable`."""
+        return _from_numpy_copy(self._state.get_state(), dtypes.uint8)
 
     def set_state(self, state: Tensor) -> None:
-        self._stream.set_state(np.array(state._to_numpy()))
+        """Go on from a state that `get_state` gave."""
+        array = np.array(state._to_numpy())
+        if array.size == STATE_BYTES or self.device is not devices.cpu:
+            self._counter.set_state(array)
+        else:
+            self._stream.set_state(array)
+
+    def clone_state(self) -> Generator:
+        """A generator of its own that goes on as this one would."""
+        made = Generator(self.device)
+        if self.device is devices.cpu:
+            made._stream.set_state(self._stream.get_state())
+        made._counter.set_state(self._counter.get_state())
+        return made
 
 
+class _Portable:
+    """on: whether random numbers go by element index on the CPU as well."""
+
+    on = False
+
+
+PORTABLE = _Portable()
+
+
+class portable:
+    """From here on, or inside of a ``with``: the same random numbers on every device, and for any launch.
+
+    They all come from one stream, the CPU's default generator's in its counter-based form, so that a program which
+    draws on the CPU and on a CUDA device gives the numbers that it gives on the CPU alone. They are not PyTorch's.
+
+    >>> import livegrad
+    >>> with livegrad.random.portable():
+    ...     g = livegrad.manual_seed(0)
+    ...     x = livegrad.rand(2)
+    >>> x
+    tensor([0.8805, 0.3621])
+    """
+
+    def __init__(self, enabled: bool = True):
+        self.enabled, self._before = bool(enabled), PORTABLE.on
+        PORTABLE.on = self.enabled
+
+    def __enter__(self) -> portable:
+        PORTABLE.on = self.enabled
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        PORTABLE.on = self._before
+
+
+DEFAULT_SEED = 67280421310721  # PyTorch's
 default_generator = Generator()
+_on_cuda: dict[int, Generator] = {}  # the default generators of CUDA devices, made when they are asked for
+_seed_of_new = DEFAULT_SEED
+
+
+def cuda_generator(index: int) -> Generator:
+    """The default generator of a CUDA device."""
+    found = _on_cuda.get(index)
+    if found is None:
+        made = Generator(devices.device("cuda", index))
+        made._counter.manual_seed(_seed_of_new)
+        found = _on_cuda.setdefault(index, made)
+    return found
+
+
+def seed_cuda(seed: int) -> None:
+    """Seed the default generators of all CUDA devices, those that are not in use yet too."""
+    global _seed_of_new
+    _seed_of_new = int(seed)
+    for generator in list(_on_cuda.values()):
+        generator.manual_seed(seed)
+
+
+def _counter(generator: Generator | None, where: devices.device) -> Counter | None:
+    """The counter to draw with for a tensor on a device; None for the CPU's own stream."""
+    if generator is not None and generator.device.type != where.type and not PORTABLE.on:
+        raise RuntimeError(f"Expected a '{where.type}' device type for generator but found '{generator.device.type}'")
+    if where is devices.cpu and not PORTABLE.on:
+        return None
+    if generator is None:
+        generator = default_generator if PORTABLE.on else cuda_generator(where.index or 0)
+    return generator._counter
+
+
+def _draw(generator: Generator | None, where: devices.device, shape: tuple) -> Draw | None:
+    """A draw for a tensor on a device, where numbers go by element index there."""
+    counter = _counter(generator, where)
+    return None if counter is None else counter.draw(shape, where)
 
 
 def _stream(generator: Generator | None) -> Stream:
@@ -71,13 +174,16 @@ def _stream(generator: Generator | None) -> Stream:
 
 
 def manual_seed(seed: int) -> Generator:
-    """Seed the default generator; returns it."""
+    """Seed the default generators of all devices; returns the CPU's."""
+    seed_cuda(seed)
     return default_generator.manual_seed(int(seed))
 
 
 def seed() -> int:
-    """Seed the default generator from the system's randomness; returns the seed."""
-    return default_generator.seed()
+    """Seed the default generators of all devices from the system's randomness; returns the seed."""
+    chosen = default_generator.seed()
+    seed_cuda(chosen)
+    return chosen
 
 
 def initial_seed() -> int:
@@ -104,6 +210,10 @@ def _made(a: np.ndarray, shape: tuple, d: dtypes.dtype, requires_grad: bool = Fa
     return _finish(_from_numpy_copy(a.reshape(shape), d), requires_grad, where)
 
 
+def _drawn(v: Value, requires_grad: bool = False) -> Tensor:
+    return _finish(wrap(v), requires_grad)
+
+
 def rand(
     *size: Any,
     generator: Any = None,
@@ -115,7 +225,10 @@ def rand(
     """Uniform numbers from [0, 1)."""
     where = devices.available(device)
     shape, d = _sizes((ignored["size"],) if "size" in ignored else size), _float(dtype)
-    return _made(_stream(generator).uniform(numel(shape), d.np), shape, d, requires_grad, where)
+    draw = _draw(generator, where, shape)
+    if draw is not None:
+        return _drawn(draw.uniform(d), requires_grad)
+    return _made(_stream(generator).uniform(numel(shape), d.np), shape, d, requires_grad)
 
 
 def randn(
@@ -129,7 +242,10 @@ def randn(
     """Standard normal numbers."""
     where = devices.available(device)
     shape, d = _sizes((ignored["size"],) if "size" in ignored else size), _float(dtype)
-    return _made(_stream(generator).normal(numel(shape), d.np), shape, d, requires_grad, where)
+    draw = _draw(generator, where, shape)
+    if draw is not None:
+        return _drawn(draw.normal(d), requires_grad)
+    return _made(_stream(generator).normal(numel(shape), d.np), shape, d, requires_grad)
 
 
 def randint(
@@ -160,8 +276,10 @@ def randint(
         limits = dtypes.iinfo(d)
         if low < limits.min or high - 1 > limits.max:
             raise RuntimeError(f"to - 1 is out of bounds for {d.name}: range [{low}, {high})")
-    a = _stream(generator).random_int(low, high, numel(shape), d.np)
-    return _made(a, shape, d, requires_grad, where)
+    draw = _draw(generator, where, shape)
+    if draw is not None:
+        return _drawn(draw.integers(low, high, d), requires_grad)
+    return _made(_stream(generator).random_int(low, high, numel(shape), d.np), shape, d, requires_grad)
 
 
 def randperm(
@@ -170,7 +288,10 @@ def randperm(
     """The integers 0 to n - 1 in random order."""
     where = devices.available(device)
     d = dtype or dtypes.int64
-    return _made(_stream(generator).permutation(int(n)), (int(n),), d, requires_grad, where)
+    counter = _counter(generator, where)
+    if counter is not None:
+        return _drawn(cast_value(counter.permutation(int(n), where), d), requires_grad)
+    return _made(_stream(generator).permutation(int(n)), (int(n),), d, requires_grad)
 
 
 def normal(
@@ -180,6 +301,7 @@ def normal(
     *,
     generator: Any = None,
     dtype: Any = None,
+    device: Any = None,
     out: Any = None,
     **ignored: Any,
 ) -> Tensor:
@@ -189,8 +311,12 @@ def normal(
         shape = like._shape
         if isinstance(mean, Tensor) and isinstance(std, Tensor):
             shape = dispatch.broadcast_shapes(mean._shape, std._shape)
-        return randn(shape, generator=generator, dtype=like.dtype) * std + mean
+        return randn(shape, generator=generator, dtype=like.dtype, device=like.device) * std + mean
+    where = devices.available(device)
     shape, d = _sizes((size,)), _float(dtype)
+    draw = _draw(generator, where, shape)
+    if draw is not None:
+        return _drawn(draw.normal(d, float(mean), float(std)))
     return _made(_stream(generator).normal(numel(shape), d.np, float(mean), float(std)), shape, d)
 
 
@@ -198,9 +324,12 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None, o
     """Ones with the probability that each element states (or p for all), else zeros."""
     if p is not None:
         return input.new_empty(input._shape).bernoulli_(p, generator=generator)
-    a = input.detach()._to_numpy()
     if input.dtype.category != dtypes.FLOATING:
         raise RuntimeError(f"bernoulli(): expected a floating-point tensor of probabilities, got {input.dtype}")
+    draw = _draw(generator, input.device, input._shape)
+    if draw is not None:
+        return _drawn(draw.bernoulli_of(input._value(), input.dtype))
+    a = input.detach()._to_numpy()
     if a.size and not bool(((a >= 0) & (a <= 1)).all()):
         raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
     return _made(_stream(generator).bernoulli_array(a), a.shape, input.dtype, where=input.device)
@@ -208,14 +337,18 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None, o
 
 def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
     """Indices drawn with the probabilities (up to a factor) in each row."""
-    a = _stream(generator).multinomial(input.detach()._to_numpy(), num_samples, replacement)
+    counter = _counter(generator, input.device)
+    draw = _stream(generator) if counter is None else counter
+    a = draw.multinomial(input.detach()._to_numpy(), num_samples, replacement)
     return _made(a, a.shape, dtypes.int64, where=input.device)
 
 
 def poisson(input: Tensor, generator: Any = None) -> Tensor:
     """Poisson numbers with the given rates."""
     a = input.detach()._to_numpy()
-    return _made(np.asarray(_stream(generator).poisson(a)), a.shape, input.dtype, where=input.device)
+    counter = _counter(generator, input.device)
+    draw = _stream(generator) if counter is None else counter
+    return _made(np.asarray(draw.poisson(a)), a.shape, input.dtype, where=input.device)
 
 
 def rand_like(
@@ -243,9 +376,13 @@ def randint_like(
 # --- in place ---------------------------------------------------------------------------------------------------
 
 
-def _overwrite(t: Tensor, a: np.ndarray) -> Tensor:
+def _overwrite(t: Tensor, a: np.ndarray | Value) -> Tensor:
     dispatch.check_in_place(t, MODE.grad)
-    return dispatch.assign_result(t, _made(np.asarray(a), t._shape, t.dtype, where=t.device))
+    return dispatch.assign_result(t, wrap(a) if isinstance(a, Value) else _made(np.asarray(a), t._shape, t.dtype))
+
+
+def _draw_into(t: Tensor, generator: Generator | None) -> Draw | None:
+    return _draw(generator, t.device, t._shape)
 
 
 def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Any = None, **named: Any) -> Tensor:
@@ -254,6 +391,9 @@ def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Any = N
     if a > b:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
     _float(self.dtype)
+    draw = _draw_into(self, generator)
+    if draw is not None:
+        return _overwrite(self, draw.uniform(self.dtype, float(a), float(b)))
     return _overwrite(self, _stream(generator).uniform(self.numel(), self.dtype.np, float(a), float(b)))
 
 
@@ -262,6 +402,9 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any
     if std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
     _float(self.dtype)
+    draw = _draw_into(self, generator)
+    if draw is not None:
+        return _overwrite(self, draw.normal(self.dtype, float(mean), float(std)))
     stream = _stream(generator)
     a = stream.normal(self.numel(), self.dtype.np, float(mean), float(std), contiguous=self.is_contiguous())
     return _overwrite(self, a)
@@ -272,41 +415,73 @@ def random_(
 ) -> Tensor:
     """Fill with integers: from [low, high), [0, low), or over the dtype's whole range."""
     low, high = named.get("from", low), named.get("to", high)
-    stream, n, d = _stream(generator), self.numel(), self.dtype.np
+    draw = _draw_into(self, generator)
     if low is None:
-        return _overwrite(self, stream.random_full(n, d))
+        if draw is not None:
+            return _overwrite(self, of_any_dtype(draw, self.dtype))
+        return _overwrite(self, _stream(generator).random_full(self.numel(), self.dtype.np))
     if high is None:
         low, high = 0, low
+    if draw is not None:
+        if low >= high:
+            raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+        return _overwrite(self, draw.integers(int(low), int(high), self.dtype))
+    stream, n, d = _stream(generator), self.numel(), self.dtype.np
     return _overwrite(self, stream.random_int(int(low), int(high), n, d))
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """Fill with ones (probability p) and zeros."""
-    stream = _stream(generator)
-    if isinstance(p, Tensor):
-        return _overwrite(self, stream.bernoulli_array(p.expand(self._shape)._to_numpy()).reshape(-1))
-    if not 0 <= p <= 1:
+    if not isinstance(p, Tensor) and not 0 <= p <= 1:
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
-    return _overwrite(self, stream.bernoulli(float(p), self.numel()))
+    draw = _draw_into(self, generator)
+    if isinstance(p, Tensor):
+        p = p.expand(self._shape)
+        if draw is not None:
+            return _overwrite(self, draw.bernoulli_of(p._value(), self.dtype))
+        return _overwrite(self, _stream(generator).bernoulli_array(p._to_numpy()).reshape(-1))
+    if draw is not None:
+        return _overwrite(self, draw.bernoulli(float(p), self.dtype))
+    return _overwrite(self, _stream(generator).bernoulli(float(p), self.numel()))
 
 
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
     """Fill with exponential numbers of rate lambd."""
+    if not lambd > 0:
+        raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd:g}")
+    draw = _draw_into(self, generator)
+    if draw is not None:
+        return _overwrite(self, draw.exponential(_float(self.dtype), float(lambd)))
     return _overwrite(self, _stream(generator).exponential(self.numel(), self.dtype.np, float(lambd)))
 
 
 def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Any = None) -> Tensor:
     """Fill with Cauchy numbers."""
+    if not sigma > 0:
+        raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma:g}")
+    draw = _draw_into(self, generator)
+    if draw is not None:
+        return _overwrite(self, draw.cauchy(_float(self.dtype), float(median), float(sigma)))
     return _overwrite(self, _stream(generator).cauchy(self.numel(), self.dtype.np, median, sigma))
 
 
 def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Any = None) -> Tensor:
     """Fill with log-normal numbers."""
+    if not std > 0:
+        raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std:g}")
+    draw = _draw_into(self, generator)
+    if draw is not None:
+        return _overwrite(self, draw.log_normal(_float(self.dtype), float(mean), float(std)))
     return _overwrite(self, _stream(generator).log_normal(self.numel(), self.dtype.np, mean, std))
 
 
 def geometric_(self: Tensor, p: float, *, generator: Any = None) -> Tensor:
     """Fill with geometric numbers."""
+    if not 0 < p < 1:
+        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p:g}")
+    draw = _draw_into(self, generator)
+    if draw is not None:
+        return _overwrite(self, draw.geometric(self.dtype, float(p)))
     return _overwrite(self, _stream(generator).geometric(self.numel(), self.dtype.np, p))
 
 
@@ -317,15 +492,28 @@ Tensor.multinomial = multinomial  # type: ignore[attr-defined]
 
 
 class fork_rng:
-    """Context manager: what is drawn inside does not change the stream outside."""
+    """Context manager: what is drawn inside does not change the streams outside.
 
-    def __init__(self, devices: Any = None, enabled: bool = True):
-        self.enabled = enabled
+    devices: the CUDA devices whose streams are meant as well; all that have been drawn from unless given.
+    """
+
+    def __init__(self, devices: Any = None, enabled: bool = True, **ignored: Any):
+        self.devices, self.enabled = devices, enabled
 
     def __enter__(self) -> None:
-        if self.enabled:
-            self.state = default_generator._stream.get_state()
+        if not self.enabled:
+            return
+        generators = [default_generator, *(_on_cuda.values() if self.devices is None else map(_of, self.devices))]
+        self.before = [(g, g._counter.get_state()) for g in generators]
+        self.state = default_generator._stream.get_state()
 
     def __exit__(self, *exc: Any) -> None:
         if self.enabled:
             default_generator._stream.set_state(self.state)
+            for generator, state in self.before:
+                generator._counter.set_state(state)
+
+
+def _of(device: Any) -> Generator:
+    """The default generator of a CUDA device that is given as a number, a name or a device."""
+    return cuda_generator(devices.available(device).index or 0)

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from livegrad import device as _device
+from livegrad import random as _random
 
 from ..runtime.cuda import driver as _driver
 from ..runtime.cuda import ledger as _ledger
@@ -22,10 +23,11 @@ from ..runtime.cuda import memory as _memory
 
 __all__ = [
     "Event", "Stream", "amp", "current_device", "current_stream", "default_stream", "device", "device_count",
-    "empty_cache", "get_device_capability", "get_device_name", "get_device_properties", "get_sync_debug_mode", "init",
-    "ipc_collect", "is_available", "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all",
-    "max_memory_allocated", "max_memory_reserved", "memory_allocated", "memory_reserved", "reset_peak_memory_stats",
-    "seed", "seed_all", "set_device", "set_sync_debug_mode", "stream", "synchronize",
+    "empty_cache", "get_device_capability", "get_device_name", "get_device_properties", "get_rng_state",
+    "get_rng_state_all", "get_sync_debug_mode", "init", "initial_seed", "ipc_collect", "is_available",
+    "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated",
+    "max_memory_reserved", "memory_allocated", "memory_reserved", "reset_peak_memory_stats", "seed", "seed_all",
+    "set_device", "set_rng_state", "set_rng_state_all", "set_sync_debug_mode", "stream", "synchronize",
 ]  # fmt: skip
 
 
@@ -255,23 +257,59 @@ _WATCHES: tuple[_ledger.Watch, ...] = ("", "warn", "raise")
 
 
 # --- random numbers ---------------------------------------------------------------------------------------------
-# They are drawn on the CPU, and seeded there.
+# Each device has a generator, which draws by element index. `livegrad.manual_seed` seeds them all.
+
+
+def _generator(device: Any = None) -> _random.Generator:
+    return _random.cuda_generator(_index(device))
 
 
 def manual_seed(seed: int) -> None:
-    """Seed the current CUDA device's random numbers: nothing to do. `livegrad.manual_seed` seeds the CPU's."""
+    """Seed the current CUDA device's random numbers; nothing happens without one."""
+    if is_available():
+        _generator().manual_seed(seed)
 
 
 def manual_seed_all(seed: int) -> None:
-    """Seed all CUDA devices' random numbers: nothing to do."""
+    """Seed all CUDA devices' random numbers."""
+    _random.seed_cuda(seed)
 
 
 def seed() -> None:
-    """Seed the current CUDA device's random numbers from the system: nothing to do."""
+    """Seed the current CUDA device's random numbers from the system; nothing happens without one."""
+    if is_available():
+        _generator().seed()
 
 
 def seed_all() -> None:
-    """Seed all CUDA devices' random numbers from the system: nothing to do."""
+    """Seed all CUDA devices' random numbers from the system, alike."""
+    _random.seed_cuda(_random.Counter(0).seed())
+
+
+def initial_seed() -> int:
+    """What the current CUDA device's random numbers were seeded with."""
+    return _generator().initial_seed()
+
+
+def get_rng_state(device: Any = "cuda") -> Any:
+    """The state of a CUDA device's random numbers: 16 bytes, a tensor on the CPU."""
+    return _generator(device).get_state()
+
+
+def set_rng_state(new_state: Any, device: Any = "cuda") -> None:
+    """Go on from a state that `get_rng_state` gave. Raises TypeError or RuntimeError for something else."""
+    _generator(device).set_state(new_state)
+
+
+def get_rng_state_all() -> list:
+    """The states of all CUDA devices' random numbers."""
+    return [get_rng_state(i) for i in range(device_count())]
+
+
+def set_rng_state_all(new_states: Any) -> None:
+    """Go on from what `get_rng_state_all` gave."""
+    for i, state in enumerate(new_states):
+        set_rng_state(state, i)
 
 
 # --- memory -----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,26 @@ def copied(a: Any) -> Value:
     made = arrays.empty(a.shape, dtypes.from_numpy_dtype(a.dtype))
     made.native()[...] = a
     return from_array(made)
+
+
+_KEPT = 1 << 16  # elements of the longest range that is kept for the next who asks
+
+
+def count(n: int, step: int, where: device) -> Value:
+    """The integers 0, step, ... on a device, n of them, to be read only."""
+    return _kept_count(n, step, where) if n <= _KEPT else _count(n, step, where)
+
+
+def _count(n: int, step: int, where: device) -> Value:
+    if where is cpu:
+        return fresh(np.arange(0, n * step, step))
+    from .cuda import driver
+
+    with driver.on(where.index or 0):
+        return fresh(driver.cupy().arange(0, n * step, step))
+
+
+_kept_count = functools.lru_cache(256)(_count)
 
 
 def through(function: Callable, *values: Value, **options: Any) -> Value:
