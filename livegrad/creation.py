@@ -16,6 +16,7 @@ from .devices import cpu as CPU
 from .lazy.value import from_array
 from .native import hot
 from .runtime import array as arrays
+from .runtime import backend
 from .runtime.array import SMALL, contiguous_strides, row_of
 from .tensor import Tensor, adopt_numpy, require_floating, wrap
 
@@ -287,9 +288,7 @@ def legacy_tensor(data: tuple, device: Any) -> Tensor:
 def _filled(size: tuple, value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     where = devices.available(device)
     d = dtype or dtypes.get_default_dtype()
-    made = arrays.empty(size, d)
-    made.native()[...] = value
-    return _finish(wrap(from_array(made)), requires_grad, where)
+    return _finish(wrap(from_array(arrays.full_on(where, size, d, value))), requires_grad)
 
 
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
@@ -298,7 +297,7 @@ def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     if "size" in ignored:
         size = (ignored["size"],)
     d = dtype or dtypes.get_default_dtype()
-    return _finish(wrap(from_array(arrays.empty(_sizes(size), d))), requires_grad, where)
+    return _finish(wrap(from_array(arrays.empty_on(where, _sizes(size), d))), requires_grad)
 
 
 def zeros(
@@ -399,6 +398,8 @@ def arange(
         floating = lo.__class__ is float or hi.__class__ is float or by.__class__ is float
         dtype = dtypes.get_default_dtype() if floating else dtypes.int64
     n = max(0, math.ceil((hi - lo) / by))
+    if where is not CPU:
+        return _finish(_range_elsewhere(lo, by, n, dtype, where), requires_grad)
     if n <= SMALL:
         row = _short_range(lo, by, n, dtype)
         if row is not None:
@@ -408,6 +409,16 @@ def arange(
     else:
         a = int(lo) + np.arange(n, dtype=np.int64) * int(by)
     return _finish(_from_numpy_copy(a, dtype), requires_grad, where)
+
+
+def _range_elsewhere(lo: Any, by: Any, n: int, dtype: dtypes.dtype, where: devices.device) -> Tensor:
+    """`arange` on another device, by operators."""
+    from .ops import dispatch
+
+    counted = wrap(backend.count(n, 1, where))
+    if dtype.category == dtypes.FLOATING:
+        return dispatch.cast(dispatch.cast(counted, dtypes.float64) * by + lo, dtype)
+    return dispatch.cast(counted * int(by) + int(lo), dtype)
 
 
 @hot
@@ -468,8 +479,11 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **options: An
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal of an n x m matrix."""
     where = devices.available(device)
-    t = _from_numpy_copy(np.eye(n, n if m is None else m), dtype or dtypes.get_default_dtype())
-    return _finish(t, requires_grad, where)
+    d, m = dtype or dtypes.get_default_dtype(), n if m is None else m
+    if where is CPU:
+        return _finish(_from_numpy_copy(np.eye(n, m), d), requires_grad)
+    rows, columns = (wrap(backend.count(k, 1, where)) for k in (n, m))
+    return _finish((rows.reshape((n, 1)) == columns).to(d), requires_grad)
 
 
 def tril_indices(row: int, col: int, offset: int = 0, **options: Any) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd.mode import MODE
 from ..autograd.node import cast_value
+from ..devices import cpu
 from ..lazy.storage import contiguous_copy
 from ..lazy.value import Value, from_array, pending
 from ..runtime import array as arrays
@@ -41,7 +42,13 @@ def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
 Tensor.contiguous = contiguous  # type: ignore[attr-defined]
 
 
-ZEROS = operator("zeros", lambda x: from_array(arrays.from_native(np.zeros(x.shape, x.dtype.np))), tensors=("x",))
+def _zeros(x: Value) -> Value:
+    if x.device is cpu:
+        return from_array(arrays.from_native(np.zeros(x.shape, x.dtype.np)))
+    return from_array(arrays.full_on(x.device, x.shape, x.dtype, 0))
+
+
+ZEROS = operator("zeros", _zeros, tensors=("x",), anywhere=True)
 
 
 def _recorded_only(*values: Value) -> Value:
@@ -143,9 +150,7 @@ def filled(self: Tensor, value: Any, label: str) -> Tensor:
         with np.errstate(all="ignore"):
             self._written(fresh=True)[...] = number
         return self
-    full = arrays.empty(self._shape, d)
-    full.native()[...] = number
-    result = wrap(from_array(full))
+    result = wrap(from_array(arrays.full_on(self.device, self._shape, d, number)))
     FILL.record((result,), (_meta(self),), (self,), label, {})
     return dispatch.assign_result(self, result)
 

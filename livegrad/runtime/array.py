@@ -175,6 +175,15 @@ def empty_on(where: device, shape: tuple, dtype: dtypes.dtype) -> Array:
     return empty(shape, dtype) if where is cpu else _cuda().empty(shape, dtype, where)
 
 
+def full_on(where: device, shape: tuple, dtype: dtypes.dtype, value: Any) -> Array:
+    """Row-major memory on a device with one number everywhere."""
+    if where is not cpu:
+        return _cuda().full(shape, dtype, where, value)
+    made = empty(shape, dtype)
+    made.native()[...] = value
+    return made
+
+
 def on_host(a: Array, why: str) -> Array:
     """An array on the CPU with that content: the same one if it is there already."""
     return a if a.device is cpu else _cuda().to_host(a, why)

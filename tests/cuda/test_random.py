@@ -113,3 +113,31 @@ def test_forked():
     with livegrad.random.fork_rng(devices=[0]):
         inside = livegrad.rand(2, device="cuda").tolist()
     assert livegrad.rand(2, device="cuda").tolist() == inside
+
+
+def test_tensors_are_made_on_the_device():
+    """What is made of sizes and numbers is not copied there."""
+    livegrad.debug.clear_ledger()
+    with livegrad.debug.watch_sync("raise"):
+        made = {
+            device: [
+                livegrad.zeros(3, 2, device=device), livegrad.ones(4, device=device, dtype=livegrad.int64),
+                livegrad.full((2, 2), 3.5, device=device), livegrad.full((2,), True, device=device),
+                livegrad.arange(5, device=device), livegrad.arange(1.0, 9.0, 0.5, device=device),
+                livegrad.arange(9, 2, -2, device=device, dtype=livegrad.int32), livegrad.eye(3, 4, device=device),
+                livegrad.zeros(0, device=device), livegrad.arange(0, device=device),
+            ]
+            for device in ("cpu", "cuda")
+        }  # fmt: skip
+        livegrad.empty(3, device="cuda").fill_(2.0)
+        livegrad.eval(*made["cuda"])
+        x = livegrad.ones(3, device="cuda", requires_grad=True)
+        y = x * 2
+        y[0] = 0.0
+        y.fill_(1.0)
+        (y * x).sum().backward()
+    assert livegrad.debug.ledger() == []
+    for here, there in zip(made["cpu"], made["cuda"]):
+        assert there.is_cuda and here.dtype is there.dtype and here.shape == there.shape
+        assert here.tolist() == there.tolist()
+    assert x.grad.tolist() == [1.0, 1.0, 1.0]

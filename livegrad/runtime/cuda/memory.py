@@ -93,6 +93,14 @@ def native(a: Array) -> Any:
     return driver.cupy().ndarray(a.shape, a.dtype.np, memptr=a.block.memory + a.offset * size, strides=strides)
 
 
+def full(shape: tuple, dtype: dtypes.dtype, device: devices.device, value: Any) -> Array:
+    """Row-major memory on a device with one number everywhere."""
+    made = empty(shape, dtype, device)
+    with driver.on(device.index or 0):
+        made.native().fill(value)
+    return made
+
+
 def view(a: Array, offset: int, shape: tuple, strides: tuple) -> Array:
     """Another window onto an array's memory; offset and strides in elements."""
     return _on(Array(a.block, offset, shape, strides, a.dtype, is_contiguous(shape, strides)), a.device)
