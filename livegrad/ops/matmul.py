@@ -56,7 +56,9 @@ def _product(a: Value, b: Value, turn_a: bool = False, turn_b: bool = False) -> 
 
 
 def _by_library(a: Value, b: Value) -> Value:
-    """What the BLAS does not do: other dtypes (half types in float32), odd strides."""
+    """Other devices, and what the BLAS does not do: other dtypes (half types in float32), odd strides."""
+    if a.device is not cpu:
+        return _elsewhere(a, b)
     xp = backend.of(a)
     if a.dtype.kind in ("f16", "bf16") and a.device is cpu:
         in_halves = _half_product(a, b)
@@ -81,6 +83,17 @@ def _by_library(a: Value, b: Value) -> Value:
     if observer is not None:
         observer.end(token, "")
     return backend.fresh(made)
+
+
+def _elsewhere(a: Value, b: Value) -> Value:
+    """On a CUDA device."""
+    from ..runtime.cuda import cublas
+
+    found = cublas.product(a.ready(), b.ready())
+    if found is not None:
+        return from_array(found)
+    xp = backend.of(a)  # integers
+    return backend.fresh(xp.ascontiguousarray(xp.matmul(a.native(), b.native())))
 
 
 def _half_product(a: Value, b: Value) -> Value | None:

@@ -13,6 +13,7 @@ import time
 from types import SimpleNamespace
 
 import numpy as np
+import stand_in_blas
 
 COUNT = 2
 _current = [0]
@@ -258,6 +259,7 @@ def alloc(nbytes):
 driver = Driver()
 cuda = SimpleNamespace(
     Device=Device, Stream=Stream, Event=Event, driver=driver, alloc=alloc,
+    cublas=stand_in_blas, get_cublas_handle=lambda: _current[0] + 1,
     runtime=SimpleNamespace(
         getDeviceCount=lambda: COUNT, getDevice=lambda: _current[0], memGetInfo=lambda: (1 << 29, 1 << 30),
         memcpyAsync=lambda to, source, nbytes, kind, stream: ctypes.memmove(to, source, nbytes),
