@@ -57,7 +57,7 @@ def operand(rows: int, columns: int, row_stride: int, column_stride: int) -> tup
 
 
 def batch_stride(lead: tuple, shape: tuple, strides: tuple) -> int | None:
-    """The one step from matrix to matrix over dimensions `lead`, to which the operand's broadcast; None if there is none."""
+    """The one step from matrix to matrix over `lead`, to which the operand's dimensions broadcast, or None."""
     missing = len(lead) - len(shape)
     step = inner = None
     for d in reversed(range(len(lead))):
