@@ -117,6 +117,9 @@ _LAZY = {
     "graph": "graph",
     "vmap": "func",
     **dict.fromkeys(
+        ("bilinear", "celu", "celu_", "cosine_similarity", "hardshrink", "pairwise_distance", "prelu", "rms_norm",
+         "rrelu", "rrelu_", "selu", "selu_", "threshold", "threshold_"), "nn.functional"),
+    **dict.fromkeys(
         ("autocast", "clear_autocast_cache", "get_autocast_dtype", "is_autocast_cache_enabled", "is_autocast_enabled",
          "set_autocast_cache_enabled", "set_autocast_dtype", "set_autocast_enabled"), "amp.autocast_mode"),
 }  # fmt: skip

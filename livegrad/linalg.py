@@ -41,6 +41,11 @@ def _square(name: str, x: Tensor) -> None:
         )
 
 
+def _matrix(name: str, x: Tensor) -> None:
+    if x.dim() < 2:
+        raise RuntimeError(f"linalg.{name}: The input tensor A must have at least 2 dimensions.")
+
+
 INV = operator(
     "linalg_inv",
     lambda x: backend.fresh(library("inv", x)),
@@ -56,8 +61,10 @@ def inv(A: Tensor) -> Tensor:
     return INV.apply((A,))
 
 
-def solve(A: Tensor, B: Tensor) -> Tensor:
-    """X such that A @ X = B, for square A (..., n, n) and B (..., n, k) or (n,)."""
+def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
+    """X such that A @ X = B, or X @ A = B if not `left`, for square A (..., n, n) and B (..., n, k) or (n,)."""
+    if not left:
+        return solve(A.mT, B.mT if B.dim() > 1 else B).mT if B.dim() > 1 else solve(A.mT, B)
     _square("solve", A)
     if B.dim() == 1 or B.dim() == A.dim() - 1:
         return SOLVE.apply((A, B.unsqueeze(-1))).squeeze(-1)
@@ -184,6 +191,7 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
         raise RuntimeError(
             f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'"
         )
+    _matrix("qr", A)
     if mode == "reduced" and A.shape[-2] >= A.shape[-1]:
         return _QR(*QR.apply((A,)))
     _refuse(f"linalg.qr of a matrix of shape {list(A.shape)} with mode {mode!r}", A)
@@ -196,6 +204,7 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
 
 def svd(A: Tensor, full_matrices: bool = True) -> Any:
     """(U, S, Vh) with A = U @ diag(S) @ Vh. A gradient needs `full_matrices=False`, or a square matrix."""
+    _matrix("svd", A)
     if not full_matrices or A.shape[-2] == A.shape[-1]:
         return _SVD(*SVD.apply((A,)))
     _refuse("linalg.svd with full_matrices=True", A)

@@ -499,7 +499,10 @@ class _Decoder:
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def save(obj: Any, f: str | os.PathLike | BinaryIO) -> None:
+def save(
+    obj: Any, f: str | os.PathLike | BinaryIO, pickle_module: Any = None, pickle_protocol: int = 2,
+    _use_new_zipfile_serialization: bool = True,
+) -> None:  # fmt: skip
     """Write an object to a file.
 
     Args:
@@ -507,6 +510,7 @@ def save(obj: Any, f: str | os.PathLike | BinaryIO) -> None:
             OrderedDicts, lists, tuples and sets of these, such as the ``state_dict()`` of a module or an optimizer.
             A tensor or container that appears in several places is one object again after loading.
         f: the file's name, or a binary file object such as ``io.BytesIO()``.
+        pickle_module, pickle_protocol: accepted for PyTorch's sake; nothing is pickled.
 
     A named file is written under another name and takes the place of the old one only when it is complete and on the
     disk: when saving fails or is interrupted, the old file is still there, whole.
@@ -648,7 +652,10 @@ def _sync_folder(folder: str) -> None:
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def load(f: str | os.PathLike | BinaryIO, map_location: Any = None, weights_only: bool = True) -> Any:
+def load(
+    f: str | os.PathLike | BinaryIO, map_location: Any = None, pickle_module: Any = None, *, weights_only: bool = True,
+    mmap: bool | None = None, encoding: str = "utf-8",
+) -> Any:  # fmt: skip
     """Read what :func:`save` wrote, or a safetensors file, or a file written by PyTorch's ``torch.save``.
 
     Args:
@@ -656,7 +663,8 @@ def load(f: str | os.PathLike | BinaryIO, map_location: Any = None, weights_only
         map_location: where to put tensors: a device or its name, a dict from devices they were saved on to others, or
             a function of a tensor (on the CPU) and the name of the device it was saved on, that returns the tensor to
             use or None.  Without it, tensors go back to the devices they were saved on.
-        weights_only: accepted for PyTorch's sake.  Files are never allowed to run code, so it makes no difference.
+        weights_only, pickle_module, mmap, encoding: accepted for PyTorch's sake.  Files are never allowed to run code,
+            and tensors are always read into memory, so they make no difference.
 
     A safetensors file from elsewhere gives a dict of tensors by name.  From a PyTorch file, tensors, parameters and
     plain containers can be read.

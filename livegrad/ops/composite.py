@@ -68,9 +68,16 @@ def nan_to_num(x: Tensor, nan: float = 0.0, posinf: float | None = None, neginf:
 
 
 @public("diff")
-def diff(x: Tensor, n: int = 1, dim: int = -1) -> Tensor:
-    """Differences of neighbours along a dimension, n times."""
+def diff(x: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None) -> Tensor:
+    """Differences of neighbours along a dimension, n times; prepend and append are put before and after x first."""
+    if not x._shape:
+        raise RuntimeError("diff expects input to be at least one-dimensional")
+    if n < 0:
+        raise RuntimeError(f"order must be non-negative but got {n}")
     d = normal_dim(dim, x.dim())
+    parts = [part for part in (prepend, x, append) if part is not None]
+    if len(parts) > 1:
+        x = FUNCTIONS["cat"](parts, d)
     for _ in range(n):
         size = x._shape[d]
         after, before = x.narrow(d, min(1, size), max(size - 1, 0)), x.narrow(d, 0, max(size - 1, 0))
@@ -88,16 +95,30 @@ def trace(x: Tensor) -> Tensor:
 
 
 @public("cov")
-def cov(x: Tensor, *, correction: int = 1) -> Tensor:
-    """The covariance matrix of variables in rows; of one variable its variance."""
+def cov(x: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None) -> Tensor:
+    """The covariance matrix of variables in rows; of one variable its variance.
+
+    fweights: how often each observation, a column, occurs; aweights: how much it counts.
+    """
+    if x.dim() > 2:
+        raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got an input with {x.dim()}")
     if x.dtype is dtypes.bool_:
         raise RuntimeError("cov(): bool dtype is not supported for input")
     if not x.dtype.is_floating_point:
         x = dispatch.cast(x, dtypes.get_default_dtype())
     if x.dim() < 2:
-        return cov(x.reshape(1, -1), correction=correction).reshape(())
-    centred = x - x.mean(1, keepdim=True)
-    return centred @ centred.t() / (x.size(1) - correction)
+        whole = cov(x.reshape(1, -1), correction=correction, fweights=fweights, aweights=aweights)
+        return whole.reshape(())
+    weights = fweights if aweights is None else aweights if fweights is None else fweights * aweights
+    if weights is None:
+        centred = x - x.mean(1, keepdim=True)
+        divisor: Any = x.size(1) - correction
+        return centred @ centred.t() / divisor if divisor > 0 else centred @ centred.t() / 0.0
+    weights = weights.to(x.dtype)
+    total = weights.sum()
+    centred = x - (x * weights).sum(1, keepdim=True) / total
+    divisor = total - correction if aweights is None else total - correction * (weights * aweights).sum() / total
+    return (centred * weights) @ centred.t() / divisor.clamp(min=0)
 
 
 @public("cross")
@@ -135,6 +156,12 @@ def dist(x: Tensor, other: Tensor, p: float = 2) -> Tensor:
 @autocasts
 def renorm(x: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """Slices along a dimension, scaled down where their p-norm is above maxnorm."""
+    if x.dim() < 2:
+        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {x.dim()} dimensions")
+    if p <= 0:
+        raise RuntimeError("renorm: non-positive-norm not supported")
+    if maxnorm < 0:
+        raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
     d = normal_dim(dim, x.dim())
     others = tuple(k for k in range(x.dim()) if k != d)
     length = x.norm(p, others, keepdim=True)
@@ -284,8 +311,16 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
 @_function
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out: Tensor | None = None) -> Tensor:
     """Counts of elements in equal bins between min and max (the data's own range if both are 0)."""
+    if not input.is_floating_point():
+        raise NotImplementedError(f"\"histogram_cpu\" not implemented for '{SCALAR_TYPE_NAMES[input.dtype]}'")
+    if bins <= 0:
+        raise RuntimeError("bins must be > 0")
+    if min > max:
+        raise RuntimeError("torch.histc: max must be larger than min")
     a = input._to_numpy()
-    low, high = (min, max) if min != max else (float(a.min()), float(a.max()))
+    low, high = (min, max) if min != max or not a.size else (float(a.min()), float(a.max()))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise RuntimeError(f"range of [{low}, {high}] is not finite")
     counts, _ = np.histogram(a, bins, (low, high) if low != high else (low - 1, high + 1))
     made = wrap(backend.copied(counts.astype(a.dtype)))
     return made if out is None else write_out(out, made)
@@ -332,9 +367,22 @@ def apply_(self: Tensor, function: Any) -> Tensor:
 Tensor.apply_ = apply_  # type: ignore[attr-defined]
 
 
-def fill_diagonal_(self: Tensor, value: Any) -> Tensor:
-    """Set the main diagonal, in place."""
-    self.diagonal().fill_(value)
+def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
+    """Set the main diagonal, in place. With wrap it goes on in a tall matrix, a row below its last column."""
+    if self.dim() < 2:
+        raise RuntimeError("dimensions must larger than 1")
+    if self.dim() == 2 and wrap and self.shape[0] > self.shape[1]:
+        columns = self.shape[1]
+        for top in range(0, self.shape[0], columns + 1):
+            self[top:].diagonal().fill_(fill_value)
+        return self
+    if self.dim() > 2:
+        if len(set(self.shape)) > 1:
+            raise RuntimeError("all dimensions of input must be of equal length")
+        place = np.arange(self.shape[0])
+        self[(place,) * self.dim()] = fill_value
+        return self
+    self.diagonal().fill_(fill_value)
     return self
 
 
@@ -412,6 +460,11 @@ def nanmean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
 @public("logcumsumexp", samples=_samples((_ROWS, 1), (_ROWS, 0)))
 def logcumsumexp(x: Tensor, dim: int) -> Tensor:
     """The logarithm of running sums of exponentials along a dimension."""
+    if not x.is_floating_point():
+        raise NotImplementedError(f"\"logcumsumexp_out_cpu\" not implemented for '{SCALAR_TYPE_NAMES[x.dtype]}'")
+    if not x.numel():
+        normal_dim(dim, x.dim())
+        return x.clone()
     top = x.detach().cummax(dim)[0]
     last = top.amax(dim, keepdim=True)
     return (x - last).exp().cumsum(dim).log() + last
@@ -432,19 +485,29 @@ def isneginf(x: Tensor) -> Tensor:
 @public("fliplr", samples=_samples((_ROWS,)))
 def fliplr(x: Tensor) -> Tensor:
     """Columns in reverse order."""
+    if x.dim() < 2:
+        raise RuntimeError("Input must be >= 2-d.")
     return x.flip(1)
 
 
 @public("flipud", samples=_samples((_ROWS,)))
 def flipud(x: Tensor) -> Tensor:
     """Rows in reverse order."""
+    if not x.dim():
+        raise RuntimeError("Input must be >= 1-d.")
     return x.flip(0)
 
 
 @public("rot90", samples=_samples((_ROWS,), (_ROWS, 2), (_ROWS, 3), (_ROWS, -1, (1, 0))))
 def rot90(x: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """Turned by k quarters in the plane of two dimensions, from the first towards the second."""
-    a, b = dims
+    if len(dims) != 2:
+        raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
+    if x.dim() < 2:
+        raise RuntimeError(f"expected total dims >= 2, but got total dims = {x.dim()}")
+    a, b = (normal_dim(d, x.dim()) for d in dims)
+    if a == b:
+        raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
     k %= 4
     if k == 0:
         return x.clone()
@@ -486,7 +549,7 @@ def positive(x: Tensor) -> Tensor:
 
 
 @public("isin", method=False, samples=_samples((_ROWS, [0.5, 3.0, 7.0])))
-def isin(elements: Tensor, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Which elements occur among the others."""
     tests = test_elements._to_numpy() if isinstance(test_elements, Tensor) else test_elements
     return wrap(backend.copied(np.isin(elements._to_numpy(), tests, invert=invert)))

@@ -9,6 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..runtime import backend
 from ..tensor import Tensor, wrap
+from .instruction import SCALAR_TYPE_NAMES
 from .order import comparable
 from .registry import FUNCTIONS, public, write_out
 
@@ -65,7 +66,11 @@ Tensor.unique_consecutive = unique_consecutive  # type: ignore[attr-defined]
 @public("bincount", kind="library")
 def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each non-negative integer occurs, or the sum of its weights."""
-    if x.dim() != 1 or x.dtype.category != dtypes.INTEGRAL:
+    if x.dtype.category != dtypes.INTEGRAL:
+        raise NotImplementedError(f"\"bincount_cpu\" not implemented for '{SCALAR_TYPE_NAMES[x.dtype]}'")
+    if minlength < 0:
+        raise RuntimeError("minlength should be >= 0")
+    if x.dim() != 1:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     a = x._to_numpy()
     if a.size and int(a.min()) < 0:
@@ -78,12 +83,20 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
 
 def searchsorted(
     sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False, side: str | None = None,
-    out: Tensor | None = None,
+    sorter: Tensor | None = None, out: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """Where elements would be inserted into a sorted sequence."""
+    """Where elements would be inserted into a sorted sequence; sorter: the order that sorts it, if it is not sorted."""
     from ..creation import as_tensor
 
+    if side not in (None, "left", "right"):
+        raise RuntimeError(f"torch.searchsorted(): side can only be 'left' or 'right' but got {side}")
+    if right and side == "left":
+        raise RuntimeError(
+            "torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True"
+        )
     side = side or ("right" if right else "left")
+    if sorter is not None:
+        sorted_sequence = sorted_sequence.take_along_dim(sorter, -1)  # type: ignore[attr-defined]
     sequence, x = sorted_sequence._to_numpy(), as_tensor(input)._to_numpy()
     if sequence.ndim == 1:
         a = np.searchsorted(sequence, x, side)

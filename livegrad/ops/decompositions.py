@@ -10,14 +10,23 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..lazy.value import Value
 from ..runtime import backend
+from .instruction import SCALAR_TYPE_NAMES
 from .matmul import _either
 from .registry import operator
 
 
 def library(name: str, *values: Value, **options: Any) -> Any:
     """Call the backend's linear algebra. Raises RuntimeError with what it found, such as a singular matrix."""
+    for v in values:
+        if v.dtype.category != dtypes.FLOATING:
+            raise RuntimeError(f"linalg.{name}: Expected a floating point or complex tensor as input. Got {v.dtype}")
+        if v.dtype.itemsize < 4:
+            raise NotImplementedError(f"\"linalg.{name}\" not implemented for '{SCALAR_TYPE_NAMES[v.dtype]}'")
+    if values[0].ndim < 2:
+        raise RuntimeError(f"linalg.{name}: The input tensor A must have at least 2 dimensions.")
     xp = backend.of(values[0])
     try:
         return getattr(xp.linalg, name)(*(v.native() for v in values), **options)

@@ -316,14 +316,32 @@ def _scaled(plain: str, scaled: str) -> Any:
     return method
 
 
+def _of_number(plain: str, scaled: str) -> Any:
+    def function(number: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+        if alpha == 1:
+            return dispatch.call(ELEMENTWISE[plain], (number, other))
+        return dispatch.call(ELEMENTWISE[scaled], (number, other, alpha))
+
+    return function
+
+
 for _name, _scaled_name in (("add", "_add_scaled"), ("sub", "_sub_scaled"), ("rsub", "_rsub_scaled")):
     _method = _scaled(_name, _scaled_name)
     _method.__name__ = _name
     _short = {"sub": ("subtract",)}.get(_name, ())
-    public(_name, kind="elementwise", inplace=_name != "rsub", aliases=_short)(_method)
+    public(
+        _name, kind="elementwise", inplace=_name != "rsub", aliases=_short,
+        number_first=None if _name == "rsub" else _of_number(_name, _scaled_name),
+    )(_method)  # fmt: skip
 
 
-@public("div", kind="elementwise", inplace=True, aliases=("divide",))
+def _number_by(number: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    if not isinstance(other, Tensor):
+        raise TypeError(f"div(): one of the operands must be a Tensor, got {number!r} and {other!r}")
+    return div(other.new_tensor(number, dtype=dtypes.of_scalar(number)), other, rounding_mode=rounding_mode)
+
+
+@public("div", kind="elementwise", inplace=True, aliases=("divide", "true_divide"), number_first=_number_by)
 def div(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """input / other; rounding_mode "floor" or "trunc" rounds the quotient."""
     if rounding_mode is None:
@@ -345,12 +363,17 @@ def _check_divisor(input: Any, other: Any) -> None:
     for x in (input, other):
         if x.dtype.is_floating_point if isinstance(x, Tensor) else isinstance(x, float):
             return
+    kinds = [x.dtype if isinstance(x, Tensor) else dtypes.of_scalar(x) for x in (input, other)]
+    if kinds[0] is kinds[1] is dtypes.bool_:
+        return  # which the operator refuses
+    if any(isinstance(x, Tensor) and not x.numel() for x in (input, other)):
+        return
     zero = bool((other == 0).any().item()) if isinstance(other, Tensor) else other == 0
     if zero:
         raise RuntimeError("ZeroDivisionError: an integer tensor is divided by zero")
 
 
-@public("floor_divide", kind="elementwise", inplace=True)
+@public("floor_divide", kind="elementwise", inplace=True, number_first=lambda x, y: _reflected("_floor_divide", x, y))
 def floor_divide(input: Tensor, other: Any) -> Tensor:
     """The quotient rounded down."""
     _check_divisor(input, other)

@@ -278,36 +278,54 @@ def _node_name(a: tuple, b: tuple) -> str:
 
 @public("matmul", kind="library", op=MATMUL)
 @hot
-def matmul(a: Tensor, b: Tensor) -> Tensor:
+def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product; leading dimensions are a batch and broadcast, one-dimensional operands are vectors.
 
     Raises RuntimeError where the inner sizes or the dtypes differ.
     """
     if REGIONS.open:
-        a, b = REGIONS.cast("matmul", (a, b))
+        input, other = REGIONS.cast("matmul", (input, other))
+    _check(input, other)
+    return MATMUL.apply((input, other), _node_name(input._shape, other._shape))
+
+
+def _of_dims(name: str, a: Tensor, b: Tensor, da: int, db: int) -> Tensor:
+    """The product of tensors of just these dimensions."""
+    if REGIONS.open:
+        a, b = REGIONS.cast(name, (a, b))
+    if a.dim() != da or b.dim() != db:
+        raise RuntimeError(f"{name}: expected tensors of {da} and {db} dimensions, got {a.dim()} and {b.dim()}")
     _check(a, b)
-    return MATMUL.apply((a, b), _node_name(a._shape, b._shape))
+    return MATMUL.apply((a, b), name.capitalize() + "Backward")
 
 
-def _fixed_dims(name: str, da: int, db: int) -> Any:
-    def function(a: Tensor, b: Tensor) -> Tensor:
-        if REGIONS.open:
-            a, b = REGIONS.cast(name, (a, b))
-        _check(a, b)
-        if a.dim() != da or b.dim() != db:
-            raise RuntimeError(f"{name}: expected tensors of {da} and {db} dimensions, got {a.dim()} and {b.dim()}")
-        if da == 3 and a._shape[0] != b._shape[0]:
-            raise RuntimeError(
-                f"batch1 and batch2 must have same number of batches, got {a._shape[0]} and {b._shape[0]}"
-            )
-        return MATMUL.apply((a, b), name.capitalize() + "Backward")
-
-    function.__name__ = name
-    function.__doc__ = f"The product of a tensor of {da} and one of {db} dimensions."
-    return public(name, kind="library")(function)
+@public("mm", kind="library")
+def mm(input: Tensor, mat2: Tensor) -> Tensor:
+    """The product of two matrices."""
+    return _of_dims("mm", input, mat2, 2, 2)
 
 
-mm, bmm, mv, dot = (_fixed_dims(n, *d) for n, d in (("mm", (2, 2)), ("bmm", (3, 3)), ("mv", (2, 1)), ("dot", (1, 1))))
+@public("bmm", kind="library")
+def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+    """The products of two batches of matrices, one by one."""
+    if input.dim() == mat2.dim() == 3 and (input._shape[0], input._shape[2]) != mat2._shape[:2]:
+        raise RuntimeError(
+            f"Expected size for first two dimensions of batch2 tensor to be: [{input._shape[0]}, {input._shape[2]}] "
+            f"but got: [{mat2._shape[0]}, {mat2._shape[1]}]."
+        )
+    return _of_dims("bmm", input, mat2, 3, 3)
+
+
+@public("mv", kind="library")
+def mv(input: Tensor, vec: Tensor) -> Tensor:
+    """The product of a matrix and a vector."""
+    return _of_dims("mv", input, vec, 2, 1)
+
+
+@public("dot", kind="library")
+def dot(input: Tensor, tensor: Tensor) -> Tensor:
+    """The sum of the products of two vectors' elements."""
+    return _of_dims("dot", input, tensor, 1, 1)
 
 
 @hot
@@ -512,7 +530,13 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 @autocasts
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """The sum of products over the named dimensions of both (the last n and first n for a number)."""
+    if a.dtype is not b.dtype:
+        raise RuntimeError("both inputs should have same dtype")
     if isinstance(dims, int):
+        if dims < 0:
+            raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
+        if dims > min(a.dim(), b.dim()):
+            raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
         left, right = list(range(a.dim() - dims, a.dim())), list(range(dims))
     else:
         left, right = ([d % x.dim() for d in side] for side, x in zip(dims, (a, b)))
@@ -527,9 +551,9 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     # A dimension of size 1 is added up against all of the other's.
     for i, j in zip(left, right):
         if a._shape[i] == 1:
-            b = b.sum(j, True)
+            b = b.sum(j, True, dtype=b.dtype)
         elif b._shape[j] == 1:
-            a = a.sum(i, True)
+            a = a.sum(i, True, dtype=a.dtype)
     k = numel(tuple(a._shape[d] for d in left))
     x = a.permute(*free_a, *left).reshape(numel(tuple(rows)), k)
     y = b.permute(*right, *free_b).reshape(k, numel(tuple(columns)))

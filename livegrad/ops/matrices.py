@@ -153,7 +153,11 @@ def corrcoef(x: Tensor) -> Tensor:
 @named("trapezoid", method=False, aliases=("trapz",))
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
     """The integral by the trapezoidal rule along a dimension."""
+    if y.dtype is dtypes.bool_:
+        raise RuntimeError("trapezoid: received a bool input for `y`, but bool is not supported")
     n = y.shape[dim]
+    if not n:
+        return y.sum(dim)
     middle = (y.narrow(dim, 1, n - 1) + y.narrow(dim, 0, n - 1)) * 0.5
     return (middle * _widths(y, x, dx, dim)).sum(dim)
 
@@ -161,6 +165,8 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1)
 @named("cumulative_trapezoid", method=False)
 def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
     """Running integrals by the trapezoidal rule along a dimension."""
+    if y.dtype is dtypes.bool_:
+        raise RuntimeError("cumulative_trapezoid: received a bool input for `y`, but bool is not supported")
     n = y.shape[dim]
     middle = (y.narrow(dim, 1, n - 1) + y.narrow(dim, 0, n - 1)) * 0.5
     return (middle * _widths(y, x, dx, dim)).cumsum(dim)
@@ -169,6 +175,8 @@ def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim
 def _widths(y: Tensor, x: Tensor | None, dx: Any, dim: int) -> Any:
     if x is None:
         return dx
+    if x.dtype is dtypes.bool_:
+        raise RuntimeError("trapezoid: received a bool input for `x`, but bool is not supported")
     if x.dim() > 1:
         return x.diff(dim=dim)
     return x.diff().reshape([-1 if d == dim % y.dim() else 1 for d in range(y.dim())])
@@ -177,12 +185,22 @@ def _widths(y: Tensor, x: Tensor | None, dx: Any, dim: int) -> Any:
 @named("vander", method=False)
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     """Powers of the elements, highest first, as the columns of a matrix."""
+    if x.dim() != 1:
+        raise RuntimeError("x must be a one-dimensional tensor.")
     n = x.shape[0] if N is None else N
+    if n < 0:
+        raise RuntimeError(f"N must be non-negative, but got {n}.")
+    if not n:
+        return x.new_empty((x.shape[0], 0))
     powers = [x**k for k in range(n)]
     return FUNCTIONS["stack"](powers if increasing else powers[::-1], 1)
 
 
-@public("float_power", inplace=False, samples=_samples((_WIDE, 2.0), (_WIDE, 3)))
+@public(
+    "float_power",
+    samples=_samples((_WIDE, 2.0), (_WIDE, 3)),
+    number_first=lambda number, exponent: float(number) ** exponent.double(),
+)
 def float_power(x: Tensor, exponent: Any) -> Tensor:
     """x ** exponent in float64."""
     return x.double() ** (exponent.double() if isinstance(exponent, Tensor) else exponent)

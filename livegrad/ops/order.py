@@ -56,6 +56,8 @@ def argsort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool 
 def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """(values, indices) of the k largest (or smallest) elements along a dimension, in order."""
     d = normal_dim(dim, x.dim())
+    if x.dtype is dtypes.bool_:
+        raise RuntimeError("topk does not support bool dtypes on CPU")
     if not 0 <= k <= (x._shape[d] if x.dim() else 1):
         raise RuntimeError("selected index k out of range")
     if x.dim() == 0:
@@ -73,8 +75,9 @@ def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     if not 1 <= k <= (x._shape[d] if x.dim() else 1):
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}")
     if x.dim() == 0:
-        values, index = topk(x, k, dim, largest=False)
-        return KthValue(values, index)
+        return KthValue(clone(x), wrap(backend.copied(np.zeros((), np.int64))))
+    if x.dtype is dtypes.bool_:
+        raise NotImplementedError("\"kthvalue_cpu\" not implemented for 'Bool'")
     values, index = topk(x, k, dim, largest=False)
     values, index = values.narrow(dim, k - 1, 1), index.narrow(dim, k - 1, 1)
     return KthValue(values, index) if keepdim else KthValue(values.squeeze(dim), index.squeeze(dim))

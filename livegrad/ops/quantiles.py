@@ -40,6 +40,8 @@ def _quantile(
         raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
     if bool(((q < 0) | (q > 1)).any()):
         raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
+    if not x.numel():
+        raise RuntimeError(f"{name}() input tensor must be non-empty")
     if dim is None:
         shape = (1,) * x.dim() if keepdim else ()
         made = _quantile(name, x.reshape(-1), q, 0, False, interpolation, skip_nan)
@@ -47,8 +49,6 @@ def _quantile(
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         return _quantile(name, x.reshape(1), q, 0, False, interpolation, skip_nan)
-    if x._shape[d] == 0:
-        raise RuntimeError(f"{name}() input tensor must be non-empty")
     ordered = x.movedim(d, -1).sort(-1)[0]  # NaN is the largest
     made = _between(ordered, _ranks(ordered.detach(), q.reshape(-1), skip_nan), interpolation)
     made = made.movedim(-1, 0)

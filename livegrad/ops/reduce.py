@@ -233,11 +233,17 @@ def _refuse_empty(name: str, shape: tuple, dims: tuple) -> None:
     raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
 
 
+def _check_size(name: str, x: Tensor, dim: Any) -> None:
+    """Raise where a dimension that is named has no elements."""
+    if 0 in x._shape and dim not in ((), []):
+        dims = dims_of(dim, x.dim())
+        if not all(x._shape[d] for d in dims):
+            _refuse_empty(name, x._shape, dims)
+
+
 def _extreme(name: str) -> Any:
     def forward(x: Value, dims: tuple, keepdim: bool) -> Value:
         if _count(x.shape, dims) == 0 and (numel(x.shape) == 0):
-            if len(dims) < len(x.shape):
-                _refuse_empty(name, x.shape, dims)
             raise RuntimeError(
                 f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
                 "with the 'dim' argument."
@@ -273,12 +279,14 @@ MAX, MIN = (
 @public("amax", kind="reduction", op=AMAX)
 def amax(x: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The largest element over dimensions; ties share the gradient."""
+    _check_size("amax", x, dim)
     return AMAX.apply((x,), dims=dims_of(dim, x.dim()), keepdim=keepdim)
 
 
 @public("amin", kind="reduction", op=AMIN)
 def amin(x: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The smallest element over dimensions; ties share the gradient."""
+    _check_size("amin", x, dim)
     return AMIN.apply((x,), dims=dims_of(dim, x.dim()), keepdim=keepdim)
 
 
@@ -287,6 +295,8 @@ def aminmax(x: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """(smallest, largest), over all elements or one dimension."""
     from .results import AMinMax
 
+    if dim is not None:
+        _check_size("aminmax", x, dim)
     return AMinMax(amin(x, () if dim is None else dim, keepdim), amax(x, () if dim is None else dim, keepdim))
 
 
@@ -401,6 +411,8 @@ def _max_or_min(x: Tensor, dim: Any, keepdim: bool, largest: bool) -> Any:
             )
         op = MAX if largest else MIN
         return op.apply((x,), op.label + "1", dims=dims_of(None, x.dim()), keepdim=False)
+    if not isinstance(dim, (int, Tensor)):
+        raise TypeError(f"{name}(): argument 'dim' must be int, or 'other' a Tensor, not {type(dim).__name__}")
     if isinstance(dim, Tensor):
         return (x.maximum if largest else x.minimum)(dim)
     return _along(x, dim, keepdim, largest, Max if largest else Min)
@@ -529,13 +541,15 @@ def std(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False,
 @public("var_mean", kind="reduction", method=False)
 def var_mean(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Any:
     """(variance, mean)"""
-    return var(x, dim, unbiased, keepdim, correction=correction), mean(x, dim, keepdim)
+    spread = var(x, dim, unbiased, keepdim, correction=correction)
+    return spread, mean(x, None if isinstance(dim, bool) else dim, keepdim)
 
 
 @public("std_mean", kind="reduction", method=False)
 def std_mean(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Any:
     """(standard deviation, mean)"""
-    return std(x, dim, unbiased, keepdim, correction=correction), mean(x, dim, keepdim)
+    spread = std(x, dim, unbiased, keepdim, correction=correction)
+    return spread, mean(x, None if isinstance(dim, bool) else dim, keepdim)
 
 
 # --- logsumexp, norms -------------------------------------------------------------------------------------------
@@ -632,7 +646,7 @@ NORM_OF_ORDER = operator(
 
 @public("norm", kind="reduction", op=NORM)
 @autocasts
-def norm(x: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def norm(x: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
     """The p-norm over all elements or some dimensions; "fro" is 2, infinity and 0 as usual.
 
     "nuc" (singular values) is not a vector norm and raises RuntimeError.

@@ -441,15 +441,16 @@ def public(
     reference: str | None = None,
     samples: Callable | None = None,
     number_first: Callable | None = None,
+    keywords: dict[str, str] | None = None,
 ) -> Callable:
     """Decorator: make a Python function of tensors a method and a function of the package, and enter it.
 
     The decorated function's first parameter is the tensor. number_first: what the function calls instead where its
-    first argument is a Python number.
+    first argument is a Python number. keywords: other names of parameters, to those that they have here.
     """
 
     def enter(f: Callable) -> Callable:
-        shown = with_numpy_names(f)
+        shown = with_numpy_names(f, keywords)
         exported = _with_out(shown, number_first)
         for each in (name, *aliases):
             if method:
@@ -483,10 +484,11 @@ def named(name: str, *, method: bool = True, aliases: tuple = ()) -> Callable:
 NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
 
 
-def with_numpy_names(f: Callable) -> Callable:
-    """The function, that also takes NumPy's names of the parameters that it has."""
+def with_numpy_names(f: Callable, more: dict[str, str] | None = None) -> Callable:
+    """The function, that also takes NumPy's names of the parameters that it has, and more: name -> its own."""
     names = parameters(f)
-    known = {numpy: own for numpy, own in NUMPY_NAMES.items() if own in names and numpy not in names}
+    both = NUMPY_NAMES if more is None else {**NUMPY_NAMES, **more}
+    known = {other: own for other, own in both.items() if own in names and other not in names}
     if not known:
         return f
 
@@ -494,16 +496,26 @@ def with_numpy_names(f: Callable) -> Callable:
     @hot
     def function(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
-            for numpy, own in known.items():
-                if numpy in kwargs:
+            for other, own in known.items():
+                if other in kwargs:
                     if own in kwargs:
-                        raise TypeError(f"{f.__name__}() got both {own!r} and {numpy!r}, which name one argument")
-                    kwargs[own] = kwargs.pop(numpy)
+                        raise TypeError(f"{f.__name__}() got both {own!r} and {other!r}, which name one argument")
+                    kwargs[own] = kwargs.pop(other)
         return f(*args, **kwargs)
 
     if f.__code__ in HOT:
         front(function, f)
     return function
+
+
+def _need_tensors(f: Callable, args: tuple, kwargs: dict) -> None:
+    """Raise TypeError if an argument is no tensor where one is wanted."""
+    given = [*zip(parameters(f), args), *kwargs.items()]
+    for place, (name, value) in enumerate(given, 1):
+        if f.__annotations__.get(name) in ("Tensor", Tensor) and not isinstance(value, Tensor):
+            raise TypeError(
+                f"{f.__name__}(): argument '{name}' (position {place}) must be Tensor, not {type(value).__name__}"
+            )
 
 
 def _with_out(f: Callable, number_first: Callable | None = None) -> Callable:
@@ -523,7 +535,11 @@ def _with_out(f: Callable, number_first: Callable | None = None) -> Callable:
                     f"{f.__name__}(): argument 'input' (position 1) must be Tensor, not {type(args[0]).__name__}"
                 )
         out = kwargs.pop("out", None) if "out" in kwargs else None
-        made = chosen(*args, **kwargs)
+        try:
+            made = chosen(*args, **kwargs)
+        except AttributeError:
+            _need_tensors(f, args, kwargs)
+            raise
         if out is None:
             return made
         if isinstance(made, tuple):

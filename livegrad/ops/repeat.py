@@ -68,6 +68,8 @@ def repeat_interleave(x: Tensor, repeats: Any, dim: int | None = None, *, output
 @public("flip", kind="library")
 def flip(x: Tensor, *dims: Any) -> Tensor:
     """Reverse the order along dimensions."""
+    if not dims:
+        raise TypeError('flip() missing 1 required positional arguments: "dims"')
     wanted = {normal_dim(d, x.dim()) for d in sizes_of(dims)}
     index = tuple(np.arange(n)[::-1].copy() if d in wanted else np.arange(n) for d, n in enumerate(x._shape))
     return REORDER.apply((x,), "FlipBackward", index=np.ix_(*index)) if wanted else clone(x)

@@ -15,7 +15,7 @@ from .registry import Operator, operator, public
 from .view import SELECT, _Meta, normal_dim
 
 
-@public("split", kind="view")
+@public("split", kind="view", keywords={"split_size": "split_size_or_sections"})
 def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple:
     """Views of pieces along a dimension: of one size (the last may be smaller), or of the sizes listed."""
     if not x._shape:
@@ -113,7 +113,7 @@ def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple:
     return split(x, -(-n // chunks), d) if n else split(x, [0] * chunks, d)
 
 
-@public("tensor_split", kind="view")
+@public("tensor_split", kind="view", keywords=dict.fromkeys(("sections", "indices"), "indices_or_sections"))
 def tensor_split(x: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple:
     """Views of nearly equal pieces, or of what lies between the given indices."""
     if not x._shape:

@@ -11,7 +11,7 @@ from ..lazy.value import Value
 from ..runtime import backend
 from ..tensor import Tensor
 from .registry import operator, public
-from .view import DIAGONAL, EMBED, on_either
+from .view import DIAGONAL, EMBED, normal_dim, on_either
 
 
 def _triangle(name: str) -> Any:
@@ -48,8 +48,15 @@ def diag(x: Tensor, diagonal: int = 0) -> Tensor:
 
 
 @public("diag_embed", kind="library")
-def diag_embed(x: Tensor, offset: int = 0) -> Tensor:
-    """Matrices with the last dimension as their diagonal."""
+def diag_embed(x: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Matrices, in two dimensions of the result, with the last dimension as their diagonal."""
+    a, b = normal_dim(dim1, x.dim() + 1), normal_dim(dim2, x.dim() + 1)
+    if a == b:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    if not x._shape:
+        raise IndexError("Dimension out of range: diag_embed() needs a tensor with dimensions")
+    if (a, b) != (x.dim() - 1, x.dim()):
+        return diag_embed(x, offset).movedim((-2, -1), (a, b))
     n = x._shape[-1] + abs(offset)
     k = x.dim()
     shape = x._shape[:-1] + (n, n)

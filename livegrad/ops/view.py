@@ -476,6 +476,8 @@ def ravel(x: Tensor) -> Tensor:
 def unflatten(x: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """Split one dimension into several."""
     dim = normal_dim(dim, x.dim())
+    if not x._shape:
+        raise RuntimeError("unflatten: a tensor without dimensions has none to split")
     shape = x._shape
     sizes = infer_shape(tuple(sizes), shape[dim])
     return view(x, shape[:dim] + sizes + shape[dim + 1 :])
@@ -524,10 +526,18 @@ def t(x: Tensor) -> Tensor:
 def movedim(x: Tensor, source: Any, destination: Any) -> Tensor:
     """Move dimensions to other places."""
     n = x.dim()
-    if n == 0:
-        return x.view_as(x)
     src = [normal_dim(d, n) for d in ([source] if isinstance(source, int) else source)]
     dst = [normal_dim(d, n) for d in ([destination] if isinstance(destination, int) else destination)]
+    if len(src) != len(dst):
+        raise RuntimeError(
+            "movedim: Invalid source or destination dims: source ("
+            f"{src} dims) should contain the same number of dims as destination ({dst} dims)"
+        )
+    for which, dims in (("source", src), ("destination", dst)):
+        if len(set(dims)) < len(dims):
+            raise RuntimeError(f"movedim: repeated dim in `{which}` ({dims})")
+    if n == 0:
+        return x.view_as(x)
     rest = [d for d in range(n) if d not in src]
     order: list[int] = [-1] * n
     for s, d in zip(src, dst):

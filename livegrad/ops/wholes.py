@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..runtime import backend
 from ..tensor import Tensor, wrap
 from . import dispatch
+from .composite import result_type
 from .instruction import SCALAR_TYPE_NAMES
 from .registry import ELEMENTWISE, named, operator
 
@@ -47,14 +49,13 @@ NEXTAFTER = operator(
 
 @named("nextafter")
 def nextafter(x: Tensor, other: Tensor) -> Tensor:
-    """The number next to each of x's in the direction of other's. Floats of one dtype; the gradients are zeros."""
-    if x.dtype is not other.dtype or not x.is_floating_point():
-        kind = SCALAR_TYPE_NAMES[x.dtype]
-        raise NotImplementedError(
-            f'"nextafter_cpu" not implemented for {kind!r} and {SCALAR_TYPE_NAMES[other.dtype]!r}'
-        )
+    """The number next to each of x's in the direction of other's. The gradients are zeros."""
+    common = result_type(x, other)
+    if common.category != dtypes.FLOATING:
+        raise NotImplementedError(f"\"nextafter_cpu\" not implemented for '{SCALAR_TYPE_NAMES[common]}'")
     shape = dispatch.broadcast_shapes(x._shape, other._shape)
-    return NEXTAFTER.apply(tuple(t if t._shape == shape else t.expand(shape) for t in (x, other)))
+    pair = (dispatch.cast(t, common) for t in (x, other))
+    return NEXTAFTER.apply(tuple(t if t._shape == shape else t.expand(shape) for t in pair))
 
 
 for _name in ("gcd", "lcm", "heaviside", "nextafter"):
