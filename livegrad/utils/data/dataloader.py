@@ -2,12 +2,17 @@
 
 import itertools
 import math
+import multiprocessing
+import os
 import warnings
 
 from .collate import default_collate, default_convert
-from .dataset import IterableDataset, Subset, TensorDataset
+from .dataset import IterableDataset
+from .fetching import Recipe
+from .iteration import InProcess
+from .processes import ProcessIterator
 from .sampler import BatchSampler, RandomSampler, SequentialSampler, fresh_seed
-from .worker import Worker, get_worker_info
+from .worker import get_worker_info
 
 __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
 
@@ -25,9 +30,18 @@ class DataLoader:
     batch_size: samples in a batch; None gives single samples. shuffle: a new random order every time. sampler,
     batch_sampler: indices, or lists of indices, in any other order. drop_last: leave out a last batch that is not full.
     collate_fn: makes a batch of a list of samples. generator: where the order comes from, the global one unless given.
-    num_workers: the data are loaded in this process in any case, but with workers what the dataset draws by chance
-    comes from generators of their own (see `utils.data.worker`), and ``worker_init_fn(number)`` is called for each.
-    The remaining options are accepted and change nothing.
+    pin_memory: put batches where a GPU copies from without help.
+
+    num_workers: how many processes make the batches, 0 for this one. Each has a copy of the dataset and random numbers
+    of its own, and calls ``worker_init_fn(number)`` first. A stream is read by every worker: see `get_worker_info`.
+    prefetch_factor: batches that each works ahead, 2 unless given. persistent_workers: the processes stay for the next
+    pass. timeout: seconds to wait for a batch, 0 for ever. multiprocessing_context: how processes are started, "fork",
+    "spawn", "forkserver" or a context of `multiprocessing`, whose default it is otherwise; unless they are forked,
+    dataset, collate_fn and worker_init_fn must be picklable, and the program's main module importable. in_order: False
+    gives batches as they come.
+
+    An exception in a worker is raised here, with its traceback. RuntimeError for a worker that was killed, or whose
+    time is up.
 
     >>> import livegrad
     >>> from livegrad.utils.data import DataLoader
@@ -37,7 +51,8 @@ class DataLoader:
 
     _fixed = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
     _made = False
-    _iterator = None
+    _iterator = None  # the pass of persistent workers
+    _told_length = None  # what len() said of a stream
 
     def __class_getitem__(cls, item):
         return cls
@@ -60,6 +75,7 @@ class DataLoader:
             raise ValueError("prefetch_factor option should be non-negative")
         if persistent_workers and num_workers == 0:
             raise ValueError("persistent_workers option needs num_workers > 0")
+        _check_count(num_workers)
         self.dataset = dataset
         self.num_workers = num_workers
         self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
@@ -110,12 +126,41 @@ class DataLoader:
             collate_fn = default_collate if self._auto_collation else default_convert
         self.collate_fn = collate_fn
         self.persistent_workers = persistent_workers
+        self._recipe = Recipe(dataset, collate_fn, self._is_stream, self._auto_collation, drop_last)
         self._made = True
 
     def __setattr__(self, name, value):
         if self._made and name in self._fixed:
             raise ValueError(f"{name} attribute should not be set after {type(self).__name__} is initialized")
         super().__setattr__(name, value)
+
+    @property
+    def multiprocessing_context(self):
+        """The context of `multiprocessing` that workers are started with, None for its default."""
+        return self._context
+
+    @multiprocessing_context.setter
+    def multiprocessing_context(self, context):
+        if context is not None:
+            if not self.num_workers:
+                raise ValueError(
+                    "multiprocessing_context can only be used with multi-process loading (num_workers > 0), but got "
+                    f"num_workers={self.num_workers}"
+                )
+            if isinstance(context, str):
+                known = multiprocessing.get_all_start_methods()
+                if context not in known:
+                    raise ValueError(
+                        f"multiprocessing_context option should specify a valid start method in {known!r}, but got "
+                        f"multiprocessing_context={context!r}"
+                    )
+                context = multiprocessing.get_context(context)
+            if not isinstance(context, multiprocessing.context.BaseContext):
+                raise TypeError(
+                    "multiprocessing_context option should be a valid context object or a string specifying the start "
+                    f"method, but got multiprocessing_context={context}"
+                )
+        self._context = context
 
     @property
     def _auto_collation(self):
@@ -126,129 +171,37 @@ class DataLoader:
         return self.batch_sampler if self._auto_collation else self.sampler
 
     def __iter__(self):
-        if not self.persistent_workers:
-            return _Iterator(self)
-        if self._iterator is None:
-            self._iterator = _Iterator(self)
-        else:
-            self._iterator.restart()
-        return self._iterator
+        kept = self._iterator
+        indices = iter(self._index_sampler)
+        if kept is not None and not kept.closed:
+            kept.restart(indices)
+            return kept
+        base_seed = fresh_seed(self.generator)  # drawn even where no worker uses it
+        if not self.num_workers:
+            return InProcess(self, indices)
+        made = ProcessIterator(self, indices, base_seed)
+        if self.persistent_workers:
+            self._iterator = made
+        return made
 
     def __len__(self):
         if not self._is_stream:
             return len(self._index_sampler)
         length = len(self.dataset)
-        if self.batch_size is None:
-            return length
-        return length // self.batch_size if self.drop_last else math.ceil(length / self.batch_size)
+        if self.batch_size is not None:
+            length = length // self.batch_size if self.drop_last else math.ceil(length / self.batch_size)
+        self._told_length = length
+        return length
 
 
-class _Iterator:
-    """One pass over a DataLoader."""
-
-    def __init__(self, loader):
-        self._loader = loader
-        self._dataset = loader.dataset
-        self._collate = loader.collate_fn
-        self._workers = None
-        self._fetch = self._from_stream if loader._is_stream else _map_fetcher(loader)
-        self.restart()
-
-    def restart(self):
-        """Begins a pass. A new iterator takes one seed from the generator, even where no worker uses it."""
-        loader = self._loader
-        self._indices = iter(loader._index_sampler)
-        if self._workers is None:
-            base_seed = fresh_seed(loader.generator)
-            self._workers = [
-                Worker(i, loader.num_workers, base_seed, loader.dataset, loader.worker_init_fn)
-                for i in range(loader.num_workers)
-            ]
-        self._live = list(self._workers)
-        self._next = 0
-        self._streams = {}
-        self._fetched = 0
-
-    def __iter__(self):
-        return self
-
-    def __len__(self):
-        return len(self._loader._index_sampler)
-
-    def __next__(self):
-        if not self._workers:
-            return self._fetch(next(self._indices), None)
-        while self._live:
-            worker = self._live[self._next % len(self._live)]
-            if not self._loader._is_stream:
-                index = next(self._indices)
-                self._next += 1
-                with worker:
-                    return self._fetch(index, worker)
-            try:
-                with worker:
-                    batch = self._fetch(None, worker)
-            except StopIteration:
-                place = self._live.index(worker)
-                del self._live[place]
-                self._next = place
-                continue
-            self._next = (self._next + 1) % len(self._live)
-            return batch
-        raise StopIteration
-
-    def _from_stream(self, _, worker):
-        """The next batch of a stream; every worker has a stream of its own."""
-        loader = self._loader
-        stream = self._streams.get(worker)
-        if stream is None:
-            stream = self._streams[worker] = iter(self._dataset)
-        if loader.batch_size is None:
-            batch = next(stream)
-            count = 1
-        else:
-            batch = list(itertools.islice(stream, loader.batch_size))
-            count = len(batch)
-            if not count or (loader.drop_last and count < loader.batch_size):
-                raise StopIteration
-        self._fetched += count
-        self._warn_if_longer()
-        return self._collate(batch)
-
-    def _warn_if_longer(self):
-        try:
-            length = len(self._dataset)
-        except (TypeError, NotImplementedError):
-            return
-        if self._fetched > length:
-            warnings.warn(
-                f"Length of IterableDataset {self._dataset} was reported to be {length} (when accessing "
-                f"len(dataloader)), but {self._fetched} samples have been fetched. ",
-                stacklevel=3,
-            )
-
-
-def _map_fetcher(loader):
-    """The function from what the sampler gives to a batch (or, without batches, to a sample)."""
-    dataset, collate = loader.dataset, loader.collate_fn
-    if not loader._auto_collation:
-        return lambda index, worker: collate(dataset[index])
-    if collate is default_collate:
-        at_once = _batches_at_once(dataset)
-        if at_once is not None:
-            return lambda indices, worker: at_once(indices)
-    together = getattr(dataset, "__getitems__", None)
-    if callable(together):
-        return lambda indices, worker: collate(together(indices))
-    return lambda indices, worker: collate([dataset[i] for i in indices])
-
-
-def _batches_at_once(dataset):
-    """The function that looks a whole batch up, for a dataset of tensors (or a subset of one), else None."""
-    if type(dataset) is TensorDataset:
-        return dataset._batch
-    if type(dataset) is Subset:
-        inner = _batches_at_once(dataset.dataset)
-        if inner is not None:
-            return lambda indices: inner([dataset.indices[i] for i in indices])
-    return None
+def _check_count(workers):
+    """Warn of more worker processes than there are processors."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if there is not None and workers > there:
+        warnings.warn(
+            f"This DataLoader will create {workers} worker processes in total. Our suggested max number of worker in "
+            f"current system is {there}, which is smaller than what this DataLoader is going to create. Please be "
+            "aware that excessive worker creation might get DataLoader running slow or even freeze, lower the worker "
+            "number to avoid potential slowness/freeze if necessary.",
+            stacklevel=3,
+        )
