@@ -103,6 +103,7 @@ class ProcessIterator(Pass):
         self._seconds = loader.timeout or None
         self._workers: list[_Worker] = []
         self._asked: deque[_Worker] = deque()  # for batches that are due, in their order
+        self._cut_short = False
         # Not __del__, for this comes at the exit of the program as well.
         self._finalizer = weakref.finalize(self, _end, os.getpid(), self._workers)
         ahead = min(loader.prefetch_factor, _WAITING)
@@ -167,7 +168,7 @@ class ProcessIterator(Pass):
 
     def _next(self) -> Any:
         while True:
-            if self.closed and self._asked:
+            if self._cut_short:
                 raise RuntimeError("this pass over a DataLoader was cut short and its workers are gone; begin another")
             worker = self._next_worker()
             if worker is None:
@@ -183,6 +184,7 @@ class ProcessIterator(Pass):
                     self._asked.remove(worker)
                 self._ask()
             except BaseException:  # an interruption too: what was half read or sent cannot be gone on with
+                self._cut_short = True
                 self.close()
                 raise
             if kind == FAILED:
@@ -202,6 +204,7 @@ class ProcessIterator(Pass):
             workers = {worker.connection: worker for worker in self._asked}
             for connection in wait(list(workers), self._seconds):
                 return workers[connection]  # type: ignore[index]
+        self._cut_short = True
         self.close()
         raise RuntimeError(f"DataLoader timed out after {self._seconds} seconds")
 
