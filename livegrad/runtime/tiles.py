@@ -23,17 +23,17 @@ _SERIAL_WORK = 1 << 21  # multiply-adds that are not worth a second thread
 # for half types is by float32).
 _LEAST, _LEAST_HALVES, _LEAST_EDGE, _LEAST_DEPTH = 1 << 24, 1 << 22, 48, 48
 _LEAST_REUSE = 105
-_PACKING = 64  # multiply-adds that take as long as packing a number
+_PACKING = 24  # multiply-adds that take as long as packing a number
 _WANTED = os.environ.get("LIVEGRAD_AMX", "1") != "0"
 _SIZE = {"f32": 4, "f16": 2, "bf16": 2}
-_PANEL, _SQUARE = 16, 32
+_SQUARE = 32
 # What is packed at once, so that the memory for it stays small beside the operands: lines of an operand, and numbers
 # of a batch's operands and results.
 _MOST_LINES, _MOST_NUMBERS = 4096, 1 << 22
 _ZEROS = np.zeros(64, np.uint8)
 _ZEROS_PTR = _ZEROS.__array_interface__["data"][0]
 # An item's sums, and its block of B, share a core's second-level cache (2 MB).
-_ROWS, _COLUMNS, _BLOCK = 512, 512, 8  # at most; the last in tiles of k
+_ROWS, _COLUMNS = 512, 512  # at most
 
 
 @functools.cache
@@ -50,18 +50,19 @@ def available() -> bool:
 
 
 @functools.cache
-def _pack_kernel(kind: str, along: bool, by_lines: bool) -> Any:
+def _pack_kernel(kind: str, along: bool) -> Any:
     from ..codegen import kernels, tiles
 
-    options = (kind, along, by_lines)
+    options = (kind, along)
     return kernels.Kernel(lambda: ("tiles pack", *options), lambda: tiles.pack_source(*options), tiles.PACK_FORMATS, 1)
 
 
 @functools.cache
-def _kernel(kind: str) -> Any:
+def _kernel(kind: str, along: bool) -> Any:
     from ..codegen import kernels, tiles
 
-    return kernels.Kernel(lambda: ("tiles", kind), lambda: tiles.source(kind), tiles.FORMATS, 1)
+    options = (kind, along)
+    return kernels.Kernel(lambda: ("tiles", *options), lambda: tiles.source(*options), tiles.FORMATS, 1)
 
 
 @functools.lru_cache(4096)
@@ -79,10 +80,6 @@ def _cut(m: int, n: int, batch: int, threads: int) -> tuple[int, int, int, int]:
             if best is None or cost < best[0]:
                 best = (cost, rows, columns, -(-m // rows), -(-n // columns))
     return best[1:]  # type: ignore[index]
-
-
-def _panels(lines: int) -> int:
-    return -(-lines // _SQUARE) * 2
 
 
 @hot
@@ -113,12 +110,11 @@ def product(
         or (batch > 1 and (beta or bias))
     ):
         return False
-    a_along, b_along = a_cs == 1, b_cs != 1
-    if not (a_along or a_rs == 1) or (b_along and b_rs != 1) or min(a_rs, a_cs, b_rs, b_cs) < 1:
+    if (a_cs != 1 and a_rs != 1) or (b_cs != 1 and b_rs != 1) or min(a_rs, a_cs, b_rs, b_cs) < 1:
         return False
     matrix = (kind, m, n, k, a_rs, a_cs, b_rs, b_cs, c_rs)
     size = _SIZE[kind]
-    most = max(pool.get_num_threads(), _MOST_NUMBERS // (m * k + k * n + m * n))  # matrices at once
+    most = max(pool.get_num_threads(), _MOST_NUMBERS // (k * n + m * n))  # matrices at once
     if batch > most:
         return all(
             _multiply(matrix, min(most, batch - i), a + i * a_bs * size, a_bs, b + i * b_bs * size, b_bs,
@@ -141,46 +137,47 @@ def product(
 def _multiply(
     matrix: tuple, batch: int, a: int, a_bs: int, b: int, b_bs: int, c: int, c_bs: int, beta: float = 0.0, bias: int = 0
 ) -> bool:
-    """Pack the operands, look at what packing found, and multiply."""
+    """Pack B and multiply; then look at what packing found."""
     kind, m, n, k, a_rs, a_cs, b_rs, b_cs, c_rs = matrix
-    a_along, b_along = a_cs == 1, b_cs != 1
+    b_along = b_cs != 1
     from ..codegen import tiles
 
     work = batch * m * n * k
-    pack_a, pack_b, multiply = _pack_kernel(kind, a_along, True), _pack_kernel(kind, b_along, False), _kernel(kind)
-    if not (pack_a.available(work) and pack_b.available(work) and multiply.available(work)):
+    pack, multiply = _pack_kernel(kind, b_along), _kernel(kind, a_cs == 1)
+    if not (pack.available(work) and multiply.available(work)):
         return False
-    a_panels, b_panels = _panels(m), _panels(n)
+    squares, blocks = -(-n // _SQUARE), -(-k // (tiles.BLOCK * tiles.DEPTH))
     b_count = batch if b_bs else 1
-    a_bytes = tiles.packed_bytes(kind, batch * a_panels, k)
-    b_bytes = tiles.packed_bytes(kind, b_count * b_panels, k)
+    b_bytes = tiles.packed_bytes(kind, b_count * squares, k)
     rows, columns, down, across = _cut(m, n, batch, pool.get_num_threads())
-    sum_bytes = batch * down * across * rows * columns * 4
-    flags = batch * a_panels + b_count * b_panels
-    block = memory.allocate(a_bytes + b_bytes + sum_bytes + flags)
-    packed_a, packed_b, sums = block.ptr, block.ptr + a_bytes, block.ptr + a_bytes + b_bytes
-    flag = sums + sum_bytes
-    for packer, along, x, target, flags_at, lines, line, step, distance, panels, count in (
-        (pack_a, a_along, a, packed_a, flag, m, a_rs, a_cs, a_bs, a_panels, batch),
-        (pack_b, b_along, b, packed_b, flag + batch * a_panels, n, b_cs, b_rs, b_bs, b_panels, b_count),
-    ):
-        args = packer.pack(x, target, flags_at, lines, k, line, step, distance, panels)
-        group = tiles.group_of(along)
-        _run(packer, args, count * -(-panels // group), group * _PANEL * k * _PACKING)
-    if any(ctypes.string_at(flag, flags)):
+    items = batch * down * across
+    sum_bytes = items * rows * columns * 4 if blocks > 1 else 0
+    kept_bytes = ((m - 1) * c_rs + n) * _SIZE[kind] if beta else 0
+    block = memory.allocate(b_bytes + sum_bytes + 64 + kept_bytes)
+    sums = block.ptr + b_bytes
+    bad = sums + sum_bytes
+    kept = bad + 64
+    flag = ctypes.c_int64.from_address(bad)
+    flag.value = 0
+    args = pack.pack(b, block.ptr, bad, n, k, b_cs, b_rs, b_bs, squares, blocks)
+    _run(pack, args, b_count * squares * blocks, _SQUARE * min(k, tiles.BLOCK * tiles.DEPTH) * _PACKING)
+    if flag.value:
         return False
     if beta:
         start, start_row, start_column = c, c_rs, 1
+        ctypes.memmove(kept, c, kept_bytes)
     elif bias:
         start, start_row, start_column = bias, 0, 1
     else:
         start, start_row, start_column = _ZEROS_PTR, 0, 0
     args = multiply.pack(
-        packed_a, packed_b, c, start, sums, m, n, -(-k // tiles.DEPTH), c_rs, start_row, start_column, c_bs, a_panels,
-        b_panels, down, across, rows, columns, _BLOCK, 1 if b_bs else 0,
+        a, block.ptr, c, start, sums, bad, m, n, k, a_rs, a_cs, a_bs, c_rs, start_row, start_column, c_bs, squares,
+        down, across, rows, columns, 1 if b_bs else 0,
     )  # fmt: skip
-    _run(multiply, args, batch * down * across, rows * columns * k)
-    return True
+    _run(multiply, args, items, rows * columns * k)
+    if flag.value and beta:
+        ctypes.memmove(c, kept, kept_bytes)
+    return not flag.value
 
 
 def _run(kernel: Any, args: bytes, items: int, work: int) -> None:

@@ -142,6 +142,6 @@ def test_half_types(dtype, shapes, used):
 def test_every_kernel_is_valid(kind):
     import llvmlite.binding as llvm
 
-    texts = [writer.pack_source(kind, along, by_lines) for along in (False, True) for by_lines in (False, True)]
-    for text in [*texts, writer.source(kind)]:
+    texts = [write(kind, along) for write in (writer.pack_source, writer.source) for along in (False, True)]
+    for text in texts:
         llvm.parse_assembly(text).verify()
