@@ -1,11 +1,11 @@
 """Kernels of matrix products on the processor's tile unit (Intel AMX), float32 at float32's accuracy.
 
 The unit multiplies bfloat16 numbers sixteen times as fast as vector instructions multiply float32, and adds in
-float32. A float32 number is exactly the sum of three bfloat16 numbers, x = x0 + x1 + x2: its 24 bits, eight at a time.
-Of the nine products of parts the three smallest are left out: six remain. What is left out is about 2**-25 of each
-product and has its sign, and the error is that of adding in float32, in fewer and better grouped additions than a chain
-of multiply-adds has. The method is that of Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence
-Datatype For Higher-Precision Computations" (2019). float16 numbers take two parts and bfloat16 one.
+float32. A float32 number is exactly the sum of three bfloat16 numbers, x = x0 + x1 + x2: the nearest one, and what is
+left eight bits at a time, of either sign. Of the nine products of parts the three smallest, 2**-25 and less of the
+whole, are left out: six remain, and the error is that of adding in float32, in fewer and better grouped additions than
+a chain of multiply-adds has. The method is that of Henry, Tang and Heinecke, "Leveraging the bfloat16 Artificial
+Intelligence Datatype For Higher-Precision Computations" (2019). float16 numbers take two parts and bfloat16 one.
 
 Operands are packed as tiles of parts, in squares of 32 lines (rows of A, columns of B): B by a kernel of its own
 (`pack_source`), since all rows of A meet it; A by the kernel that multiplies (`source`), 32 rows at a time, which then
@@ -44,8 +44,8 @@ PACK_FORMATS = "q" * (len(PACK_POINTERS) + len(PACK_NUMBERS))
 
 POINTERS = ("a", "b", "c", "s", "sums", "bad")
 NUMBERS = (
-    "m", "n", "k", "a.line", "a.step", "a.batch", "c.row", "s.row", "s.column", "c.batch", "b.squares", "down", "across",
-    "rows", "columns", "b.batch",
+    "m", "n", "k", "a.line", "a.step", "a.batch", "c.row", "s.row", "s.column", "c.batch", "b.squares", "down",
+    "across", "rows", "columns", "b.batch",
 )  # fmt: skip
 FORMATS = "q" * (len(POINTERS) + len(NUMBERS))
 
@@ -103,7 +103,9 @@ class _Packer:
                     masks: list[Reg | None] = [None, None]
                     if start is whole:
                         left = b.sub(k, ks.i)
-                        masks = [b.icmp("slt", self.lane, b.splat(b.sub(left, self.number(h * EDGE)))) for h in range(2)]
+                        masks = [
+                            b.icmp("slt", self.lane, b.splat(b.sub(left, self.number(h * EDGE)))) for h in range(2)
+                        ]
                     words, largest = self._words([b.gep(here, self.kind, h * EDGE) for h in range(2)], masks)
                     for part, word in enumerate(words):
                         tile = b.mul(ks.i, self.number(self.parts * 2 * TILE_BYTES // DEPTH))
@@ -150,6 +152,8 @@ class _Packer:
         upper, found = b.const("i32", 0xFFFF0000), []
         for part in range(self.parts):
             bits = [b.bitcast(x, "i32") for x in xs]
+            if part == 0 and self.parts > 1:  # nearest: so the other parts have no sign in common
+                bits = [b.add(x, b.const("i32", 0x8000)) for x in bits]
             tops = [b.and_(x, upper) for x in bits]
             found.append(b.or_(b.lshr(bits[0], b.const("i32", 16)), tops[1]))
             if part + 1 < self.parts:

@@ -21,8 +21,8 @@ from . import memory, pool
 _SERIAL_WORK = 1 << 21  # multiply-adds that are not worth a second thread
 # Below, packing costs more than is won: multiply-adds in all, and for each number packed (float32 only: the other way
 # for half types is by float32).
-_LEAST, _LEAST_HALVES, _LEAST_EDGE, _LEAST_DEPTH = 1 << 24, 1 << 22, 48, 48
-_LEAST_REUSE = 105
+_LEAST, _LEAST_HALVES, _LEAST_EDGE, _LEAST_DEPTH = 1 << 23, 1 << 22, 48, 48
+_LEAST_REUSE = 60
 _PACKING = 24  # multiply-adds that take as long as packing a number
 _WANTED = os.environ.get("LIVEGRAD_AMX", "1") != "0"
 _SIZE = {"f32": 4, "f16": 2, "bf16": 2}
