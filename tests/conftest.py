@@ -19,15 +19,15 @@ def plain():
 
 @pytest.fixture
 def launches(monkeypatch):
-    """What was launched: (operators, shape, reason, how)."""
+    """What was launched: (operators, size, reason, how)."""
     from livegrad.lazy.log import Log
     from livegrad.observe import WATCH
 
     seen = []
 
     class Kept(Log):
-        def line(self, what, shape, reason, how, seconds):
-            seen.append((what, shape, reason, how))
+        def line(self, what, size, reason, how, seconds):
+            seen.append((what, size, reason, how))
 
     monkeypatch.setattr(WATCH, "observer", Kept())
     return seen

@@ -217,10 +217,11 @@ def _shift(name: str) -> Callable:
     def shift(b: Builder, signed: bool, x: Reg, y: Reg) -> Reg:
         bits = {"i8": 8, "i16": 16, "i32": 32, "i64": 64}[x.kind]
         inside = b.icmp("ult", y, b.like(y, bits))
-        amount = b.select(inside, y, b.like(y, 0 if name == "shl" or not signed else bits - 1))
-        if name == "shl":
-            return b.select(inside, b.shl(x, amount), b.like(x, 0))
-        return b.ashr(x, amount) if signed else b.select(inside, b.lshr(x, amount), b.like(x, 0))
+        if name == "shr" and signed:
+            return b.ashr(x, b.select(inside, y, b.like(y, bits - 1)))
+        # Not selected between y and 0: LLVM takes that for what NVIDIA's shift does, which looks at 32 bits of y alone.
+        amount = b.and_(y, b.like(y, bits - 1))
+        return b.select(inside, b.shl(x, amount) if name == "shl" else b.lshr(x, amount), b.like(x, 0))
 
     return shift
 

@@ -1,8 +1,12 @@
 """Elementwise programs as PTX: which kernel a launch takes, and what is in its text."""
 
+import inspect
 import re
 
+import pytest
+
 import livegrad
+from livegrad.codegen import math
 from livegrad.codegen.gpu import maps, plan, target
 from livegrad.lazy import evaluate
 from livegrad.lazy.program import broadcast_strides, linearize, merged_dims
@@ -53,6 +57,21 @@ def test_rounding_is_that_of_the_formula():
     _, text = planned((x * x + x) / (x + 1).sqrt())
     assert "mul.rn.f32" in text and "add.rn.f32" in text and "div.rn.f32" in text and "sqrt.rn.f32" in text
     assert not re.search(r"\.ftz|\.approx|div\.full|fma", text)
+
+
+@pytest.mark.parametrize("kind", ("f32", "f64"))
+def test_functions_need_no_library(kind):
+    """Every function of `codegen.math` at once, for vectors."""
+    module, b, args = target.entry(3)
+    out, x, y = args.pointer(), args.pointer(), args.pointer()
+    with b.at_width(4 if kind == "f32" else 2):
+        first, second = b.load(x, kind), b.load(y, kind)
+        for k, name in enumerate(math.__all__):
+            function = getattr(math, name)
+            count = len([p for p in inspect.signature(function).parameters if p != "b"])
+            b.store(function(b, *(first, second)[:count]), b.gep(out, kind, 8 * k))
+    text = machine.compile_ptx(args.finish(module), "sm_80")
+    assert ".extern" not in text and text.count("st.global") >= len(math.__all__)
 
 
 def test_division_by_multiplication():
