@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .native import slotted
+from .native import held, slotted
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -62,6 +62,7 @@ MODULES = _Modules()
 def set_module_path(function: Callable[[], str | None], stack: list) -> None:
     """Let `nn` tell which module is running."""
     MODULES.path, MODULES.running = function, stack
+    held(MODULES, "path")
 
 
 def user_frame(depth: int = 1) -> Any:

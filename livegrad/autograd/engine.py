@@ -37,6 +37,7 @@ def run(
     if capture is not None:
         useful, through = _leading_to(roots, capture)
     place = Place()
+    place.node = None
     before = MODE.grad
     MODE.grad = recording
     RUNNING.passes += 1
@@ -76,9 +77,7 @@ class Place:
     """Where a walk is."""
 
     __slots__ = ("node",)
-
-    def __init__(self) -> None:
-        self.node: Node | None = None
+    node: Node | None
 
 
 @hot

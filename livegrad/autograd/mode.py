@@ -50,6 +50,7 @@ class _Mode:
             _local.grad = False
 
     @property
+    @hot
     def inference(self) -> bool:
         return _local.inference
 
@@ -71,9 +72,13 @@ def is_inference_mode_enabled() -> bool:
     return MODE.inference
 
 
+@slotted
 class _Switch:
     """A context manager, and a decorator of functions and generators, that sets the mode for a while."""
 
+    __slots__ = ("wanted", "inference", "before", "__weakref__")
+
+    @hot
     def __init__(self, wanted: bool, inference: bool | None = None):
         self.wanted = wanted
         self.inference = inference

@@ -164,13 +164,17 @@ def retain_from_here(t: Any, before: Node, nr: int) -> None:
         hooks_of(t._edge).retain[t._nr] = weakref.ref(t)
 
 
+@hot
 def check_fresh(v: Value, node: Node) -> None:
     """Raise if an in-place operator has changed what this value was since it was recorded."""
     stale = v.stale
     if stale is None and v.lease is not None:
         stale = v.lease.stale
-    if stale is None:
-        return
+    if stale is not None:
+        _refuse_stale(v, node, stale)
+
+
+def _refuse_stale(v: Value, node: Node, stale: tuple) -> None:
     version_then, version, site, since = stale
     if node.seq >= since:
         return
@@ -439,7 +443,7 @@ class ShownNode(Node):
 class OpNode(Node):
     """The node of an operator with stated gradients (see `ops.registry.Operator`)."""
 
-    __slots__ = ("op", "label", "args", "saved", "metas", "released", "n_outputs")
+    __slots__ = ("op", "label", "args", "saved", "metas", "released", "outputs")
 
     def name(self) -> str:
         return self.label + "0" if self.label.endswith("Backward") else self.label
@@ -461,10 +465,6 @@ class OpNode(Node):
                     shown[i] = (ShownNode(through[n], self, i), 0)
             shown = self.__dict__["_shown"] = tuple(shown)
         return shown
-
-    @property
-    def outputs(self) -> int:  # type: ignore[override]
-        return self.n_outputs
 
     def inputs_info(self) -> tuple:
         info: list = []

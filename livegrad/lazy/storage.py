@@ -101,6 +101,7 @@ class Alias:
         self.made = made
 
     @property
+    @hot
     def shape(self) -> tuple:
         return self.storage.shape if self.layout is None else self.layout[1]
 
@@ -123,6 +124,7 @@ class Storage:
 
     __slots__ = ("value", "array", "lease", "unnoticed", "pinned", "shape", "dtype", "device", "views", "__weakref__")
 
+    @hot
     def __init__(self, value: Value):
         self.shape = value.shape
         self.dtype = value.dtype

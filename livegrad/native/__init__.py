@@ -30,6 +30,8 @@ HOTTEST: set[Any] = set()
 COMPILED: dict[Any, Callable] = {}
 # (wrapper, hot function) pairs; see `front`.
 FRONTS: list[tuple[Callable, Callable]] = []
+# (object, attribute) pairs; see `held`.
+HOLDERS: list[tuple[Any, str]] = []
 # Classes whose slots the compiled code reads and writes in place.
 SLOTTED: list[type] = []
 
@@ -93,6 +95,14 @@ def front(wrapper: Callable, function: Callable) -> None:
     What does not fit the function's own parameters goes to the wrapper.
     """
     FRONTS.append((wrapper, function))
+
+
+def held(owner: Any, attribute: str) -> None:
+    """Tell of an object that lasts and holds a function, which may be hot or close over hot ones, in an attribute.
+
+    What modules, classes and closures hold is found without that.
+    """
+    HOLDERS.append((owner, attribute))
 
 
 def slotted(cls: type) -> type:

@@ -14,6 +14,8 @@ import sys
 import types
 from typing import Any
 
+from . import HOLDERS
+
 # Include/typeslots.h, structmember.h and object.h
 _TP_CALL, _TP_DESCR_GET, _TP_MEMBERS, _TP_GETSET = 50, 54, 72, 73
 _SSIZE, _READ_ONLY = 19, 1
@@ -50,6 +52,8 @@ class _Spec(ctypes.Structure):
 
 # What must stay where it is as long as the process runs.
 _kept: list = []
+# What compiled functions close over: the addresses that their code reads, and the objects.
+_closures: list[tuple[Any, list]] = []
 
 
 def _address(name: str) -> int | None:
@@ -90,7 +94,8 @@ def make(cls: type, address: int, function: Any, original: Any = None) -> Any:
     made = alloc(cls, 0)
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
     closure = (ctypes.c_void_p * max(len(cells), 1))(*[id(x) for x in cells])
-    _kept.extend((made, function, original, cells, closure))
+    _kept.extend((made, function, original, closure))
+    _closures.append((closure, cells))
     words = (ctypes.c_void_p * (_SIZE // 8)).from_address(id(made))
     words[_CODE // 8] = address
     words[_CLOSURE // 8] = ctypes.addressof(closure)
@@ -110,7 +115,10 @@ def _copy(f: Any) -> Any:
 
 
 def replace(made: dict[int, Any]) -> None:
-    """Put compiled functions where the originals are (`made` is by their id): in modules, classes and closures."""
+    """Put compiled functions where the originals are (`made` is by their id).
+
+    That is in modules, classes and closures, and in what `HOLDERS` lists.
+    """
     seen: set[int] = set()
 
     def visit_function(f: Any) -> None:
@@ -154,6 +162,20 @@ def replace(made: dict[int, Any]) -> None:
                     elif isinstance(item, types.FunctionType):
                         visit_function(item)
 
+    for closure, cells in _closures:
+        for k, value in enumerate(cells):
+            new = made.get(id(value))
+            if new is not None:
+                closure[k], cells[k] = id(new), new
+            elif isinstance(value, types.FunctionType):
+                visit_function(value)
+    for owner, name in HOLDERS:
+        value = getattr(owner, name)
+        new = made.get(id(value))
+        if new is not None:
+            setattr(owner, name, new)
+        elif isinstance(value, types.FunctionType):
+            visit_function(value)
     for name, module in list(sys.modules.items()):
         if name == PACKAGE or name.startswith(PACKAGE + "."):
             visit(module)

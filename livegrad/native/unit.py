@@ -203,15 +203,6 @@ class Installer:
         for compiled, tables in ready.values():
             api = [ctypes.cast(getattr(ctypes.pythonapi, n), ctypes.c_void_p).value for n in tables["api"]]
             _fill(compiled, "get_api", api)
-            words = []
-            for description in tables["constants"]:
-                if description[0] == "code":
-                    words.append(self.addresses[description[1]])
-                else:
-                    constant = resolve(description)
-                    _kept.append(constant)
-                    words.append(id(constant))
-            _fill(compiled, "get_constants", words)
             _kept.append(compiled)
         cls = self.cls
         if cls is None:
@@ -226,6 +217,17 @@ class Installer:
         for wrapper, f in FRONTS:
             if f.__code__ in functions and like(f, functions[f.__code__][0]):
                 compiled_functions[id(wrapper)] = make(cls, self.entries[symbol(f)], f, wrapper)
+        for compiled, tables in ready.values():
+            words = []
+            for description in tables["constants"]:
+                if description[0] == "code":
+                    words.append(self.addresses[description[1]])
+                else:
+                    constant = resolve(description)
+                    constant = compiled_functions.get(id(constant), constant)
+                    _kept.append(constant)
+                    words.append(id(constant))
+            _fill(compiled, "get_constants", words)
         return compiled_functions
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from .. import dtypes
 from ..autograd.mode import MODE
+from ..native import hot
 from ..precision import REGIONS, STATE
 from ..tensor import Tensor
 from . import dispatch
@@ -141,10 +142,7 @@ def autocasts(function: F) -> F:
     """Decorator: autocast casts this function's arguments, by its name, and is off while it runs."""
     name = function.__name__
 
-    @functools.wraps(function)
-    def casting(*args: Any, **kwargs: Any) -> Any:
-        if not REGIONS.open:
-            return function(*args, **kwargs)
+    def cast_call(args: tuple, kwargs: dict) -> Any:
         before = STATE.enabled
         listed = frozenset(kind for kind in before if name in POLICIES[kind])
         if not listed:
@@ -155,5 +153,10 @@ def autocasts(function: F) -> F:
             return function(*given[: len(args)], **dict(zip(kwargs, given[len(args) :])))
         finally:
             STATE.set(before)
+
+    @functools.wraps(function)
+    @hot
+    def casting(*args: Any, **kwargs: Any) -> Any:
+        return cast_call(args, kwargs) if REGIONS.open else function(*args, **kwargs)
 
     return casting  # type: ignore[return-value]

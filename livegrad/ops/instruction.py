@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import dtypes
-from ..native import slotted
+from ..native import hot, slotted
 from . import scalar
 from .parameters import parameters
 from .scalar import Expr
@@ -240,16 +240,19 @@ class ElementwiseOp:
 
     # --- dtypes -------------------------------------------------------------------------------------------------
 
+    @hot
     def instruction(self, pattern: str, ranked: list[tuple[dtypes.dtype, int]]) -> Instruction:
         """The instruction for arguments given as (dtype, priority) pairs (see `dtypes.promote_operands`)."""
         key = (pattern, *ranked)
         found = self._instructions.get(key)
         if found is None:
-            common = self.common(ranked)
-            out, compute = self.result(common)
-            in_dtypes = tuple(d for (d, _), p in zip(ranked, pattern) if p == "t")
-            found = self._instructions[key] = self.specialise(pattern, in_dtypes, compute, out)
+            found = self._instructions[key] = self._specialised(pattern, ranked)
         return found
+
+    def _specialised(self, pattern: str, ranked: list) -> Instruction:
+        out, compute = self.result(self.common(ranked))
+        in_dtypes = tuple(d for (d, _), p in zip(ranked, pattern) if p == "t")
+        return self.specialise(pattern, in_dtypes, compute, out)
 
     def common(self, ranked: list) -> dtypes.dtype:
         if self.aside:
@@ -301,6 +304,7 @@ class ElementwiseOp:
 
     # --- gradients ----------------------------------------------------------------------------------------------
 
+    @hot
     def gradient(self, i: int) -> Any:
         """How the gradient g of the result flows to argument i.
 

@@ -37,21 +37,23 @@ def reduced(terms: ElementwiseOp) -> Operator:
     @hot
     def flow(i: int, g: Any, input: Any, target: Any, numbers: tuple, mean: bool) -> Any:
         rule = terms.gradient(i)
+        bare = g.__class__ is Value
         shape = dispatch.broadcast_shapes(tuple(input.shape), tuple(target.shape))
         dims = tuple(range(len(shape)))
-        g = back_to(g / max(_count(shape, dims), 1) if mean else g, shape, dims)
+        g = back_to(g / (_count(shape, dims) or 1) if mean else g, shape, dims)
         if rule != "g":
-            call = dispatch.value_call if g.__class__ is Value else dispatch.call
-            known = dict(zip(terms.names, (input, target, *numbers)))
+            given = (input, target, *numbers)
+            known = dict(zip(terms.names, given))
             known["g"] = g
             if "result" in rule[1]:
-                known["result"] = call(terms, (input, target, *numbers))
-            g = call(rule[0], tuple(known[n] for n in rule[1]))
+                known["result"] = dispatch.value_call(terms, given) if bare else dispatch.call(terms, given)
+            wanted = tuple([known[n] for n in rule[1]])
+            g = dispatch.value_call(rule[0], wanted) if bare else dispatch.call(rule[0], wanted)
         x = (input, target)[i]
         return _cast_like(g.sum_to_size(tuple(x.shape)), x.dtype)
 
     def gradient(i: int) -> Callable:
-        return lambda g, input, target, numbers, mean: flow(i, g, input, target, numbers, mean)
+        return hot(lambda g, input, target, numbers, mean: flow(i, g, input, target, numbers, mean))
 
     grads = {name: gradient(i) for i, name in enumerate(("input", "target")) if terms.gradient(i) is not None}
     name, tensors = terms.name + "_reduced", ("input", "target")

@@ -470,6 +470,7 @@ def _added(input: Tensor, shape: tuple) -> Tensor:
     return input if input._shape == shape else input.expand(shape)  # type: ignore[attr-defined]
 
 
+@hot
 def _same_dtypes(which: str, a: Tensor, b: Tensor) -> None:
     if a.dtype is not b.dtype:
         first, second = SCALAR_TYPE_NAMES[a.dtype], SCALAR_TYPE_NAMES[b.dtype]

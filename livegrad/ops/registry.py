@@ -35,7 +35,7 @@ from ..autograd.mode import MODE
 from ..autograd.node import OpNode, sequence
 from ..devices import cpu
 from ..lazy.value import Value, from_array
-from ..native import HOT, front, hot, slotted
+from ..native import HOT, front, held, hot, slotted
 from ..observe import WATCH
 from ..runtime import array as arrays
 from ..tensor import Tensor, wrap
@@ -211,6 +211,7 @@ class Rule:
 
     def __init__(self, function: Callable):
         self.function = function
+        held(self, "function")
         self.names = parameters(function)
         self._reads: tuple | None = None
 
@@ -255,6 +256,7 @@ class Operator:
         self.label = label
         self.tensors = tensors
         self.forward = forward
+        held(self, "forward")
         self.grads = {n: Rule(f) for n, f in grads.items()}
         self.variadic = variadic
         self.through: dict[str, str] = {}
@@ -331,7 +333,7 @@ class Operator:
         node.hooks = None
         node.args = args
         node.released = False
-        node.n_outputs = len(outs)
+        node.outputs = len(outs)
         node.metas = tuple([(v.shape, v.dtype) for v in values])
         inputs, results, freed = self._kept(edges)
         node.saved = None

@@ -12,7 +12,7 @@ from typing import Any
 from .. import dtypes
 from ..autograd.mode import MODE
 from ..lazy.value import Value, pending, reshaped
-from ..native import hot, slotted
+from ..native import held, hot, slotted
 from ..runtime import backend
 from ..runtime.array import contiguous_strides, numel
 from ..tensor import Tensor
@@ -33,6 +33,7 @@ class View(Operator):
     def __init__(self, name: str, geometry: Callable, gradient: Callable, node: str):
         super().__init__(name, self._on_value, ("x",), {}, node + "Backward", False)
         self.geometry = geometry
+        held(self, "geometry")
         self.grads = {"x": Rule(gradient)}
 
     def _on_value(self, v: Value, **args: Any) -> Value:
@@ -68,6 +69,7 @@ class _Meta:
 
     __slots__ = ("shape", "dtype", "kept")
 
+    @hot
     def __init__(self, shape: tuple, dtype: Any):
         self.shape, self.dtype, self.kept = shape, dtype, 0
 

@@ -91,6 +91,7 @@ def _observed(step, self, args, kwargs):
         observer.end(token, "")
 
 
+@hot
 def scalar(value):
     """An option as a Python number: learning rates and betas may be given as tensors."""
     return value if isinstance(value, (float, int)) else float(value)

@@ -139,6 +139,7 @@ class Array:
             return self.native().tolist()
         return list(unpack[n](peek(self.ptr, n * self.dtype.itemsize)))
 
+    @hot
     def view(self, offset: int, shape: tuple, strides: tuple) -> Array:
         if self.device is not cpu:
             return _cuda().view(self, offset, shape, strides)

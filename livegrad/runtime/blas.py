@@ -309,6 +309,7 @@ def _kernel(kind):
 # Layouts and tiles
 
 
+@hot
 def _leading(rows, columns, row_stride, column_stride):
     """(transposed or not, leading dimension) of a matrix with unusual strides, None if BLAS cannot express it."""
     if not rows or not columns:
@@ -470,6 +471,7 @@ def _large(kernels, batch, m, n, k, ta, tb, lda, ldb, ldc, alpha, beta, a, b, c,
     return True
 
 
+@hot
 def _vector(kernels, batch, m, n, k, a, a_bs, a_rs, a_cs, b, b_bs, b_rs, b_cs, c, c_bs, c_rs, alpha, beta):
     """Matrix times vector, several times faster than as a matrix product. `m` or `n` is 1 and `k` is not 0."""
     if n == 1:

@@ -6,6 +6,7 @@ Every one takes ``reduction``: "mean" (of all elements, unless it says otherwise
 import math
 
 import livegrad
+from livegrad.native import hot
 from livegrad.ops.casting import autocasts
 from livegrad.ops.composite import broadcast_tensors
 from livegrad.ops.loss import nll, reduced
@@ -71,6 +72,7 @@ def _loss(name, formula, node, domain=(-3.0, 3.0), **grads):
     terms = _terms(name, formula, node, domain, **grads)
     whole = reduced(ELEMENTWISE[name])
 
+    @hot
     def loss(input, target, *numbers, reduction):
         if reduction in ("mean", "sum"):
             return whole.apply((input, target), numbers=numbers, mean=reduction == "mean")
@@ -123,6 +125,7 @@ def legacy_reduction(size_average, reduce):
     return reduction
 
 
+@hot
 def _reduced(loss, reduction):
     if reduction == "mean":
         return loss.mean()
@@ -133,8 +136,9 @@ def _reduced(loss, reduction):
     raise ValueError(f"{reduction} is not a valid value for reduction")
 
 
+@hot
 def _warn_sizes(input, target):
-    if target.shape != input.shape:
+    if target._shape != input._shape:
         warn(
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). This will "
             "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
@@ -150,6 +154,7 @@ def _together(kernel, input, target):
     return input, target
 
 
+@hot
 def _weighted(loss, weight, reduction):
     """Reduces with one weight for each element; the mean is the weighted mean."""
     if weight is None:
@@ -163,6 +168,7 @@ def _weighted(loss, weight, reduction):
 
 
 @autocasts
+@hot
 def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     """|input - target|."""
     if size_average is not None or reduce is not None:
@@ -173,6 +179,7 @@ def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", wei
 
 
 @autocasts
+@hot
 def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     """(input - target)²."""
     if size_average is not None or reduce is not None:
@@ -218,7 +225,7 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
-    if target.shape != input.shape:
+    if target._shape != input._shape:
         raise ValueError(
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}) is "
             "deprecated. Please ensure they have the same size."
@@ -232,6 +239,7 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
 
 
 @autocasts
+@hot
 def binary_cross_entropy_with_logits(
     input, target, weight=None, size_average=None, reduce=None, reduction="mean", pos_weight=None
 ):
@@ -241,7 +249,7 @@ def binary_cross_entropy_with_logits(
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
-    if target.shape != input.shape:
+    if target._shape != input._shape:
         raise ValueError(f"Target size ({target.size()}) must be the same as input size ({input.size()})")
     if pos_weight is not None:
         loss = _bce_logits_weighted(input, target, pos_weight)

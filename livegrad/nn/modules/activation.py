@@ -3,6 +3,7 @@
 import warnings
 
 import livegrad
+from livegrad.native import hot
 
 from .. import functional as F
 from ..module import Module
@@ -66,6 +67,7 @@ class ReLU(_Inplace):
     [0.0, 2.0]
     """
 
+    @hot
     def forward(self, input):
         return input.relu_() if self.inplace else input.relu()
 
@@ -73,6 +75,7 @@ class ReLU(_Inplace):
 class SELU(_Inplace):
     """`ELU` with the scale and alpha that keep activations normalised."""
 
+    @hot
     def forward(self, input):
         return F.selu(input, self.inplace)
 
@@ -80,6 +83,7 @@ class SELU(_Inplace):
 class SiLU(_Inplace):
     """x sigmoid(x), also called swish."""
 
+    @hot
     def forward(self, input):
         return F.silu(input, self.inplace)
 
@@ -87,6 +91,7 @@ class SiLU(_Inplace):
 class Mish(_Inplace):
     """x tanh(softplus(x))."""
 
+    @hot
     def forward(self, input):
         return F.mish(input, self.inplace)
 
@@ -97,6 +102,7 @@ class Hardsigmoid(_Inplace):
     def extra_repr(self):
         return ""
 
+    @hot
     def forward(self, input):
         return F.hardsigmoid(input, self.inplace)
 
@@ -107,6 +113,7 @@ class Hardswish(_Inplace):
     def extra_repr(self):
         return ""
 
+    @hot
     def forward(self, input):
         return F.hardswish(input, self.inplace)
 
@@ -129,6 +136,7 @@ class Hardtanh(Module):
         if not self.max_val > self.min_val:
             raise AssertionError(f"max_val ({self.max_val}) must be greater than min_val ({self.min_val})")
 
+    @hot
     def forward(self, input):
         return F.hardtanh(input, self.min_val, self.max_val, self.inplace)
 
@@ -157,6 +165,7 @@ class Threshold(Module):
         self.value = value
         self.inplace = inplace
 
+    @hot
     def forward(self, input):
         return F.threshold(input, self.threshold, self.value, self.inplace)
 
@@ -174,6 +183,7 @@ class LeakyReLU(Module):
         self.negative_slope = negative_slope
         self.inplace = inplace
 
+    @hot
     def forward(self, input):
         return F.leaky_relu(input, self.negative_slope, self.inplace)
 
@@ -192,6 +202,7 @@ class RReLU(Module):
         self.upper = upper
         self.inplace = inplace
 
+    @hot
     def forward(self, input):
         return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
 
@@ -216,6 +227,7 @@ class PReLU(Module):
         with livegrad.no_grad():
             self.weight.fill_(self.init)
 
+    @hot
     def forward(self, input):
         return F.prelu(input, self.weight)
 
@@ -238,6 +250,7 @@ class _WithAlpha(Module):
 class ELU(_WithAlpha):
     """x for x > 0, else alpha (exp(x) - 1)."""
 
+    @hot
     def forward(self, input):
         return F.elu(input, self.alpha, self.inplace)
 
@@ -245,6 +258,7 @@ class ELU(_WithAlpha):
 class CELU(_WithAlpha):
     """x for x > 0, else alpha (exp(x / alpha) - 1)."""
 
+    @hot
     def forward(self, input):
         return F.celu(input, self.alpha, self.inplace)
 
@@ -258,6 +272,7 @@ class GELU(Module):
         super().__init__()
         self.approximate = approximate
 
+    @hot
     def forward(self, input):
         return F.gelu(input, approximate=self.approximate)
 
@@ -275,6 +290,7 @@ class Softplus(Module):
         self.beta = beta
         self.threshold = threshold
 
+    @hot
     def forward(self, input):
         return F.softplus(input, self.beta, self.threshold)
 
@@ -296,6 +312,7 @@ class _Shrink(Module):
 class Hardshrink(_Shrink):
     """x where |x| > lambd, else 0."""
 
+    @hot
     def forward(self, input):
         return F.hardshrink(input, self.lambd)
 
@@ -303,6 +320,7 @@ class Hardshrink(_Shrink):
 class Softshrink(_Shrink):
     """x moved towards 0 by lambd, and 0 where |x| <= lambd."""
 
+    @hot
     def forward(self, input):
         return F.softshrink(input, self.lambd)
 
@@ -310,6 +328,7 @@ class Softshrink(_Shrink):
 class Sigmoid(Module):
     """1 / (1 + exp(-x))."""
 
+    @hot
     def forward(self, input):
         return input.sigmoid()
 
@@ -317,6 +336,7 @@ class Sigmoid(Module):
 class LogSigmoid(Module):
     """log(sigmoid(x))."""
 
+    @hot
     def forward(self, input):
         return F.logsigmoid(input)
 
@@ -324,6 +344,7 @@ class LogSigmoid(Module):
 class Tanh(Module):
     """The hyperbolic tangent."""
 
+    @hot
     def forward(self, input):
         return input.tanh()
 
@@ -331,6 +352,7 @@ class Tanh(Module):
 class Tanhshrink(Module):
     """x - tanh(x)."""
 
+    @hot
     def forward(self, input):
         return F.tanhshrink(input)
 
@@ -338,6 +360,7 @@ class Tanhshrink(Module):
 class Softsign(Module):
     """x / (1 + |x|)."""
 
+    @hot
     def forward(self, input):
         return F.softsign(input)
 
@@ -351,6 +374,7 @@ class GLU(Module):
         super().__init__()
         self.dim = dim
 
+    @hot
     def forward(self, input):
         return F.glu(input, self.dim)
 
@@ -372,6 +396,7 @@ class _AlongDim(Module):
 class Softmax(_AlongDim):
     """exp(x) divided by its sum along ``dim``."""
 
+    @hot
     def forward(self, input):
         return F.softmax(input, self.dim, _stacklevel=5)
 
@@ -379,6 +404,7 @@ class Softmax(_AlongDim):
 class Softmin(_AlongDim):
     """softmax(-x) along ``dim``."""
 
+    @hot
     def forward(self, input):
         return F.softmin(input, self.dim, _stacklevel=5)
 
@@ -386,6 +412,7 @@ class Softmin(_AlongDim):
 class LogSoftmax(_AlongDim):
     """log(softmax(x)) along ``dim``."""
 
+    @hot
     def forward(self, input):
         return F.log_softmax(input, self.dim, _stacklevel=5)
 

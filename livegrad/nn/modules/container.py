@@ -4,6 +4,7 @@ import operator
 from collections.abc import Iterable, Mapping
 from itertools import chain, islice
 
+from livegrad.native import hot
 from livegrad.tensor import Tensor
 
 from ..module import Module, _indent, _typename
@@ -62,6 +63,7 @@ class Sequential(_Indexed):
             for i, module in enumerate(args):
                 self.add_module(str(i), module)
 
+    @hot
     def forward(self, input):
         for module in self._modules.values():
             input = module(input)

@@ -3,6 +3,7 @@
 import math
 
 import livegrad
+from livegrad.native import hot
 
 from .. import init
 from ..functional import bilinear, linear
@@ -25,13 +26,14 @@ class Identity(Module):
 class Linear(Module):
     """``input @ weight.T + bias`` over the last dimension: ``(*, in_features)`` becomes ``(*, out_features)``.
 
-    ``weight`` (out_features, in_features) and ``bias`` start uniform in ±1/√in_features.
+        ``weight`` (out_features, in_features) and ``bias`` start uniform in ±1/√in_features.
 
-    >>> import livegrad
-    >>> from livegrad import nn
-    >>> layer = nn.Linear(3, 2)
-    >>> layer(livegrad.zeros(5, 3)).shape == (5, 2)
-    True
+        >>> import livegrad
+    from livegrad.native import hot
+        >>> from livegrad import nn
+        >>> layer = nn.Linear(3, 2)
+        >>> layer(livegrad.zeros(5, 3)).shape == (5, 2)
+        True
     """
 
     __constants__ = ["in_features", "out_features"]
@@ -54,6 +56,7 @@ class Linear(Module):
             bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0
             init.uniform_(self.bias, -bound, bound)
 
+    @hot
     def forward(self, input):
         return linear(input, self.weight, self.bias)
 

@@ -1,5 +1,7 @@
 """Losses as modules; the formulas are in `nn.functional`. Every one takes ``reduction``: "mean", "sum" or "none"."""
 
+from livegrad.native import hot
+
 from .. import functional as F
 from ..functional.loss import legacy_reduction
 from ..module import Module
@@ -47,6 +49,7 @@ class _WeightedLoss(_Loss):
 class L1Loss(_Loss):
     """|input - target|."""
 
+    @hot
     def forward(self, input, target):
         return F.l1_loss(input, target, reduction=self.reduction)
 
@@ -60,6 +63,7 @@ class MSELoss(_Loss):
     2.0
     """
 
+    @hot
     def forward(self, input, target):
         return F.mse_loss(input, target, reduction=self.reduction)
 
@@ -71,6 +75,7 @@ class SmoothL1Loss(_Loss):
         super().__init__(size_average, reduce, reduction)
         self.beta = beta
 
+    @hot
     def forward(self, input, target):
         return F.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
 
@@ -84,6 +89,7 @@ class HuberLoss(_Loss):
         super().__init__(reduction=reduction)
         self.delta = delta
 
+    @hot
     def forward(self, input, target):
         return F.huber_loss(input, target, reduction=self.reduction, delta=self.delta)
 
@@ -91,6 +97,7 @@ class HuberLoss(_Loss):
 class BCELoss(_WeightedLoss):
     """The cross-entropy of probabilities ``input`` and targets between 0 and 1."""
 
+    @hot
     def forward(self, input, target):
         return F.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
 
@@ -103,6 +110,7 @@ class BCEWithLogitsLoss(_Loss):
         self.register_buffer("weight", weight)
         self.register_buffer("pos_weight", pos_weight)
 
+    @hot
     def forward(self, input, target):
         return F.binary_cross_entropy_with_logits(
             input, target, self.weight, pos_weight=self.pos_weight, reduction=self.reduction
@@ -118,6 +126,7 @@ class NLLLoss(_WeightedLoss):
         super().__init__(weight, size_average, reduce, reduction)
         self.ignore_index = ignore_index
 
+    @hot
     def forward(self, input, target):
         return F.nll_loss(input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
 
@@ -141,6 +150,7 @@ class CrossEntropyLoss(_WeightedLoss):
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
 
+    @hot
     def forward(self, input, target):
         return F.cross_entropy(
             input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction,
@@ -157,6 +167,7 @@ class KLDivLoss(_Loss):
         super().__init__(size_average, reduce, reduction)
         self.log_target = log_target
 
+    @hot
     def forward(self, input, target):
         return F.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)
 
@@ -201,6 +212,7 @@ class HingeEmbeddingLoss(_Loss):
         super().__init__(size_average, reduce, reduction)
         self.margin = margin
 
+    @hot
     def forward(self, input, target):
         return F.hinge_embedding_loss(input, target, margin=self.margin, reduction=self.reduction)
 
@@ -277,6 +289,7 @@ class TripletMarginWithDistanceLoss(_Loss):
 class SoftMarginLoss(_Loss):
     """log(1 + exp(-target · input)), for targets 1 and -1."""
 
+    @hot
     def forward(self, input, target):
         return F.soft_margin_loss(input, target, reduction=self.reduction)
 
@@ -284,6 +297,7 @@ class SoftMarginLoss(_Loss):
 class MultiLabelSoftMarginLoss(_WeightedLoss):
     """`BCEWithLogitsLoss` of (N, C), averaged over the classes first."""
 
+    @hot
     def forward(self, input, target):
         return F.multilabel_soft_margin_loss(input, target, self.weight, reduction=self.reduction)
 
