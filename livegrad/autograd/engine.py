@@ -12,7 +12,7 @@ from ..native import hot, slotted
 from ..observe import WATCH
 from .anomaly import Anomaly, look
 from .mode import MODE, _local
-from .node import AccumulateGrad, Node
+from .node import AccumulateGrad, ElementwiseNode, Node
 
 # How many additions of gradients wait to be evaluated together with what comes after them.
 LONGEST_SUM = 4
@@ -110,7 +110,7 @@ def _walk(
             g = _run_pre_hooks(node, hooks, g, recording)
         if capture is not None:
             _capture(node, g, capture)
-        if node.is_leaf:
+        if node.__class__ is AccumulateGrad:
             if capture is None:
                 if hooks is not None and hooks.prehooks:
                     g = _run_node_pre_hooks(hooks, g, recording)
@@ -141,7 +141,7 @@ def _walk(
             g = grads[0]
             if edge is None or g is None:
                 continue
-            if edge.outputs == 1:
+            if edge.__class__ is ElementwiseNode or edge.outputs == 1:
                 lane = edge
                 continue
         for i, edge in enumerate(edges):
@@ -151,7 +151,7 @@ def _walk(
             if part is None:
                 continue
             nr = nrs[i] if nrs else 0
-            if nr == 0 and edge.outputs == 1:
+            if nr == 0 and (edge.__class__ is AccumulateGrad or edge.outputs == 1):
                 held = pending.get(edge)
                 if held is None:
                     pending[edge] = part

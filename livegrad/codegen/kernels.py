@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from struct import Struct
 from typing import Any
 
+from ..native import slotted
 from ..runtime import cache, machine, service
 from . import layout, rowshape
 
@@ -49,6 +50,7 @@ def compiling(mode: str) -> Iterator[None]:
         Policy.mode = before
 
 
+@slotted
 class Kernel:
     """A program's kernel: its address once there is one, and how pointers and numbers are packed for it.
 

@@ -18,6 +18,11 @@ def is_one_of(c: Code, kind: str, classes: list[type]) -> str:
     return tests[0]
 
 
+def code_of(c: Code, unit: Unit, world: World, symbol: str) -> str:
+    """The address of a hot function: of this unit, or from the table of constants."""
+    return "@" + symbol if world.modules[symbol] == unit.name else c.constant(("code", symbol)).reg
+
+
 class Base:
     """The translation of one function: where it is. Methods `s_...` translate statements, `e_...` expressions."""
 
@@ -87,9 +92,7 @@ class Base:
 
     def code(self, symbol: str) -> str:
         """The address of another hot function: of this unit, or from the table of constants."""
-        if self.world.modules[symbol] == self.unit.name:
-            return "@" + symbol
-        return self.c.constant(("code", symbol)).reg
+        return code_of(self.c, self.unit, self.world, symbol)
 
     def clear(self, place: str) -> None:
         c = self.c

@@ -10,7 +10,7 @@ from typing import Any
 from .base import is_one_of
 from .builtin import Builtin
 from .emit import Val
-from .world import Unsupported, literal, takes
+from .world import Unsupported, literal, takes, written
 
 _VECTORCALL_OFFSET = 1 << 63  # the word before the arguments may be written to
 
@@ -36,8 +36,8 @@ class Calls(Builtin):
             if made_here is not None:
                 return made_here
             symbol = self.world.symbol(target)
-            if symbol is not None and not target.__closure__:
-                return self.direct(symbol, target, e.args, e.keywords)
+            if symbol is not None and not written(target).__closure__:
+                return self.direct(symbol, written(target), e.args, e.keywords)
         elif isinstance(e.func, ast.Attribute) and e.func.attr not in self.world.slots and not e.keywords:
             return self.method(e.func, e.args)
         callee = self.obj(e.func)

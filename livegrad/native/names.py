@@ -8,16 +8,19 @@ import types
 from typing import Any
 
 from ..runtime import memory
-from .base import Base, is_one_of
+from .base import Base, code_of, is_one_of
 from .emit import Code, Unit, Val
 from .world import World
 
 
 def slot_function(unit: Unit, world: World, what: str, name: str) -> str:
-    """`@get.NAME(object)`: a new reference, or null. `@set.NAME(object, reference)`, which takes it over: 0, or -1."""
+    """`@get.NAME(object)`: a new reference, or null. `@set.NAME(object, reference)`, which takes it over: 0, or -1.
+
+    Hot properties are called directly.
+    """
     c = Code(unit)
     kind = c.type_of("%o")
-    for offset, classes in world.slots[name]:
+    for offset, classes in world.slots.get(name, ()):
         yes, no = c.fresh("slot"), c.fresh("next")
         c.branch(is_one_of(c, kind, classes), yes, no)
         c.label(yes)
@@ -34,6 +37,15 @@ def slot_function(unit: Unit, world: World, what: str, name: str) -> str:
         c.label(no)
     key = c.constant(("str", name)).reg
     if what == "get":
+        getters: dict[str, list[type]] = {}
+        for cls, function in world.properties.get(name, ()):
+            getters.setdefault(world.symbols[function.__code__], []).append(cls)
+        for symbol, classes in getters.items():
+            yes, no = c.fresh("property"), c.fresh("next")
+            c.branch(is_one_of(c, kind, classes), yes, no)
+            c.label(yes)
+            c.line(f"ret ptr {c.reg(f'call ptr {code_of(c, unit, world, symbol)}(ptr null, ptr %o)')}")
+            c.label(no)
         c.line(f"ret ptr {c.call('PyObject_GetAttr', '%o', key, tail=True)}")
         head = f"define internal ptr @get.{name}(ptr %o) {{"
     else:
@@ -170,8 +182,7 @@ class Names(Base):
                 way.yes(got)
                 way.no(self.get_attribute(owner, name))
             return c.owned(way.reg)
-        places = self.world.slots.get(name)
-        if not places:
+        if name not in self.world.slots and name not in self.world.properties:
             return c.owned(self.get_attribute(owner, name))
         self.need("get", name)
         inline = " alwaysinline" if self.inline else ""

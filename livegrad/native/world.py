@@ -19,6 +19,11 @@ def module_of(function: Any) -> str:
     return function.__globals__["__name__"]
 
 
+def written(function: Any) -> Any:
+    """The Python form of a function, which may be compiled already."""
+    return function.__wrapped__ if type(function).__name__ == "compiled_function" else function
+
+
 class Unsupported(Exception):
     """A hot function uses something that cannot be compiled."""
 
@@ -33,11 +38,14 @@ class World:
         self.modules = {symbols[code]: module_of(f) for code, f in functions.items()}
         self.inline = inline  # code objects of functions that take the reading of slots into themselves
         self.methods: dict[str, list[tuple[type, Any]]] = {}
+        self.properties: dict[str, list[tuple[type, Any]]] = {}
         for cls in classes:
             for name in dir(cls):
-                function = getattr(cls, name)
-                if getattr(function, "__code__", None) in symbols:
-                    self.methods.setdefault(name, []).append((cls, function))
+                found = getattr(cls, name)
+                function = written(found.fget if isinstance(found, property) else found)
+                if getattr(function, "__code__", None) in symbols and not function.__closure__:
+                    kind = self.properties if isinstance(found, property) else self.methods
+                    kind.setdefault(name, []).append((cls, function))
         self.slots: dict[str, list[tuple[int, list[type]]]] = {}
         for cls in [*classes, types.CodeType]:
             for name, offset in layout.slots(cls).items():
@@ -48,13 +56,15 @@ class World:
                 else:
                     same.append(cls)
         self._all = set(self.modules.values())
-        self._all_methods = {module_of(f) for places in self.methods.values() for _, f in places}
+        self._all_methods = {
+            module_of(f) for kind in (self.methods, self.properties) for places in kind.values() for _, f in places
+        }
         self._rebound: dict[str, set[str]] = {}
         self._trees: dict[str, ast.Module] = {}
         self.written: set[tuple[str, str]] = set()  # functions for slots that the unit has already
 
     def symbol(self, function: Any) -> str | None:
-        return self.symbols.get(getattr(function, "__code__", None))
+        return self.symbols.get(getattr(written(function), "__code__", None))
 
     def tree(self, function: Any) -> ast.FunctionDef:
         """The syntax of a function; a lambda's as that of a function that returns its value."""
@@ -84,7 +94,7 @@ class World:
     def callees(self, module: str) -> set[str]:
         """The modules whose hot functions those of a module may call."""
         names = vars(sys.modules[module])
-        found = {module_of(f) for f in names.values() if self.symbol(f) is not None}
+        found = {module_of(written(f)) for f in names.values() if self.symbol(f) is not None}
         found |= {v.__name__ for v in names.values() if isinstance(v, types.ModuleType) and v.__name__ in self._all}
         return found | self._all_methods
 
@@ -115,6 +125,7 @@ class World:
                     found.add(self.symbol(target.__init__))  # type: ignore[misc]
             elif isinstance(node, ast.Attribute):
                 found.update(self.symbol(f) for _, f in self.methods.get(node.attr, ()))
+                found.update(self.symbol(f) for _, f in self.properties.get(node.attr, ()))
                 owner = function.__globals__.get(node.value.id) if isinstance(node.value, ast.Name) else None
                 if isinstance(owner, types.ModuleType):
                     target = getattr(owner, node.attr, None)
@@ -160,7 +171,7 @@ def literal(value: Any) -> tuple:
 
 def takes(function: Any, n: int) -> bool:
     """Whether a function takes just so many arguments, all by position."""
-    code = function.__code__
+    code = written(function).__code__
     return code.co_argcount == n and not code.co_kwonlyargcount and not code.co_flags & 0x0C
 
 
