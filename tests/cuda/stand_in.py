@@ -1,7 +1,8 @@
-"""A stand-in for CuPy, for the plumbing only: arrays of a class of their own that refuse to be mixed with NumPy's.
+"""A stand-in for CuPy: arrays of a class of their own that refuse to be mixed with NumPy's, and a driver that runs PTX.
 
 What runs over it shows that every transfer is stated, that results are where they should be, and what the ledger says.
-It proves nothing about numbers computed by a GPU.
+NumPy computes what CuPy would, which proves nothing about numbers. Kernels are run by the interpreter in `ptx`, which
+does: it sees the memory that is alive on the device, at the addresses that the kernel is given, and nothing else.
 """
 
 from __future__ import annotations
@@ -10,19 +11,51 @@ import contextlib
 import ctypes
 import re
 import time
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
+import ptx
 import stand_in_blas
 
 COUNT = 2
 _current = [0]
 
 
+class Allocation:
+    """Memory of a device: at a multiple of 512 bytes, as CuPy's; what nobody has written is all ones (NaN)."""
+
+    def __init__(self, owner, start, nbytes, device):
+        self.owner, self.start, self.nbytes, self.device = weakref.ref(owner), start, nbytes, device
+
+
+ALLOCATIONS: dict = {}  # by the identity of the array that owns it, while that lives
+
+
+def _allocate(nbytes, device):
+    """An array of bytes with room for an aligned allocation, and where that begins in it."""
+    owner = np.full(nbytes + 512, 0xFF, np.uint8)
+    start = -owner.__array_interface__["data"][0] % 512
+    ALLOCATIONS[id(owner)] = Allocation(owner, start, nbytes, device)
+    weakref.finalize(owner, ALLOCATIONS.pop, id(owner))
+    return owner, start
+
+
+def buffers(device):
+    """What the interpreter may reach of a device: (address, bytes, name)."""
+    found = []
+    for a in list(ALLOCATIONS.values()):
+        owner = a.owner()
+        if owner is not None and a.device == device and a.nbytes:
+            raw = owner[a.start : a.start + a.nbytes]
+            found.append((raw.__array_interface__["data"][0], raw, f"{a.nbytes} bytes"))
+    return found
+
+
 class Pointer:
     """Memory: an address that can be added to."""
 
-    def __init__(self, owner, offset=0):
+    def __init__(self, owner, offset):
         self.owner, self.offset = owner, offset
         self.ptr = owner.__array_interface__["data"][0] + offset
 
@@ -30,22 +63,33 @@ class Pointer:
         return Pointer(self.owner, self.offset + nbytes)
 
 
+def _owner(inner):
+    while isinstance(inner.base, np.ndarray):
+        inner = inner.base
+    return inner
+
+
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
-    """An array on a pretended device."""
+    """An array on a pretended device. inner: NumPy's; it is moved there unless it is a window onto such memory."""
 
     def __init__(self, shape, dtype, memptr=None, strides=None, *, inner=None, device=None):
         if inner is None:
-            raw = np.frombuffer(memptr.owner, np.uint8) if memptr.owner.nbytes else np.zeros(1, np.uint8)
-            inner = np.ndarray(shape, dtype, raw, memptr.offset, strides)
-            device = OWNERS[id(memptr.owner)]
+            inner = np.ndarray(shape, dtype, memptr.owner, memptr.offset, strides)
+        found = ALLOCATIONS.get(id(_owner(inner)))
+        if found is None:
+            owner, start = _allocate(inner.nbytes, _current[0] if device is None else device)
+            order = "F" if inner.flags.f_contiguous and not inner.flags.c_contiguous else "C"
+            moved = np.ndarray(inner.shape, inner.dtype, owner, start, order=order)
+            moved[...] = inner
+            inner, found = moved, ALLOCATIONS[id(owner)]
         self.inner = inner
-        self.device = SimpleNamespace(id=_current[0] if device is None else device)
+        self.device = SimpleNamespace(id=found.device)
 
     @property
     def data(self):
-        base = self.inner if self.inner.base is None else self.inner.base
-        OWNERS[id(base)] = self.device.id
-        return Pointer(base)
+        owner = _owner(self.inner)
+        address = self.inner.__array_interface__["data"][0]
+        return Pointer(owner, address - owner.__array_interface__["data"][0])
 
     dtype = property(lambda self: self.inner.dtype)
     shape = property(lambda self: self.inner.shape)
@@ -92,9 +136,6 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
             raise AttributeError(name)
         method = getattr(self.inner, name)
         return lambda *args, **kwargs: _wrapped(method(*_bare(args), **_bare(kwargs)), self.device.id)
-
-
-OWNERS: dict = {}
 
 
 def _bare(x):
@@ -206,12 +247,14 @@ class Driver:
         return len(self.functions)
 
     def launchKernel(self, function, gx, gy, gz, bx, by, bz, shared, stream, parameters, extra):
-        module, _ = self.functions[function - 1]
-        assert self.modules[module - 1][0] == _current[0], "a kernel of another device"
+        module, name = self.functions[function - 1]
+        device, text = self.modules[module - 1]
+        assert device == _current[0], "a kernel of another device"
         assert (gy, gz, by, bz, extra) == (1, 1, 1, 1, 0)
         (block,) = (ctypes.c_void_p * 1).from_address(parameters)
         words = ctypes.string_at(block, self.parameter_bytes(module))
         self.launches.append((self.functions[function - 1], gx, bx, shared, stream, words))
+        ptx.launch(text, name, gx, bx, words, buffers(device), shared)
 
     def parameter_bytes(self, module):
         """How long the parameter block of a module's kernel is."""
@@ -235,7 +278,8 @@ _pool = Pool()
 
 
 def empty(shape, dtype):
-    return ndarray((), None, inner=np.empty(shape, dtype))
+    owner, start = _allocate(int(np.prod(shape)) * np.dtype(dtype).itemsize, _current[0])
+    return ndarray(shape, dtype, Pointer(owner, start))
 
 
 def array(a, order="K", copy=True):
@@ -251,9 +295,7 @@ def get_default_memory_pool():
 
 
 def alloc(nbytes):
-    memory = np.empty(max(nbytes, 1), np.uint8)
-    OWNERS[id(memory)] = _current[0]
-    return Pointer(memory)
+    return Pointer(*_allocate(nbytes, _current[0]))
 
 
 driver = Driver()
