@@ -339,7 +339,7 @@ def in_use():
     ledger.LEDGER.entries.clear()
     _current[0] = 0
     try:
-        with livegrad.compiling("never"):  # what is launched here does not run
+        with livegrad.compiling("always"):
             yield
     finally:
         vars(library).clear()

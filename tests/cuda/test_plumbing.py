@@ -6,6 +6,7 @@ What NumPy computes in place of CuPy is no proof of numbers; what kernels comput
 import copy
 import gc
 import re
+import struct
 
 import numpy as np
 import pytest
@@ -209,7 +210,7 @@ def test_launching_a_kernel(words):
     numbers = list(range(100, 99 + words))
     for index in (1, 0):  # another device: loaded there at its first launch
         out = memory.empty((words - 1,), livegrad.int64, livegrad.device("cuda", index)).native()
-        with livegrad.cuda.device(index):
+        with livegrad.cuda.device(index), livegrad.compiling("auto"):
             assert driver.loadable(kernel, index)
             driver.launch(Launch(kernel, 4, b"", 128, 64), index, kernel.pack(out.data.ptr, *numbers))
         (_, name), *how, _ = stand_in.driver.launches[-1]
@@ -219,7 +220,7 @@ def test_launching_a_kernel(words):
 
 
 def launched(make):
-    """The parameters of the kernels that evaluating something launches, as 64-bit words (they do not run here)."""
+    """The parameters of the kernels that evaluating something launches, as 64-bit words."""
     before = len(stand_in.driver.launches)
     with livegrad.compiling("always"):
         kept = make()

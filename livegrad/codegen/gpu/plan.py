@@ -69,10 +69,11 @@ def plan_map(
     for s in strides:
         if s is None:
             classes.append(maps.NUMBER)
-        elif not any(s):
+        elif not any(s) and count > 1:
             classes.append(SCALAR)
         else:
-            classes.append(CONTIGUOUS if list(s) == flat else STRIDED)
+            # A single element is read by its own thread alone: it may be overwritten.
+            classes.append(CONTIGUOUS if count == 1 or list(s) == flat else STRIDED)
     width = _width(code, outputs, classes, alignment)
     if STRIDED not in classes:
         kernel = _kernel(code, outputs, tuple(classes), width, 0, False)

@@ -140,10 +140,11 @@ class _Machine:
         for v in self.code.function.parameters:
             at = -(-at // v.align) * v.align
             self.parameters[v.name] = grid.parameters[at : at + v.size]
+            self.symbols[v.name] = at
             at += v.size
         if at != len(grid.parameters):
             raise Fault(f"{len(grid.parameters)} bytes of parameters; the kernel has {at}")
-        self.gone = np.zeros(self.n, bool)  # threads that have ended
+        self.memory.set_parameters(grid.parameters)
 
     def run(self) -> None:
         _Frame(self, self.code, None, {}).run()
@@ -176,8 +177,6 @@ class _Machine:
         return found[self.who(s)] if np.ndim(found) else found
 
     def symbol(self, name: str):
-        if name in self.parameters:
-            raise NotImplementedError(f"the address of parameter {name}")
         return np.uint64(self.symbols[name])
 
     @staticmethod
@@ -241,7 +240,7 @@ class _Machine:
         return raise_it
 
     def _trace(self, region) -> Trace | None:
-        if not self.grid.races or region.name == "local":
+        if not self.grid.races or region.name in ("local", "param"):
             return None
         if region.trace is None:
             region.trace = Trace(region.raw.nbytes, self.grid.grain, self.clock)

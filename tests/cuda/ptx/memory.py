@@ -1,6 +1,6 @@
-"""The memory that a kernel sees: buffers of the device, shared memory of blocks, local memory of threads.
+"""The memory that a kernel sees: buffers of the device, shared memory of blocks, local memory of threads, parameters.
 
-Addresses are numbers. Shared and local memory are at the same addresses for all blocks or threads, as on a GPU: in
+Addresses are numbers. Shared and local memory and parameters are at the same addresses for all blocks or threads, as on a GPU: in
 their own space from 0 on, in the generic one in a window each. An access outside of every live buffer, and one that
 is not a multiple of its size, is an error that names the thread and the instruction.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from .kinds import WORDS
 from .races import Trace
 
-WINDOWS = {"shared": 1 << 60, "local": 1 << 61}  # where the generic space shows them
+WINDOWS = {"shared": 1 << 60, "local": 1 << 61, "param": 1 << 62}  # where the generic space shows them
 WINDOW = 1 << 32
 
 
@@ -53,6 +53,10 @@ class Memory:
         size = -(-size // 16) * 16
         self.windows[space] = Region(space, 0, np.full(size * copies, 0xFF, np.uint8), copies)
 
+    def set_parameters(self, raw: np.ndarray) -> None:
+        """The bytes of all parameters."""
+        self.windows["param"] = Region("param", 0, np.append(raw, np.zeros(-len(raw) % 16, np.uint8)))
+
     def find(self, space: str, low: int, high: int) -> tuple[Region | None, int]:
         """The region that holds these addresses, if one does, and what to subtract from addresses in it."""
         if space == "generic":
@@ -68,13 +72,6 @@ class Memory:
         if at >= 0 and high <= self.regions[at].base + self.regions[at].size:
             return self.regions[at], self.regions[at].base
         return None, 0
-
-
-class Access:
-    """Addresses of some threads turned into places of one region's words."""
-
-    def __init__(self, region: Region, places: np.ndarray, who: np.ndarray | None):
-        self.region, self.places, self.who = region, places, who
 
 
 def locate(memory: Memory, threads, space: str, address, size: int, count: int, where) -> list[tuple]:
@@ -119,7 +116,7 @@ def _outside(memory: Memory, whole: int) -> str:
 
 def _places(region: Region, address: np.ndarray, start: int, size: int, threads, who) -> np.ndarray:
     offset = (address - np.uint64(start)).astype(np.int64)
-    if region.copies > 1 or region.name in WINDOWS:
+    if region.name in ("shared", "local"):
         copy = threads.block if region.name == "shared" else threads.index
         offset = offset + (copy if who is None else copy[who]) * region.size
     return offset // size

@@ -359,7 +359,7 @@ class _Writer:
         space, count, t = self._memory(item, rest)
         targets = operands[0] if isinstance(operands[0], list) else [operands[0]]
         size = kind(t).bits // 8
-        if space == "param":
+        if space == "param" and not operands[1][1].startswith("%"):
             _, base, offset = operands[1]
             for k, r in enumerate(targets):
                 self.write(r, f"K('{t}').read(m.parameter(R, '{base}', {offset + k * size}, {size}, s))", t)
