@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.node import cast_value
+from ..devices import cpu
 from ..lazy.value import Value, from_array, pending, reshaped
 from ..runtime import array as arrays
 from ..runtime import backend, convolution, convolution_numpy
@@ -54,6 +55,20 @@ def _bias_address(bias: Value | None, dtype: Any, count: int) -> int:
     return _zero_bias[key].ctypes.data
 
 
+# --- on other devices ---
+
+
+def _elsewhere(function: str, a: Value, b: Value, bias: Value | None, shape: tuple, *options: Any) -> Value:
+    """One of the functions of `runtime.cuda.convolution`; the bias is added by whatever kernel follows."""
+    if 0 in (numel(shape), numel(a.shape), numel(b.shape)):
+        made = from_array(arrays.full_on(a.device, shape, a.dtype, 0))
+    else:
+        from ..runtime.cuda import convolution as on_cuda
+
+        made = from_array(getattr(on_cuda, function)(a.ready(), b.ready(), *options))
+    return made if bias is None else made + bias.reshape((-1, *(1,) * (len(shape) - 2)))
+
+
 # --- forward ----------------------------------------------------------------------------------------------------
 
 
@@ -79,9 +94,11 @@ def _convolve(
     groups: int,
 ) -> Value:  # fmt: skip
     dtype = x.dtype
+    shape = (x.shape[0], weight.shape[0], *out)
+    if x.device is not cpu:
+        return _elsewhere("forward", x, weight, bias, shape, out, stride, padding, dilation, groups)
     x, weight, bias = _wide(x, weight, bias)
     size, window = x.shape[2:], weight.shape[2:]
-    shape = (x.shape[0], weight.shape[0], *out)
     if 0 in (numel(shape), numel(x.shape)):
         return cast_value(_empty(shape, bias, x.dtype), dtype)
     a, w = x.ready(), weight.ready()
@@ -130,9 +147,11 @@ def _transpose(
     groups: int,
 ) -> Value:  # fmt: skip
     dtype = g.dtype
-    g, weight, bias = _wide(g, weight, bias)
     channels = weight.shape[1] * groups
     shape = (g.shape[0], channels, *size)
+    if g.device is not cpu:
+        return _elsewhere("by_input", g, weight, bias, shape, size, stride, padding, dilation, groups)
+    g, weight, bias = _wide(g, weight, bias)
     if 0 in (numel(shape), numel(g.shape)):
         return cast_value(_empty(shape, bias, g.dtype), dtype)
     a, w = g.ready(), weight.ready()
@@ -187,6 +206,9 @@ def _in_order(total: Value, parts: tuple, groups: int, outputs: int, shape: tupl
 
 def _by_weight(x: Value, y: Value, window: tuple, stride: tuple, padding: tuple, dilation: tuple, groups: int) -> Value:
     dtype = x.dtype
+    if x.device is not cpu:
+        shape = (y.shape[1], x.shape[1] // groups, *window)
+        return _elsewhere("by_weight", x, y, None, shape, window, stride, padding, dilation, groups)
     x, y = _wide(x, y)
     channels, outputs = x.shape[1] // groups, y.shape[1] // groups
     shape = (y.shape[1], channels, *window)
@@ -244,12 +266,14 @@ CONVOLUTION = operator(
         ),
         "bias": lambda g: _bias_gradient(g),
     },
+    anywhere=True,
 )  # fmt: skip
 PLAIN = operator(
     "convolution",
     lambda x, weight, **options: _convolve(x, weight, None, **options),
     tensors=("x", "weight"),
     grads={name: CONVOLUTION.grads[name].function for name in ("x", "weight")},
+    anywhere=True,
 )
 TRANSPOSED = operator(
     "conv_transpose",
@@ -265,6 +289,7 @@ TRANSPOSED = operator(
         ),
     },
     node="Convolution",
+    anywhere=True,
 )  # fmt: skip
 BIASED_TRANSPOSED = operator(
     "conv_transpose",
@@ -275,6 +300,7 @@ BIASED_TRANSPOSED = operator(
         "bias": lambda g: _bias_gradient(g),
     },
     node="Convolution",
+    anywhere=True,
 )
 BY_WEIGHT = operator(
     "conv_weight",
@@ -289,4 +315,5 @@ BY_WEIGHT = operator(
         ),
     },
     node="Convolution",
+    anywhere=True,
 )

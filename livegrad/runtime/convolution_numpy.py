@@ -1,4 +1,5 @@
-"""Tier 0 of convolution: one matrix product per tap, with NumPy. The reference of the kernels.
+"""Tier 0 of convolution: one matrix product per tap, with the library of the arrays (NumPy's, CuPy's). The reference of
+the kernels.
 
 x is (N, C, *size), w (O, C / groups, *window), g (N, O, *out); all take the same options.
 """
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
+from .interpreter import library
 
 
 def _taps(window: tuple, out: tuple, stride: tuple, dilation: tuple) -> Iterator[tuple[tuple, tuple]]:
@@ -38,7 +41,7 @@ def _padded_size(size: tuple, window: tuple, out: tuple, stride: tuple, padding:
 
 def _padded(x: Any, window: tuple, out: tuple, stride: tuple, padding: tuple, dilation: tuple) -> Any:
     size = x.shape[2:]
-    made = np.zeros((*x.shape[:2], *_padded_size(size, window, out, stride, padding, dilation)), x.dtype)
+    made = library(x).zeros((*x.shape[:2], *_padded_size(size, window, out, stride, padding, dilation)), x.dtype)
     _cropped(made, size, padding)[...] = x
     return made
 
@@ -52,7 +55,7 @@ def forward(x: Any, w: Any, out: tuple, stride: tuple, padding: tuple, dilation:
     """The convolution, without bias."""
     window = w.shape[2:]
     x = _padded(x, window, out, stride, padding, dilation)
-    made = np.zeros((x.shape[0], w.shape[0], *out), x.dtype)
+    made = library(x).zeros((x.shape[0], w.shape[0], *out), x.dtype)
     total = _by_group(made, groups)
     w = w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
     for place, slices in _taps(window, out, stride, dilation):
@@ -64,23 +67,25 @@ def by_input(g: Any, w: Any, size: tuple, stride: tuple, padding: tuple, dilatio
     """The gradient by an input of spatial `size`: the transposed convolution."""
     window, out = w.shape[2:], g.shape[2:]
     channels = w.shape[1] * groups
-    padded = np.zeros((g.shape[0], channels, *_padded_size(size, window, out, stride, padding, dilation)), g.dtype)
+    xp = library(g)
+    padded = xp.zeros((g.shape[0], channels, *_padded_size(size, window, out, stride, padding, dilation)), g.dtype)
     w = w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
     g = _by_group(g, groups)
     for place, slices in _taps(window, out, stride, dilation):
-        part = np.swapaxes(w[(..., *place)], -1, -2) @ g
+        part = xp.swapaxes(w[(..., *place)], -1, -2) @ g
         padded[(..., *slices)] += part.reshape(g.shape[0], channels, *out)
-    return np.ascontiguousarray(_cropped(padded, size, padding))
+    return xp.ascontiguousarray(_cropped(padded, size, padding))
 
 
 def by_weight(x: Any, g: Any, window: tuple, stride: tuple, padding: tuple, dilation: tuple, groups: int) -> Any:
     """The gradient by a weight of that `window`."""
     out = g.shape[2:]
     x = _padded(x, window, out, stride, padding, dilation)
-    made = np.zeros((g.shape[1], x.shape[1] // groups, *window), x.dtype)
+    xp = library(x)
+    made = xp.zeros((g.shape[1], x.shape[1] // groups, *window), x.dtype)
     by_group = made.reshape(groups, g.shape[1] // groups, *made.shape[1:])
     g = _by_group(g, groups)
     for place, slices in _taps(window, out, stride, dilation):
         read = _by_group(x[(..., *slices)], groups)
-        by_group[(..., *place)] = (g @ np.swapaxes(read, -1, -2)).sum(0)
+        by_group[(..., *place)] = (g @ xp.swapaxes(read, -1, -2)).sum(0)
     return made
