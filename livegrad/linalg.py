@@ -52,6 +52,7 @@ INV = operator(
     tensors=("x",),
     grads={"x": lambda g, result: -_either(_either(result.mT, g), result.mT)},
     node="LinalgInvEx",
+    anywhere=True,
 )
 
 
@@ -77,6 +78,7 @@ DET = operator(
     tensors=("x",),
     grads={"x": lambda g, x, result: (g * result).unsqueeze(-1).unsqueeze(-1) * on_either(INV, x).mT},
     node="LinalgDet",
+    anywhere=True,
 )
 
 
@@ -95,6 +97,7 @@ LOGABSDET = operator(
     _logabsdet,
     tensors=("x",),
     grads={"x": lambda g, x: g.unsqueeze(-1).unsqueeze(-1) * on_either(INV, x).mT},
+    anywhere=True,
 )
 SLogDet = named("linalg_slogdet", "sign logabsdet")
 
@@ -162,7 +165,7 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
         return made
     from .creation import eye
 
-    return eye(A.shape[-1], dtype=A.dtype).expand(A.shape)
+    return eye(A.shape[-1], dtype=A.dtype, device=A.device).expand(A.shape)
 
 
 _QR, _SVD = named("linalg_qr", "Q R"), named("linalg_svd", "U S Vh")
@@ -258,7 +261,7 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
     if unitriangular:
         from .creation import eye
 
-        A = (A.triu(1) if upper else A.tril(-1)) + eye(A.shape[-1], dtype=A.dtype)
+        A = (A.triu(1) if upper else A.tril(-1)) + eye(A.shape[-1], dtype=A.dtype, device=A.device)
     else:
         A = A.triu() if upper else A.tril()
     lead = broadcast_shapes(tuple(A.shape[:-2]), tuple(B.shape[:-2]))

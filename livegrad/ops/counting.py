@@ -7,11 +7,22 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..devices import cpu
 from ..runtime import backend
+from ..runtime.interpreter import library
 from ..tensor import Tensor, wrap
 from .instruction import SCALAR_TYPE_NAMES
 from .order import comparable
 from .registry import FUNCTIONS, public, write_out
+
+
+def on_device(x: Tensor, name: str) -> Any:
+    """The elements as an array of the device's library, for what has to wait for it: how large its result is."""
+    if x.device is not cpu:
+        from ..runtime.cuda import ledger
+
+        ledger.note("synchronize", 0, f"{name}(), whose size depends on the elements,")
+    return x.detach()._value().native()
 
 
 def unique(
@@ -19,8 +30,8 @@ def unique(
     dim: int | None = None,
 ) -> Any:  # fmt: skip
     """The distinct elements in order; optionally where each element went, and how often each occurs."""
-    found = np.unique(comparable(input._to_numpy()), return_inverse=True, return_counts=True, axis=dim)
-    values, inverse, counts = found
+    a = comparable(on_device(input, "unique"))
+    values, inverse, counts = library(a).unique(a, return_inverse=True, return_counts=True, axis=dim)
     out = [wrap(backend.copied(values.astype(input.dtype.np)))]
     if return_inverse:
         shape = input._shape if dim is None else (input._shape[dim],)
@@ -72,12 +83,13 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
         raise RuntimeError("minlength should be >= 0")
     if x.dim() != 1:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-    a = x._to_numpy()
-    if a.size and int(a.min()) < 0:
+    a = on_device(x, "bincount")
+    xp = library(a)
+    if a.size and bool((a < 0).any()):
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if weights is None:
-        return wrap(backend.copied(np.bincount(a, None, minlength)))
-    made = np.bincount(a, weights._to_numpy(), minlength)
+        return wrap(backend.copied(xp.bincount(a, None, minlength).astype(np.int64, copy=False)))
+    made = xp.bincount(a, on_device(weights, "bincount"), minlength)
     return wrap(backend.copied(made.astype(np.float32) if weights.dtype is dtypes.float32 else made))
 
 
@@ -97,7 +109,13 @@ def searchsorted(
     side = side or ("right" if right else "left")
     if sorter is not None:
         sorted_sequence = sorted_sequence.take_along_dim(sorter, -1)  # type: ignore[attr-defined]
-    sequence, x = sorted_sequence._to_numpy(), as_tensor(input)._to_numpy()
+    given = as_tensor(input, device=sorted_sequence.device)
+    if sorted_sequence.device is not cpu and sorted_sequence.dim() == 1:
+        sequence, x = (t.detach()._value().native() for t in (sorted_sequence, given))
+        found = library(x).searchsorted(sequence, x, side).astype(np.int32 if out_int32 else np.int64)
+        made = wrap(backend.copied(found))
+        return made if out is None else write_out(out, made)
+    sequence, x = sorted_sequence._to_numpy(), given._to_numpy()
     if sequence.ndim == 1:
         a = np.searchsorted(sequence, x, side)
     else:  # one sequence for each row
@@ -109,7 +127,7 @@ def searchsorted(
         a = np.empty(x.shape, np.int64)
         for row in np.ndindex(x.shape[:-1]):
             a[row] = np.searchsorted(sequence[row], x[row], side)
-    made = wrap(backend.copied(np.asarray(a, np.int32 if out_int32 else np.int64)))
+    made = wrap(backend.copied(np.asarray(a, np.int32 if out_int32 else np.int64))).to(sorted_sequence.device)
     if out is not None:
         return write_out(out, made)
     return made

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..devices import cpu
 from ..lazy.value import Value
 from ..runtime import backend
 from .instruction import SCALAR_TYPE_NAMES
@@ -27,10 +28,14 @@ def library(name: str, *values: Value, **options: Any) -> Any:
             raise NotImplementedError(f"\"linalg.{name}\" not implemented for '{SCALAR_TYPE_NAMES[v.dtype]}'")
     if values[0].ndim < 2:
         raise RuntimeError(f"linalg.{name}: The input tensor A must have at least 2 dimensions.")
-    xp = backend.of(values[0])
+    arrays = [v.native() for v in values]
     try:
-        return getattr(xp.linalg, name)(*(v.native() for v in values), **options)
-    except xp.linalg.LinAlgError as error:
+        if values[0].device is not cpu:
+            from ..runtime.cuda import solver
+
+            return solver.call(name, values[0].device, arrays, options)
+        return getattr(np.linalg, name)(*arrays, **options)
+    except np.linalg.LinAlgError as error:
         shapes = ", ".join(str(list(v.shape)) for v in values)
         raise RuntimeError(f"linalg.{name}: {error} (for input of shape {shapes})") from None
 
@@ -61,26 +66,28 @@ SOLVE = operator(
         "b": lambda g, a, b_shape: transposed_solution(a, g).sum_to_size(b_shape),
     },
     node="LinalgSolveEx",
+    anywhere=True,
 )
 
 
-def _constant(like: Any, a: np.ndarray) -> Any:
-    """Numbers as a value, or a tensor, as `like` is."""
+def _pattern(like: Any, diagonal: float, below: float, above: float) -> Any:
+    """A square matrix with a number on, below and above its diagonal: a value or a tensor as `like` is, of its size."""
     from ..tensor import wrap
 
-    v = backend.copied(np.asarray(a, like.dtype.np))
+    xp, n, d = backend.of(like if like.__class__ is Value else like._value()), like.shape[-1], like.dtype.np
+    with backend.on(like.device):
+        ones = xp.ones((n, n), d)
+        v = backend.copied(xp.eye(n, dtype=d) * diagonal + xp.tril(ones, -1) * below + xp.triu(ones, 1) * above)
     return v if like.__class__ is Value else wrap(v)
 
 
 def _on_diagonal(x: Any) -> Any:
     """Vectors as the diagonals of matrices."""
-    n = x.shape[-1]
-    return x.unsqueeze(-1) * _constant(x, np.eye(n))
+    return x.unsqueeze(-1) * _pattern(x, 1, 0, 0)
 
 
 def _cholesky_gradient(g: Any, result: Any) -> Any:
-    n = result.shape[-1]
-    inner = _either(result.mT, g) * _constant(g, np.tril(np.ones((n, n))) - 0.5 * np.eye(n))
+    inner = _either(result.mT, g) * _pattern(g, 0.5, 1, 0)
     left = transposed_solution(result, inner)
     both = transposed_solution(result, left.mT)
     return (both + both.mT) * 0.5
@@ -92,16 +99,17 @@ CHOLESKY = operator(
     tensors=("x",),
     grads={"x": _cholesky_gradient},
     node="LinalgCholeskyEx",
+    anywhere=True,
 )
 
 
 def _differences(x: Any) -> Any:
     """x_j - x_i for row i and column j, with ones on the diagonal."""
-    return x.unsqueeze(-2) - x.unsqueeze(-1) + _constant(x, np.eye(x.shape[-1]))
+    return x.unsqueeze(-2) - x.unsqueeze(-1) + _pattern(x, 1, 0, 0)
 
 
 def _off_diagonal(x: Any) -> Any:
-    return x * _constant(x, 1 - np.eye(x.shape[-1]))
+    return x * _pattern(x, 0, 1, 1)
 
 
 def _sum_of(*terms: Any) -> Any:
@@ -126,6 +134,7 @@ EIGH = operator(
     lambda x, UPLO: _parts("eigh", x, UPLO=UPLO),
     tensors=("x",),
     grads={"x": _eigh_gradient},
+    anywhere=True,
 )
 
 
@@ -161,21 +170,23 @@ SVD = operator(
     lambda x: _parts("svd", x, full_matrices=False),
     tensors=("x",),
     grads={"x": _svd_gradient},
+    anywhere=True,
 )
 
 
 def _qr_gradient(g: Any, result: Any, result_1: Any) -> Any:
     by_q, by_r = g
     q, r = result, result_1
-    n = r.shape[-1]
     inner = _sum_of(None if by_r is None else _either(by_r, r.mT), None if by_q is None else -_either(q.mT, by_q))
-    inner = inner * _constant(inner, np.triu(np.ones((n, n))))
-    both = (inner + inner.mT) * _constant(inner, 1 - 0.5 * np.eye(n))
+    inner = inner * _pattern(inner, 1, 0, 1)
+    both = (inner + inner.mT) * _pattern(inner, 0.5, 1, 1)
     whole = _sum_of(by_q, _either(q, both))
     return _solution(r, whole.mT).mT
 
 
-QR = operator("linalg_qr", lambda x: _parts("qr", x, mode="reduced"), tensors=("x",), grads={"x": _qr_gradient})
+QR = operator(
+    "linalg_qr", lambda x: _parts("qr", x, mode="reduced"), tensors=("x",), grads={"x": _qr_gradient}, anywhere=True
+)
 
 
 def _pinv_gradient(g: Any, x: Any, result: Any) -> Any:
@@ -197,4 +208,5 @@ PINV = operator(
     lambda x, **options: backend.copied(library("pinv", x, **options)),
     tensors=("x",),
     grads={"x": _pinv_gradient},
+    anywhere=True,
 )

@@ -7,15 +7,18 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..lazy.value import Value
+from ..devices import cpu
+from ..lazy.value import Value, from_array
+from ..runtime import array as arrays
 from ..runtime import backend
+from ..runtime.interpreter import library
 from ..tensor import Tensor, wrap
 from .copying import clone
 from .gather import GATHER
 from .reduce import share_evenly
 from .registry import named, operator, public
 from .results import KthValue, Median, Mode, Sort, TopK
-from .view import normal_dim
+from .view import normal_dim, on_either
 
 
 def comparable(a: Any) -> Any:
@@ -23,18 +26,57 @@ def comparable(a: Any) -> Any:
 
 
 def _order(a: Any, dim: int, descending: bool) -> Any:
-    """Indices that sort stably; NaN counts as the largest."""
+    """Indices that sort stably; NaN counts as the largest. For arrays of NumPy and of CuPy."""
+    xp = library(a)
     a = comparable(a)
     if not descending:
-        return np.argsort(a, axis=dim, kind="stable")
+        return xp.argsort(a, axis=dim, kind="stable")
     # Sorting the reversed array and reversing the result keeps equal elements in order.
-    back = np.argsort(np.flip(a, dim), axis=dim, kind="stable")
-    return a.shape[dim] - 1 - np.flip(back, dim)
+    back = xp.argsort(xp.flip(a, dim), axis=dim, kind="stable")
+    return a.shape[dim] - 1 - xp.flip(back, dim)
 
 
 def picked(x: Tensor, index: Any, dim: int, label: str) -> tuple[Tensor, Tensor]:
+    """Elements at places along a dimension that are given as an array, and the places as a tensor."""
+    if x.device is not cpu:
+        return PICKED.apply((x,), label, index=index, dim=dim), wrap(backend.copied(index.astype(np.int64)))
     values = GATHER.apply((x,), label, index=np.ascontiguousarray(index), dim=dim)
     return values, wrap(backend.copied(index.astype(np.int64)))
+
+
+def _put_back(g: Value, shape: tuple, index: Any, dim: int) -> Value:
+    xp = backend.of(g)
+    with backend.on(g.device):
+        out = xp.zeros(shape, g.dtype.np)
+        xp.put_along_axis(out, index, g.native(), dim)
+    return backend.fresh(out)
+
+
+# On CUDA devices; no place is picked twice, so nothing has to be added up on the way back.
+PICKED = operator(
+    "gather",
+    lambda x, index, dim: backend.copied(backend.of(x).take_along_axis(x.native(), index, dim)),
+    tensors=("x",),
+    grads={"x": lambda g, x_shape, index, dim: on_either(PUT_BACK, g, shape=x_shape, index=index, dim=dim)},
+    anywhere=True,
+)
+PUT_BACK = operator(
+    "gather_backward",
+    _put_back,
+    tensors=("g",),
+    grads={"g": lambda g, index, dim: on_either(PICKED, g, index=index, dim=dim)},
+    anywhere=True,
+)
+
+
+def _native(x: Tensor) -> Any:
+    """The elements as an array of the device's library."""
+    return x.detach()._value().native()
+
+
+def _place_zero(x: Tensor) -> Tensor:
+    """The place of the only element."""
+    return wrap(from_array(arrays.full_on(x.device, (), dtypes.int64, 0)))
 
 
 @public("sort", kind="library")
@@ -42,8 +84,8 @@ def sort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = F
     """(values, indices) in order along a dimension."""
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
-        return Sort(clone(x), wrap(backend.copied(np.zeros((), np.int64))))
-    return Sort(*picked(x, _order(x._to_numpy(), d, descending), d, "SortBackward"))
+        return Sort(clone(x), _place_zero(x))
+    return Sort(*picked(x, _order(_native(x), d, descending), d, "SortBackward"))
 
 
 @public("argsort", kind="library")
@@ -61,8 +103,8 @@ def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = 
     if not 0 <= k <= (x._shape[d] if x.dim() else 1):
         raise RuntimeError("selected index k out of range")
     if x.dim() == 0:
-        return TopK(clone(x), wrap(backend.copied(np.zeros((), np.int64))))
-    order = _order(x._to_numpy(), d, largest)
+        return TopK(clone(x), _place_zero(x))
+    order = _order(_native(x), d, largest)
     return TopK(*picked(x, order[(slice(None),) * d + (slice(k),)], d, "TopkBackward"))
 
 
@@ -103,15 +145,16 @@ def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
         return MEDIAN.apply((x,))
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
-        return Median(clone(x), wrap(backend.copied(np.zeros((), np.int64))))
-    a = comparable(x._to_numpy())
+        return Median(clone(x), _place_zero(x))
+    a = comparable(_native(x))
+    xp = library(a)
     if not a.shape[d]:
         raise IndexError(f"median(): Expected reduction dim {d} to have non-zero size.")
-    order = np.argsort(a, axis=d, kind="stable")
-    index = np.take(order, [(a.shape[d] - 1) // 2], axis=d)
+    middle = (a.shape[d] - 1) // 2
+    index = xp.argsort(a, axis=d, kind="stable")[(slice(None),) * d + (slice(middle, middle + 1),)]
     if a.dtype.kind == "f":
-        missing = np.isnan(a)
-        index = np.where(missing.any(axis=d, keepdims=True), missing.argmax(axis=d, keepdims=True), index)
+        missing = xp.isnan(a)
+        index = xp.where(missing.any(axis=d, keepdims=True), xp.argmax(missing, axis=d, keepdims=True), index)
     values, places = picked(x, index, d, "MedianBackward")
     return Median(values, places) if keepdim else Median(values.squeeze(d), places.squeeze(d))
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.node import cast_value
+from ..devices import cpu
 from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
 from ..runtime import backend, pooling
@@ -31,6 +32,11 @@ def _planes(v: Value, n: int) -> Any:
     return a.reshape(math.prod(a.shape[: a.ndim - n]), *(1,) * (3 - n), *a.shape[a.ndim - n :])
 
 
+def _kind(v: Value) -> str | None:
+    """The kind of the CPU's kernels for a value; None where there are none."""
+    return _KINDS.get(v.dtype) if v.device is cpu else None
+
+
 def _wide(v: Value) -> Value:
     return cast_value(v, dtypes.float32) if v.dtype.kind in ("f16", "bf16") else v
 
@@ -38,7 +44,7 @@ def _wide(v: Value) -> Value:
 def _made(like: Value, n: int, size: tuple, dtype: Any) -> Any:
     """Memory for a result with planes of `size`."""
     shape = (*like.shape[: len(like.shape) - n], *size)
-    return arrays.empty(shape, dtype)
+    return arrays.empty_on(like.device, shape, dtype)
 
 
 def _spatial(window: Window, n: int) -> tuple:
@@ -59,7 +65,7 @@ def _max_pool(x: Value, window: Window, n: int, indexed: bool) -> Any:
     index = _made(x, n, _spatial(window, n), dtypes.int32) if indexed else None
     positions = None if index is None else _flat(index, *window.out)
     what = "argmax" if indexed else "max"
-    pooling.reduce(_KINDS.get(wide.dtype), what, _planes(wide, n), window, _flat(made, *window.out), positions)
+    pooling.reduce(_kind(wide), what, _planes(wide, n), window, _flat(made, *window.out), positions)
     values = cast_value(from_array(made), x.dtype)
     return values if index is None else (values, from_array(index))
 
@@ -73,10 +79,11 @@ MAX_POOL = operator(
     _max_pool,
     tensors=("x",),
     grads={
-        "x": lambda g, result_1, x_shape, n: on_either(
-            SCATTER, g[0], index=_bare(result_1), size=_size_of(x_shape, n), n=n, adds=True
+        "x": lambda g, result_1, x_shape, n, window: on_either(
+            SCATTER, g[0], index=_bare(result_1), size=_size_of(x_shape, n), n=n, adds=True, window=window
         )
     },
+    anywhere=True,
 )
 
 
@@ -84,13 +91,17 @@ def _bare(index: Any) -> Value:
     return index if index.__class__ is Value else index._value()
 
 
-def _scatter(x: Value, index: Value, size: tuple, n: int, adds: bool) -> Value:
+def _scatter(x: Value, index: Value, size: tuple, n: int, adds: bool, window: Window | None = None) -> Value:
     wide = _wide(x)
     made = _made(x, n, size, wide.dtype)
     count = math.prod(x.shape[len(x.shape) - n :])
+    if x.device is not cpu and window is not None:
+        pooling.return_to_largest(_planes(wide, n), _planes(index, n), window, _flat(made, *window.size))
+        return cast_value(from_array(made), x.dtype)
+    xp = backend.of(x)
     pooling.scatter(
-        _KINDS.get(wide.dtype), _planes(wide, n).reshape(-1, count) if count else np.zeros((0, 0), wide.dtype.np),
-        _planes(index, n).reshape(-1, count) if count else np.zeros((0, 0), np.int32), _flat(made, math.prod(size)),
+        _kind(wide), _planes(wide, n).reshape(-1, count) if count else xp.zeros((0, 0), wide.dtype.np),
+        _planes(index, n).reshape(-1, count) if count else xp.zeros((0, 0), np.int32), _flat(made, math.prod(size)),
         adds,
     )  # fmt: skip
     return cast_value(from_array(made), x.dtype)
@@ -99,7 +110,7 @@ def _scatter(x: Value, index: Value, size: tuple, n: int, adds: bool) -> Value:
 def _pick(x: Value, index: Value, n: int) -> Value:
     count = math.prod(index.shape[len(index.shape) - n :])
     a, at = _planes(x, n), _planes(index, n)
-    found = np.take_along_axis(a.reshape(a.shape[0], -1), at.reshape(-1, count).astype(np.int64), 1)
+    found = backend.of(x).take_along_axis(a.reshape(a.shape[0], -1), at.reshape(-1, count).astype(np.int64), 1)
     return backend.copied(found.reshape(index.shape))
 
 
@@ -110,6 +121,7 @@ SCATTER = operator(
     tensors=("x",),
     grads={"x": lambda g, index, n: on_either(PICK, g, index=index, n=n)},
     holds=("index",),
+    anywhere=True,
 )
 PICK = operator(
     "max_pool_pick",
@@ -121,6 +133,7 @@ PICK = operator(
         )
     },
     holds=("index",),
+    anywhere=True,
 )  # fmt: skip
 
 
@@ -130,14 +143,14 @@ PICK = operator(
 def _avg_pool(x: Value, window: Window, n: int) -> Value:
     wide = _wide(x)
     made = _made(x, n, _spatial(window, n), wide.dtype)
-    pooling.reduce(_KINDS.get(wide.dtype), "avg", _planes(wide, n), window, _flat(made, *window.out), None)
+    pooling.reduce(_kind(wide), "avg", _planes(wide, n), window, _flat(made, *window.out), None)
     return cast_value(from_array(made), x.dtype)
 
 
 def _avg_spread(g: Value, window: Window, n: int) -> Value:
     wide = _wide(g)
     made = _made(g, n, tuple(window.size[3 - n :]), wide.dtype)
-    pooling.spread(_KINDS.get(wide.dtype), _planes(wide, n), window, _flat(made, *window.size))
+    pooling.spread(_kind(wide), _planes(wide, n), window, _flat(made, *window.size))
     return cast_value(from_array(made), g.dtype)
 
 
@@ -147,12 +160,14 @@ AVG_POOL = operator(
     tensors=("x",),
     grads={"x": lambda g, window, n: on_either(AVG_SPREAD, g, window=window, n=n)},
     holds=("window",),
+    anywhere=True,
 )
 AVG_SPREAD = operator(
     "avg_pool_backward",
     _avg_spread,
     tensors=("x",),
     grads={"x": lambda g, window, n: on_either(AVG_POOL, g, window=window, n=n)},
+    anywhere=True,
 )
 
 

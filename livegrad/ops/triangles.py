@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..devices import cpu
 from ..lazy.value import Value
 from ..runtime import backend
 from ..tensor import Tensor
-from .registry import operator, public
+from . import dispatch
+from .registry import ELEMENTWISE, operator, public
 from .view import DIAGONAL, EMBED, normal_dim, on_either
 
 
@@ -18,11 +20,20 @@ def _triangle(name: str) -> Any:
     function = getattr(np, name)
 
     def forward(x: Value, diagonal: int) -> Value:
+        if x.device is not cpu:
+            rows, columns = (backend.count(n, 1, x.device) for n in x.shape[-2:])
+            above = columns.reshape((1, -1)) - rows.reshape((-1, 1))
+            return dispatch.value_call(
+                ELEMENTWISE["_where"], (above <= diagonal if name == "tril" else above >= diagonal, x, 0)
+            )
         if x.dtype is dtypes.bfloat16:
             return backend.copied(x.native() * function(np.ones(x.shape[-2:], bool), diagonal))
         return backend.copied(function(x.native(), diagonal))
 
-    op = operator(name, forward, tensors=("x",), grads={"x": lambda g, diagonal: on_either(op, g, diagonal=diagonal)})
+    op = operator(
+        name, forward, tensors=("x",), grads={"x": lambda g, diagonal: on_either(op, g, diagonal=diagonal)},
+        anywhere=True,
+    )  # fmt: skip
 
     def public_form(x: Tensor, diagonal: int = 0) -> Tensor:
         if x.dim() < 2:

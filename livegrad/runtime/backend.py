@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,15 @@ def of(v: Value) -> Any:
     from .cuda import driver
 
     return driver.cupy()
+
+
+def on(where: device) -> Any:
+    """Context manager in which the array library makes what it makes on this device."""
+    if where is cpu:
+        return contextlib.nullcontext()
+    from .cuda import driver
+
+    return driver.on(where.index or 0)
 
 
 def _elsewhere(a: Any) -> Value:
@@ -66,7 +76,7 @@ def _count(n: int, step: int, where: device) -> Value:
         return fresh(np.arange(0, n * step, step))
     from .cuda import driver
 
-    with driver.on(where.index or 0):
+    with on(where):
         return fresh(driver.cupy().arange(0, n * step, step))
 
 

@@ -1,4 +1,4 @@
-"""Pooling of row-major arrays: kernels of `codegen.pool`, or NumPy where there are none.
+"""Pooling of row-major arrays: kernels of `codegen.pool`, or the library of the arrays where there are none.
 
 Planes are three-dimensional here, sizes of missing axes being 1. Windows are given by `Window`.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..codegen.kernels import Kernel
 from ..observe import library
-from . import pool, service
+from . import interpreter, pool, service
 
 SERIAL_WORK = 100_000
 
@@ -82,13 +82,14 @@ def reduce(kind: str | None, what: str, x: Any, w: Window, out: Any, index: Any)
 def spread(kind: str | None, g: Any, w: Window, out: Any) -> None:
     """The gradient of average pooling: (planes, *out) into (planes, *size)."""
     work = g.size * _product(w.window)
-    pointers = (g.ctypes.data, out.ctypes.data, 0)
-    kernel = kind and _kernel("spread_source", kind)
-    if kernel and work and _launch(kernel, pointers, w.words(), g.shape[0], work):
-        return
+    if kind is not None and work:
+        pointers = (g.ctypes.data, out.ctypes.data, 0)
+        if _launch(_kernel("spread_source", kind), pointers, w.words(), g.shape[0], work):
+            return
+    xp = interpreter.library(g)
     padded, inside = _padded(out.shape, w)
-    shares = g / _counts(w).astype(g.dtype if g.dtype.kind == "f" else np.float64)
-    total = np.zeros(padded, out.dtype)
+    shares = g / _counts(w, xp).astype(g.dtype if g.dtype.kind == "f" else np.float64)
+    total = xp.zeros(padded, out.dtype)
     for place in _places(w):
         total[place] += shares.astype(out.dtype)
     out[...] = total[inside]
@@ -96,17 +97,34 @@ def spread(kind: str | None, g: Any, w: Window, out: Any) -> None:
 
 def scatter(kind: str | None, g: Any, index: Any, out: Any, adds: bool) -> None:
     """Put (planes, n) at positions `index` of empty planes (planes, m); what meets is added, or the last one stays."""
-    kernel = kind and _kernel("scatter_source", kind, adds)
-    pointers = (g.ctypes.data, out.ctypes.data, index.ctypes.data)
     work = g.size + out.size // 16
-    if kernel and g.size and _launch(kernel, pointers, (g.shape[1], out.shape[1]), g.shape[0], work):
-        return
+    if kind is not None and g.size:
+        pointers = (g.ctypes.data, out.ctypes.data, index.ctypes.data)
+        if _launch(_kernel("scatter_source", kind, adds), pointers, (g.shape[1], out.shape[1]), g.shape[0], work):
+            return
+    xp = interpreter.library(g)
     out[...] = 0
-    rows = np.arange(g.shape[0])[:, None]
+    rows = xp.arange(g.shape[0])[:, None]
     if adds:
-        np.add.at(out, (rows, index), g)
+        xp.add.at(out, (rows, index), g)
     else:
         out[rows, index] = g
+
+
+def return_to_largest(g: Any, index: Any, w: Window, out: Any) -> None:
+    """The gradient of the largest: (planes, *out), with the positions it came from, into (planes, *size).
+
+    Place by place of the window, at each of which an element of the input is in one window only: what meets is added in
+    one order, without the additions of several threads in one place that a scattering would need.
+    """
+    xp = interpreter.library(g)
+    shape, inside = _padded(out.shape, w)
+    names = _names(shape, inside, w, xp)
+    total = xp.zeros(shape, out.dtype)
+    nothing = xp.zeros((), out.dtype)
+    for place in _places(w):
+        total[place] += xp.where(names[place] == index, g, nothing)
+    out[...] = total[inside]
 
 
 # --- tier 0 -----------------------------------------------------------------------------------------------------
@@ -131,48 +149,56 @@ def _places(w: Window) -> Any:
         )
 
 
-def _counts(w: Window) -> Any:
+def _names(shape: tuple, inside: tuple, w: Window, xp: Any) -> Any:
+    """The position in its plane of each element of a padded one; -1 in the padding."""
+    names = xp.full((1, *shape[1:]), -1, np.int32)
+    names[inside] = xp.arange(_product(w.size), dtype=np.int32).reshape(w.size)
+    return names
+
+
+def _counts(w: Window, xp: Any) -> Any:
     """What the sum of each window is divided by."""
+    found = xp.full((), w.divisor or 1, np.int64)
     if w.divisor:
-        return np.int64(w.divisor)
-    found = np.ones((), np.int64)
+        return found
     for axis, (n, m, k, s, p) in enumerate(zip(w.size, w.out, w.window, w.step, w.pad)):
-        start = np.arange(m) * s - p
+        start = xp.arange(m) * s - p
         stop = start + k
         if w.include_pad:
-            count = np.minimum(stop, n + p) - start
+            count = xp.minimum(stop, n + p) - start
         else:
-            count = np.minimum(stop, n) - np.maximum(start, 0)
+            count = xp.minimum(stop, n) - xp.maximum(start, 0)
         found = found * count.reshape([-1 if a == axis else 1 for a in range(3)])
     return found
 
 
 def _average(x: Any, w: Window, out: Any) -> None:
+    xp = interpreter.library(x)
     shape, inside = _padded(x.shape, w)
-    padded = np.zeros(shape, x.dtype)
+    padded = xp.zeros(shape, x.dtype)
     padded[inside] = x
-    total = np.zeros_like(out)
+    total = xp.zeros_like(out)
     for place in _places(w):
         total += padded[place]
     if x.dtype.kind == "f":
-        out[...] = total / _counts(w).astype(x.dtype)
+        out[...] = total / _counts(w, xp).astype(x.dtype)
     else:
-        out[...] = np.trunc(total / _counts(w))
+        out[...] = xp.trunc(total / _counts(w, xp))
 
 
 def _largest(x: Any, w: Window, out: Any, index: Any) -> None:
+    xp = interpreter.library(x)
     shape, inside = _padded(x.shape, w)
-    padded = np.zeros(shape, x.dtype)
+    padded = xp.zeros(shape, x.dtype)
     padded[inside] = x
-    names = np.full((1, *shape[1:]), -1, np.int32)
-    names[inside] = np.arange(_product(w.size), dtype=np.int32).reshape(w.size)
-    best = np.zeros_like(out)
-    found = np.full(out.shape, -1, np.int32)
+    names = _names(shape, inside, w, xp)
+    best = xp.zeros_like(out)
+    found = xp.full(out.shape, -1, np.int32)
     for place in _places(w):
         v, name = padded[place], names[place]
         better = (name >= 0) & ((v > best) | (v != v) | (found < 0))
-        best = np.where(better, v, best)
-        found = np.where(better, name, found)
+        best = xp.where(better, v, best)
+        found = xp.where(better, name, found)
     out[...] = best
     if index is not None:
         index[...] = found

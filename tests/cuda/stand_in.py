@@ -317,7 +317,7 @@ cuda = SimpleNamespace(
 def __getattr__(name):
     """NumPy's functions, of arrays of this kind."""
     function = getattr(np, name)
-    if name in ("arange", "zeros", "ones", "full"):
+    if name in ("arange", "zeros", "ones", "full", "eye"):
         return lambda *args, **kwargs: _wrapped(function(*args, **kwargs), _current[0])
     if not callable(function) or isinstance(function, type):
         return function

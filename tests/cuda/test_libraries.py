@@ -1,0 +1,106 @@
+"""Pooling, sorting, counting and linear algebra on the device, over a stand-in for CuPy: what copies, what waits."""
+
+import contextlib
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import stand_in
+
+import livegrad
+
+F = livegrad.nn.functional
+
+
+@pytest.fixture(autouse=True)
+def pretended(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupyx", SimpleNamespace(errstate=lambda linalg: contextlib.nullcontext()))
+    with stand_in.in_use():
+        yield
+
+
+def made(seed, *shape):
+    return livegrad.tensor(np.random.default_rng(seed).standard_normal(shape).astype("f"))
+
+
+def parts(x):
+    return tuple(x) if isinstance(x, tuple) else (x,)
+
+
+def compared(function, *tensors, waits=()):
+    """On the device as on the CPU, with gradients. waits: kinds of entries that the ledger may show."""
+    here = [t.clone().requires_grad_(t.is_floating_point()) for t in tensors]
+    there = [t.cuda().requires_grad_(t.is_floating_point()) for t in tensors]
+    livegrad.debug.clear_ledger()
+    found, expected = parts(function(*there)), parts(function(*here))
+    for results in (found, expected):
+        total = [((r * (r.detach() + 1)).sum()) for r in results if r.requires_grad]
+        if total:
+            sum(total[1:], total[0]).backward()
+    livegrad.eval(*found, *(t.grad for t in there if t.grad is not None))
+    assert {e.kind for e in livegrad.debug.ledger()} <= set(waits)
+    pairs = [*zip(found, expected), *((t.grad, h.grad) for t, h in zip(there, here) if h.grad is not None)]
+    for a, b in pairs:
+        assert a.is_cuda and a.dtype is b.dtype and a.shape == b.shape
+        np.testing.assert_allclose(
+            a.detach().cpu().double().numpy(), b.detach().double().numpy(), rtol=1e-4, atol=1e-5, equal_nan=True
+        )
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: F.max_pool2d(x, 2), lambda x: F.max_pool2d(x, 3, 1, 1), lambda x: F.max_pool2d(x, 3, 2, 1, 1, True),
+        lambda x: F.max_pool2d(x, 2, 1, dilation=2), lambda x: F.avg_pool2d(x, 2), lambda x: F.avg_pool2d(x, 3, 2, 1),
+        lambda x: F.avg_pool2d(x, 3, 2, 1, True, False), lambda x: F.avg_pool2d(x, 2, divisor_override=3),
+        lambda x: F.max_pool1d(x[0], 3, 2), lambda x: F.avg_pool3d(x, 2), lambda x: F.adaptive_avg_pool2d(x, 1),
+        lambda x: F.max_pool2d(x, 3, 2, return_indices=True),
+    ],
+)  # fmt: skip
+def test_pooling(function):
+    compared(function, made(0, 2, 3, 7, 6))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.sort(1), lambda x: x.sort(0, descending=True), lambda x: x.argsort(1), lambda x: x.topk(2),
+        lambda x: x.topk(3, 0, largest=False), lambda x: x.kthvalue(2), lambda x: x.median(1), lambda x: x.tril(),
+        lambda x: x.triu(-1), lambda x: x.cumsum(0), lambda x: (x * livegrad.tensor(2.0)).sort(1)[0],
+        lambda x: x[0, 0].sort(), lambda x: x.bfloat16().sort(1)[0],
+    ],
+)  # fmt: skip
+def test_order(function):
+    x = made(1, 4, 5)
+    compared(function, x)
+    x[1, 2] = float("nan")
+    compared(lambda t: function(t.detach()), x)
+
+
+def test_counting():
+    x = livegrad.tensor([3, 1, 3, 0, 7, 1])
+    options = {"return_inverse": True, "return_counts": True}
+    compared(lambda t: t.unique(**options), x, waits=["synchronize"])
+    compared(lambda t: livegrad.bincount(t, minlength=10), x, waits=["synchronize"])
+    compared(lambda t, u: livegrad.searchsorted(t, u), made(0, 5).sort()[0].detach(), made(1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda a: livegrad.linalg.inv(a), lambda a: livegrad.linalg.solve(a, a[..., :1]), lambda a: livegrad.linalg.det(a),
+        lambda a: livegrad.linalg.slogdet(a)[1], lambda a: livegrad.linalg.cholesky(a), lambda a: livegrad.linalg.qr(a)[1],
+        lambda a: livegrad.linalg.eigh(a)[0], lambda a: livegrad.linalg.svdvals(a), lambda a: livegrad.linalg.pinv(a),
+        lambda a: livegrad.linalg.matrix_power(a, 3), lambda a: livegrad.linalg.solve_triangular(a, a, upper=True),
+        lambda a: livegrad.linalg.svd(a)[0].abs(),
+    ],
+)  # fmt: skip
+def test_linear_algebra(function):
+    a = made(0, 2, 4, 4)
+    compared(function, a @ a.mT + 3 * livegrad.eye(4), waits=["synchronize"])
+
+
+def test_a_singular_matrix():
+    with pytest.raises(RuntimeError, match=r"linalg.inv: .*\[2, 2\]"):
+        livegrad.linalg.inv(livegrad.zeros(2, 2, device="cuda"))
