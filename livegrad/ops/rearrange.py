@@ -37,10 +37,12 @@ def _taps(window: tuple, count: tuple, dilation: tuple, stride: tuple) -> Iterat
 def _im2col(x: Value, size: tuple, window: tuple, dilation: tuple, padding: tuple, stride: tuple) -> Value:
     a = x.native()
     count = blocks(size, window, dilation, padding, stride)
-    padded = np.pad(a, ((0, 0), (0, 0), *((p, p) for p in padding)))
-    made = np.empty((*a.shape[:2], *window, *count), a.dtype)
-    for i, j, place in _taps(window, count, dilation, stride):
-        made[:, :, i, j] = padded[(..., *place)]
+    xp = backend.of(x)
+    with backend.on(x.device):
+        padded = xp.pad(a, ((0, 0), (0, 0), *((p, p) for p in padding)))
+        made = xp.zeros((*a.shape[:2], *window, *count), a.dtype)
+        for i, j, place in _taps(window, count, dilation, stride):
+            made[:, :, i, j] = padded[(..., *place)]
     return backend.copied(made.reshape(a.shape[0], a.shape[1] * math.prod(window), math.prod(count)))
 
 
@@ -50,9 +52,10 @@ def _col2im(x: Value, size: tuple, window: tuple, dilation: tuple, padding: tupl
     count = blocks(size, window, dilation, padding, stride)
     channels = a.shape[1] // math.prod(window)
     parts = a.reshape(a.shape[0], channels, *window, *count)
-    total = np.zeros((a.shape[0], channels, *(n + 2 * p for n, p in zip(size, padding))), a.dtype)
-    for i, j, place in _taps(window, count, dilation, stride):
-        total[(..., *place)] += parts[:, :, i, j]
+    with backend.on(x.device):
+        total = backend.of(x).zeros((a.shape[0], channels, *(n + 2 * p for n, p in zip(size, padding))), a.dtype)
+        for i, j, place in _taps(window, count, dilation, stride):
+            total[(..., *place)] += parts[:, :, i, j]
     inside = tuple(slice(p, p + n) for p, n in zip(padding, size))
     return cast_value(backend.copied(total[(..., *inside)]), x.dtype)
 
@@ -65,8 +68,8 @@ def _other(op: Any) -> Any:
     }
 
 
-IM2COL = operator("im2col", _im2col, tensors=("x",), grads=_other(lambda: COL2IM), node="Im2Col")
-COL2IM = operator("col2im", _col2im, tensors=("x",), grads=_other(lambda: IM2COL), node="Col2Im")
+IM2COL = operator("im2col", _im2col, tensors=("x",), grads=_other(lambda: COL2IM), node="Im2Col", anywhere=True)
+COL2IM = operator("col2im", _col2im, tensors=("x",), grads=_other(lambda: IM2COL), node="Col2Im", anywhere=True)
 
 
 # --- channels and space -----------------------------------------------------------------------------------------
@@ -91,20 +94,22 @@ PIXEL_SHUFFLE = operator(
     _shuffled,
     tensors=("x",),
     grads={"x": lambda g, factor: on_either(PIXEL_UNSHUFFLE, g, factor=factor)},
+    anywhere=True,
 )
 PIXEL_UNSHUFFLE = operator(
     "pixel_unshuffle",
     _unshuffled,
     tensors=("x",),
     grads={"x": lambda g, factor: on_either(PIXEL_SHUFFLE, g, factor=factor)},
+    anywhere=True,
 )
 
 
 def _mixed(x: Value, groups: int) -> Value:
     a = x.native()
     n, c = a.shape[:2]
-    parts = a.reshape(n, groups, c // max(groups, 1), *a.shape[2:]).swapaxes(1, 2)
-    return backend.copied(parts.reshape(a.shape))
+    parts = a.reshape(n, groups, c // max(groups, 1), *a.shape[2:])
+    return backend.copied(backend.of(x).swapaxes(parts, 1, 2).reshape(a.shape))
 
 
 CHANNEL_SHUFFLE = operator(
@@ -112,6 +117,7 @@ CHANNEL_SHUFFLE = operator(
     _mixed,
     tensors=("x",),
     grads={"x": lambda g, x_shape, groups: on_either(CHANNEL_SHUFFLE, g, groups=x_shape[1] // groups)},
+    anywhere=True,
 )
 
 

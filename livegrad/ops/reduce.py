@@ -492,7 +492,7 @@ def _var_gradient(g: Any, x: Any, x_shape: tuple, dims: tuple, correction: float
     return rows.apply(_VAR_GRADIENT, (g.reshape(kept_shape(x_shape, dims)), x), dims, (float(n), scale))
 
 
-VAR = operator("var", _var, tensors=("x",), grads={"x": _var_gradient})
+VAR = operator("var", _var, tensors=("x",), grads={"x": _var_gradient}, anywhere=True)
 
 
 def _std(x: Value, dims: tuple, keepdim: bool, correction: float) -> Value:
@@ -514,7 +514,7 @@ def _masked_zero(x: Any, mask: Any) -> Any:
 
 Value.masked_zero = _masked_zero  # type: ignore[attr-defined]
 Tensor.masked_zero = _masked_zero  # type: ignore[attr-defined]
-STD = operator("std", _std, tensors=("x",), grads={"x": _std_gradient})
+STD = operator("std", _std, tensors=("x",), grads={"x": _std_gradient}, anywhere=True)
 
 
 def _need_floating(name: str, x: Tensor) -> None:

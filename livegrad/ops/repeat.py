@@ -16,7 +16,8 @@ from .view import normal_dim, sizes_of
 
 
 def _repeated(x: Value, reps: tuple, between: tuple) -> Value:
-    tiled = np.broadcast_to(x.native().reshape(between), [k for pair in zip(reps, between[1::2]) for k in pair])
+    shape = tuple(k for pair in zip(reps, between[1::2]) for k in pair)
+    tiled = backend.of(x).broadcast_to(x.native().reshape(between), shape)
     return backend.copied(tiled).reshape(tuple(r * n for r, n in zip(reps, between[1::2])))
 
 
@@ -25,7 +26,7 @@ def _repeat_gradient(g: Any, x_shape: tuple, reps: tuple, between: tuple) -> Any
     return parts.sum(tuple(range(0, len(between), 2))).reshape(x_shape)
 
 
-REPEAT = operator("repeat", _repeated, tensors=("x",), grads={"x": _repeat_gradient})
+REPEAT = operator("repeat", _repeated, tensors=("x",), grads={"x": _repeat_gradient}, anywhere=True)
 
 
 def repeat(x: Tensor, *sizes: Any) -> Tensor:

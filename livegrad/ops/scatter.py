@@ -50,12 +50,14 @@ PAD_TO = operator(
     lambda x, shape: _padded(x, shape),
     tensors=("x",),
     grads={"x": lambda g, x_shape: _corner(g, x_shape)},
+    anywhere=True,
 )
 
 
 def _padded(x: Value, shape: tuple) -> Value:
-    out = np.zeros(shape, x.dtype.np)
-    out[tuple(slice(n) for n in x.shape)] = x.native()
+    with backend.on(x.device):
+        out = backend.of(x).zeros(shape, x.dtype.np)
+        out[tuple(slice(n) for n in x.shape)] = x.native()
     return backend.fresh(out)
 
 

@@ -91,8 +91,8 @@ def _unbind_value(x: Value, dim: int) -> tuple:
     return tuple(SELECT.forward(x, dim=dim, index=i) for i in range(x.shape[dim]))
 
 
-SPLIT = operator("split", _split_value, tensors=("x",), grads={"x": _split_gradient})
-UNBIND = operator("unbind", _unbind_value, tensors=("x",), grads={"x": _unbind_gradient})
+SPLIT = operator("split", _split_value, tensors=("x",), grads={"x": _split_gradient}, anywhere=True)
+UNBIND = operator("unbind", _unbind_value, tensors=("x",), grads={"x": _unbind_gradient}, anywhere=True)
 
 
 @public("split_with_sizes", kind="view")

@@ -78,6 +78,19 @@ def test_order(function):
     compared(lambda t: function(t.detach()), x)
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.split(3, 1), lambda x: x.unbind(0)[1], lambda x: x.chunk(2, 2)[0], lambda x: x.repeat(2, 1, 1, 3),
+        lambda x: F.pixel_shuffle(x, 2), lambda x: F.pixel_unshuffle(x, 2), lambda x: F.channel_shuffle(x, 2),
+        lambda x: F.unfold(x, 3, padding=1), lambda x: F.fold(x.reshape(2, 4, 24), (5, 7), (2, 2)),
+        lambda x: x.var(1), lambda x: x.std((2, 3)), lambda x: F.pad(x, (1, 2)),
+    ],
+)  # fmt: skip
+def test_rearranging(function):
+    compared(function, made(2, 2, 4, 4, 6))
+
+
 def test_counting():
     x = livegrad.tensor([3, 1, 3, 0, 7, 1])
     options = {"return_inverse": True, "return_counts": True}
