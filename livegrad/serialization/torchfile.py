@@ -1,0 +1,303 @@
+"""What PyTorch's ``torch.save`` writes: a pickle, and the bytes of the storages that its tensors are views of.
+
+Since version 1.6 it is a zip archive (`archive`), before that a stream of pickles and bytes (`stream`).
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+import struct
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from .machine import Function, Machine, Special, elements, hashable, name_of, refuse
+from .objects import BY_NAME, dress, dtype_named, from_array, kind_of, library
+from .placing import Placer
+from .reader import Reader
+
+__all__ = ["STORAGES", "File", "StorageType", "TorchPickle", "run"]
+
+STORAGES = {
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "ComplexFloatStorage": "complex64",
+    "UntypedStorage": "uint8",
+}
+
+_TORCH_DTYPES = {
+    *("uint16", "uint32", "uint64", "complex32", "complex64", "complex128", "chalf", "cfloat", "cdouble"),
+    *("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn_x2"),
+    *("quint8", "qint8", "qint32", "quint4x2", "quint2x4", "bits8", "bits16"),
+}
+
+
+@dataclass
+class Storage(Special):
+    """Memory that tensors of a PyTorch file are views of."""
+
+    key: str
+    data: np.ndarray  # bytes
+    dtype: str
+    location: str
+
+    @property
+    def shown(self) -> str:
+        return f"a storage of {self.dtype}"
+
+
+@dataclass(frozen=True)
+class StorageType(Special):
+    """The class of storages of a dtype."""
+
+    dtype: str
+
+    @property
+    def shown(self) -> str:
+        return f"a storage of {self.dtype}"
+
+
+@dataclass(frozen=True)
+class UnknownDtype(Special):
+    """A dtype that PyTorch has and livegrad has not: an error only where a tensor or the caller needs it."""
+
+    name: str
+
+    @property
+    def shown(self) -> str:
+        return f"torch.{self.name}, a dtype that livegrad has not"
+
+
+class File(Protocol):
+    """Where the storages of a file are."""
+
+    size: int  # of the whole file
+    swap: bool  # whether its numbers have their bytes in the other order
+
+    def storage(self, key: str) -> np.ndarray:
+        """The bytes of a storage."""
+        ...
+
+
+def run(reader: Reader, machine: Machine) -> Any:
+    """What a pickle of this file stands for."""
+    try:
+        return machine.load()
+    except pickle.UnpicklingError as error:
+        raise pickle.UnpicklingError(f"cannot load {reader.source}: {error}") from None
+    except (struct.error, IndexError, UnicodeDecodeError, RecursionError) as error:
+        raise pickle.UnpicklingError(f"cannot load {reader.source}: its pickle is damaged ({error!r})") from None
+
+
+class TorchPickle(Machine):
+    """The pickle of the object that was saved: tensors, parameters and plain containers."""
+
+    def __init__(self, file: File, place: Placer, data: bytes, position: int = 0):
+        super().__init__(data, position)
+        self.file = file
+        self.place = place
+        self.storages: dict[str, Storage] = {}
+        self.tensors: dict[tuple, Any] = {}
+        self.taken: set[str] = set()  # storages whose memory a tensor has
+        self.tensor_budget = 4 * file.size + 2**26
+
+    def named(self, module: Any, name: Any) -> Any:
+        functions: dict[tuple[str, str], Callable[..., Any]] = {
+            ("torch._utils", "_rebuild_tensor_v2"): self._tensor_v2,
+            ("torch._utils", "_rebuild_tensor_v3"): self._tensor_v3,
+            ("torch._utils", "_rebuild_tensor"): self._tensor,
+            ("torch._utils", "_rebuild_parameter"): self._parameter,
+            ("torch", "Size"): self._size,
+            ("torch", "device"): self._device,
+            ("collections", "OrderedDict"): self._ordered_dict,
+            ("_codecs", "encode"): self._encode,
+            ("builtins", "bytes"): self._bytes,
+            ("builtins", "bytearray"): self._bytearray,
+            ("builtins", "complex"): self._complex,
+            ("builtins", "set"): self._set,
+            ("builtins", "frozenset"): self._frozenset,
+        }
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise refuse("its pickle is damaged: the name of a class is not text")
+        module = {"__builtin__": "builtins"}.get(module, module)
+        if (module, name) in functions:
+            return Function(f"{module}.{name}", functions[module, name])
+        if module in ("torch", "torch.storage") and name in STORAGES:
+            return StorageType(STORAGES[name])
+        if module == "torch" and name.isidentifier():
+            known = dtype_named(name)
+            if known is not None:
+                return known
+            if name in _TORCH_DTYPES:
+                return UnknownDtype(name)
+        raise refuse(
+            f"it holds an object of class {module}.{name}. Only tensors, parameters and plain containers are read, "
+            "because anything else could run code. In PyTorch, save the state_dict() of models and optimizers and "
+            "convert other objects to plain numbers, strings, lists and dicts"
+        )
+
+    def persistent(self, reference: Any) -> Storage:
+        """The storage that a pickle refers to."""
+        kind, key, location = storage_reference(reference)
+        known = self.storages.get(key)
+        if known is None:
+            known = self.storages[key] = Storage(key, self.file.storage(key), kind.dtype, location)
+        return Storage(key, known.data, kind.dtype, location)
+
+    def _tensor(self, storage: Any, offset: Any, size: Any, stride: Any) -> Any:
+        return self._view(storage, offset, size, stride, getattr(storage, "dtype", None), False, None)
+
+    def _tensor_v2(
+        self, storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, metadata: Any = None
+    ) -> Any:
+        self._no_hooks(hooks)
+        return self._view(storage, offset, size, stride, getattr(storage, "dtype", None), grad, metadata)
+
+    def _tensor_v3(
+        self, storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, metadata: Any = None
+    ) -> Any:
+        self._no_hooks(hooks)
+        return self._view(storage, offset, size, stride, getattr(dtype, "name", None), grad, metadata)
+
+    def _no_hooks(self, hooks: Any) -> None:
+        if hooks:
+            raise refuse("it holds a tensor with hooks, which are code")
+
+    def _view(self, storage: Any, offset: Any, size: Any, stride: Any, dtype: Any, grad: Any, metadata: Any) -> Any:
+        """The tensor that views a storage with this offset, size and stride (in elements)."""
+        if not isinstance(storage, Storage):
+            raise refuse(f"its pickle would make a tensor of {name_of(storage)}")
+        if dtype not in BY_NAME:
+            raise refuse(
+                f"it holds a tensor of dtype {dtype}, which livegrad has no tensors of. Convert it in PyTorch first"
+            )
+        numbers = (offset, *size, *stride) if type(size) is type(stride) is tuple else (None,)
+        if not all(type(n) is int and 0 <= n < 2**62 for n in numbers) or len(size) != len(stride) or len(size) > 64:
+            raise refuse("its pickle is damaged: a tensor's size and strides are not plain numbers")
+        if metadata and (type(metadata) is not dict or set(metadata) - {"conj", "neg"}):
+            raise refuse("it holds a tensor of a kind that livegrad does not know")
+        if type(grad) is not bool:
+            raise refuse("its pickle is damaged: a tensor's requires_grad is not true or false")
+        kind = BY_NAME[dtype]
+        changes = tuple(sorted(name for name in metadata or {} if metadata[name]))
+        where = (storage.key, dtype, offset, size, stride, changes)
+        if where in self.tensors:
+            return dress(self.tensors[where].detach(), "tensor", grad)
+
+        count = math.prod(size)
+        own = False  # whether the tensor may have the storage's memory for itself
+        last = offset + sum((n - 1) * step for n, step in zip(size, stride)) if count else 0
+        length = len(storage.data) // kind.itemsize
+        if count and last >= length:
+            raise refuse(f"its pickle is damaged: a tensor reaches element {last} of a storage of {length}")
+        self.tensor_budget -= count * kind.itemsize
+        if self.tensor_budget < 0:
+            raise refuse(
+                "its tensors, written out in full, are far larger than the file. If it has expanded tensors, save "
+                "them in PyTorch after .clone()"
+            )
+        if count:
+            elements = storage.data[: length * kind.itemsize].view(kind)[offset:]
+            steps = tuple(step * kind.itemsize for step in stride)
+            array = np.lib.stride_tricks.as_strided(elements, size, steps)
+            if storage.key not in self.taken and array.nbytes == storage.data.nbytes and array.flags.c_contiguous:
+                self.taken.add(storage.key)
+                own = True
+        else:
+            array = np.empty(size, kind)
+        if self.file.swap:
+            array = array.byteswap()
+        if dtype == "bool":
+            array = array.view(np.uint8) != 0
+        if "conj" in changes:
+            array = np.conj(array)
+        if "neg" in changes:
+            array = -array
+        if not own:
+            array = np.array(array, order="C")
+        tensor = self.tensors[where] = self.place(from_array(array), storage.location)
+        return dress(tensor, "tensor", grad)
+
+    def _parameter(self, data: Any, requires_grad: Any, hooks: Any) -> Any:
+        self._no_hooks(hooks)
+        if kind_of(data) != "tensor" or type(requires_grad) is not bool:
+            raise refuse(f"its pickle would make a parameter of {name_of(data)}")
+        return dress(data, "parameter", requires_grad)
+
+    def _size(self, sizes: Any) -> Any:
+        if type(sizes) not in (tuple, list) or not all(type(n) is int for n in sizes):
+            raise refuse("its pickle is damaged: a size that is not made of ints")
+        return library().Size(sizes)
+
+    def _device(self, kind: Any, index: Any = None) -> Any:
+        if type(kind) is not str or (index is not None and type(index) is not int):
+            raise refuse("its pickle is damaged: a device that is not a name")
+        try:
+            return library().device(kind) if index is None else library().device(kind, index)
+        except RuntimeError as error:
+            raise refuse(f"it holds a device that livegrad does not know ({error})") from None
+
+    def _ordered_dict(self, items: Any = ()) -> Any:
+        if type(items) not in (list, tuple):
+            raise refuse("its pickle is damaged: an OrderedDict of something else than pairs")
+        made: OrderedDict = OrderedDict()
+        for item in items:
+            if type(item) not in (list, tuple) or len(item) != 2:
+                raise refuse("its pickle is damaged: an OrderedDict of something else than pairs")
+            made[hashable(item[0])] = item[1]
+        return made
+
+    def _encode(self, text: Any, encoding: Any) -> bytes:
+        # How Python writes bytes in the older pickle protocols.
+        if type(text) is not str or encoding not in ("latin1", "latin-1"):
+            raise refuse("its pickle would encode text in another way than bytes are written")
+        return text.encode("latin1")
+
+    def _bytes(self) -> bytes:
+        return b""  # others come through _encode
+
+    def _bytearray(self, data: Any = b"", encoding: Any = None) -> bytearray:
+        if type(data) is str and encoding == "latin-1":
+            return bytearray(data.encode("latin1"))
+        if type(data) not in (bytes, bytearray):
+            raise refuse("its pickle would make a bytearray of something else than bytes")
+        return bytearray(data)
+
+    def _complex(self, real: Any, imag: Any) -> complex:
+        if type(real) not in (int, float) or type(imag) not in (int, float):
+            raise refuse("its pickle would make a complex number of something else than numbers")
+        return complex(real, imag)
+
+    def _set(self, items: Any = ()) -> set:
+        return set(elements(items))
+
+    def _frozenset(self, items: Any = ()) -> frozenset:
+        return frozenset(elements(items))
+
+
+def storage_reference(reference: Any) -> tuple[StorageType, str, str]:
+    """The type of a storage, its key, and the device it was on, as a pickle has them."""
+    if (
+        type(reference) is not tuple
+        or len(reference) not in (5, 6)
+        or reference[0] != "storage"
+        or not isinstance(reference[1], StorageType)
+        or not isinstance(reference[2], str)
+        or not isinstance(reference[3], str)
+    ):
+        raise refuse("its pickle refers to something outside it that is not a storage")
+    if reference[5:] not in ((), (None,)):
+        raise refuse("it has views of storages, as PyTorch wrote before version 0.4. Save it again with torch.save")
+    return reference[1:4]
