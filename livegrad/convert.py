@@ -9,11 +9,11 @@ from .lazy.value import Value, from_array
 from .ops import dispatch
 from .ops.registry import operator
 from .runtime import array as arrays
-from .tensor import Tensor
+from .tensor import Tensor, wrap
 
 
-def _moved(x: Value, device: devices.device, source: devices.device) -> Value:
-    return from_array(arrays.moved(x.ready(), device))
+def _moved(x: Value, device: devices.device, source: devices.device, non_blocking: bool = False) -> Value:
+    return from_array(arrays.moved(x.ready(), device, non_blocking))
 
 
 def _moved_back(g: Any, device: devices.device, source: devices.device) -> Any:
@@ -25,7 +25,8 @@ COPY_TO = operator("to", _moved, tensors=("x",), grads={"x": _moved_back}, node=
 
 def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """The tensor with another dtype and/or on another device: ``to(dtype)``, ``to(device)``, ``to(device, dtype)``,
-    ``to(other)``. Itself where nothing changes, unless ``copy=True``.
+    ``to(other)``. Itself where nothing changes, unless ``copy=True``. With ``non_blocking=True`` a copy from pinned
+    memory to a CUDA device is not waited for.
     """
     dtype, device = kwargs.get("dtype"), kwargs.get("device")
     copy = kwargs.get("copy", False)
@@ -42,7 +43,8 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     if device is not None:
         where = devices.available(device)
         if made.device is not where:
-            return COPY_TO.apply((made,), device=where, source=made.device)
+            options = {"non_blocking": True} if kwargs.get("non_blocking") else {}
+            return COPY_TO.apply((made,), device=where, source=made.device, **options)
     return made.clone() if copy and made is self else made
 
 
@@ -68,16 +70,38 @@ def _casting(d: dtypes.dtype) -> Any:
     return method
 
 
+def pin_memory(self: Tensor, device: Any = None) -> Tensor:
+    """A copy in page-locked memory of the CPU, which a CUDA device reads by itself; itself if it lies there already.
+
+    Raises RuntimeError without a CUDA device, and for a tensor that is not on the CPU.
+    """
+    from .runtime.cuda import driver, pinned
+
+    driver.cupy()
+    if self.device is not devices.cpu:
+        raise RuntimeError(f"cannot pin '{self.type()}' only dense CPU tensors can be pinned")  # type: ignore[attr-defined]
+    return self if is_pinned(self) else wrap(from_array(pinned.pin(self._value().ready())))
+
+
+def is_pinned(self: Tensor, device: Any = None) -> bool:
+    """Whether it lies in page-locked memory of the CPU."""
+    if self.device is not devices.cpu:
+        return False
+    from .runtime.cuda import driver, pinned
+
+    return driver.available() and pinned.is_pinned(self._value().ready())
+
+
 T: Any = Tensor
 T.to = to
 T.type = type_
 T.type_as = lambda self, other: dispatch.cast(self, other.dtype)
 T.cpu = lambda self, memory_format=None: self.to(devices.cpu)
 T.cuda = lambda self, device=None, non_blocking=False, memory_format=None: self.to(
-    devices.device("cuda" if device is None else device)
+    devices.device("cuda" if device is None else device), non_blocking=non_blocking
 )
-T.pin_memory = lambda self, device=None: self
-T.is_pinned = lambda self, device=None: False
+T.pin_memory = pin_memory
+T.is_pinned = is_pinned
 T.share_memory_ = lambda self: self
 T.is_shared = lambda self: False
 for _name, _dtype in {

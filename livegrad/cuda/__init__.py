@@ -22,7 +22,7 @@ from ..runtime.cuda import ledger as _ledger
 from ..runtime.cuda import memory as _memory
 
 __all__ = [
-    "Event", "Stream", "amp", "current_device", "current_stream", "default_stream", "device", "device_count",
+    "Event", "Stream", "amp", "comm", "current_device", "current_stream", "default_stream", "device", "device_count",
     "empty_cache", "get_device_capability", "get_device_name", "get_device_properties", "get_rng_state",
     "get_rng_state_all", "get_sync_debug_mode", "init", "initial_seed", "ipc_collect", "is_available",
     "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated",
@@ -32,10 +32,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "amp":  # which needs this module
+    if name in ("amp", "comm"):  # which need this module
         from importlib import import_module
 
-        return import_module("livegrad.cuda.amp")
+        return import_module(f"livegrad.cuda.{name}")
     raise AttributeError(f"module 'livegrad.cuda' has no attribute '{name}'")
 
 

@@ -1,34 +1,167 @@
-"""DataParallel and DistributedDataParallel, for programs that wrap their model in them."""
+"""DataParallel and DistributedDataParallel: a model on several devices of one process, or in several processes.
+
+`scatter`, `replicate`, `parallel_apply` and `gather` are the steps of DataParallel. Copies between devices are
+recorded, so a backward pass adds the gradients of all replicas to those of the original.
+"""
 
 from contextlib import contextmanager
 
+import livegrad
 import livegrad.distributed
 
-from .module import Module
+from .module import Module, Registry
 
-__all__ = ["DataParallel", "DistributedDataParallel", "data_parallel"]
+__all__ = [
+    "DataParallel", "DistributedDataParallel", "data_parallel", "gather", "parallel_apply", "replicate", "scatter",
+    "scatter_kwargs",
+]  # fmt: skip
+
+
+def scatter(inputs, target_gpus, dim=0):
+    """A list with an input for each device: tensors are split along ``dim``, other things are the same for all.
+
+    Tuples, lists and dictionaries are looked into. There are fewer than devices where a batch has fewer elements.
+    """
+    devices = [_device(d) for d in target_gpus]
+
+    def parts(x):
+        if isinstance(x, livegrad.Tensor):
+            return livegrad.cuda.comm.scatter(x, devices, dim=dim)
+        if isinstance(x, tuple) and hasattr(x, "_fields"):
+            return [type(x)(*each) for each in zip(*map(parts, x))]
+        if isinstance(x, (tuple, list)) and x:
+            return [type(x)(each) for each in zip(*map(parts, x))]
+        if isinstance(x, dict) and x:
+            return [type(x)(zip(x, each)) for each in zip(*map(parts, x.values()))]
+        return [x] * len(devices)
+
+    return parts(inputs)
+
+
+def scatter_kwargs(inputs, kwargs, target_gpus, dim=0):
+    """(positional inputs, named ones) for each device, as many of one kind as of the other."""
+    by_place = scatter(inputs, target_gpus, dim) if inputs else []
+    by_name = scatter(kwargs, target_gpus, dim) if kwargs else []
+    by_place += [()] * (len(by_name) - len(by_place))
+    by_name += [{}] * (len(by_place) - len(by_name))
+    return tuple(by_place), tuple(by_name)
+
+
+def gather(outputs, target_device, dim=0):
+    """The outputs of all devices as one on ``target_device``: tensors one after the other along ``dim``.
+
+    Tensors without dimensions are gathered into a vector. Tuples, lists and dictionaries are looked into.
+    """
+    first = outputs[0]
+    if isinstance(first, livegrad.Tensor):
+        return livegrad.cuda.comm.gather([x.reshape(1) if x.dim() == 0 else x for x in outputs], dim, target_device)
+    if first is None:
+        return None
+    if isinstance(first, dict):
+        if any(x.keys() != first.keys() for x in outputs):
+            raise ValueError("All dicts must have the same keys")
+        return type(first)((k, gather([x[k] for x in outputs], target_device, dim)) for k in first)
+    if isinstance(first, tuple) and hasattr(first, "_fields"):
+        return type(first)(*(gather(each, target_device, dim) for each in zip(*outputs)))
+    if isinstance(first, (tuple, list)):
+        return type(first)(gather(each, target_device, dim) for each in zip(*outputs))
+    raise TypeError(f"gather() takes tensors, and tuples, lists and dictionaries of them, not {type(first).__name__}")
+
+
+def replicate(network, devices, detach=False):
+    """A copy of a module for each device, with its parameters there as tensors that lead back to the originals.
+
+    Where a tensor is on a device already it is not copied, so that what the first replica writes into buffers stays.
+    """
+    return [_replica(network, _device(d), detach) for d in devices]
+
+
+def _replica(network, device, detach):
+    made = {}
+    for module in network.modules():
+        copy = made[module] = object.__new__(type(module))
+        copy.__dict__.update(module.__dict__)
+        for name in ("_parameters", "_buffers", "_modules"):
+            copy.__dict__[name] = Registry(copy)
+    for module, copy in made.items():
+        for name, child in module._modules.items():
+            copy._put(copy._modules, name, None if child is None else made[child])
+        for name, p in module._parameters.items():
+            copy._put(copy._parameters, name, None if p is None else (p.detach() if detach else p).to(device))
+        for name, b in module._buffers.items():
+            copy._put(copy._buffers, name, None if b is None else b.to(device))
+    return made[network]
+
+
+def parallel_apply(modules, inputs, kwargs_tup=None, devices=None):
+    """What each module makes of its inputs, on its device. One after the other is started, without waiting for it."""
+    named = kwargs_tup or [{}] * len(modules)
+    places = [None] * len(modules) if devices is None else devices
+    if not len(modules) == len(inputs) == len(named) == len(places):
+        raise AssertionError(
+            f"{len(modules)} modules, {len(inputs)} inputs, {len(named)} named inputs, {len(places)} devices"
+        )
+    found = []
+    for module, given, names, place in zip(modules, inputs, named, places):
+        with livegrad.cuda.device(None if place is None else _device(place)):
+            found.append(module(*(given if isinstance(given, (tuple, list)) else (given,)), **names))
+    return found
+
+
+def _device(d):
+    """A device from its number, its name or itself."""
+    return livegrad.device("cuda", d) if isinstance(d, int) else livegrad.device(d)
 
 
 class DataParallel(Module):
-    """Runs ``module`` on the whole batch, on the device where it is; the batch is not split between devices.
+    """Runs ``module`` on several CUDA devices: each gets a part of the batch and a copy of the module.
 
-    The results are those of splitting it. The wrapped module's names begin with ``module.``, as programs expect.
+    device_ids: all devices unless given; the module has to be on the first. Results are gathered on ``output_device``,
+    the first unless given, and gradients are added up in the module's own parameters. On one device, and without any,
+    the module runs on the whole batch. The wrapped module's names begin with ``module.``.
     """
 
     def __init__(self, module, device_ids=None, output_device=None, dim=0):
         super().__init__()
         self.dim = dim
         self.module = module
-        self.device_ids = list(device_ids) if device_ids is not None else []
+        if device_ids is None:
+            device_ids = range(livegrad.cuda.device_count())
+        self.device_ids = [_device(d).index or 0 for d in device_ids]
         self.output_device = output_device
+        if output_device is None and self.device_ids:
+            self.output_device = self.device_ids[0]
 
     def forward(self, *inputs, **kwargs):
-        return self.module(*inputs, **kwargs)
+        return data_parallel(self.module, inputs, self.device_ids, self.output_device, self.dim, kwargs)
 
 
 def data_parallel(module, inputs, device_ids=None, output_device=None, dim=0, module_kwargs=None):
-    """The module of the whole batch, on the device where it is."""
-    return module(*(inputs if isinstance(inputs, tuple) else (inputs,)), **(module_kwargs or {}))
+    """``DataParallel`` as a function: what the module makes of the inputs, on several devices.
+
+    Raises RuntimeError where the module is not on the first of them.
+    """
+    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+    kwargs = module_kwargs or {}
+    if device_ids is None:
+        device_ids = range(livegrad.cuda.device_count())
+    devices = [_device(d) for d in device_ids]
+    if not devices:
+        return module(*inputs, **kwargs)
+    first = devices[0]
+    for t in (*module.parameters(), *module.buffers()):
+        if t.device is not first:
+            raise RuntimeError(
+                f"module must have its parameters and buffers on device {first} (device_ids[0]) but found one of them "
+                f"on device: {t.device}"
+            )
+    parts, named = scatter_kwargs(inputs, kwargs, devices, dim)
+    parts, named = parts or ((),), named or ({},)
+    if len(devices) == 1:
+        return module(*parts[0], **named[0])
+    devices = devices[: len(parts)]
+    found = parallel_apply(replicate(module, devices), parts, named, devices)
+    return gather(found, first if output_device is None else _device(output_device), dim)
 
 
 class DistributedDataParallel(Module):

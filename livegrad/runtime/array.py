@@ -190,6 +190,6 @@ def on_host(a: Array, why: str) -> Array:
     return a if a.device is cpu else _cuda().to_host(a, why)
 
 
-def moved(a: Array, where: device) -> Array:
-    """A copy on another device."""
-    return on_host(a, "to") if where is cpu else _cuda().to_device(a, where)
+def moved(a: Array, where: device, non_blocking: bool = False) -> Array:
+    """A copy on another device. non_blocking: do not wait for a copy from pinned memory."""
+    return on_host(a, "to") if where is cpu else _cuda().to_device(a, where, non_blocking)

@@ -298,12 +298,27 @@ def alloc(nbytes):
     return Pointer(*_allocate(nbytes, _current[0]))
 
 
+PINNED: list = []  # (first address, one past the last, memory)
+
+
+def alloc_pinned_memory(nbytes):
+    memory = np.empty(nbytes + 32, np.uint8)  # rounded up, as CuPy does
+    first = memory.__array_interface__["data"][0]
+    PINNED.append((first, first + memory.nbytes, memory))
+    return memory
+
+
+def pointer_attributes(pointer):
+    return SimpleNamespace(type=int(any(first <= pointer < end for first, end, _ in PINNED)))
+
+
 driver = Driver()
 cuda = SimpleNamespace(
     Device=Device, Stream=Stream, Event=Event, driver=driver, alloc=alloc,
-    cublas=stand_in_blas, get_cublas_handle=lambda: _current[0] + 1,
+    alloc_pinned_memory=alloc_pinned_memory, cublas=stand_in_blas, get_cublas_handle=lambda: _current[0] + 1,
     runtime=SimpleNamespace(
         getDeviceCount=lambda: COUNT, getDevice=lambda: _current[0], memGetInfo=lambda: (1 << 29, 1 << 30),
+        pointerGetAttributes=pointer_attributes,
         memcpyAsync=lambda to, source, nbytes, kind, stream: ctypes.memmove(to, source, nbytes),
         getDeviceProperties=lambda i: {
             "name": b"stand-in", "major": 9, "minor": 0, "totalGlobalMem": 1 << 30, "multiProcessorCount": 4,

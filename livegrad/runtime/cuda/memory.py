@@ -10,7 +10,7 @@ import numpy as np
 from ... import devices, dtypes
 from ..array import Array, contiguous_strides, from_native, is_contiguous, numel
 from ..refusal import out_of_memory
-from . import driver, ledger
+from . import driver, ledger, pinned
 
 # Bytes of live blocks, by device, and the most that there were.
 _held: dict[int, int] = {}
@@ -112,12 +112,18 @@ def to_host(a: Array, why: str) -> Array:
     return from_native(np.asarray(a.native().get(), order="C"))
 
 
-def to_device(a: Array, device: devices.device) -> Array:
-    """A row-major copy on a CUDA device, of an array on the CPU or on another one."""
+def to_device(a: Array, device: devices.device, non_blocking: bool = False) -> Array:
+    """A row-major copy on a CUDA device, of an array on the CPU or on another one.
+
+    non_blocking: from pinned memory, do not wait for it; from other memory of the CPU it makes no difference.
+    """
     xp = driver.cupy()
     made = empty(a.shape, a.dtype, device)
     with xp.cuda.Device(device.index):
-        if a.device is devices.cpu:
+        if non_blocking and a.device is devices.cpu and a.contiguous and made.block.nbytes and pinned.is_pinned(a):
+            ledger.note("host to device", made.block.nbytes, "to", waits=False)
+            pinned.copy_from(a, address(made), made.block.nbytes)
+        elif a.device is devices.cpu:
             ledger.note("host to device", made.block.nbytes, "to")
             made.native().set(np.asarray(a.native(), order="C"))
         else:

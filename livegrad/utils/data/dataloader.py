@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import warnings
 
+from .._pytree import tree_map
 from .collate import default_collate, default_convert
 from .dataset import IterableDataset
 from .fetching import Recipe
@@ -171,6 +172,15 @@ class DataLoader:
         return self.batch_sampler if self._auto_collation else self.sampler
 
     def __iter__(self):
+        made = self._batches()
+        if self.pin_memory:
+            from ...cuda import is_available
+
+            if is_available():
+                return Pinned(made)
+        return made
+
+    def _batches(self):
         kept = self._iterator
         indices = iter(self._index_sampler)
         if kept is not None and not kept.closed:
@@ -192,6 +202,22 @@ class DataLoader:
             length = length // self.batch_size if self.drop_last else math.ceil(length / self.batch_size)
         self._told_length = length
         return length
+
+
+class Pinned:
+    """Batches of an iterator with their tensors in pinned memory, from which they can be copied without waiting."""
+
+    def __init__(self, batches):
+        self._batches = batches
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return tree_map(lambda x: x.pin_memory() if hasattr(x, "pin_memory") else x, next(self._batches))
+
+    def __len__(self):
+        return len(self._batches)
 
 
 def _check_count(workers):
