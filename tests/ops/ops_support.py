@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -26,13 +27,16 @@ INTEGERS = [d for d in ALL if d.category == dtypes.INTEGRAL]
 # Relative error allowed against PyTorch: both may be 2 units in the last place off, half types one rounding.
 RTOL = {"float16": 1.0e-3, "bfloat16": 8.0e-3, "float32": 1.5e-6, "float64": 4e-15}
 
+# Where livegrad's tensors are; `benchmarks/gpu.py --check` runs these tests with "cuda".
+DEVICE = os.environ.get("LIVEGRAD_TEST_DEVICE", "cpu")
+
 # --- conversion -------------------------------------------------------------------------------------------------
 
 
 def to_livegrad(x: Any, requires_grad: bool = False) -> Any:
     """NumPy arrays as tensors, in any nesting."""
     if isinstance(x, np.ndarray):
-        t = livegrad.tensor(x)
+        t = livegrad.tensor(x, device=DEVICE)
         return t.requires_grad_() if requires_grad and t.is_floating_point() else t
     if isinstance(x, (list, tuple)) and any(isinstance(i, np.ndarray) for i in x):
         return type(x)(to_livegrad(i, requires_grad) for i in x)
@@ -58,7 +62,7 @@ def to_torch(x: Any, requires_grad: bool = False) -> Any:
 def to_numpy(t: Any) -> np.ndarray:
     """A tensor of either library as an array; bfloat16 as ml_dtypes'."""
     if isinstance(t, livegrad.Tensor):
-        return np.array(t.detach()._value().native())
+        return np.array(t.detach().cpu()._value().native())
     t = t.detach()
     if t.dtype == torch.bfloat16:
         return t.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
