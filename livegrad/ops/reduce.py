@@ -598,14 +598,7 @@ def _euclidean(x: Value, dims: tuple, keepdim: bool) -> Value:
 def _euclidean_gradient(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple) -> Any:
     shape = kept_shape(x_shape, dims)
     g, length = g.reshape(shape), result.reshape(shape)
-    if x.dtype.itemsize < 4:  # where the quotient may be out of range
-        wide = [_cast_like(t, dtypes.float32) for t in (g, x, length)]
-        return _cast_like(_over_length(*wide), x.dtype)
-    return _over_length(g, x, length)
-
-
-def _over_length(g: Any, x: Any, length: Any) -> Any:
-    return x * (g / length).masked_zero(length.eq(0))
+    return g * (x / length).masked_zero(length.eq(0))
 
 
 NORM = operator(

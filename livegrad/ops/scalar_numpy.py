@@ -66,7 +66,7 @@ def _digamma(v):
     if math.isinf(v):
         return math.inf if v > 0 else math.nan
     if v == 0:
-        return math.copysign(math.inf, -v) if True else math.nan
+        return math.copysign(math.inf, -v)
     if v < 0:
         if v == math.floor(v):
             return math.nan
@@ -91,6 +91,15 @@ def _floor_divide(x, y):
             # Where y is zero PyTorch gives x / y (infinity or nan), as NumPy does.
             return np.floor_divide(x, y) if not np.any(y == 0) else np.where(y == 0, x / y, np.floor_divide(x, y))
         return np.floor_divide(x, y)
+
+
+def _remainder(x, y):
+    """With the sign of y; but a zero has the sign of x, in PyTorch as in the kernels, where NumPy's has that of y."""
+    if np.result_type(x, y).kind in "iu":
+        return np.remainder(x, y)
+    with np.errstate(all="ignore"):
+        rest = np.fmod(x, y)
+        return np.where((rest != 0) & ((y < 0) != (rest < 0)), rest + y, rest)
 
 
 def _trunc_divide(x, y):
@@ -124,7 +133,7 @@ NUMPY = {
     "reciprocal": lambda x: 1 / x,
     "square": lambda x: x * x,
     "fmod": np.fmod,
-    "remainder": np.remainder,
+    "remainder": _remainder,
     "floor_divide": _floor_divide,
     "trunc_divide": _trunc_divide,
     "maximum": np.maximum,
