@@ -43,7 +43,7 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     if device is not None:
         where = devices.available(device)
         if made.device is not where:
-            options = {"non_blocking": True} if kwargs.get("non_blocking") else {}
+            options: dict[str, Any] = {"non_blocking": True} if kwargs.get("non_blocking") else {}
             return COPY_TO.apply((made,), device=where, source=made.device, **options)
     return made.clone() if copy and made is self else made
 
