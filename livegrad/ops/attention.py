@@ -184,7 +184,7 @@ def composed(
         from ..nn import functional as F  # it depends on this module
 
         weights = F.dropout(weights, dropout, True)
-    return matmul(weights, v)
+    return matmul(weights.to(v.dtype), v)  # with autocast on CUDA, softmax gives float32
 
 
 def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:

@@ -16,11 +16,12 @@ import zlib
 from pathlib import Path
 
 import pytest
+import training
 from ops_samples import CASES
 from ops_support import as_dtype, to_livegrad
 
 import livegrad
-from livegrad import dtypes, nn
+from livegrad import dtypes
 from livegrad.codegen.gpu import plan, target
 from livegrad.codegen.layout import param_formats
 from livegrad.lazy.program import broadcast_strides, merged_dims
@@ -84,79 +85,10 @@ def sampled(name):
                 livegrad.eval([a.grad for a in args if isinstance(a, livegrad.Tensor) and a.grad is not None])
 
 
-# --- training steps -------------------------------------------------------------------------------------------------
-
-
-class Cnn(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.1), nn.Flatten(),
-            nn.Linear(64, 4),
-        )  # fmt: skip
-
-    def forward(self, x):
-        return self.layers(x.reshape(-1, 1, 8, 8))
-
-
-class Lstm(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.lstm, self.head = nn.LSTM(8, 12, batch_first=True), nn.Linear(12, 4)
-
-    def forward(self, x):
-        h = c = livegrad.zeros(x.shape[0], 12)
-        gates = nn.Linear(8, 48)
-        for t in range(3):  # the cell written out: elementwise work
-            i, f, g, o = gates(x.reshape(-1, 8, 8)[:, t]).chunk(4, 1)
-            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-            h = o.sigmoid() * c.tanh()
-        return self.head(self.lstm(x.reshape(-1, 8, 8))[0][:, -1] + h)
-
-
-class Gpt(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embed, self.position = nn.Linear(8, 16), nn.Parameter(livegrad.zeros(8, 16))
-        self.block = nn.TransformerEncoderLayer(16, 4, 32, dropout=0.1, activation="gelu", batch_first=True)
-        self.head = nn.Linear(16, 4)
-
-    def forward(self, x):
-        return self.head(self.block(self.embed(x.reshape(-1, 8, 8)) + self.position).mean(1))
-
-
-def xor():
-    return nn.Sequential(nn.Linear(64, 4), nn.Tanh(), nn.Linear(4, 4), nn.Sigmoid())
-
-
-def mlp():
-    return nn.Sequential(nn.Linear(64, 32), nn.GELU(), nn.LayerNorm(32), nn.Linear(32, 32), nn.SiLU(), nn.Linear(32, 4))
-
-
-STEPS = {
-    "XOR": (xor, lambda p: livegrad.optim.SGD(p, lr=0.1, momentum=0.9), nn.MSELoss()),
-    "MLP": (mlp, lambda p: livegrad.optim.AdamW(p, lr=0.1), nn.CrossEntropyLoss()),
-    "CNN": (Cnn, lambda p: livegrad.optim.Adam(p, lr=0.1, amsgrad=True), nn.CrossEntropyLoss(label_smoothing=0.1)),
-    "LSTM": (Lstm, lambda p: livegrad.optim.RMSprop(p, lr=0.1), nn.HuberLoss()),
-    "GPT": (Gpt, lambda p: livegrad.optim.NAdam(p, lr=0.1), nn.CrossEntropyLoss()),
-}
-
-
 def step(name):
-    """A training step, and one in bfloat16."""
-    make, optimizer, loss = STEPS[name]
+    """Two training steps, and two in bfloat16."""
     for half in (False, True):
-        model = make()
-        parameters = optimizer(model.parameters())
-        x, y = livegrad.randn(16, 64), livegrad.rand(16, 4)
-        for _ in range(2):
-            parameters.zero_grad()
-            with livegrad.autocast("cpu", livegrad.bfloat16, enabled=half):
-                found = loss(model(x), y)
-            found.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            parameters.step()
-            found.item()
+        training.train(name, "cpu", half, 2)
 
 
 # --- PTX and what ptxas says to it ----------------------------------------------------------------------------------
@@ -241,7 +173,7 @@ def test_operators_assemble(samples, architecture, tmp_path):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_training_steps_assemble(architecture, tmp_path):
     kernels = {}
-    for name in STEPS:
+    for name in training.STEPS:
         made = programs_of(lambda: step(name))
         assert len(made) > 10
         kernels |= made

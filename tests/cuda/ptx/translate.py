@@ -316,7 +316,7 @@ class _Writer:
             self.lines.append(f"c = {self.read(operands[3], 'pred')}")
         self.lines.append(f"t = {made}")
         for k, name in enumerate(names):
-            value = "t" if k == 0 else "~t"
+            value = f"t[..., {k}]" if t.endswith("x2") else "t" if k == 0 else "~t"
             self.lines.append(f"{_name(name)} = {value} {sign} c" if how else f"{_name(name)} = {value}")
 
     def do_selp(self, item, rest, operands):
