@@ -180,3 +180,32 @@ def test_training_steps_assemble(architecture, tmp_path):
     several = [kernel.together for kernel in kernels.values() if kernel.together is not None]
     texts = [ptx(kernel, architecture) for kernel in [*kernels.values(), *several[::4]]]
     assert_assembles(texts, architecture, tmp_path)
+
+
+def large_programs():
+    """As many operands and results as a program may have, and long ones."""
+    for d in (livegrad.float32, livegrad.float64, livegrad.bfloat16):
+        x = [livegrad.randn(8, 8).to(d) for _ in range(45)]
+        livegrad.eval(x)
+        livegrad.eval(sum(x[1:], x[0]))
+        kept = [x[0]]
+        for k in range(50):
+            kept.append((kept[-1] + x[k % 8]).exp())
+        livegrad.eval(kept[-1])
+    strided = [livegrad.randn(6, 7, 8, 9).permute(3, 1, 0, 2) for _ in range(40)]
+    y = strided[0]
+    for k, other in enumerate(strided[1:]):
+        y = y * other.sin() if k < 10 else y + other
+    livegrad.eval(y)
+    z = livegrad.rand(8, 8).double()
+    livegrad.eval((z.lgamma() + z.digamma()).erfinv() + z.sin())
+    for _ in range(60):
+        z = (z * 1.01).tanh()
+    livegrad.eval(z)
+
+
+@needs_ptxas
+def test_large_programs_assemble(tmp_path):
+    kernels = programs_of(large_programs)
+    assert max(kernel.words for kernel in kernels.values()) > 200
+    assert_assembles([ptx(kernel, "sm_90") for kernel in kernels.values()], "sm_90", tmp_path)

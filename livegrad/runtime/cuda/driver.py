@@ -20,6 +20,7 @@ from typing import Any
 
 from ...codegen.gpu import target
 from ...codegen.gpu.kernels import Kernel, Launch
+from ...codegen.kernels import Policy
 from ...codegen.layout import NAME
 
 # NVIDIA's driver, which comes with the graphics card and not with a package.
@@ -177,9 +178,9 @@ def _take_up(index: int) -> None:
 
 def loadable(kernel: Kernel, index: int) -> bool:
     """Whether `launch` can be called now: makes and loads the kernel if need be. If not, tier 0 has to serve."""
+    if index in kernel.loaded:
+        return Policy.mode != "never"
     if kernel.usable():
-        if index in kernel.loaded:
-            return True
         try:
             with on(index):
                 load(kernel, index)
