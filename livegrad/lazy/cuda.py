@@ -17,7 +17,7 @@ from ..runtime.cuda import driver, memory
 from ..runtime.memory import peek
 from . import evaluate, log
 from .program import Piece, broadcast_strides, linearize, merged_dims
-from .value import Value
+from .value import Value, settle
 
 # What fills a device so often is not worth putting off: starting it takes no time beside what it does.
 SMALL = 16  # blocks for each multiprocessor
@@ -58,7 +58,7 @@ class _Batch:
         if observer is not None:
             observer.end(token, "")
         for v, a in self.results.items():
-            evaluate._settle(v, a)
+            settle(v, a)
         self.results.clear()
         self.keep.clear()
 
@@ -91,15 +91,14 @@ def run(root: Value, reason: str, together: bool) -> None:
     plan = _plan(piece, shape, index)
     kernel = plan.launch.kernel
     if not driver.loadable(kernel, index):
-        for j, a in zip(outputs, evaluate._interpret(piece, shape)):
-            evaluate._settle(nodes[j], a)
+        evaluate.finish(piece, evaluate._interpret(piece))
         if observer is not None:
             observer.end(token, "tier 0")
         return
     made = _outputs(piece, plan, root)
     addresses = [memory.address(a) for a in made] + [_word(leaf) for leaf in leaves]
     args = kernel.pack(*addresses, *piece.params) + plan.launch.tail
-    if together and numel(shape) and plan.small:
+    if together and numel(shape) and plan.small and not piece.relabels:
         _batch.jobs.setdefault((index, kernel), []).append((plan.launch, args))
         _batch.results.update(zip([nodes[j] for j in outputs], made))
         _batch.keep.append([leaf.array for leaf in leaves])
@@ -110,8 +109,7 @@ def run(root: Value, reason: str, together: bool) -> None:
     evaluate._empty_reused(leaves, made)
     if numel(shape):
         driver.launch(plan.launch, index, args)
-    for j, a in zip(outputs, made):
-        evaluate._settle(nodes[j], a)
+    evaluate.finish(piece, made)
     if observer is not None:
         observer.end(token, log.origin(kernel))
 

@@ -28,7 +28,7 @@ from ..runtime.memory import allocate
 from ..runtime.refusal import out_of_memory_for
 from . import log, value
 from .program import broadcast_strides, linearize, merged_dims
-from .value import LEAF_CAP, Value
+from .value import Value, settle, take_memory
 
 # One evaluation at a time: counts and buffers of the pending graph are shared by all threads.
 _lock = threading.RLock()
@@ -60,6 +60,8 @@ class ValueLost(RuntimeError):
 class Lost:
     """Stands for the instruction of a value whose memory was given to a result that then was not made."""
 
+    relabels = False
+
     @property
     def id(self) -> int:
         raise ValueLost(
@@ -90,6 +92,7 @@ class _Batch:
         self.jobs: list[tuple[int, bytes, int]] = []
         self.grain = 0
         self.results: dict[Value, Array] = {}
+        self.relabels: list[Value] = []
         self.keep: list = []
 
     def makes(self, nodes: list[Value]) -> bool:
@@ -114,8 +117,11 @@ class _Batch:
         if observer is not None:
             observer.end(token, "")
         for v, a in self.results.items():
-            _settle(v, a)
+            settle(v, a)
         self.results.clear()
+        for v in self.relabels:
+            take_memory(v)
+        self.relabels.clear()
         self.keep.clear()
 
 
@@ -217,7 +223,34 @@ def _run_elsewhere(root: Value, reason: str, together: bool) -> None:
 
 
 @hot
+def _run_source(root: Value, reason: str, together: bool) -> None:
+    """Evaluate what is only relabelled here."""
+    source = root.operands[0]
+    if root.device is not cpu:
+        together = False
+    if source.array is None and source not in _batch.results:
+        _run_map(source, reason, together)
+    if source.array is not None:
+        take_memory(root)
+    else:
+        _batch.relabels.append(root)
+
+
+@hot
+def finish(piece: Any, made: list[Array]) -> None:
+    """What a piece writes has been written."""
+    nodes = piece.nodes
+    for j, a in zip(piece.outputs, made):
+        settle(nodes[j], a)
+    for v in piece.relabels:
+        take_memory(v)
+
+
+@hot
 def _run_map(root: Value, reason: str, together: bool = False) -> None:
+    if root.instr.relabels:
+        _run_source(root, reason, together)
+        return
     if root.device is not cpu:
         _run_elsewhere(root, reason, together)
         return
@@ -240,7 +273,7 @@ def _run_map(root: Value, reason: str, together: bool = False) -> None:
     n = plan.elements
     kernel = plan.kernel
     if n and not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(n):
-        made = _interpret(piece, shape)
+        made = _interpret(piece)
         how = "tier 0"
     else:
         made = _outputs(piece, shape, plan)
@@ -251,15 +284,15 @@ def _run_map(root: Value, reason: str, together: bool = False) -> None:
             args = kernel.pack(*pointers, *piece.params) + plan.tail
             if together and plan.total > plan.alone:
                 _batch.add(plan, args, leaves, [nodes[j] for j in outputs], made)
+                _batch.relabels.extend(piece.relabels)
                 _empty_reused(leaves, made)
-                made = []
                 postponed = True
             else:
                 _empty_reused(leaves, made)
                 pool.launch(kernel.address, args, plan.total, plan.grain)
         how = ""
-    for j, a in zip(outputs, made):
-        _settle(nodes[j], a)
+    if not postponed:
+        finish(piece, made)
     if observer is not None:
         if postponed:
             observer.postponed(token, how or log.origin(kernel))
@@ -301,21 +334,6 @@ def _plan_map(piece: Any, shape: tuple, key: tuple) -> MapPlan:
     plan.alone = plan.grain >> 3
     _map_plans[key] = plan  # now that it is complete: an interruption leaves no half of one
     return plan
-
-
-@hot
-def _settle(v: Value, a: Array) -> None:
-    """A pending value has become ready."""
-    operands = v.operands
-    v.array = a
-    v.instr = None
-    v.operands = ()
-    v.params = ()
-    v.window = None
-    weight = a.block.nbytes >> 20
-    v.weight = weight if weight < LEAF_CAP else LEAF_CAP
-    for o in operands:
-        o.uses -= 1
 
 
 def _strided(piece: Any, shape: tuple) -> tuple:
@@ -404,11 +422,12 @@ def _empty_reused(leaves: list[Value], targets: list[Array]) -> None:
                     break
 
 
-def _interpret(piece: Any, shape: tuple) -> list[Array]:
-    results = interpreter.run_piece(piece.nodes, piece.leaves, shape)
+def _interpret(piece: Any) -> list[Array]:
+    results = interpreter.run_piece(piece.nodes)
     made = []
     for j in piece.outputs:
-        target = arrays.empty_on(piece.nodes[-1].device, shape, piece.nodes[j].dtype)
+        v = piece.nodes[j]
+        target = arrays.empty_on(v.device, v.shape, v.dtype)
         target.native()[...] = results[j]
         made.append(target)
     return made
@@ -476,7 +495,7 @@ def fused_source(x: Value, reason: str) -> Any:
             return None
     if piece is None:
         piece = linearize(x, evaluate, False)
-    if piece.outputs and _passed_over_before(piece):
+    if x.array is None and piece.outputs and _passed_over_before(piece):
         piece = linearize(x, evaluate, False)
     if x.array is not None:
         return None
@@ -536,7 +555,7 @@ def _interpret_reduction(x: Value, piece: Any, name: str, axes: tuple, acc: dtyp
     if piece is None:
         native = x.native()
     else:
-        native = interpreter.broadcast(interpreter.run_piece(piece.nodes, piece.leaves, x.shape)[-1], x.shape)
+        native = interpreter.broadcast(interpreter.run_piece(piece.nodes)[-1], x.shape)
     made = arrays.empty_on(x.device, out_shape, acc)
     made.native()[...] = interpreter.reduce(name, native, axes, acc)
     return made

@@ -10,8 +10,8 @@ from operator import attrgetter
 from typing import Any
 
 from ..native import hot, slotted
-from ..runtime.array import numel
-from .value import Value
+from ..runtime.array import contiguous_strides, numel, view_strides
+from .value import Value, from_array, take_memory
 
 # One kernel takes at most this many operators and arguments; a larger piece is evaluated from its middle first.
 MAX_NODES = 160
@@ -27,29 +27,43 @@ class Piece:
     nodes: pending values, operands first, the root last. leaves: ready values that they read.
     code: for each node the instruction's id, then a slot per tensor operand: leaf k is k, node j is -1 - j.
     outputs: indices of the nodes that are written. params: all Python numbers, in order.
+    relabels: nodes that somebody can ask for and that take the memory of an output, in another shape.
     """
 
-    __slots__ = ("nodes", "leaves", "code", "outputs", "params", "counts")
+    __slots__ = ("nodes", "leaves", "code", "outputs", "params", "counts", "relabels")
 
 
 @hot
 def linearize(root: Value, evaluate: Any, write_root: bool = True) -> Piece:
     """The piece of the pending graph that computes `root`.
 
-    An operand of another shape is evaluated first, unless it has one element and nobody else asks for it.
+    An operand of another shape is evaluated first, unless it has one element and nobody else asks for it, or as many
+    elements as the operator that reads it: then only the names of places differ, and they are those of the root.
     """
     while True:
+        if root.instr.relabels and root.operands[0].array is not None:
+            take_memory(root)
+            return Piece()  # there is nothing left to do
         shape = root.shape
         cone = [root]
         counts = {root: 0}
         boundary = None
+        others = None  # shapes that are the root's under other names
         for v in cone:
             for o in v.operands:
                 if o.array is None:
                     c = counts.get(o)
                     if c is not None:
                         counts[o] = c + 1
-                    elif o.shape == shape or _inlined(o):
+                    elif o.instr.relabels and o.operands[0].array is not None:
+                        take_memory(o)
+                    elif o.shape == shape or (others is not None and o.shape in others) or _inlined(o):
+                        counts[o] = 1
+                        cone.append(o)
+                    elif (v.shape == shape or (others is not None and v.shape in others)) and _as_many(o, v):
+                        if others is None:
+                            others = set()
+                        others.add(o.shape)
                         counts[o] = 1
                         cone.append(o)
                     else:
@@ -65,7 +79,14 @@ def linearize(root: Value, evaluate: Any, write_root: bool = True) -> Piece:
             if len(cone) > MAX_NODES:
                 evaluate(cone[len(cone) // 2], "bound: operators")
                 continue
-        piece = encode(cone, counts, write_root)
+        stand_ins = None
+        if others is not None:
+            stand_ins = {}
+            blocked = _lay_over(cone, shape, stand_ins)
+            if blocked is not None:
+                evaluate(blocked, "operand of another shape")
+                continue
+        piece = encode(cone, counts, write_root, stand_ins)
         if len(piece.leaves) > MAX_LEAVES and len(cone) > 1:
             evaluate(cone[len(cone) // 2 - 1 if len(cone) > 2 else 0], "bound: arguments")
             continue
@@ -80,8 +101,54 @@ def _inlined(o: Value) -> bool:
 
 
 @hot
-def encode(cone: list[Value], counts: dict[Value, int], write_root: bool) -> Piece:
-    """The piece of these pending values, operands first. counts: how often each is an operand of another one."""
+def _as_many(o: Value, v: Value) -> bool:
+    """Whether an operand has as many elements as what is made of it."""
+    return numel(o.shape) == numel(v.shape)
+
+
+@hot
+def _lay_over(cone: list[Value], shape: tuple, stand_ins: dict) -> Value | None:
+    """Find how leaves that are read over a shape of another name are read over `shape`.
+
+    stand_ins: gets for each such leaf and shape a window onto its memory. Returns what has to be evaluated first where
+    there is none.
+    """
+    for v in cone:
+        own = v.shape
+        if own == shape:
+            continue
+        for o in v.operands:
+            if o.array is not None and (o, own) not in stand_ins:
+                seen = _read_over(o, own, shape)
+                if seen is None:
+                    blocked = None
+                    for w in cone:
+                        if w.shape == own:
+                            blocked = w
+                    return blocked
+                stand_ins[o, own] = seen
+    return None
+
+
+@hot
+def _read_over(leaf: Value, own: tuple, shape: tuple) -> Value | None:
+    """A leaf that broadcasts to `own` as it broadcasts to `shape`, or None if no strides walk it that way."""
+    a = leaf.array
+    n = numel(a.shape)
+    if n == 1:
+        return leaf if len(a.shape) <= len(shape) else from_array(a.view(a.offset, (), ()))
+    if a.contiguous and n == numel(shape):
+        return from_array(a.view(a.offset, shape, contiguous_strides(shape)))
+    strides = view_strides(own, broadcast_strides(a, own), shape)
+    return None if strides is None else from_array(a.view(a.offset, shape, strides))
+
+
+@hot
+def encode(cone: list[Value], counts: dict[Value, int], write_root: bool, stand_ins: Any = None) -> Piece:
+    """The piece of these pending values, operands first. counts: how often each is an operand of another one.
+
+    stand_ins: what is read instead of a leaf by operators of another shape than the root's (see `_lay_over`).
+    """
     code: list[int] = []
     leaves: list[Value] = []
     slots: dict[Value, int] = {}
@@ -91,6 +158,11 @@ def encode(cone: list[Value], counts: dict[Value, int], write_root: bool) -> Pie
         code.append(v.instr.id)
         for o in v.operands:
             s = slots.get(o)
+            if stand_ins is not None and o.array is not None:
+                seen = stand_ins.get((o, v.shape))
+                if seen is not None:
+                    o = seen
+                    s = slots.get(o)
             if s is None:
                 if o.array is None:
                     raise RuntimeError(
@@ -106,15 +178,22 @@ def encode(cone: list[Value], counts: dict[Value, int], write_root: bool) -> Pie
         j -= 1
     root = cone[-1]
     outputs = []
+    relabels = []
     for j, v in enumerate(cone):
         if v is root:
-            if write_root:
-                outputs.append(j)
+            wanted = write_root
         elif v.uses > 1 and v.uses > counts[v]:
-            outputs.append(j)
+            wanted = True
         else:
             owner = v.owner
-            if owner is not None and owner() is not None:
+            wanted = owner is not None and owner() is not None
+        if wanted:
+            if v.instr.relabels:
+                relabels.append(v)
+                source = -1 - slots[v.operands[0]]
+                if source not in outputs:
+                    outputs.append(source)
+            else:
                 outputs.append(j)
     piece = Piece()
     piece.nodes = cone
@@ -123,6 +202,7 @@ def encode(cone: list[Value], counts: dict[Value, int], write_root: bool) -> Pie
     piece.outputs = tuple(outputs)
     piece.params = params
     piece.counts = counts
+    piece.relabels = relabels
     return piece
 
 

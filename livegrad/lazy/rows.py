@@ -133,7 +133,7 @@ def _pieces(inputs: list[Value]) -> list:
 
 
 def _native(v: Value, piece: Any, shape: tuple) -> Any:
-    a = v.native() if piece is None else interpreter.run_piece(piece.nodes, piece.leaves, shape)[-1]
+    a = v.native() if piece is None else interpreter.run_piece(piece.nodes)[-1]
     return interpreter.broadcast(a, shape)
 
 

@@ -63,7 +63,7 @@ def _fill(
     if x.device is not cpu or (
         not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(elements)
     ):
-        native = x.native() if piece is None else interpreter.run_piece(piece.nodes, leaves, shape)[-1]
+        native = x.native() if piece is None else interpreter.run_piece(piece.nodes)[-1]
         _numpy(made.native(), interpreter.broadcast(native, shape), name, dim, running_dtype(x.dtype), backwards)
         return "tier 0"
     words = [inner]

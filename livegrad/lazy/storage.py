@@ -15,9 +15,9 @@ from typing import Any
 
 from ..native import hot, slotted
 from ..runtime import array as arrays
-from ..runtime.array import Array, contiguous_strides
+from ..runtime.array import Array, contiguous_strides, is_contiguous, numel
 from .evaluate import OVERWRITTEN
-from .value import UNDEFERRED, Value, from_array
+from .value import UNDEFERRED, Value, from_array, relabelled
 
 
 @slotted
@@ -160,8 +160,11 @@ class Storage:
         """The present content of a window, as a value."""
         value = self.value
         if value is not None:
-            if alias.layout is None:
+            layout = alias.layout
+            if layout is None:
                 return value
+            if value.array is None and numel(layout[1]) == numel(value.shape) and is_contiguous(layout[1], layout[2]):
+                return relabelled(value, layout[1])
             array = value.ready()
         else:
             array = self.array  # type: ignore[assignment]

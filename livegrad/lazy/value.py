@@ -6,7 +6,8 @@ from typing import Any
 
 from ..devices import cpu
 from ..native import hot, hottest, slotted
-from ..runtime.array import Array, numel
+from ..ops.instruction import RELABELS
+from ..runtime.array import Array, contiguous_strides, numel
 
 # Bounds on the pending graph, in one currency, MiB. Each recorded operator weighs OPERATOR, each array that it holds
 # on to weighs its memory up to LEAF_CAP, and a value that would weigh more than the limit is evaluated at once. So
@@ -190,3 +191,52 @@ def pending(instr: Any, operands: tuple, params: tuple, shape: tuple) -> Value:
     if weight > Bound.limit:
         evaluate_hook(v, "bound reached")
     return v
+
+
+@hot
+def relabelled(v: Value, shape: tuple) -> Value:
+    """A pending value in another shape of as many elements, pending too."""
+    source = v.operands[0] if v.instr.relabels else v
+    lease = v.lease
+    if source.shape == shape and source.lease is lease:
+        return source
+    made = pending(RELABELS[v.dtype], (source,), (), shape)
+    if lease is not None:
+        made.lease = lease
+        made.window = lease.window()
+    return made
+
+
+@hot
+def settle(v: Value, a: Array) -> None:
+    """A pending value has become ready."""
+    if a.shape is not v.shape and a.shape != v.shape:
+        a = a.view(a.offset, v.shape, contiguous_strides(v.shape))  # it was computed under other names of its places
+    operands = v.operands
+    v.array = a
+    v.instr = None
+    v.operands = ()
+    v.params = ()
+    v.window = None
+    weight = a.block.nbytes >> 20
+    v.weight = weight if weight < LEAF_CAP else LEAF_CAP
+    for o in operands:
+        o.uses -= 1
+
+
+@hot
+def take_memory(v: Value) -> None:
+    """A value that relabels a ready one becomes a window onto its memory."""
+    if v.array is not None:
+        return
+    source = v.operands[0]
+    window = v.window
+    settle(v, source.array)  # type: ignore[arg-type]
+    if v.lease is not None and v.lease is source.lease:
+        v.window = window
+        return
+    # As in `reshaped`: no kernel may write into what has two readers that know of no lease in common.
+    source.uses += 1
+    source.shared = True
+    v.uses += 1
+    v.shared = True

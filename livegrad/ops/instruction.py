@@ -27,10 +27,12 @@ class Instruction:
 
     pattern: a letter per argument, "t" for a tensor and "s" for a Python number.
     in_dtypes: dtype of each tensor argument. compute: dtype in which the formula is evaluated. dtype: of the result.
+    relabels: whether it gives its operand in another shape of as many elements (see `RELABELS`).
     """
 
     __slots__ = ("id", "op", "pattern", "in_dtypes", "compute", "dtype", "rules", "rules_made", "keeps_inputs",
-                 "keeps_result", "differentiable", "kept_operands", "scalar_positions", "tensor_positions")  # fmt: skip
+                 "keeps_result", "differentiable", "kept_operands", "scalar_positions", "tensor_positions",
+                 "relabels")  # fmt: skip
 
     def __init__(self, op: ElementwiseOp, pattern: str, in_dtypes: tuple, compute: dtypes.dtype, dtype: dtypes.dtype):
         self.id = next(_ids)
@@ -46,6 +48,7 @@ class Instruction:
         self.tensor_positions = tuple(i for i, p in enumerate(pattern) if p == "t")
         self.scalar_positions = tuple(i for i, p in enumerate(pattern) if p == "s")
         self.keeps_inputs, self.keeps_result = op.keeps(pattern)
+        self.relabels = False
         BY_ID[self.id] = self
 
     def __repr__(self) -> str:
@@ -440,3 +443,14 @@ class _Casts(dict):
 
 
 CASTS = _Casts()
+
+
+def _relabel(d: dtypes.dtype) -> Instruction:
+    made = ElementwiseOp("view", Expr(None, (), "x"), names=("x",)).specialise("t", (d,), d, d)
+    made.relabels = True
+    return made
+
+
+# By dtype: the operand's elements in the same order in another shape. Nothing is computed: memory that has been written
+# for the operand is this value's as well.
+RELABELS = {d: _relabel(d) for d in dtypes.ALL}

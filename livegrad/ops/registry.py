@@ -311,8 +311,9 @@ class Operator:
         self, outs: tuple, values: Sequence[Value], tensors: Sequence[Tensor], label: str | None, args: dict
     ) -> OpNode | None:
         """Add the node of results that this operator made of `tensors`."""
-        first = outs[0]._value()
-        if first.dtype.category != 2 and not _any_floating(outs):
+        first = outs[0]
+        dtype = first.dtype
+        if dtype.category != 2 and not _any_floating(outs):
             return None
         node = _new(OpNode)
         node.op = self
@@ -328,8 +329,8 @@ class Operator:
                 node.nrs = tuple([t._nr for t in tensors])
                 break
         node.seq = next(sequence)
-        node.shape = first.shape
-        node.dtype = first.dtype
+        node.shape = first._shape
+        node.dtype = dtype
         node.hooks = None
         node.args = args
         node.released = False

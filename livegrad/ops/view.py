@@ -11,10 +11,10 @@ from typing import Any
 
 from .. import dtypes
 from ..autograd.mode import MODE
-from ..lazy.value import Value, pending, reshaped
+from ..lazy.value import Value, pending, relabelled, reshaped
 from ..native import held, hot, slotted
 from ..runtime import backend
-from ..runtime.array import contiguous_strides, numel
+from ..runtime.array import contiguous_strides, numel, view_strides
 from ..tensor import Tensor
 from . import scalar
 from .instruction import ElementwiseOp
@@ -26,14 +26,16 @@ class View(Operator):
     """An operator whose result is a window onto its input's memory.
 
     geometry: function of (offset, shape, strides, **arguments) giving the result's, or None where only a copy will do.
+    relabels: whether all elements are shown, in the same order.
     """
 
-    __slots__ = ("geometry",)
+    __slots__ = ("geometry", "relabels")
 
-    def __init__(self, name: str, geometry: Callable, gradient: Callable, node: str):
+    def __init__(self, name: str, geometry: Callable, gradient: Callable, node: str, relabels: bool = False):
         super().__init__(name, self._on_value, ("x",), {}, node + "Backward", False)
         self.geometry = geometry
         held(self, "geometry")
+        self.relabels = relabels
         self.grads = {"x": Rule(gradient)}
 
     def _on_value(self, v: Value, **args: Any) -> Value:
@@ -41,7 +43,9 @@ class View(Operator):
 
     @hot
     def of_value(self, v: Value, args: dict) -> Value:
-        """The result of a bare value."""
+        """The result of a bare value; pending if that is and it only takes another shape."""
+        if self.relabels and v.array is None:
+            return relabelled(v, self.geometry(0, v.shape, contiguous_strides(v.shape), **args)[1])
         array = v.ready()
         found = self.geometry(array.offset, array.shape, array.strides, **args)
         return self.copy(v, **args) if found is None else reshaped(v, *found)
@@ -129,35 +133,6 @@ def infer_shape(shape: tuple, n: int) -> tuple:
 
 
 @hot
-def view_strides(shape: tuple, strides: tuple, new: tuple) -> tuple | None:
-    """Strides that walk the same elements in the same order in another shape, or None if there are none."""
-    if numel(shape) == 0:
-        return strides if shape == new else contiguous_strides(new)
-    if not shape:
-        return (1,) * len(new)
-    # From the last dimension on, collect runs of dimensions that are contiguous among themselves, and give each run to
-    # the new dimensions that have as many elements. Strides of single elements come out as PyTorch's.
-    out = [0] * len(new)
-    k = len(new) - 1
-    step = strides[-1]
-    run = filled = 1
-    for d in range(len(shape) - 1, -1, -1):
-        run *= shape[d]
-        if d and (shape[d - 1] == 1 or strides[d - 1] == run * step):
-            continue
-        while k >= 0 and (filled < run or new[k] == 1):
-            out[k] = filled * step
-            filled *= new[k]
-            k -= 1
-        if filled != run:
-            return None
-        if d:
-            step = strides[d - 1]
-            run = filled = 1
-    return tuple(out) if k < 0 else None
-
-
-@hot
 def _reshape_geometry(offset: int, shape: tuple, strides: tuple, new: tuple) -> tuple | None:
     found = view_strides(shape, strides, new)
     return None if found is None else (offset, new, found)
@@ -237,9 +212,9 @@ def _inverse(dims: tuple) -> tuple:
     return tuple(out)
 
 
-RESHAPE = View("reshape", _reshape_geometry, hot(lambda g, x_shape: g.reshape(x_shape)), "View")
-UNSQUEEZE = View("unsqueeze", _unsqueeze_geometry, hot(lambda g, x_shape: g.reshape(x_shape)), "Unsqueeze")
-SQUEEZE = View("squeeze", _squeeze_geometry, hot(lambda g, x_shape: g.reshape(x_shape)), "Squeeze")
+RESHAPE = View("reshape", _reshape_geometry, hot(lambda g, x_shape: g.reshape(x_shape)), "View", True)
+UNSQUEEZE = View("unsqueeze", _unsqueeze_geometry, hot(lambda g, x_shape: g.reshape(x_shape)), "Unsqueeze", True)
+SQUEEZE = View("squeeze", _squeeze_geometry, hot(lambda g, x_shape: g.reshape(x_shape)), "Squeeze", True)
 PERMUTE = View("permute", _permute_geometry, hot(lambda g, dims: g.permute(_inverse(dims))), "Permute")
 EXPAND = View("expand", _expand_geometry, lambda g, x_shape: g.sum_to_size(x_shape), "Expand")
 SELECT = View(
@@ -351,7 +326,9 @@ def sum_to_size(x: Any, *size: Any) -> Any:
 @hot
 def _reshape_value(v: Value, *shape: Any) -> Value:
     new = infer_shape(sizes_of(shape), numel(v.shape))
-    return v if new == v.shape else RESHAPE.of_value(v, {"new": new})
+    if new == v.shape:
+        return v
+    return relabelled(v, new) if v.array is None else RESHAPE.of_value(v, {"new": new})
 
 
 @hot

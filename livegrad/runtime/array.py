@@ -49,6 +49,35 @@ def numel(shape: tuple) -> int:
     return n
 
 
+@hot
+def view_strides(shape: tuple, strides: tuple, new: tuple) -> tuple | None:
+    """Strides that walk the same elements in the same order in another shape, or None if there are none."""
+    if numel(shape) == 0:
+        return strides if shape == new else contiguous_strides(new)
+    if not shape:
+        return (1,) * len(new)
+    # From the last dimension on, collect runs of dimensions that are contiguous among themselves, and give each run to
+    # the new dimensions that have as many elements. Strides of single elements come out as PyTorch's.
+    out = [0] * len(new)
+    k = len(new) - 1
+    step = strides[-1]
+    run = filled = 1
+    for d in range(len(shape) - 1, -1, -1):
+        run *= shape[d]
+        if d and (shape[d - 1] == 1 or strides[d - 1] == run * step):
+            continue
+        while k >= 0 and (filled < run or new[k] == 1):
+            out[k] = filled * step
+            filled *= new[k]
+            k -= 1
+        if filled != run:
+            return None
+        if d:
+            step = strides[d - 1]
+            run = filled = 1
+    return tuple(out) if k < 0 else None
+
+
 # So many elements are read and written one by one; from there on NumPy is faster. By dtype, what unpacks and packs
 # 0 (one, without dimensions) to SMALL elements.
 SMALL = 16

@@ -123,15 +123,21 @@ def run_instruction(instr: Any, operands: list, params: tuple) -> Any:
         return made.astype(instr.dtype.np, copy=False)
 
 
-def run_piece(nodes: list, leaves: list, shape: tuple) -> list:
-    """Every node of a linearised piece, in order; returns native arrays (results may need broadcasting to `shape`)."""
+def run_piece(nodes: list) -> list:
+    """Every node of a linearised piece, in order; returns native arrays, which may need broadcasting to their shape."""
     device = nodes[-1].device
     made: dict[Any, Any] = {}
-    for v in leaves:
-        a = v.array.native()
-        made[v] = a if v.device is device else a[()]  # a number of the CPU's
     for v in nodes:
-        made[v] = run_instruction(v.instr, [made[o] for o in v.operands], v.params)
+        given = []
+        for o in v.operands:
+            a = made.get(o)
+            if a is None:
+                a = made[o] = o.array.native() if o.device is device else o.array.native()[()]  # a number of the CPU's
+            given.append(a)
+        if v.instr.relabels:
+            made[v] = broadcast(given[0], v.operands[0].shape).reshape(v.shape)
+        else:
+            made[v] = run_instruction(v.instr, given, v.params)
     return [made[v] for v in nodes]
 
 
