@@ -228,8 +228,11 @@ def _run_source(root: Value, reason: str, together: bool) -> None:
     source = root.operands[0]
     if root.device is not cpu:
         together = False
-    if source.array is None and source not in _batch.results:
-        _run_map(source, reason, together)
+    if source.array is None:
+        if source not in _batch.results:
+            _run_map(source, reason, together)
+        elif not together:
+            _batch.run()
     if source.array is not None:
         take_memory(root)
     else:
