@@ -192,19 +192,21 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, s
     scores = matmul(q * scale, k.mT)
     if causal:
         shape = tuple(scores.shape[-2:])
-        mask = FUNCTIONS["tril"](_ones(shape)).to(q.device)
+        mask = FUNCTIONS["tril"](_ones(shape, q.device))
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf) if mask.dtype is dtypes.bool_ else scores + mask
+        if causal and q.device is not cpu:
+            return scores.softmax(-1)  # every row sees the first key
         hidden = (scores == -math.inf).all(-1, keepdim=True)
-        if bool(hidden.any()):
+        if q.device is not cpu or bool(hidden.any()):  # elsewhere nobody waits to see
             return FUNCTIONS["where"](hidden, 0.0, FUNCTIONS["where"](hidden, 0.0, scores).softmax(-1))
     return scores.softmax(-1)
 
 
-def _ones(shape: tuple) -> Tensor:
+def _ones(shape: tuple, device: Any) -> Tensor:
     from ..creation import ones
 
-    return ones(shape, dtype=dtypes.bool_)
+    return ones(shape, dtype=dtypes.bool_, device=device)
 
 
 def _composed(tensors: Sequence, args: dict) -> tuple:

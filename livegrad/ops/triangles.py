@@ -22,9 +22,10 @@ def _triangle(name: str) -> Any:
     def forward(x: Value, diagonal: int) -> Value:
         if x.device is not cpu:
             rows, columns = (backend.count(n, 1, x.device) for n in x.shape[-2:])
+            nothing = False if x.dtype is dtypes.bool_ else 0
             above = columns.reshape((1, -1)) - rows.reshape((-1, 1))
             return dispatch.value_call(
-                ELEMENTWISE["_where"], (above <= diagonal if name == "tril" else above >= diagonal, x, 0)
+                ELEMENTWISE["_where"], (above <= diagonal if name == "tril" else above >= diagonal, x, nothing)
             )
         if x.dtype is dtypes.bfloat16:
             return backend.copied(x.native() * function(np.ones(x.shape[-2:], bool), diagonal))

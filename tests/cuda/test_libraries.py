@@ -91,6 +91,11 @@ def test_rearranging(function):
     compared(function, made(2, 2, 4, 4, 6))
 
 
+def test_triangles_keep_the_dtype():
+    for dtype in (livegrad.bool, livegrad.int32, livegrad.float16):
+        compared(lambda x: (x.tril(), x.triu(1)), livegrad.ones(3, 4, dtype=dtype))
+
+
 def test_counting():
     x = livegrad.tensor([3, 1, 3, 0, 7, 1])
     options = {"return_inverse": True, "return_counts": True}
@@ -112,6 +117,15 @@ def test_counting():
 def test_linear_algebra(function):
     a = made(0, 2, 4, 4)
     compared(function, a @ a.mT + 3 * livegrad.eye(4), waits=["synchronize"])
+
+
+def test_attention_does_not_wait():
+    q = made(3, 2, 3, 5, 4)
+    mask = livegrad.tensor(np.tril(np.ones((5, 5), bool)))
+    mask[2] = False
+    compared(lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True), q)
+    compared(lambda x, m: F.scaled_dot_product_attention(x, x, x, m), q, mask)
+    compared(lambda x, m: F.scaled_dot_product_attention(x, x, x, m), q, made(4, 5, 5))
 
 
 def test_a_singular_matrix():
