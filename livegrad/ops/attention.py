@@ -295,6 +295,10 @@ def scaled_dot_product_attention(
         work = numel(query._shape) * key._shape[-2]
         if all(k.available(work) for k in _kernels(kind, attn_mask is not None, wide)):
             return _by_kernel(query, key, value, attn_mask, is_causal, scale)
+    if query.device is not cpu and attn_mask is None and not dropout_p and lead == key._shape[:-2] and rank <= 2:
+        made = _by_cudnn(query, key, value, bool(is_causal), scale)
+        if made is not None:
+            return made
     return composed(query, key, value, attn_mask, is_causal, scale, dropout_p)
 
 
@@ -309,4 +313,48 @@ def _by_kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: boo
         q, k, v = (x.reshape((1,) * (4 - rank) + tuple(x._shape)) for x in (q, k, v))
     given = None if mask is None else mask._value()
     made = ATTENTION.apply((q, k, v), mask=given, causal=bool(causal), scale=scale)[0].transpose(1, 2)
+    return made if rank == 4 else made.reshape(made._shape[4 - rank :])
+
+
+# --- on CUDA devices --------------------------------------------------------------------------------------------
+
+
+def _cudnn_forward(q: Value, k: Value, v: Value, *, mask: None, causal: bool, scale: float) -> tuple:
+    """As `_forward`, by cuDNN."""
+    from ..runtime.cuda import attention as on_cuda
+
+    result, logs = on_cuda.forward(q.ready(), k.ready(), v.ready(), causal, scale)
+    return from_array(_turned(result)), from_array(logs)
+
+
+def _cudnn_backward(node: Any, g: Any, saved: dict) -> tuple:
+    """As `_backward`, by cuDNN."""
+    from ..runtime.cuda import attention as on_cuda
+
+    if g[0] is None:
+        return None, None, None
+    q, k, v, out, logs = (saved[n].ready() for n in ("q", "k", "v", "result_0", "result_1"))
+    made = on_cuda.backward(q, k, v, _turned(out), logs, _turned(g[0].ready()), node.args["causal"], node.args["scale"])
+    return tuple(from_array(a) for a in made)
+
+
+CUDNN_ATTENTION = JointOperator(
+    "scaled_dot_product_attention", "ScaledDotProductCudnnAttention", ("q", "k", "v"), _cudnn_forward, _cudnn_backward,
+    _composed, (0, 1),
+)  # fmt: skip
+CUDNN_ATTENTION.anywhere = True
+
+
+def _by_cudnn(q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float) -> Tensor | None:
+    """By cuDNN; None where it cannot."""
+    from ..runtime.cuda import attention as on_cuda
+
+    rank = q.dim()
+    if q.dtype not in (dtypes.float16, dtypes.bfloat16) or 0 in (*q._shape, *k._shape):
+        return None
+    if rank < 4:
+        q, k, v = (x.reshape((1,) * (4 - rank) + tuple(x._shape)) for x in (q, k, v))
+    if not on_cuda.available(*(x._value().ready() for x in (q, k, v)), causal, scale):
+        return None
+    made = CUDNN_ATTENTION.apply((q, k, v), mask=None, causal=causal, scale=scale)[0].transpose(1, 2)
     return made if rank == 4 else made.reshape(made._shape[4 - rank :])

@@ -1,4 +1,4 @@
-"""cuDNN's frontend, as far as convolutions ask for it: graphs of one node over addresses, done tap by tap as defined.
+"""cuDNN's frontend, as far as it is asked for: graphs of one node over addresses, done as they are defined.
 
 Which plans there are, and how fast or how precise they are, is cuDNN's own business and not shown by this.
 """
@@ -17,6 +17,12 @@ numerical_note = SimpleNamespace(
     NONDETERMINISTIC="nondeterministic", TENSOR_CORE="tensor core", DOWN_CONVERT_INPUTS="down convert"
 )
 graphs: list = []
+
+
+class cudnnGraphNotSupportedError(RuntimeError):
+    pass
+
+
 executed: list = []
 
 
@@ -82,7 +88,43 @@ class pygraph:
     def conv_wgrad(self, image, loss, **options):
         return self._node("wgrad", (image, loss), options)
 
+    def sdpa(self, name, q, k, v, generate_stats, attn_scale, use_causal_mask):
+        assert generate_stats
+        self.kind, self.operands, self.options = "sdpa", (q, k, v), (attn_scale, use_causal_mask)
+        self.results = (Tensor(), Tensor())
+        return self.results
+
+    def sdpa_backward(self, name, q, k, v, o, dO, stats, attn_scale, use_causal_mask, use_deterministic_algorithm):
+        self.kind, self.operands, self.options = "sdpa_backward", (q, k, v, o, dO, stats), (attn_scale, use_causal_mask)
+        self.deterministic, self.results = use_deterministic_algorithm, (Tensor(), Tensor(), Tensor())
+        return self.results
+
+    def _attend(self, addresses):
+        q, k, v, *more = (t.at(addresses[t.uid]) for t in self.operands)
+        results = [t.at(addresses[t.uid]) for t in self.results]
+        assert all(t.dim[-1] % 8 == 0 and t.stride[-1] == 1 for t in self.operands[:3])
+        scale, causal = self.options
+        q, k, v = (x.astype(np.float64) for x in (q, k, v))
+        scores = q @ np.swapaxes(k, -1, -2) * scale
+        if causal:
+            scores[..., ~np.tril(np.ones(scores.shape[-2:], bool))] = -np.inf
+        logs = np.log(np.exp(scores).sum(-1, keepdims=True))
+        weights = np.exp(scores - logs)
+        if self.kind == "sdpa":
+            results[0][...], results[1][...] = weights @ v, logs
+            return
+        o, g, stats = more
+        np.testing.assert_allclose(stats, logs, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(o.astype(np.float64), weights @ v, rtol=0.05, atol=0.05)
+        g = g.astype(np.float64)
+        by_scores = weights * (g @ np.swapaxes(v, -1, -2) - (g * (weights @ v)).sum(-1, keepdims=True)) * scale
+        results[0][...] = by_scores @ k
+        results[1][...] = np.swapaxes(by_scores, -1, -2) @ q
+        results[2][...] = np.swapaxes(weights, -1, -2) @ g
+
     def validate(self):
+        if self.kind.startswith("sdpa"):
+            return
         (a, b), (c,) = self.operands, (self.result,)
         image, weight, loss = {"fprop": (a, b, c), "dgrad": (c, b, a), "wgrad": (a, c, b)}[self.kind]
         o = self.options
@@ -104,8 +146,8 @@ class pygraph:
         self.without = notes
 
     def check_support(self):
-        if self.image.dim[0] == 13:  # for the tests
-            raise RuntimeError("no plan")
+        if self.operands[0].dim[0] == 13:  # for the tests
+            raise cudnnGraphNotSupportedError("no plan")
 
     def build_plans(self):
         self.done.append("plans")
@@ -116,6 +158,9 @@ class pygraph:
     def execute(self, addresses, workspace, handle):
         assert self.done == ["graph", "plans"] and workspace and handle.stream is not None
         executed.append(self.kind)
+        if self.kind.startswith("sdpa"):
+            self._attend(addresses)
+            return
         arrays = {id(t): t.at(addresses[t.uid]) for t in (*self.operands, self.result)}
         image, weight, loss = (arrays[id(t)] for t in (self.image, self.weight, self.loss))
         wide = np.float64

@@ -17,7 +17,7 @@ def test_the_programs_learn(name):
 @pytest.mark.skipif(not livegrad.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_losses_are_the_cpus(name):
-    with livegrad.backends.cudnn.flags(allow_tf32=False):
+    with livegrad.backends.cudnn.flags(allow_tf32=False, deterministic=True):
         np.testing.assert_allclose(train(name, "cuda"), train(name, "cpu"), rtol=2e-3)
         assert train(name, "cuda") == train(name, "cuda")  # to the last bit: nothing is added in a random order
 

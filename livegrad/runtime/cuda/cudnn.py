@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 from ... import dtypes
 from ...backends import cudnn as settings
 from ...observe import WATCH
+from ...site import warn
 from ..array import Array, contiguous_strides, numel
 from . import driver, memory
 
-_TYPES = {dtypes.float32: "FLOAT", dtypes.float64: "DOUBLE", dtypes.float16: "HALF", dtypes.bfloat16: "BFLOAT16"}
+TYPES = {dtypes.float32: "FLOAT", dtypes.float64: "DOUBLE", dtypes.float16: "HALF", dtypes.bfloat16: "BFLOAT16"}
 
 
 @functools.cache
@@ -44,9 +45,41 @@ def version() -> int | None:
 
 
 @functools.cache
-def _handle(index: int) -> Any:
+def handle(index: int) -> Any:
     """cuDNN's handle for the current device, whose index this is."""
     return library().create_handle()
+
+
+Planned = tuple[Any, int]  # a graph that can be run, and the bytes that it needs beside
+
+
+def ready(graph: Any, unwanted: list) -> Planned:
+    """A graph with a plan that has none of the notes `unwanted`. Raises the library's errors where there is none."""
+    cudnn = library()
+    graph.validate()
+    graph.build_operation_graph()
+    graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
+    if unwanted:
+        graph.deselect_numeric_notes(unwanted)
+    graph.check_support()
+    graph.build_plans()
+    return graph, int(graph.get_workspace_size())
+
+
+def refused(error: Exception) -> None:
+    """Say why a graph has no plan, unless it is just that cuDNN does not do this."""
+    if not isinstance(error, library().cudnnGraphNotSupportedError):
+        warn(f"cuDNN is not used for an operator: {type(error).__name__}: {error}")
+
+
+def run(planned: Planned, index: int, *arrays: Array) -> None:
+    """Run a graph on the current device, whose index this is, and stream; its tensors are numbered from 1."""
+    graph, nbytes = planned
+    cuda = driver.cupy().cuda
+    beside = cuda.alloc(nbytes)
+    library().set_stream(handle(index), cuda.get_current_stream().ptr)
+    addresses = {uid: memory.address(a) for uid, a in enumerate(arrays, 1)}
+    graph.execute(addresses, int(beside.ptr), handle=handle(index))
 
 
 class Convolution(NamedTuple):
@@ -114,15 +147,15 @@ def describe(
 
 
 @functools.lru_cache(1024)
-def _plan(index: int, c: Convolution) -> tuple[Any, int] | None:
+def _plan(index: int, c: Convolution) -> Planned | None:
     """cuDNN's graph, ready to run on the current device, and the bytes that it needs beside; None if it has none."""
     cudnn = library()
     kinds = cudnn.data_type
-    io = getattr(kinds, _TYPES[c.dtype])
+    io = getattr(kinds, TYPES[c.dtype])
     compute = kinds.DOUBLE if c.dtype is dtypes.float64 else kinds.FLOAT
     try:
         graph = cudnn.pygraph(
-            io_data_type=io, intermediate_data_type=compute, compute_data_type=compute, handle=_handle(index)
+            io_data_type=io, intermediate_data_type=compute, compute_data_type=compute, handle=handle(index)
         )
         name, *roles = _ARGUMENTS[c.kind]
         operands = {
@@ -135,42 +168,31 @@ def _plan(index: int, c: Convolution) -> tuple[Any, int] | None:
         )  # fmt: skip
         result.set_output(True).set_data_type(io).set_uid(3)
         result.set_dim(list(c.result[0])).set_stride(list(c.result[1]))
-        graph.validate()
-        graph.build_operation_graph()
-        graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
         unwanted = [cudnn.numerical_note.NONDETERMINISTIC] if c.deterministic else []
         if c.dtype is dtypes.float32 and not c.tf32:
             unwanted += [cudnn.numerical_note.TENSOR_CORE, cudnn.numerical_note.DOWN_CONVERT_INPUTS]
-        if unwanted:
-            graph.deselect_numeric_notes(unwanted)
-        graph.check_support()
-        graph.build_plans()
-        return graph, int(graph.get_workspace_size())
-    except Exception:  # of the library's own kinds: it has no way to do this
+        return ready(graph, unwanted)
+    except Exception as error:
+        refused(error)
         return None
 
 
 def convolve(c: Convolution | None, a: Array, b: Array) -> Array | None:
     """Do it; None, with nothing done, where cuDNN is not there, is switched off, or cannot."""
-    if c is None or not settings.enabled or c.dtype not in _TYPES or library() is None:
+    if c is None or not settings.enabled or c.dtype not in TYPES or library() is None:
         return None
     index = a.device.index or 0
     with driver.on(index):
         planned = _plan(index, c)
         if planned is None:
             return None
-        graph, nbytes = planned
         shape = c.result[0] if len(a.shape) == len(c.result[0]) else (*c.result[0][:2], c.result[0][3])
         made = memory.empty(shape, c.dtype, a.device)
         observer = WATCH.observer
         token = None
         if observer is not None:
             token = observer.begin_call("cudnn." + _ARGUMENTS[c.kind][0], (a.shape, b.shape), _operations(c))
-        cuda = driver.cupy().cuda
-        beside = cuda.alloc(nbytes)
-        library().set_stream(_handle(index), cuda.get_current_stream().ptr)
-        addresses = {1: memory.address(a), 2: memory.address(b), 3: memory.address(made)}
-        graph.execute(addresses, int(beside.ptr), handle=_handle(index))
+        run(planned, index, a, b, made)
         if observer is not None:
             observer.end(token, "")
     return made

@@ -1,4 +1,4 @@
-"""What cuDNN is asked for, over a stand-in that convolves as defined, and the way without cuDNN."""
+"""What cuDNN is asked for, over a stand-in that does as is defined, and the way without cuDNN."""
 
 import sys
 
@@ -10,21 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import livegrad
-from livegrad.runtime.cuda import cudnn
+from livegrad.runtime.cuda import attention, cudnn
 
 F = livegrad.nn.functional
+pytestmark = pytest.mark.filterwarnings("error:cuDNN is not used")
 
 
 @pytest.fixture(autouse=True, params=[True, False], ids=["cudnn", "without"])
 def pretended(request, monkeypatch):
     monkeypatch.setitem(sys.modules, "cudnn", stand_in_cudnn if request.param else None)
-    for cache in (cudnn.library, cudnn._handle, cudnn._plan):
+    for cache in (cudnn.library, cudnn.handle, cudnn._plan, attention._plans):
         cache.cache_clear()
     stand_in_cudnn.executed.clear()
     stand_in_cudnn.graphs.clear()
     with stand_in.in_use():
         yield request.param
-    for cache in (cudnn.library, cudnn._handle, cudnn._plan):
+    for cache in (cudnn.library, cudnn.handle, cudnn._plan, attention._plans):
         cache.cache_clear()
 
 
@@ -140,3 +141,45 @@ def test_closing_padding():
     assert cudnn.closing_padding(6, 3, 3, 2, 1, 1) == 1  # a place at the end is not read
     assert cudnn.closing_padding(4, 6, 3, 1, 1, 1) == 3
     assert cudnn.closing_padding(9, 2, 1, 1, 0, 1) is None
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("dtype", [livegrad.float16, livegrad.bfloat16])
+def test_attention(causal, dtype, pretended):
+    """Heads as a model makes them, views of one product; and of different lengths."""
+    x = made(0, 2, 6, 3 * 2 * 8, dtype=dtype)
+
+    def attend(x):
+        q, k, v = (part.reshape(2, 6, 2, 8).transpose(1, 2) for part in x.split(16, -1))
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).reshape(2, 6, 16)
+
+    compared(attend, [x], 5e-2)
+    assert stand_in_cudnn.executed == (["sdpa", "sdpa_backward"] if pretended else [])
+    q, k, v = made(1, 3, 4, 16, dtype=dtype), made(2, 3, 7, 16, dtype=dtype), made(3, 3, 7, 16, dtype=dtype)
+    if not causal:
+        compared(F.scaled_dot_product_attention, [q, k, v], 5e-2)
+    with livegrad.backends.cudnn.flags(deterministic=True):
+        compared(lambda *t: F.scaled_dot_product_attention(*t, is_causal=causal), [q, q * 1, q * 2], 5e-2)
+    if pretended:
+        assert [g.deterministic for g in stand_in_cudnn.graphs if g.kind == "sdpa_backward"][-1]
+
+
+def test_attention_that_cudnn_does_not_have(pretended):
+    x = made(0, 1, 2, 4, 8)
+    compared(lambda t: F.scaled_dot_product_attention(t, t, t), [x])  # float32
+    for y in (x[..., :5].half(), made(0, 13, 1, 3, 8).half(), livegrad.cat([x] * 20, -1).half()):
+        compared(lambda t: F.scaled_dot_product_attention(t, t, t), [y], 5e-2)
+    compared(lambda t, m: F.scaled_dot_product_attention(t, t, t, m), [x.half(), made(1, 4, 4).half()], 5e-2)
+    with livegrad.backends.cudnn.flags(enabled=False):
+        compared(lambda t: F.scaled_dot_product_attention(t, t, t), [x.half()], 5e-2)
+    assert stand_in_cudnn.executed == []
+
+
+def test_second_derivatives_of_attention(pretended):
+    def gradient(x):
+        (g,) = livegrad.autograd.grad(
+            F.scaled_dot_product_attention(x, x, x).float().square().sum(), x, create_graph=True
+        )
+        return g
+
+    compared(gradient, [made(0, 1, 1, 3, 8).half()], 5e-2)
