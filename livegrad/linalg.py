@@ -6,6 +6,7 @@ is being recorded, rather than lose its gradient silently.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,9 @@ from .runtime import backend
 from .tensor import Tensor, wrap
 
 __all__ = [
-    "cholesky", "cross", "det", "eigh", "eigvalsh", "inv", "lstsq", "matmul", "matrix_norm", "matrix_power",
-    "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals",
-    "vector_norm",
+    "cholesky", "cross", "det", "eigh", "eigvalsh", "householder_product", "inv", "lstsq", "matmul", "matrix_exp",
+    "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve",
+    "solve_triangular", "svd", "svdvals", "vector_norm",
 ]  # fmt: skip
 
 LinAlgError = RuntimeError
@@ -149,6 +150,88 @@ def matrix_norm(
     if ord in (2, -2):
         return singular.amax(-1) if ord > 0 else singular.amin(-1)
     raise ValueError(f"linalg.matrix_norm: unknown order {ord!r}")
+
+
+# Coefficients of Padé approximants of exp, lowest power first, and the largest 1-norm for which the approximant is good
+# to the last place (Higham, The scaling and squaring method for the matrix exponential revisited, 2005).
+_PADE = {
+    4: ((17297280, 8648640, 1995840, 277200, 25200, 1512, 56, 1), 3.9),
+    8: (
+        (
+            64764752532480000, 32382376266240000, 7771770303897600, 1187353796428800, 129060195264000, 10559470521600,
+            670442572800, 33522128640, 1323241920, 40840800, 960960, 16380, 182, 1,
+        ),
+        5.3,
+    ),
+}  # fmt: skip
+
+
+def matrix_exp(A: Tensor) -> Tensor:
+    """The exponential of square matrices (..., n, n): the sum of A**k / k!.
+
+    By scaling and squaring with a Padé approximant (Higham, 2005), in differentiable steps. Matrices of a batch are
+    scaled alike.
+
+    >>> import livegrad
+    >>> livegrad.linalg.matrix_exp(livegrad.tensor([[0.0, 1.0], [0.0, 0.0]]))
+    tensor([[1., 1.],
+            [0., 1.]])
+    """
+    _square("matrix_exp", A)
+    if not A.numel():
+        return A.clone()
+    from .creation import eye
+
+    b, limit = _PADE[A.dtype.itemsize]
+    size = A.detach().abs().sum(-2).max().item()
+    squarings = max(0, math.ceil(math.log2(size / limit))) if 0 < size < math.inf else 0
+    x = A / 2.0**squarings
+    even = [eye(A.shape[-1], dtype=A.dtype, device=A.device).expand(A.shape)]  # powers 0, 2, 4, 6
+    even.append(x @ x)
+    even.append(even[1] @ even[1])
+    even.append(even[2] @ even[1])
+    # Powers above 7 are those below times the sixth.
+    u = sum(b[2 * k + 1] * even[k] for k in range(4))
+    v = sum(b[2 * k] * even[k] for k in range(4))
+    if len(b) > 8:
+        u = u + even[3] @ sum(b[2 * k + 7] * even[k] for k in range(1, 4))
+        v = v + even[3] @ sum(b[2 * k + 6] * even[k] for k in range(1, 4))
+    u = x @ u
+    made = solve(v - u, v + u)
+    for _ in range(squarings):
+        made = made @ made
+    return made
+
+
+def householder_product(A: Tensor, tau: Tensor) -> Tensor:
+    """The first n columns of a product of k reflections I - tau v v^T, as LAPACK's orgqr makes them.
+
+    A: (..., m, n) with m >= n; column j holds the vector of reflection j below the diagonal; a 1 is on the diagonal and
+    zeros are above it, whatever A has there. tau: (..., k) with k <= n.
+    """
+    if A.dim() < 2 or A.shape[-2] < A.shape[-1]:
+        raise RuntimeError(
+            "torch.linalg.householder_product: input.shape[-2] must be greater than or equal to input.shape[-1]; "
+            f"got input of shape {list(A.shape)}"
+        )
+    if tau.shape[-1:] > A.shape[-1:] or tau.shape[:-1] != A.shape[:-2]:
+        raise RuntimeError(
+            "torch.linalg.householder_product: expected tau of shape (*, k) with the batch dimensions of input and "
+            f"k at most {A.shape[-1]}; got tau of shape {list(tau.shape)} and input of shape {list(A.shape)}"
+        )
+    if A.dtype != tau.dtype:
+        raise RuntimeError(
+            f"torch.linalg.householder_product: tau dtype {tau.dtype} does not match input dtype {A.dtype}"
+        )
+    from .creation import eye
+
+    m, n = A.shape[-2:]
+    vectors = A.tril(-1) + eye(m, n, dtype=A.dtype, device=A.device)
+    made = eye(m, n, dtype=A.dtype, device=A.device).expand(A.shape)
+    for j in reversed(range(tau.shape[-1])):
+        v = vectors[..., :, j : j + 1]
+        made = made - tau[..., j, None, None] * v * (v.mT @ made)
+    return made
 
 
 def matrix_power(A: Tensor, n: int) -> Tensor:

@@ -114,6 +114,18 @@ def matrix_power(x: Tensor, n: int) -> Tensor:
     return _linalg().matrix_power(x, n)
 
 
+@named("matrix_exp")
+def matrix_exp(x: Tensor) -> Tensor:
+    """The exponential of square matrices: the sum of x**k / k!."""
+    return _linalg().matrix_exp(x)
+
+
+@named("orgqr")
+def orgqr(x: Tensor, input2: Tensor) -> Tensor:
+    """The first columns of a product of reflections: see `linalg.householder_product`."""
+    return _linalg().householder_product(x, input2)
+
+
 @public("adjoint", samples=_samples((_WIDE,)))
 def adjoint(x: Tensor) -> Tensor:
     """The last two dimensions exchanged."""

@@ -239,7 +239,7 @@ NO_DATA = {
     "result_type",
     "can_cast",
     # Tested one by one in test_ops_scatter.py:
-    "slogdet", "cholesky", "cholesky_solve", "cholesky_inverse", "pinverse", "qr", "svd", "matrix_power", "addr",
+    "slogdet", "cholesky", "cholesky_solve", "cholesky_inverse", "pinverse", "qr", "svd", "matrix_power", "matrix_exp", "orgqr", "addr",
     "addbmm", "trapezoid", "trapz", "cumulative_trapezoid", "vander", "hsplit", "vsplit", "dsplit", "dstack",
     "block_diag", "chain_matmul", "cartesian_prod", "combinations", "index_reduce", "put", "mode", "unique_consecutive",
     "gcd", "lcm", "heaviside", "nextafter", "select_scatter", "slice_scatter", "diagonal_scatter",

@@ -1,4 +1,7 @@
-"""Tools for the parameters of modules: clipping gradients, and parameters as one vector."""
+"""Tools for the parameters of modules: clipping gradients, one vector of them, computing and pruning them."""
+
+import importlib
+from typing import Any
 
 from . import parametrizations, parametrize, prune, rnn
 from .clip_grad import clip_grad_norm, clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
@@ -23,3 +26,10 @@ __all__ = [
     "vector_to_parameters",
     "weight_norm",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Tools that few programs use are imported when they are asked for."""
+    if name in ("parametrizations", "parametrize", "prune"):
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
