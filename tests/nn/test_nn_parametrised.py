@@ -142,6 +142,16 @@ def test_several_originals():
     livegrad.testing.assert_close(layer.weight.detach(), before)
 
 
+def test_two_tensors_of_a_module():
+    layer = nn.Linear(3, 3)
+    parametrize.register_parametrization(layer, "weight", Symmetric())
+    parametrize.register_parametrization(layer, "bias", nn.Softplus())
+    assert livegrad.equal(layer.weight, layer.weight.T) and bool((layer.bias > 0).all())
+    parametrize.remove_parametrizations(layer, "weight")
+    assert parametrize.is_parametrized(layer, "bias") and not parametrize.is_parametrized(layer, "weight")
+    assert bool((layer.bias > 0).all())
+
+
 def test_cached():
     layer = parametrizations.weight_norm(nn.Linear(3, 2))
     assert layer.weight is not layer.weight

@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from . import parametrizations, parametrize, prune, rnn
+from . import rnn
 from .clip_grad import clip_grad_norm, clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from .convert_parameters import parameters_to_vector, vector_to_parameters
 from .spectral_norm import remove_spectral_norm, spectral_norm

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -163,14 +162,13 @@ def _forbid_pickling(self: Module) -> None:
 
 
 def _deepcopy(self: Module, memo: dict) -> Module:
-    made = memo[id(self)] = object.__new__(type(self))
-    Module.__init__(made)
-    inner = type_before_parametrizations(self)
-    plain: Any = object.__new__(inner)
+    """A copy with a class of its own, so that removing its parametrizations leaves this module alone."""
+    plain: Any = object.__new__(type_before_parametrizations(self))
     plain.__dict__.update(self.__dict__)
-    made.__dict__.update(copy.deepcopy(plain, memo).__dict__)
-    for name in ("_parameters", "_buffers", "_modules"):
-        made.__dict__[name]._owner = weakref.ref(made)
+    made = memo[id(self)] = copy.deepcopy(plain, memo)
+    _own_class(made)
+    for name in made.parametrizations:
+        setattr(type(made), name, _property(name))
     return made
 
 
@@ -179,7 +177,6 @@ def _own_class(module: Module) -> None:
     base = type(module)
     body = {"__getstate__": _forbid_pickling, "__deepcopy__": _deepcopy, "__module__": base.__module__}
     module.__class__ = type(f"Parametrized{base.__name__}", (base,), body)
-    module.parametrizations = ModuleDict()
 
 
 def _property(name: str) -> property:
@@ -245,6 +242,7 @@ def register_parametrization(
         delattr(module, tensor_name)
         if not is_parametrized(module):
             _own_class(module)
+            module.parametrizations = ModuleDict()
         setattr(type(module), tensor_name, _property(tensor_name))
         module.parametrizations[tensor_name] = found
     else:
