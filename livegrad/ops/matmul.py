@@ -385,9 +385,13 @@ def _product_and_row(x: Value, y: Value, row: Value) -> Value:
         m, k = numel(x.shape[:-1]), x.shape[-1]
         if a.contiguous and added.contiguous and gemm.worthwhile(m, n, k):
             out = arrays.empty((*x.shape[:-1], n), x.dtype)
+            observer = WATCH.observer
+            token = None if observer is None else observer.begin_call("gemm", ((m, k), (k, n)), 2 * m * n * k)
             done = gemm.product(
                 _KINDS[x.dtype], 1, m, n, k, a.ptr, 0, k, 1, b.ptr, 0, *b.strides, out.ptr, 0, n, 0.0, added.ptr
             )
+            if observer is not None:
+                observer.end(token, "")
             if done:
                 return from_array(out)
     return _matmul(x, y) + row

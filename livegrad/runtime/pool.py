@@ -1,7 +1,9 @@
 """Threads for kernels: `launch` runs a machine-code function over a range, on as many threads as are worth it.
 
-A kernel is `void kernel(ptr args, i64 begin, i64 end)`. The range is cut into chunks of `grain` items, which the
-calling thread and its helpers take one after the other. The helpers are Python threads that call into `worker`,
+A kernel is `void kernel(ptr args, i64 begin, i64 end)`. The range is cut into a share for each thread, and a share into
+chunks of `grain` items. A thread takes those of its own share one after the other, then what is left of the others'.
+So a thread mostly meets what it has worked on before, in its own cache, and nobody waits for a thread that is late. The
+helpers are Python threads that call into `worker`,
 below, and stay there without the interpreter's lock: between jobs they spin for a while and then sleep in a
 futex. A job starts in a few microseconds while they spin, and they cost nothing while they sleep.
 
@@ -11,6 +13,7 @@ The dispatcher is LLVM IR. All that it shares lies in one state block, in cache 
 * `gate` holds OPEN while a job takes helpers, WAITING while its caller sleeps, and the number of helpers inside. A
   helper enters only through an open gate, and `launch` closes it and waits for the number to be zero before it
   returns, so nobody touches a job's arguments afterwards.
+* `shares` has a line for each share: the first item that nobody has taken.
 * `busy` is held by the thread whose job it is. Another thread that launches meanwhile, or a kernel that launches,
   does not wait for it but runs its range itself.
 
@@ -41,7 +44,9 @@ __all__ = ["get_num_threads", "launch", "run_serial", "set_num_threads"]
 
 _SPIN_SECONDS = 300e-6
 _FUTEX_NUMBER = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221}  # the system call's, by machine
-_STATE_BYTES = 4096
+_SHARES = 512  # where they begin in the state block
+_MOST_THREADS = 1024
+_STATE_BYTES = _SHARES + 64 * _MOST_THREADS
 
 
 # The dispatcher
@@ -50,12 +55,13 @@ _HEAD = """
 %state = type {
   i32, [60 x i8],                     ; 0 generation
   i32, [60 x i8],                     ; 2 sleepers: helpers asleep, or about to be
-  i64, [56 x i8],                     ; 4 next: the first item that nobody has taken
-  i32, [60 x i8],                     ; 6 gate
-  i32, [60 x i8],                     ; 8 busy
-  ptr, ptr, i64, i64, i32, [28 x i8], ; 10 kernel, 11 args, 12 total, 13 grain, 14 limit: how many helpers may enter
+  i32, [60 x i8],                     ; 4 gate
+  i32, [60 x i8],                     ; 6 busy
+  ptr, ptr, i64, i64,                 ; 8 kernel, 9 args, 10 total, 11 grain
+  i32, i32, i64, [16 x i8],           ; 12 limit: how many helpers may enter, 13 how many shares, 14 items of a share
   ptr, i64, i64                       ; 16 syscall, 17 number of futex, 18 spins
 }
+%share = type { i64, [56 x i8] }      ; from SHARES on
 """
 
 _PAUSE = {
@@ -101,39 +107,63 @@ done:
   ret void
 }
 
-define internal void @take_chunks(ptr %s) {
+define internal ptr @share(ptr %s, i64 %number) {
+  %first = getelementptr i8, ptr %s, i64 SHARES
+  %place = getelementptr %share, ptr %first, i64 %number
+  ret ptr %place
+}
+
+define internal void @take_chunks(ptr %s, i64 %thread) {
 entry:
-  %next.p = getelementptr %state, ptr %s, i32 0, i32 4
-  %kernel.p = getelementptr %state, ptr %s, i32 0, i32 10
-  %args.p = getelementptr %state, ptr %s, i32 0, i32 11
-  %total.p = getelementptr %state, ptr %s, i32 0, i32 12
-  %grain.p = getelementptr %state, ptr %s, i32 0, i32 13
+  %kernel.p = getelementptr %state, ptr %s, i32 0, i32 8
+  %args.p = getelementptr %state, ptr %s, i32 0, i32 9
+  %total.p = getelementptr %state, ptr %s, i32 0, i32 10
+  %grain.p = getelementptr %state, ptr %s, i32 0, i32 11
+  %shares.p = getelementptr %state, ptr %s, i32 0, i32 13
+  %length.p = getelementptr %state, ptr %s, i32 0, i32 14
   %kernel = load ptr, ptr %kernel.p
   %args = load ptr, ptr %args.p
   %total = load i64, ptr %total.p
   %grain = load i64, ptr %grain.p
+  %shares.i32 = load i32, ptr %shares.p
+  %shares = zext i32 %shares.i32 to i64
+  %length = load i64, ptr %length.p
+  br label %turn
+turn:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %following ]
+  %turned = add i64 %thread, %k
+  %number = urem i64 %turned, %shares
+  %share.p = call ptr @share(ptr %s, i64 %number)
+  %first = mul i64 %number, %length
+  %last = add i64 %first, %length
+  %beyond = icmp sgt i64 %last, %total
+  %limit = select i1 %beyond, i64 %total, i64 %last
   br label %take
 take:
-  %begin = atomicrmw add ptr %next.p, i64 %grain monotonic
-  %some = icmp slt i64 %begin, %total
-  br i1 %some, label %work, label %done
+  %begin = atomicrmw add ptr %share.p, i64 %grain monotonic
+  %some = icmp slt i64 %begin, %limit
+  br i1 %some, label %work, label %following
 work:
-  %left = sub i64 %total, %begin
+  %left = sub i64 %limit, %begin
   %short = icmp slt i64 %left, %grain
   %count = select i1 %short, i64 %left, i64 %grain
   %end = add i64 %begin, %count
   call void %kernel(ptr %args, i64 %begin, i64 %end)
   br label %take
+following:
+  %k.next = add i64 %k, 1
+  %more = icmp ult i64 %k.next, %shares
+  br i1 %more, label %turn, label %done
 done:
   ret void
 }
 
-define void @worker(ptr %s) {
+define void @worker(ptr %s, i64 %thread) {
 entry:
   %generation.p = getelementptr %state, ptr %s, i32 0, i32 0
   %sleepers.p = getelementptr %state, ptr %s, i32 0, i32 2
-  %gate.p = getelementptr %state, ptr %s, i32 0, i32 6
-  %limit.p = getelementptr %state, ptr %s, i32 0, i32 14
+  %gate.p = getelementptr %state, ptr %s, i32 0, i32 4
+  %limit.p = getelementptr %state, ptr %s, i32 0, i32 12
   %spins.p = getelementptr %state, ptr %s, i32 0, i32 18
   br label %top
 
@@ -157,7 +187,7 @@ enter:
   br i1 %entered, label %work, label %look
 
 work:
-  call void @take_chunks(ptr %s)
+  call void @take_chunks(ptr %s, i64 %thread)
   %was = atomicrmw sub ptr %gate.p, i32 1 seq_cst
   %was.low = and i32 %was, 2147483647
   %last = icmp eq i32 %was.low, 1073741825
@@ -195,7 +225,7 @@ sleep:
 
 define void @launch(ptr %s, ptr %kernel, ptr %args, i64 %total, i64 %grain, i32 %helpers) {
 entry:
-  %busy.p = getelementptr %state, ptr %s, i32 0, i32 8
+  %busy.p = getelementptr %state, ptr %s, i32 0, i32 6
   %tried = cmpxchg ptr %busy.p, i32 0, i32 1 seq_cst seq_cst
   %mine = extractvalue { i32, i1 } %tried, 1
   br i1 %mine, label %publish, label %alone
@@ -207,13 +237,14 @@ alone:
 publish:
   %generation.p = getelementptr %state, ptr %s, i32 0, i32 0
   %sleepers.p = getelementptr %state, ptr %s, i32 0, i32 2
-  %next.p = getelementptr %state, ptr %s, i32 0, i32 4
-  %gate.p = getelementptr %state, ptr %s, i32 0, i32 6
-  %kernel.p = getelementptr %state, ptr %s, i32 0, i32 10
-  %args.p = getelementptr %state, ptr %s, i32 0, i32 11
-  %total.p = getelementptr %state, ptr %s, i32 0, i32 12
-  %grain.p = getelementptr %state, ptr %s, i32 0, i32 13
-  %limit.p = getelementptr %state, ptr %s, i32 0, i32 14
+  %gate.p = getelementptr %state, ptr %s, i32 0, i32 4
+  %kernel.p = getelementptr %state, ptr %s, i32 0, i32 8
+  %args.p = getelementptr %state, ptr %s, i32 0, i32 9
+  %total.p = getelementptr %state, ptr %s, i32 0, i32 10
+  %grain.p = getelementptr %state, ptr %s, i32 0, i32 11
+  %limit.p = getelementptr %state, ptr %s, i32 0, i32 12
+  %shares.p = getelementptr %state, ptr %s, i32 0, i32 13
+  %length.p = getelementptr %state, ptr %s, i32 0, i32 14
   %spins.p = getelementptr %state, ptr %s, i32 0, i32 18
   store ptr %kernel, ptr %kernel.p
   store ptr %args, ptr %args.p
@@ -226,7 +257,25 @@ publish:
   %wanted.wide = select i1 %few, i64 %chunks.less.one, i64 %helpers.wide
   %wanted = trunc i64 %wanted.wide to i32
   store atomic i32 %wanted, ptr %limit.p monotonic, align 4
-  store atomic i64 0, ptr %next.p monotonic, align 8
+  %shares = add i64 %wanted.wide, 1
+  %shares.i32 = trunc i64 %shares to i32
+  store i32 %shares.i32, ptr %shares.p
+  %chunks.of.share = udiv i64 %chunks.less.one, %shares
+  %rounded = add i64 %chunks.of.share, 1
+  %length = mul i64 %rounded, %grain
+  store i64 %length, ptr %length.p
+  br label %cut
+
+cut:
+  %k = phi i64 [ 0, %publish ], [ %k.next, %cut ]
+  %share.p = call ptr @share(ptr %s, i64 %k)
+  %first = mul i64 %k, %length
+  store atomic i64 %first, ptr %share.p monotonic, align 8
+  %k.next = add i64 %k, 1
+  %more.shares = icmp ult i64 %k.next, %shares
+  br i1 %more.shares, label %cut, label %open
+
+open:
   store atomic i32 -2147483648, ptr %gate.p seq_cst, align 4
   %g = atomicrmw add ptr %generation.p, i32 1 seq_cst
   %sleepers = load atomic i32, ptr %sleepers.p seq_cst, align 4
@@ -238,7 +287,7 @@ wake:
   br label %work
 
 work:
-  call void @take_chunks(ptr %s)
+  call void @take_chunks(ptr %s, i64 0)
   %closed = atomicrmw and ptr %gate.p, i32 2147483647 seq_cst
   %spins = load i64, ptr %spins.p
   br label %watch
@@ -284,7 +333,7 @@ def _module_text(machine, with_futex):
     if not with_futex:
         return _RUN
     declaration, pause = _PAUSE.get(machine, ("", ""))
-    return declaration + _HEAD + _RUN + _DISPATCH.replace("PAUSE", pause)
+    return declaration + _HEAD + _RUN + _DISPATCH.replace("PAUSE", pause).replace("SHARES", str(_SHARES))
 
 
 # The number of threads
@@ -315,14 +364,14 @@ def _cpu_quota():
 def _default_threads():
     text = os.environ.get("LIVEGRAD_NUM_THREADS", "")
     if text:
-        if not text.isdecimal() or int(text) < 1:
-            raise ValueError(f"LIVEGRAD_NUM_THREADS must be a whole number from 1 on, not {text!r}")
+        if not text.isdecimal() or not 1 <= int(text) <= _MOST_THREADS:
+            raise ValueError(f"LIVEGRAD_NUM_THREADS must be a whole number from 1 to {_MOST_THREADS}, not {text!r}")
         return int(text)
     if hasattr(os, "sched_getaffinity"):
         count = _physical_cores(os.sched_getaffinity(0))
     else:
         count = os.cpu_count() or 1
-    return max(1, min(count, _cpu_quota() or count))
+    return max(1, min(count, _cpu_quota() or count, _MOST_THREADS))
 
 
 # The pool
@@ -345,7 +394,7 @@ class _Pool:
         self.run_unlocked = ctypes.CFUNCTYPE(*signature)(run)
         self.number = number
         if number is not None:
-            self.worker = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address["worker"])
+            self.worker = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(address["worker"])
             spin = ctypes.CFUNCTYPE(None, ctypes.c_int64)(address["spin"])
             self.launch = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *signature[1:], ctypes.c_int32)(address["launch"])
             self.spins = self._count_spins(spin)
@@ -376,7 +425,7 @@ class _Pool:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(export))
         self.state = ctypes.addressof(export)
         syscall = ctypes.cast(ctypes.CDLL(None).syscall, ctypes.c_void_p).value
-        tail = (ctypes.c_int64 * 3).from_address(self.state + 6 * 64)  # fields 16 to 18
+        tail = (ctypes.c_int64 * 3).from_address(self.state + 5 * 64)  # fields 16 to 18
         tail[:] = [syscall, self.number, self.spins]
 
     def want_workers(self, count):
@@ -385,10 +434,12 @@ class _Pool:
         service.submit(self.start_workers, count)
 
     def start_workers(self, count):
-        target, args = (self.serve, (self.jobs,)) if self.number is None else (self.worker, (self.state,))
         with contextlib.suppress(RuntimeError):  # no more threads, or the interpreter is shutting down
             while self.workers < count:
-                _thread.start_new_thread(target, args)
+                if self.number is None:
+                    _thread.start_new_thread(self.serve, (self.jobs,))
+                else:
+                    _thread.start_new_thread(self.worker, (self.state, self.workers + 1))
                 self.workers += 1
 
     @staticmethod
@@ -514,6 +565,6 @@ def set_num_threads(count: int) -> None:
     global _threads
     if not isinstance(count, int) or isinstance(count, bool):
         raise TypeError(f"the number of threads must be an int, not {type(count).__name__}")
-    if not 1 <= count <= 1024:
-        raise ValueError(f"the number of threads must be from 1 to 1024, got {count}")
+    if not 1 <= count <= _MOST_THREADS:
+        raise ValueError(f"the number of threads must be from 1 to {_MOST_THREADS}, got {count}")
     _threads = count
