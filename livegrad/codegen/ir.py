@@ -751,6 +751,11 @@ class Builder:
         space = pointer.rpartition(" ")[0]
         return name if space == "ptr" else f"{space} {name}"
 
+    def prefetch(self, ptr: str) -> None:
+        """Have the cache fetch the line at ``ptr``, which need not be an address that exists."""
+        self.declare("declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)")
+        self.line(f"call void @llvm.prefetch.p0({self._pointer(ptr)}, i32 0, i32 3, i32 1)")
+
     def gather(self, ptr: str, kind: str, index: Reg) -> Reg:
         """Read one element for each lane of ``index``."""
         if index.width == 1:

@@ -87,6 +87,15 @@ class _Packer:
                     b.store(row, b.gep(tile, "i32", i * EDGE), align=64)
         return bad
 
+    def fetch_ahead(self, source: str, low: Reg, high: Reg, k: Reg, line: Reg, step: Reg) -> None:
+        """Have the cache fetch some of a square, a part of 32 from `low` to `high`, for 32 k from `k` on."""
+        b = self.b
+        with b.loop(low, high) as each:
+            place = b.add(b.mul(each.i, line), k) if self.along else b.mul(b.add(k, each.i), step)
+            here = b.gep(source, self.kind, place)
+            for h in range(2):
+                b.prefetch(b.gep(here, self.kind, h * EDGE))
+
     def _along(self, source: str, out: str, lines: Reg, k: Reg, line: Reg) -> Reg:
         """A row after the other. Rows that do not exist are copies of the last."""
         b = self.b
@@ -298,13 +307,24 @@ def source(kind: str, along: bool) -> str:
             bad = packer.square(corner, "%strip", b.sub(n["m"], rows.i), depth, n["a.line"], n["a.step"])
             _report(b, bad, p["bad"])
             block_bytes = b.mul(blocks.i, number(step_bytes // DEPTH))
+            # Each square of columns fetches a part of the rows that follow.
+            following = b.add(rows.i, number(SQUARE))
+            ahead = b.select(b.icmp("slt", following, row_end), b.mul(number(SQUARE), n["a.line"]), number(0))
+            ahead_corner = b.gep(corner, kind, ahead)
+            squares = b.udiv(b.add(b.sub(column_end, column0), number(SQUARE - 1)), number(SQUARE))
+            fetched = b.udiv(b.add(squares, number(SQUARE - 1)), squares)
             with b.loop(column0, column_end, SQUARE) as columns:
                 right = b.mul(b.add(b_first, b.udiv(columns.i, number(SQUARE))), square_bytes)
                 right_place = at(p["b"], "i8", right, block_bytes)
                 for tile in range(4):
                     unit.zero(tile)
-                with b.loop(0, b.mul(steps, number(step_bytes)), step_bytes) as offsets:
-                    now = {4: b.gep("%strip", "i8", offsets.i), 6: b.gep(right_place, "i8", offsets.i)}
+                fetch0 = b.mul(b.udiv(b.sub(columns.i, column0), number(SQUARE)), fetched)
+                fetch_end = b.smin(number(SQUARE), b.add(fetch0, fetched))
+                with b.loop(0, steps) as each:
+                    offset = b.mul(each.i, number(step_bytes))
+                    now = {4: b.gep("%strip", "i8", offset), 6: b.gep(right_place, "i8", offset)}
+                    depth_here = b.mul(each.i, number(DEPTH))
+                    packer.fetch_ahead(ahead_corner, fetch0, fetch_end, depth_here, n["a.line"], n["a.step"])
                     loaded = {4: -1, 6: -1}
                     for wanted in _PRODUCTS[kind]:
                         for first, part in zip((4, 6), wanted):

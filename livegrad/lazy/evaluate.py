@@ -40,7 +40,7 @@ if hasattr(os, "register_at_fork"):  # a child must not find an evaluation of an
 # (copying 16 MB there gains nothing, and whoever reads the result next has to fetch it from memory).
 STREAM_BYTES = max(12 << 20, caches.LAST_LEVEL // 8)
 # Work items that are worth a thread: elements times operators.
-GRAIN = 1 << 17
+GRAIN = 1 << 16
 
 
 class Overwritten:
@@ -327,7 +327,8 @@ def _plan_map(piece: Any, shape: tuple, key: tuple) -> MapPlan:
         plan.kernel = kernels.map_kernel(piece.code, piece.outputs, tuple(classes), 0, streaming)
         plan.tail = b""
         plan.total = n
-        plan.grain = (GRAIN // plan.kernel.cost + 1024) & -1024
+        grain = (GRAIN // plan.kernel.cost + 1024) & -1024
+        plan.grain = -(-n // (1024 * -(-n // grain))) * 1024 if n else grain  # pieces of about the same size
         plan.classes = classes
     else:
         plan.kernel, words, plan.total, per_item = _strided(piece, shape)

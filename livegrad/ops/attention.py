@@ -94,6 +94,25 @@ def _by_rows(batch: int, heads: int, rows: int, columns: int, dtype: dtypes.dtyp
     return Array(flat.block, 0, (batch, heads, rows, columns), strides, dtype, heads == 1 or rows == 1)
 
 
+def _interleaved(q: Array, k: Array, v: Array) -> bool:
+    """Whether rows of q, k and v lie side by side, as one product for all three makes them."""
+    _, heads, _, columns = q.shape
+    together = 3 * heads * columns
+    return (
+        q.block is k.block is v.block and q.shape == k.shape and q.strides == k.strides == v.strides
+        and q.strides[1:] == (columns, together, 1) and k.offset - q.offset == v.offset - k.offset == heads * columns
+    )  # fmt: skip
+
+
+def _interleaved_rows(batch: int, heads: int, rows: int, columns: int, dtype: dtypes.dtype) -> list[Array]:
+    """Memory for three of (batch, head, row, column) that lie like that, so that they need not be put together."""
+    together = 3 * heads * columns
+    block = arrays.empty((batch, rows, together), dtype).block
+    strides = (rows * together, columns, together, 1)
+    shape = (batch, heads, rows, columns)
+    return [Array(block, i * heads * columns, shape, strides, dtype, False) for i in range(3)]
+
+
 def _turned(a: Array) -> Array:
     """Heads and rows exchanged."""
     (x, y, z, w), (i, j, k, m) = a.shape, a.strides
@@ -163,9 +182,12 @@ def _backward(node: Any, g: Any, saved: dict) -> tuple:
     added = _padded_mask(node.args["mask"], sizes, q.dtype)
     _, _, backward = _kernels(kind, added is not None, sizes.wide)
     kt, vt = _transposed(ka, sizes, kind), _transposed(va, sizes, kind)
-    dq, dk, dv = (
-        _by_rows(sizes.batch, sizes.heads, n, sizes.wide, q.dtype) for n in (sizes.queries, sizes.keys, sizes.keys)
-    )
+    if sizes.wide == sizes.columns and _interleaved(q.ready(), k.ready(), v.ready()):
+        dq, dk, dv = _interleaved_rows(sizes.batch, sizes.heads, sizes.queries, sizes.wide, q.dtype)
+    else:
+        dq, dk, dv = (
+            _by_rows(sizes.batch, sizes.heads, n, sizes.wide, q.dtype) for n in (sizes.queries, sizes.keys, sizes.keys)
+        )
     pointers = (
         qa.ptr, ka.ptr, va.ptr, kt.ptr, vt.ptr, added.ptr if added is not None else 0, oa.ptr, lse.ready().ptr, ga.ptr,
         dq.ptr, dk.ptr, dv.ptr,

@@ -34,6 +34,7 @@ _ZEROS = np.zeros(64, np.uint8)
 _ZEROS_PTR = _ZEROS.__array_interface__["data"][0]
 # An item's sums, and its block of B, share a core's second-level cache (2 MB).
 _ROWS, _COLUMNS = 512, 512  # at most
+_SHARES = 4  # of an item's rows
 
 
 @functools.cache
@@ -79,7 +80,10 @@ def _cut(m: int, n: int, batch: int, threads: int) -> tuple[int, int, int, int]:
             cost = -(-items // threads) * (rows * columns + 4 * (rows + columns))
             if best is None or cost < best[0]:
                 best = (cost, rows, columns, -(-m // rows), -(-n // columns))
-    return best[1:]  # type: ignore[index]
+    _, rows, columns, down, across = best  # type: ignore[misc]
+    # Several items for each thread, so that one that comes late or is interrupted leaves little to wait for.
+    rows = max(_SQUARE, -(-rows // (_SHARES * _SQUARE)) * _SQUARE)
+    return rows, columns, -(-m // rows), across
 
 
 @hot
