@@ -28,6 +28,8 @@ SQUARE = 2 * EDGE  # lines of a square of tiles
 DEPTH = 32  # how many k a tile has
 BLOCK = 8  # tiles of k of a block: sums of such blocks are added up, and what is packed of A fits into the cache
 TILE_BYTES = 1024
+MOST_SQUARES = 16  # that are packed together where the lines of a k are neighbours
+_GROUPS, _PACKED_DEPTH = {True: 1, False: 8}, {True: 8, False: 4}  # squares, and tiles of k, by `along`
 PARTS = {"f32": 3, "f16": 2, "bf16": 1}
 # Which part of A times which of B, the small ones first; each differs in one from the one before, which stays loaded.
 _PRODUCTS = {
@@ -39,10 +41,10 @@ _PRODUCTS = {
 _LEAST_BITS, _MOST_BITS = 27 << 23, 254 << 23  # 2**-100, 2**127
 
 PACK_POINTERS = ("x", "out", "bad")
-PACK_NUMBERS = ("lines", "k", "line", "step", "batch", "squares", "blocks")
+PACK_NUMBERS = ("lines", "k", "line", "step", "batch", "squares", "groups", "blocks")
 PACK_FORMATS = "q" * (len(PACK_POINTERS) + len(PACK_NUMBERS))
 
-POINTERS = ("a", "b", "c", "s", "sums", "bad")
+POINTERS = ("a", "b", "c", "s", "sums", "strips", "bad")
 NUMBERS = (
     "m", "n", "k", "a.line", "a.step", "a.batch", "c.row", "s.row", "s.column", "c.batch", "b.squares", "down",
     "across", "rows", "columns", "b.batch",
@@ -59,7 +61,7 @@ def packed_bytes(kind: str, squares: int, k: int) -> int:
 
 
 class _Packer:
-    """Writes a square of lines as tiles: for each 32 k, for each part, the tiles of the first 16 lines and the others.
+    """Writes squares of lines as tiles: for each 32 k, for each part, the tiles of the first 16 lines and the others.
 
     `along`: the k of a line are neighbours in memory; otherwise the lines of a k are. `by_lines`: a tile has a row for
     each line, with 32 k in it (as A's); otherwise a row for each pair of k, with 16 lines of two (as B's). The k of a
@@ -70,29 +72,38 @@ class _Packer:
         self.b, self.kind, self.along, self.by_lines = b, kind, along, by_lines
         self.parts = PARTS[kind]
         self.lane = b.iota("i64")
+        if not along:  # the largest numbers so far of each line
+            b.line(f"%most = alloca [{MOST_SQUARES * SQUARE} x i32], align 64")
 
     def number(self, value: int) -> Reg:
         return self.b.const("i64", value, 1)
 
-    def square(self, source: str, out: str, lines: Reg, k: Reg, line: Reg, step: Reg) -> Reg:
-        """Pack `k` numbers of each line, `source` being the first; gives whether there are lines not for the unit."""
+    def pack(self, source: str, out: str, lines: Reg, k: Reg, line: Reg, step: Reg, squares: Reg, distance: Reg) -> Reg:
+        """Pack `k` numbers of each line, `source` being the first; gives whether there are lines not for the unit.
+
+        Where the lines of a k are neighbours there are some `squares`, `distance` bytes apart in `out`, so that what is
+        read at once is long. Otherwise there is one.
+        """
         b = self.b
-        bad = self._along(source, out, lines, k, line) if self.along else self._across(source, out, lines, k, step)
+        if self.along:
+            bad = self._along(source, out, lines, k, line)
+        else:
+            bad = self._across(source, out, lines, k, step, squares, distance)
         if self.along != self.by_lines:
             tiles = b.mul(b.udiv(b.add(k, self.number(DEPTH - 1)), self.number(DEPTH)), self.number(2 * self.parts))
-            with b.loop(0, tiles) as each:
-                tile = b.gep(out, "i8", b.mul(each.i, self.number(TILE_BYTES)))
+            with b.loop(0, squares) as which, b.loop(0, tiles) as each:
+                place = b.add(b.mul(which.i, distance), b.mul(each.i, self.number(TILE_BYTES)))
+                tile = b.gep(out, "i8", place)
                 rows = [b.load(b.gep(tile, "i32", i * EDGE), "i32", align=64) for i in range(EDGE)]
                 for i, row in enumerate(transposed(b, rows)):
                     b.store(row, b.gep(tile, "i32", i * EDGE), align=64)
         return bad
 
-    def fetch_ahead(self, source: str, low: Reg, high: Reg, k: Reg, line: Reg, step: Reg) -> None:
-        """Have the cache fetch some of a square, a part of 32 from `low` to `high`, for 32 k from `k` on."""
+    def fetch_ahead(self, source: str, low: Reg, high: Reg, k: Reg, line: Reg) -> None:
+        """Have the cache fetch 32 k, from `k` on, of some lines that are packed soon."""
         b = self.b
         with b.loop(low, high) as each:
-            place = b.add(b.mul(each.i, line), k) if self.along else b.mul(b.add(k, each.i), step)
-            here = b.gep(source, self.kind, place)
+            here = b.gep(source, self.kind, b.add(b.mul(each.i, line), k))
             for h in range(2):
                 b.prefetch(b.gep(here, self.kind, h * EDGE))
 
@@ -125,32 +136,36 @@ class _Packer:
             each.next(b.select(outside, self.number(1), each.values[0]))
         return b.icmp("ne", each.values[0], self.number(0))
 
-    def _across(self, source: str, out: str, lines: Reg, k: Reg, step: Reg) -> Reg:
-        """A pair of k after the other, for both tiles' lines."""
+    def _across(self, source: str, out: str, lines: Reg, k: Reg, step: Reg, squares: Reg, distance: Reg) -> Reg:
+        """A pair of k after the other, for the lines of all squares."""
         b = self.b
         whole = b.and_(k, self.number(-DEPTH))
-        exist = [b.icmp("slt", self.lane, b.splat(b.sub(lines, self.number(h * EDGE)))) for h in range(2)]
-        most = [b.const("i32", 0)] * 2
+        with b.loop(0, b.mul(squares, self.number(SQUARE)), EDGE) as each:
+            b.store(b.const("i32", 0), b.gep("%most", "i32", each.i), align=64)
         for start, end in ((self.number(0), whole), (whole, k)):
-            with b.loop(start, end, DEPTH, most) as ks:
-                tile = b.gep(out, "i8", b.mul(ks.i, self.number(self.parts * 2 * TILE_BYTES // DEPTH)))
-                with b.loop(0, EDGE, 1, ks.values) as pairs:
-                    at = [b.add(ks.i, b.add(pairs.i, self.number(h * EDGE))) for h in range(2)]
-                    rows = [b.gep(source, self.kind, b.mul(place, step)) for place in at]
-                    found = []
+            with b.loop(start, end, DEPTH) as ks, b.loop(0, EDGE) as pairs:
+                tile = b.mul(ks.i, self.number(self.parts * 2 * TILE_BYTES // DEPTH))
+                target = b.gep(out, "i8", b.add(tile, b.mul(pairs.i, self.number(64))))
+                at = [b.add(ks.i, b.add(pairs.i, self.number(h * EDGE))) for h in range(2)]
+                rows = [b.gep(source, self.kind, b.mul(place, step)) for place in at]
+                with b.loop(0, squares) as which:
+                    first = b.mul(which.i, self.number(SQUARE))
+                    here = b.gep(target, "i8", b.mul(which.i, distance))
                     for t in range(2):
-                        masks = [exist[t]] * 2
+                        column = b.add(first, self.number(t * EDGE))
+                        exists = b.icmp("slt", self.lane, b.splat(b.sub(lines, column)))
+                        masks = [exists] * 2
                         if start is whole:
-                            masks = [b.and_(exist[t], b.splat(b.icmp("slt", place, k))) for place in at]
-                        words, largest = self._words([b.gep(row, self.kind, t * EDGE) for row in rows], masks)
-                        found.append(b.umax(largest, pairs.values[t]))
+                            masks = [b.and_(exists, b.splat(b.icmp("slt", place, k))) for place in at]
+                        words, largest = self._words([b.gep(row, self.kind, column) for row in rows], masks)
+                        most = b.gep("%most", "i32", column)
+                        b.store(b.umax(largest, b.load(most, "i32", align=64)), most, align=64)
                         for part, word in enumerate(words):
-                            target = b.gep(tile, "i8", b.mul(pairs.i, self.number(64)))
-                            b.store(word, b.gep(target, "i8", (2 * part + t) * TILE_BYTES), align=64)
-                    pairs.next(*found)
-                ks.next(*pairs.values)
-            most = ks.values
-        return b.any(b.or_(*(self._outside(m) for m in most)))
+                            b.store(word, b.gep(here, "i8", (2 * part + t) * TILE_BYTES), align=64)
+        with b.loop(0, b.mul(squares, self.number(SQUARE)), EDGE, [self.number(0)]) as each:
+            outside = b.any(self._outside(b.load(b.gep("%most", "i32", each.i), "i32", align=64)))
+            each.next(b.select(outside, self.number(1), each.values[0]))
+        return b.icmp("ne", each.values[0], self.number(0))
 
     def _words(self, places: list[str], masks: list) -> tuple[list[Reg], Reg]:
         """For each part the pairs of 16 numbers and 16 others, and the larger of each two as bits."""
@@ -186,8 +201,13 @@ def _report(b: Builder, bad: Reg, place: str) -> None:
     b.label(done)
 
 
+def pack_items(along: bool, squares: int, k: int) -> tuple[int, int]:
+    """(groups of squares, blocks of k) of a matrix: what is packed together."""
+    return -(-squares // _GROUPS[along]), -(-k // (_PACKED_DEPTH[along] * DEPTH))
+
+
 def pack_source(kind: str, along: bool) -> str:
-    """LLVM IR of the kernel that packs B; an item is a block of k of a square of columns.
+    """LLVM IR of the kernel that packs B; an item is a block of k of a group of squares, see `pack_items`.
 
     `along`: the k of a column are neighbours in memory; otherwise the columns of a k are. `line` and `step` are the
     distances of columns and of k, `batch` of one matrix and the next, of which each has `squares` squares.
@@ -200,17 +220,19 @@ def pack_source(kind: str, along: bool) -> str:
     packer = _Packer(b, kind, along, False)
     number = packer.number
     steps = b.udiv(b.add(n["k"], number(DEPTH - 1)), number(DEPTH))
+    step_bytes = number(PARTS[kind] * 2 * TILE_BYTES)
+    group, most_steps = number(_GROUPS[along]), number(_PACKED_DEPTH[along])
     with b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as items:
         place, block = b.udiv(items.i, n["blocks"]), b.urem(items.i, n["blocks"])
-        matrix, first = b.udiv(place, n["squares"]), b.mul(b.urem(place, n["squares"]), number(SQUARE))
-        step0 = b.mul(block, number(BLOCK))
-        k0 = b.mul(step0, number(DEPTH))
+        matrix, square0 = b.udiv(place, n["groups"]), b.mul(b.urem(place, n["groups"]), group)
+        step0 = b.mul(block, most_steps)
+        k0, first = b.mul(step0, number(DEPTH)), b.mul(square0, number(SQUARE))
         source = b.add(b.mul(matrix, n["batch"]), b.add(b.mul(first, n["line"]), b.mul(k0, n["step"])))
-        target = b.mul(b.add(b.mul(place, steps), step0), number(PARTS[kind] * 2 * TILE_BYTES))
-        depth = b.smin(number(BLOCK * DEPTH), b.sub(n["k"], k0))
-        lines = b.sub(n["lines"], first)
-        found = packer.square(
-            b.gep(x, kind, source), b.gep(out, "i8", target), lines, depth, n["line"], n["step"]
+        at = b.add(b.mul(b.add(b.mul(matrix, n["squares"]), square0), steps), step0)
+        found = packer.pack(
+            b.gep(x, kind, source), b.gep(out, "i8", b.mul(at, step_bytes)), b.sub(n["lines"], first),
+            b.smin(b.mul(most_steps, number(DEPTH)), b.sub(n["k"], k0)), n["line"], n["step"],
+            b.smin(group, b.sub(n["squares"], square0)), b.mul(steps, step_bytes),
         )  # fmt: skip
         _report(b, found, bad)
     return module.text()
@@ -252,135 +274,195 @@ class _Unit:
         self.b.line(f"call void @llvm.x86.tdpbf16ps(i8 {c}, i8 {a}, i8 {b})")
 
 
+class _Multiply:
+    """The kernel that multiplies: its arguments, and what it does with a block of k."""
+
+    def __init__(self, kind: str, along: bool):
+        self.kind, self.along, self.parts = kind, along, PARTS[kind]
+        module = self.module = Module("cpu")
+        b = self.b = module.function(
+            NAME, [("ptr noalias readonly", "%args"), ("i64", "%begin"), ("i64", "%end")], EDGE
+        )
+        args = Arguments(b)
+        self.p = {name: args.pointer() for name in POINTERS}
+        self.n = {name: args.word() for name in NUMBERS}
+        self.packer, self.unit = _Packer(b, kind, along, True), _Unit(b)
+        self.step_bytes = self.parts * 2 * TILE_BYTES
+        b.line("%square = alloca [1024 x float], align 64")
+        if along:
+            b.line(f"%strip = alloca [{BLOCK * self.step_bytes} x i8], align 64")
+
+    def number(self, value: int) -> Reg:
+        return self.b.const("i64", value, 1)
+
+    def tiles(self, k: Reg) -> Reg:
+        """How many tiles so many k take."""
+        return self.squares(k)
+
+    def squares(self, lines: Reg) -> Reg:
+        """How many squares so many lines take."""
+        return self.b.udiv(self.b.add(lines, self.number(SQUARE - 1)), self.number(SQUARE))
+
+    def at(self, pointer: str, element: str, *terms: Reg) -> str:
+        place = terms[0]
+        for term in terms[1:]:
+            place = self.b.add(place, term)
+        return self.b.gep(pointer, element, place)
+
+    def item(self, item: Reg) -> None:
+        """Find what an item is about."""
+        b, n = self.b, self.n
+        of_products = b.udiv(item, n["across"])
+        self.matrix, place_down = b.udiv(of_products, n["down"]), b.urem(of_products, n["down"])
+        self.row0, self.column0 = b.mul(place_down, n["rows"]), b.mul(b.urem(item, n["across"]), n["columns"])
+        self.row_end = b.smin(n["m"], b.add(self.row0, n["rows"]))
+        self.column_end = b.smin(n["n"], b.add(self.column0, n["columns"]))
+        self.a = b.gep(self.p["a"], self.kind, b.mul(self.matrix, n["a.batch"]))
+        self.square_bytes = b.mul(self.tiles(n["k"]), self.number(self.step_bytes))
+        b_first = b.mul(b.mul(b.mul(self.matrix, n["b.batch"]), n["b.squares"]), self.square_bytes)
+        self.right = b.gep(self.p["b"], "i8", b_first)
+        self.sums = b.gep(self.p["sums"], "f32", b.mul(item, b.mul(n["rows"], n["columns"])))
+        self.strip_bytes = self.number(BLOCK * self.step_bytes)
+        self.strips = b.gep(self.p["strips"], "i8", b.mul(b.mul(item, self.squares(n["rows"])), self.strip_bytes))
+
+    def block(self, k0: Reg) -> None:
+        """All rows and columns of the item for a block of k from `k0` on."""
+        b, n = self.b, self.n
+        left = b.sub(n["k"], k0)
+        self.k0, self.depth = k0, b.smin(left, self.number(BLOCK * DEPTH))
+        self.is_first, self.is_last = b.icmp("eq", k0, self.number(0)), b.icmp("eq", self.depth, left)
+        if not self.along:
+            self.pack(self.row0, self.strips, self.squares(b.sub(self.row_end, self.row0)))
+        with b.loop(self.row0, self.row_end, SQUARE) as rows:
+            strip = "%strip"
+            if self.along:
+                self.pack(rows.i, strip, self.number(1))
+            else:
+                strip = b.gep(self.strips, "i8", b.mul(self.squares(b.sub(rows.i, self.row0)), self.strip_bytes))
+            with b.loop(self.column0, self.column_end, SQUARE) as columns:
+                self.multiply(rows.i, columns.i, strip)
+                sums = self.at(self.sums, "f32", b.mul(b.sub(columns.i, self.column0), n["rows"]),
+                               b.mul(b.sub(rows.i, self.row0), self.number(SQUARE)))  # fmt: skip
+
+                def end(rows: Reg = rows.i, columns: Reg = columns.i, sums: str = sums) -> None:
+                    _branch(b, self.is_first, lambda: self.finish(rows, columns, None),
+                            lambda: self.finish(rows, columns, sums))  # fmt: skip
+
+                def keep(sums: str = sums) -> None:
+                    _branch(b, self.is_first, lambda: self.keep(sums, False), lambda: self.keep(sums, True))
+
+                _branch(b, self.is_last, end, keep)
+
+    def corner(self, row: Reg) -> str:
+        """The first number of a row in this block of k."""
+        return self.at(self.a, self.kind, self.b.mul(row, self.n["a.line"]), self.b.mul(self.k0, self.n["a.step"]))
+
+    def pack(self, row: Reg, out: str, squares: Reg) -> None:
+        """Pack some squares of rows."""
+        n = self.n
+        lines = self.b.sub(n["m"], row)
+        bad = self.packer.pack(
+            self.corner(row), out, lines, self.depth, n["a.line"], n["a.step"], squares, self.strip_bytes
+        )
+        _report(self.b, bad, self.p["bad"])
+
+    def multiply(self, row: Reg, column: Reg, strip: str) -> None:
+        """A square's products of this block of k, to the square in memory."""
+        b, unit, n = self.b, self.unit, self.n
+        step_bytes = self.number(self.step_bytes)
+        right = b.mul(b.udiv(column, self.number(SQUARE)), self.square_bytes)
+        right_place = self.at(self.right, "i8", right, b.mul(b.udiv(self.k0, self.number(DEPTH)), step_bytes))
+        # Each square of columns fetches a part of the rows that follow.
+        following = b.add(row, self.number(SQUARE))
+        squares = self.squares(b.sub(self.column_end, self.column0))
+        each_fetches = b.udiv(b.add(squares, self.number(SQUARE - 1)), squares)
+        fetch0 = b.mul(b.udiv(b.sub(column, self.column0), self.number(SQUARE)), each_fetches)
+        exist = b.smax(self.number(0), b.smin(self.number(SQUARE), b.sub(n["m"], following)))
+        for tile in range(4):
+            unit.zero(tile)
+        with b.loop(0, self.tiles(self.depth)) as steps:
+            if self.along:
+                self.packer.fetch_ahead(
+                    self.corner(following), fetch0, b.smin(exist, b.add(fetch0, each_fetches)),
+                    b.mul(steps.i, self.number(DEPTH)), n["a.line"],
+                )  # fmt: skip
+            offset = b.mul(steps.i, step_bytes)
+            now = {4: b.gep(strip, "i8", offset), 6: b.gep(right_place, "i8", offset)}
+            loaded = {4: -1, 6: -1}
+            for wanted in _PRODUCTS[self.kind]:
+                for first, part in zip((4, 6), wanted):
+                    if part != loaded[first]:
+                        loaded[first] = part
+                        for t in range(2):
+                            unit.load(first + t, b.gep(now[first], "i8", (2 * part + t) * TILE_BYTES))
+                for t in range(4):
+                    unit.multiply(t, 4 + (t & 1), 6 + (t >> 1))
+            # For nothing but this: after a microsecond without one, a store takes as long as 40 products
+            # (measured on Granite Rapids, whatever the place; the register is stored again in the end).
+            unit.store(0, "%square")
+        for tile in range(4):
+            unit.store(tile, b.gep("%square", "i8", tile * TILE_BYTES))
+
+    def sum_so_far(self, row: Reg, half: int, sums: str | None) -> tuple[Reg, Reg]:
+        """16 sums of a row of the square, with those of the blocks before at `sums`; and their place."""
+        b = self.b
+        # Tiles lie in columns: the rows 16 to 31 follow, one tile on.
+        place = b.add(b.mul(row, self.number(EDGE)), self.number(half * EDGE * SQUARE))
+        total = b.load(b.gep("%square", "f32", place), "f32", align=64)
+        return (total if sums is None else b.fadd(total, b.load(b.gep(sums, "f32", place), "f32", align=64))), place
+
+    def keep(self, sums: str, further: bool) -> None:
+        """Put the square to the sums of the blocks before."""
+        with self.b.loop(0, SQUARE) as each:
+            for h in range(2):
+                total, place = self.sum_so_far(each.i, h, sums if further else None)
+                self.b.store(total, self.b.gep(sums, "f32", place), align=64)
+
+    def finish(self, row: Reg, column: Reg, sums: str | None) -> None:
+        """Write the square to C."""
+        b, n, kind = self.b, self.n, self.kind
+        lane = b.iota("i64")
+        masks = [b.icmp("slt", lane, b.splat(b.sub(n["n"], b.add(column, self.number(h * EDGE))))) for h in range(2)]
+        c0 = self.at(self.p["c"], kind, b.mul(self.matrix, n["c.batch"]), b.mul(row, n["c.row"]), column)
+        s0 = self.at(self.p["s"], kind, b.mul(row, n["s.row"]), b.mul(column, n["s.column"]))
+        with b.loop(0, b.smin(self.number(SQUARE), b.sub(n["m"], row))) as each:
+            c_line, s_line = (b.gep(x, kind, b.mul(each.i, n[f"{m}.row"])) for x, m in ((c0, "c"), (s0, "s")))
+            for h in range(2):
+                place = b.gep(s_line, kind, b.mul(self.number(h * EDGE), n["s.column"]))
+                start = load_some(b, place, kind, masks[h])
+                total, _ = self.sum_so_far(each.i, h, sums)
+                made = b.fadd(total, start if kind == "f32" else b.convert(start, "f32"))
+                store_some(b, made if kind == "f32" else b.convert(made, kind), b.gep(c_line, kind, h * EDGE), masks[h])
+
+
 def source(kind: str, along: bool) -> str:
     """LLVM IR of the kernel that multiplies: C = S + A @ B, with S zeros, C itself, or a row for all rows.
 
     `along`: the k of a row of A are neighbours in memory; otherwise the rows of a k are.
 
     An item is `rows` by `columns` of C, multiples of 32; there are `down` by `across` of them for each product. Block
-    by block of k, 32 rows of A are packed and multiplied with the columns, 32 at a time: four registers of the unit are
-    C's, two each A's and B's. Where k has several blocks, the sums of an item stay in `sums` meanwhile, as tiles. So
-    the parts of A and B in use stay in the cache, and the errors of long sums are those of few additions. The sum of an
-    element does not depend on what an item is.
+    by block of k, rows of A are packed and multiplied with the columns, squares of 32 by 32: four registers of the unit
+    are C's, two each A's and B's. Where k has several blocks, the sums of an item stay in `sums` meanwhile, as tiles.
+    So the parts of A and B in use stay in the cache, and the errors of long sums are those of few additions. The sum of
+    an element does not depend on what an item is.
 
     Arguments: `b.squares` is how many squares a packed matrix has, `b.batch` 0 where all products have the same B.
-    Distances are in elements.
+    `strips` is memory for a block of k of all rows of an item, where the rows of a k are neighbours (see
+    `strip_bytes`). Distances are in elements.
     """
-    parts = PARTS[kind]
-    module = Module("cpu")
-    b = module.function(NAME, [("ptr noalias readonly", "%args"), ("i64", "%begin"), ("i64", "%end")], EDGE)
-    args = Arguments(b)
-    p = {name: args.pointer() for name in POINTERS}
-    n = {name: args.word() for name in NUMBERS}
-    packer = _Packer(b, kind, along, True)
-    number = packer.number
+    g = _Multiply(kind, along)
+    g.unit.begin()
+    with g.b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as items:
+        g.item(items.i)
+        with g.b.loop(0, g.n["k"], BLOCK * DEPTH) as blocks:
+            g.block(blocks.i)
+    g.unit.end()
+    return g.module.text()
 
-    def at(pointer: str, element: str, *terms: Reg) -> str:
-        place = terms[0]
-        for term in terms[1:]:
-            place = b.add(place, term)
-        return b.gep(pointer, element, place)
 
-    unit = _Unit(b)
-    b.line("%square = alloca [1024 x float], align 64")
-    b.line(f"%strip = alloca [{BLOCK * parts * 2 * TILE_BYTES} x i8], align 64")
-    unit.begin()
-    step_bytes = parts * 2 * TILE_BYTES
-    steps_in_all = b.udiv(b.add(n["k"], number(DEPTH - 1)), number(DEPTH))
-    square_bytes = b.mul(steps_in_all, number(step_bytes))
-    lane = b.iota("i64")
-    with b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as items:
-        of_products = b.udiv(items.i, n["across"])
-        matrix, place_down = b.udiv(of_products, n["down"]), b.urem(of_products, n["down"])
-        row0 = b.mul(place_down, n["rows"])
-        column0 = b.mul(b.urem(items.i, n["across"]), n["columns"])
-        row_end, column_end = b.smin(n["m"], b.add(row0, n["rows"])), b.smin(n["n"], b.add(column0, n["columns"]))
-        a_matrix = b.gep(p["a"], kind, b.mul(matrix, n["a.batch"]))
-        b_first = b.mul(b.mul(matrix, n["b.batch"]), n["b.squares"])
-        sums = b.gep(p["sums"], "f32", b.mul(items.i, b.mul(n["rows"], n["columns"])))
-        with b.loop(0, n["k"], BLOCK * DEPTH) as blocks, b.loop(row0, row_end, SQUARE) as rows:
-            left = b.sub(n["k"], blocks.i)
-            depth = b.smin(left, number(BLOCK * DEPTH))
-            is_first, is_last = b.icmp("eq", blocks.i, number(0)), b.icmp("eq", depth, left)
-            steps = b.udiv(b.add(depth, number(DEPTH - 1)), number(DEPTH))
-            corner = at(a_matrix, kind, b.mul(rows.i, n["a.line"]), b.mul(blocks.i, n["a.step"]))
-            bad = packer.square(corner, "%strip", b.sub(n["m"], rows.i), depth, n["a.line"], n["a.step"])
-            _report(b, bad, p["bad"])
-            block_bytes = b.mul(blocks.i, number(step_bytes // DEPTH))
-            # Each square of columns fetches a part of the rows that follow.
-            following = b.add(rows.i, number(SQUARE))
-            ahead = b.select(b.icmp("slt", following, row_end), b.mul(number(SQUARE), n["a.line"]), number(0))
-            ahead_corner = b.gep(corner, kind, ahead)
-            squares = b.udiv(b.add(b.sub(column_end, column0), number(SQUARE - 1)), number(SQUARE))
-            fetched = b.udiv(b.add(squares, number(SQUARE - 1)), squares)
-            with b.loop(column0, column_end, SQUARE) as columns:
-                right = b.mul(b.add(b_first, b.udiv(columns.i, number(SQUARE))), square_bytes)
-                right_place = at(p["b"], "i8", right, block_bytes)
-                for tile in range(4):
-                    unit.zero(tile)
-                fetch0 = b.mul(b.udiv(b.sub(columns.i, column0), number(SQUARE)), fetched)
-                fetch_end = b.smin(number(SQUARE), b.add(fetch0, fetched))
-                with b.loop(0, steps) as each:
-                    offset = b.mul(each.i, number(step_bytes))
-                    now = {4: b.gep("%strip", "i8", offset), 6: b.gep(right_place, "i8", offset)}
-                    depth_here = b.mul(each.i, number(DEPTH))
-                    packer.fetch_ahead(ahead_corner, fetch0, fetch_end, depth_here, n["a.line"], n["a.step"])
-                    loaded = {4: -1, 6: -1}
-                    for wanted in _PRODUCTS[kind]:
-                        for first, part in zip((4, 6), wanted):
-                            if part != loaded[first]:
-                                loaded[first] = part
-                                for t in range(2):
-                                    unit.load(first + t, b.gep(now[first], "i8", (2 * part + t) * TILE_BYTES))
-                        for t in range(4):
-                            unit.multiply(t, 4 + (t & 1), 6 + (t >> 1))
-                    # For nothing but this: after a microsecond without one, a store takes as long as 40 products
-                    # (measured on Granite Rapids, whatever the place; the register is stored again in the end).
-                    unit.store(0, "%square")
-                for tile in range(4):
-                    unit.store(tile, b.gep("%square", "i8", tile * TILE_BYTES))
-                here = at(
-                    sums, "f32", b.mul(b.sub(columns.i, column0), n["rows"]),
-                    b.mul(b.sub(rows.i, row0), number(SQUARE)),
-                )  # fmt: skip
-
-                def sum_so_far(row: Reg, half: int, further: bool) -> Reg:
-                    # Tiles lie in columns: the rows 16 to 31 follow, one tile on.
-                    place = b.add(b.mul(row, number(EDGE)), number(half * EDGE * SQUARE))
-                    total = b.load(b.gep("%square", "f32", place), "f32", align=64)
-                    return b.fadd(total, b.load(b.gep(here, "f32", place), "f32", align=64)) if further else total
-
-                def keep(further: bool) -> None:
-                    with b.loop(0, SQUARE) as each:
-                        for h in range(2):
-                            place = b.add(b.mul(each.i, number(EDGE)), number(h * EDGE * SQUARE))
-                            b.store(sum_so_far(each.i, h, further), b.gep(here, "f32", place), align=64)
-
-                def finish(further: bool) -> None:
-                    masks = [
-                        b.icmp("slt", lane, b.splat(b.sub(n["n"], b.add(columns.i, number(h * EDGE)))))
-                        for h in range(2)
-                    ]
-                    c0 = at(p["c"], kind, b.mul(matrix, n["c.batch"]), b.mul(rows.i, n["c.row"]), columns.i)
-                    s0 = at(p["s"], kind, b.mul(rows.i, n["s.row"]), b.mul(columns.i, n["s.column"]))
-                    with b.loop(0, b.smin(number(SQUARE), b.sub(n["m"], rows.i))) as each:
-                        c_line = at(c0, kind, b.mul(each.i, n["c.row"]))
-                        s_line = at(s0, kind, b.mul(each.i, n["s.row"]))
-                        for h in range(2):
-                            place = at(s_line, kind, b.mul(number(h * EDGE), n["s.column"]))
-                            start = load_some(b, place, kind, masks[h])
-                            start = start if kind == "f32" else b.convert(start, "f32")
-                            total = b.fadd(sum_so_far(each.i, h, further), start)
-                            made = total if kind == "f32" else b.convert(total, kind)
-                            store_some(b, made, b.gep(c_line, kind, h * EDGE), masks[h])
-
-                _branch(
-                    b, is_last,
-                    lambda: _branch(b, is_first, lambda: finish(False), lambda: finish(True)),
-                    lambda: _branch(b, is_first, lambda: keep(False), lambda: keep(True)),
-                )  # fmt: skip
-    unit.end()
-    return module.text()
+def strip_bytes(kind: str, along: bool, rows: int) -> int:
+    """Bytes that an item of so many rows needs at `strips`."""
+    return 0 if along else packed_bytes(kind, -(-rows // SQUARE), BLOCK * DEPTH)
 
 
 def _branch(b: Builder, condition: Reg, yes: Callable[[], None], no: Callable[[], None]) -> None:

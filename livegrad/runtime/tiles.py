@@ -150,21 +150,24 @@ def _multiply(
     pack, multiply = _pack_kernel(kind, b_along), _kernel(kind, a_cs == 1)
     if not (pack.available(work) and multiply.available(work)):
         return False
-    squares, blocks = -(-n // _SQUARE), -(-k // (tiles.BLOCK * tiles.DEPTH))
+    squares, several = -(-n // _SQUARE), k > tiles.BLOCK * tiles.DEPTH
     b_count = batch if b_bs else 1
     b_bytes = tiles.packed_bytes(kind, b_count * squares, k)
     rows, columns, down, across = _cut(m, n, batch, pool.get_num_threads())
     items = batch * down * across
-    sum_bytes = items * rows * columns * 4 if blocks > 1 else 0
+    sum_bytes = items * rows * columns * 4 if several else 0
+    strip_bytes = items * tiles.strip_bytes(kind, a_cs == 1, rows)
     kept_bytes = ((m - 1) * c_rs + n) * _SIZE[kind] if beta else 0
-    block = memory.allocate(b_bytes + sum_bytes + 64 + kept_bytes)
+    block = memory.allocate(b_bytes + sum_bytes + strip_bytes + 64 + kept_bytes)
     sums = block.ptr + b_bytes
-    bad = sums + sum_bytes
+    strips = sums + sum_bytes
+    bad = strips + strip_bytes
     kept = bad + 64
     flag = ctypes.c_int64.from_address(bad)
     flag.value = 0
-    args = pack.pack(b, block.ptr, bad, n, k, b_cs, b_rs, b_bs, squares, blocks)
-    _run(pack, args, b_count * squares * blocks, _SQUARE * min(k, tiles.BLOCK * tiles.DEPTH) * _PACKING)
+    groups, blocks = tiles.pack_items(b_along, squares, k)
+    args = pack.pack(b, block.ptr, bad, n, k, b_cs, b_rs, b_bs, squares, groups, blocks)
+    _run(pack, args, b_count * groups * blocks, n * k // (groups * blocks) * _PACKING)
     if flag.value:
         return False
     if beta:
@@ -175,8 +178,8 @@ def _multiply(
     else:
         start, start_row, start_column = _ZEROS_PTR, 0, 0
     args = multiply.pack(
-        a, block.ptr, c, start, sums, bad, m, n, k, a_rs, a_cs, a_bs, c_rs, start_row, start_column, c_bs, squares,
-        down, across, rows, columns, 1 if b_bs else 0,
+        a, block.ptr, c, start, sums, strips, bad, m, n, k, a_rs, a_cs, a_bs, c_rs, start_row, start_column, c_bs,
+        squares, down, across, rows, columns, 1 if b_bs else 0,
     )  # fmt: skip
     _run(multiply, args, items, rows * columns * k)
     if flag.value and beta:
