@@ -23,7 +23,7 @@ _SERIAL_WORK = 1 << 21  # multiply-adds that are not worth a second thread
 # for half types is by float32).
 _LEAST, _LEAST_HALVES, _LEAST_EDGE, _LEAST_DEPTH = 1 << 23, 1 << 22, 48, 48
 _LEAST_REUSE = 60
-_PACKING = 24  # multiply-adds that take as long as packing a number
+_PACKING = 64  # multiply-adds that take as long as packing a number
 _WANTED = os.environ.get("LIVEGRAD_AMX", "1") != "0"
 _SIZE = {"f32": 4, "f16": 2, "bf16": 2}
 _SQUARE = 32
@@ -67,7 +67,7 @@ def _kernel(kind: str, along: bool) -> Any:
 
 
 @functools.lru_cache(4096)
-def _cut(m: int, n: int, batch: int, threads: int) -> tuple[int, int, int, int]:
+def _cut(m: int, n: int, batch: int, threads: int, along: bool) -> tuple[int, int, int, int]:
     """(rows and columns of an item, items down and across): few, but so that threads have the same to do."""
     best = None
     for down in range(-(-m // _ROWS), -(-m // _SQUARE) + 1):
@@ -81,8 +81,10 @@ def _cut(m: int, n: int, batch: int, threads: int) -> tuple[int, int, int, int]:
             if best is None or cost < best[0]:
                 best = (cost, rows, columns, -(-m // rows), -(-n // columns))
     _, rows, columns, down, across = best  # type: ignore[misc]
-    # Several items for each thread, so that one that comes late or is interrupted leaves little to wait for.
-    rows = max(_SQUARE, -(-rows // (_SHARES * _SQUARE)) * _SQUARE)
+    if along:
+        # Several items for each thread, so that one that comes late or is interrupted leaves little to wait for.
+        # Where the rows of a k are neighbours, many are packed at once instead.
+        rows = max(_SQUARE, -(-rows // (_SHARES * _SQUARE)) * _SQUARE)
     return rows, columns, -(-m // rows), across
 
 
@@ -153,7 +155,7 @@ def _multiply(
     squares, several = -(-n // _SQUARE), k > tiles.BLOCK * tiles.DEPTH
     b_count = batch if b_bs else 1
     b_bytes = tiles.packed_bytes(kind, b_count * squares, k)
-    rows, columns, down, across = _cut(m, n, batch, pool.get_num_threads())
+    rows, columns, down, across = _cut(m, n, batch, pool.get_num_threads(), a_cs == 1)
     items = batch * down * across
     sum_bytes = items * rows * columns * 4 if several else 0
     strip_bytes = items * tiles.strip_bytes(kind, a_cs == 1, rows)

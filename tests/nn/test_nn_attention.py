@@ -168,3 +168,31 @@ def test_kernel_equals_plain_operators(queries, keys, columns, causal, seed):
         y = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
         z = attention.composed(q, k, v, None, causal, columns**-0.5)
     np.testing.assert_allclose(y.numpy(), z.numpy(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("width", [8, 32])
+def test_gradients_of_one_product_for_all_three_are_put_together_and_stay_apart(width):
+    """Gradients of q, k, v that are split from one tensor lie side by side; changing one leaves the others alone."""
+    torch = pytest.importorskip("torch")
+    batch, length, heads = 2, 20, 3
+    data = np.random.default_rng(0).standard_normal((batch, length, 3 * heads * width)).astype(np.float32)
+
+    def gradients(m):
+        x = m.tensor(data, requires_grad=True)
+        pieces = x.split(heads * width, dim=2)
+        q, k, v = (z.view(batch, length, heads, width).transpose(1, 2) for z in pieces)
+        for z in (q, k, v):
+            z.retain_grad()
+        y = m.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        (y * y).sum().backward()
+        return x, q, k, v
+
+    made, expected = gradients(livegrad), gradients(torch)
+    for a, b in zip(made, expected):
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-4, atol=1e-5)
+    before = [a.grad.clone() for a in made]
+    made[0].grad.add_(1)
+    for a, b in zip(made[1:], before[1:]):
+        assert (a.grad == b).all()
+    made[2].grad.zero_()
+    assert (made[0].grad == before[0] + 1).all() and (made[1].grad == before[1]).all()
