@@ -17,6 +17,7 @@ import numpy as np
 
 from ..native import hot
 from . import memory, pool
+from .memory import peek, poke
 
 _SERIAL_WORK = 1 << 21  # multiply-adds that are not worth a second thread
 # Below, packing costs more than is won: multiply-adds in all, and for each number packed (float32 only: the other way
@@ -109,89 +110,137 @@ def product(
 
     Parameters are those of `gemm.product`.
     """
-    if (
-        not worthwhile(kind, m, n, k, batch)
-        or not available()
-        or beta not in (0.0, 1.0)
-        or (batch > 1 and (beta or bias))
-    ):
+    if not worthwhile(kind, m, n, k, batch):
         return False
-    if (a_cs != 1 and a_rs != 1) or (b_cs != 1 and b_rs != 1) or min(a_rs, a_cs, b_rs, b_cs) < 1:
+    threads = pool.get_num_threads()
+    key = (kind, batch, m, n, k, a_rs, a_cs, b_rs, b_cs, c_rs, b_bs == 0, threads)
+    plan = _plans.get(key)
+    if plan is None:
+        plan = _make_plan(key)
+    if plan is False or (beta != 0.0 and beta != 1.0) or (batch > 1 and (beta or bias)):
         return False
-    matrix = (kind, m, n, k, a_rs, a_cs, b_rs, b_cs, c_rs)
+    if plan.whole:
+        return _multiply(plan, a, a_bs, b, b_bs, c, c_bs, beta, bias)
+    return _in_parts(plan, key, a, a_bs, b, b_bs, c, c_bs, beta, bias)
+
+
+class _Plan:
+    """What sizes and layouts decide. whole: whether the product is computed at once."""
+
+    __slots__ = (
+        "whole", "matrix", "work", "pack", "multiply", "squares", "groups", "blocks", "pack_items", "pack_grain",
+        "rows", "columns", "down", "across", "items", "grain", "b_step", "sums", "strips", "bad", "kept_bytes",
+    )  # fmt: skip
+
+
+# By kind, batch, m, n, k, strides, whether all products have the same B, and threads; False for what is refused.
+_plans: dict[tuple, Any] = {}
+
+
+def _make_plan(key: tuple) -> Any:
+    from ..codegen import tiles
+
+    kind, batch, m, n, k, a_rs, a_cs, b_rs, b_cs, c_rs, one_b, threads = key
+    if len(_plans) >= 4096:
+        _plans.clear()
+    if not available() or (a_cs != 1 and a_rs != 1) or (b_cs != 1 and b_rs != 1) or min(a_rs, a_cs, b_rs, b_cs) < 1:
+        _plans[key] = False
+        return False
+    plan = _Plan()
+    plan.matrix = (m, n, k, a_rs, a_cs, b_rs, b_cs, c_rs)
+    most = max(threads, _MOST_NUMBERS // (k * n + m * n))  # matrices at once
+    plan.whole = batch <= most and (max(m, n) <= _MOST_LINES or batch > 1)
+    plan.work = batch * m * n * k
+    a_along, b_along = a_cs == 1, b_cs != 1
+    plan.pack, plan.multiply = _pack_kernel(kind, b_along), _kernel(kind, a_along)
+    plan.squares = -(-n // _SQUARE)
+    b_count = 1 if one_b else batch
+    plan.b_step = 0 if one_b else 1
+    plan.groups, plan.blocks = tiles.pack_items(b_along, plan.squares, k)
+    plan.pack_items = b_count * plan.groups * plan.blocks
+    plan.pack_grain = _grain(n * k // (plan.groups * plan.blocks) * _PACKING)
+    plan.rows, plan.columns, plan.down, plan.across = _cut(m, n, batch, threads, a_along)
+    plan.items = batch * plan.down * plan.across
+    plan.grain = _grain(plan.rows * plan.columns * k)
+    # The memory of a call: packed B, sums, strips of A, the word that tells of numbers not for the unit, C as it was.
+    plan.sums = tiles.packed_bytes(kind, b_count * plan.squares, k)
+    several = k > tiles.BLOCK * tiles.DEPTH
+    plan.strips = plan.sums + (plan.items * plan.rows * plan.columns * 4 if several else 0)
+    plan.bad = plan.strips + plan.items * tiles.strip_bytes(kind, a_along, plan.rows)
+    plan.kept_bytes = ((m - 1) * c_rs + n) * _SIZE[kind]
+    _plans[key] = plan
+    return plan
+
+
+def _grain(work: int) -> int:
+    """How many items of so many multiply-adds, or what takes as long, are not worth a second thread."""
+    return max(1, _SERIAL_WORK // max(1, work))
+
+
+def _in_parts(
+    plan: _Plan, key: tuple, a: int, a_bs: int, b: int, b_bs: int, c: int, c_bs: int, beta: float, bias: int
+) -> bool:
+    """Some matrices of a batch at a time, or some rows and columns."""
+    kind, batch, m, n, k, a_rs, a_cs, b_rs, b_cs, c_rs, one_b, threads = key
     size = _SIZE[kind]
-    most = max(pool.get_num_threads(), _MOST_NUMBERS // (k * n + m * n))  # matrices at once
-    if batch > most:
+
+    def part(batch: int, m: int, n: int, a: int, b: int, c: int, bias: int) -> bool:
+        smaller = (kind, batch, m, n, k, a_rs, a_cs, b_rs, b_cs, c_rs, one_b, threads)
+        plan = _plans.get(smaller) or _make_plan(smaller)
+        return _multiply(plan, a, a_bs, b, b_bs, c, c_bs, 0.0, bias)
+
+    if batch > 1:
+        most = max(threads, _MOST_NUMBERS // (k * n + m * n))
         return all(
-            _multiply(matrix, min(most, batch - i), a + i * a_bs * size, a_bs, b + i * b_bs * size, b_bs,
-                      c + i * c_bs * size, c_bs)
+            part(min(most, batch - i), m, n, a + i * a_bs * size, b + i * b_bs * size, c + i * c_bs * size, 0)
             for i in range(0, batch, most)
-        )  # fmt: skip
-    if max(m, n) <= _MOST_LINES or batch > 1 or beta:
-        return _multiply(matrix, batch, a, a_bs, b, b_bs, c, c_bs, beta, bias)
+        )
+    if beta:
+        return _multiply(plan, a, a_bs, b, b_bs, c, c_bs, beta, bias)
     rows, columns = (-(-lines // -(-lines // _MOST_LINES)) for lines in (m, n))
     return all(
-        _multiply(
-            (kind, min(rows, m - i), min(columns, n - j), k, a_rs, a_cs, b_rs, b_cs, c_rs), 1, a + i * a_rs * size, 0,
-            b + j * b_cs * size, 0, c + (i * c_rs + j) * size, 0, 0.0, bias and bias + j * size,
-        )
+        part(1, min(rows, m - i), min(columns, n - j), a + i * a_rs * size, b + j * b_cs * size,
+             c + (i * c_rs + j) * size, bias and bias + j * size)
         for i in range(0, m, rows)
         for j in range(0, n, columns)
     )  # fmt: skip
 
 
-def _multiply(
-    matrix: tuple, batch: int, a: int, a_bs: int, b: int, b_bs: int, c: int, c_bs: int, beta: float = 0.0, bias: int = 0
-) -> bool:
-    """Pack B and multiply; then look at what packing found."""
-    kind, m, n, k, a_rs, a_cs, b_rs, b_cs, c_rs = matrix
-    b_along = b_cs != 1
-    from ..codegen import tiles
+_CLEAR = bytes(8)
 
-    work = batch * m * n * k
-    pack, multiply = _pack_kernel(kind, b_along), _kernel(kind, a_cs == 1)
-    if not (pack.available(work) and multiply.available(work)):
+
+@hot
+def _multiply(plan: Any, a: int, a_bs: int, b: int, b_bs: int, c: int, c_bs: int, beta: float, bias: int) -> bool:
+    """Pack B and multiply; then look at what packing found."""
+    packer, multiplier = plan.pack, plan.multiply
+    if not (packer.available(plan.work) and multiplier.available(plan.work)):
         return False
-    squares, several = -(-n // _SQUARE), k > tiles.BLOCK * tiles.DEPTH
-    b_count = batch if b_bs else 1
-    b_bytes = tiles.packed_bytes(kind, b_count * squares, k)
-    rows, columns, down, across = _cut(m, n, batch, pool.get_num_threads(), a_cs == 1)
-    items = batch * down * across
-    sum_bytes = items * rows * columns * 4 if several else 0
-    strip_bytes = items * tiles.strip_bytes(kind, a_cs == 1, rows)
-    kept_bytes = ((m - 1) * c_rs + n) * _SIZE[kind] if beta else 0
-    block = memory.allocate(b_bytes + sum_bytes + strip_bytes + 64 + kept_bytes)
-    sums = block.ptr + b_bytes
-    strips = sums + sum_bytes
-    bad = strips + strip_bytes
-    kept = bad + 64
-    flag = ctypes.c_int64.from_address(bad)
-    flag.value = 0
-    groups, blocks = tiles.pack_items(b_along, squares, k)
-    args = pack.pack(b, block.ptr, bad, n, k, b_cs, b_rs, b_bs, squares, groups, blocks)
-    _run(pack, args, b_count * groups * blocks, n * k // (groups * blocks) * _PACKING)
-    if flag.value:
+    m, n, k, a_rs, a_cs, b_rs, b_cs, c_rs = plan.matrix
+    kept_bytes = plan.kept_bytes if beta else 0
+    block = memory.allocate(plan.bad + 64 + kept_bytes)
+    packed = block.ptr
+    bad = packed + plan.bad
+    poke(bad, _CLEAR)
+    args = packer.pack(b, packed, bad, n, k, b_cs, b_rs, b_bs, plan.squares, plan.groups, plan.blocks)
+    pool.launch(packer.address, args, plan.pack_items, plan.pack_grain)
+    if peek(bad, 8) != _CLEAR:
         return False
     if beta:
         start, start_row, start_column = c, c_rs, 1
-        ctypes.memmove(kept, c, kept_bytes)
+        ctypes.memmove(bad + 64, c, kept_bytes)
     elif bias:
         start, start_row, start_column = bias, 0, 1
     else:
         start, start_row, start_column = _ZEROS_PTR, 0, 0
-    args = multiply.pack(
-        a, block.ptr, c, start, sums, strips, bad, m, n, k, a_rs, a_cs, a_bs, c_rs, start_row, start_column, c_bs,
-        squares, down, across, rows, columns, 1 if b_bs else 0,
+    args = multiplier.pack(
+        a, packed, c, start, packed + plan.sums, packed + plan.strips, bad, m, n, k, a_rs, a_cs, a_bs, c_rs, start_row,
+        start_column, c_bs, plan.squares, plan.down, plan.across, plan.rows, plan.columns, plan.b_step,
     )  # fmt: skip
-    _run(multiply, args, items, rows * columns * k)
-    if flag.value and beta:
-        ctypes.memmove(c, kept, kept_bytes)
-    return not flag.value
-
-
-def _run(kernel: Any, args: bytes, items: int, work: int) -> None:
-    """All items, of so many multiply-adds each, or what takes as long."""
-    if items == 1:
-        pool.run_serial(kernel.address, args, 1)
+    if plan.items == 1:
+        pool.run_serial(multiplier.address, args, 1)
     else:
-        pool.launch(kernel.address, args, items, max(1, _SERIAL_WORK // work))
+        pool.launch(multiplier.address, args, plan.items, plan.grain)
+    done = peek(bad, 8) == _CLEAR
+    if beta and not done:
+        ctypes.memmove(c, bad + 64, kept_bytes)
+    return done
