@@ -1,17 +1,18 @@
 """Kernels of elementwise programs: loops around a body.
 
 Arguments, all 64 bits wide and packed in this order: pointers of the outputs, pointers of the leaves, Python numbers,
-and for a strided program the inner size, the outer sizes, and each leaf's strides (outermost first).
+and for a strided program the inner size, the outer sizes, and each leaf's strides (outermost first); for a flat program
+with periodic leaves their period.
 
-Flat program: every leaf is contiguous or one element; a work item is an element.
+Flat program: every leaf is contiguous, one element, or periodic; a work item is an element.
 Strided program: a work item is a row of the innermost dimension; outputs are contiguous.
 """
 
 from __future__ import annotations
 
 from .body import emit_body
-from .ir import Builder, Module, Reg, host_vector_bytes
-from .layout import CONTIGUOUS, NAME, SCALAR, lanes, leaf_dtypes, node_dtypes, param_formats
+from .ir import Builder, Module, Reg, host_vector_bytes, kind_bytes
+from .layout import CONTIGUOUS, MAX_PERIOD, NAME, PERIODIC, SCALAR, lanes, leaf_dtypes, node_dtypes, param_formats
 
 
 class Arguments:
@@ -55,13 +56,22 @@ def flat_source(code: tuple, outputs: tuple, classes: tuple, streaming: bool = F
     params = args.numbers(param_formats(code))
     begin, end = Reg("%begin", "i64"), Reg("%end", "i64")
     once = {k: b.load(ptrs[k], kinds[k].kind, width=1) for k, c in enumerate(classes) if c == SCALAR}
+    period = args.word() if PERIODIC in classes else None
+    repeated = {
+        k: _repeated(b, ptrs[k], kinds[k].kind, period, width)
+        for k, c in enumerate(classes)
+        if c == PERIODIC and period is not None
+    }
 
     def step(i: Reg, w: int) -> None:
+        within = None if period is None else b.urem(i, period)
         with b.at_width(w):
 
             def leaf(k: int) -> Reg:
                 if k in once:
                     return b.splat(once[k])
+                if k in repeated:
+                    return b.load(b.gep(repeated[k], kinds[k].kind, within), kinds[k].kind)
                 return b.load(b.gep(ptrs[k], kinds[k].kind, i), kinds[k].kind)
 
             made = emit_body(b, code, leaf, params)
@@ -81,6 +91,16 @@ def flat_source(code: tuple, outputs: tuple, classes: tuple, streaming: bool = F
     with b.loop(begin, end) as loop:
         step(loop.i, 1)
     return module.text()
+
+
+def _repeated(b: Builder, ptr: str, kind: str, period: Reg, width: int) -> str:
+    """A copy of a periodic leaf's elements that goes on for a vector more, so that one can be read at each of them."""
+    name = b.fresh("repeated")
+    b.line(f"%{name} = alloca i8, i64 {(MAX_PERIOD + width) * kind_bytes(kind)}, align 64")
+    with b.loop(0, b.add(period, b.const("i64", width, 1))) as at:
+        x = b.load(b.gep(ptr, kind, b.urem(at.i, period)), kind, width=1)
+        b.store(x, b.gep(f"%{name}", kind, at.i))
+    return f"%{name}"
 
 
 def strided_source(code: tuple, outputs: tuple, classes: tuple, rank: int) -> str:

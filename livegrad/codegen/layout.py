@@ -14,6 +14,9 @@ from ..runtime.machine import host_vector_bytes
 NAME = "kernel"  # of the function in every kernel's module
 # How a leaf is read along the innermost dimension.
 CONTIGUOUS, SCALAR, STRIDED = 0, 1, 2
+# A few contiguous elements that are read over and over, as those of a bias are in every row; flat programs only.
+PERIODIC = 3
+MAX_PERIOD = 64  # elements
 
 
 # The instructions of a program

@@ -17,7 +17,7 @@ from typing import Any
 
 from .. import dtypes, native
 from ..codegen import batch, kernels
-from ..codegen.layout import COLUMN_BLOCK, CONTIGUOUS, REDUCTIONS, SCALAR, STRIDED
+from ..codegen.layout import COLUMN_BLOCK, CONTIGUOUS, MAX_PERIOD, PERIODIC, REDUCTIONS, SCALAR, STRIDED
 from ..devices import cpu
 from ..native import hot, slotted
 from ..observe import WATCH
@@ -322,10 +322,15 @@ def _plan_map(piece: Any, shape: tuple, key: tuple) -> MapPlan:
     plan.strides = arrays.contiguous_strides(shape)
     plan.dtypes = [piece.nodes[j].dtype for j in piece.outputs]
     plan.sizes = [n * d.itemsize for d in plan.dtypes]
+    period = 0
+    if STRIDED in classes:
+        found = _periodic(piece, shape)
+        if found is not None:
+            classes, period = found
     if STRIDED not in classes:
         streaming = n * last.itemsize >= STREAM_BYTES
         plan.kernel = kernels.map_kernel(piece.code, piece.outputs, tuple(classes), 0, streaming)
-        plan.tail = b""
+        plan.tail = struct.pack("=q", period) if period else b""
         plan.total = n
         grain = (GRAIN // plan.kernel.cost + 1024) & -1024
         plan.grain = -(-n // (1024 * -(-n // grain))) * 1024 if n else grain  # pieces of about the same size
@@ -338,6 +343,17 @@ def _plan_map(piece: Any, shape: tuple, key: tuple) -> MapPlan:
     plan.alone = plan.grain >> 3
     _map_plans[key] = plan  # now that it is complete: an interruption leaves no half of one
     return plan
+
+
+def _periodic(piece: Any, shape: tuple) -> tuple[list, int] | None:
+    """(classes, period) where all leaves but a few short ones, read over and over, are contiguous or one element."""
+    strides = [broadcast_strides(leaf.array, shape) for leaf in piece.leaves]
+    sizes, merged, _ = merged_dims(shape, strides)
+    if len(sizes) != 2 or sizes[1] > MAX_PERIOD:
+        return None
+    known = {(sizes[1], 1): CONTIGUOUS, (0, 1): PERIODIC, (0, 0): SCALAR}
+    classes = [known.get(tuple(m), STRIDED) for m in merged]
+    return None if STRIDED in classes else (classes, sizes[1])
 
 
 def _strided(piece: Any, shape: tuple) -> tuple:

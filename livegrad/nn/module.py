@@ -39,6 +39,8 @@ def module_path():
     if not _stack:
         return None
     module, root = _stack[-1], _stack[0]
+    if module is root:
+        return ""
     known = module.__dict__.get("_path")
     if known is not None and known[0] == _generation[0] and known[1] == id(root):
         return known[2]

@@ -382,9 +382,12 @@ def value_function(op: ElementwiseOp, reflected: bool = False) -> Callable:
     def function(self: Value, other: Any) -> Value:
         c = other.__class__
         if c is Value:
-            if self.dtype is other.dtype and self.shape == other.shape:
+            if self.dtype is other.dtype:
+                shape = self.shape
+                if shape != other.shape:
+                    shape = broadcast_shapes(shape, other.shape)
                 pair = (other, self) if reflected else (self, other)
-                return pending(same[self.dtype], pair, (), self.shape)
+                return pending(same[self.dtype], pair, (), shape)
         elif c is float or c is int:
             return pending(with_scalar[c][pattern, self.dtype, self.shape != ()], (self,), (other,), self.shape)
         return value_call(op, (other, self) if reflected else (self, other))

@@ -364,7 +364,7 @@ def _bias_gradient(g: Any, bias_shape: tuple) -> Any:
 
 @hot
 def _linear_and_bias(bias: Value, x: Value, weight: Value) -> Value:
-    if numel(x.shape) * weight.shape[0] >= gemm.LEAST and x.device is cpu:
+    if numel(x.shape) * weight.shape[0] >= gemm.LEAST_TURNED and x.device is cpu:
         return _product_and_row(x, _transposed(weight), bias)
     return _linear(x, weight) + bias
 
@@ -383,7 +383,7 @@ def _product_and_row(x: Value, y: Value, row: Value) -> Value:
     ):
         a, b, added = x.ready(), y.ready(), row.ready()
         m, k = numel(x.shape[:-1]), x.shape[-1]
-        if a.contiguous and added.contiguous and gemm.worthwhile(m, n, k):
+        if a.contiguous and added.contiguous and gemm.worthwhile(m, n, k, 1, b.strides[1] != 1):
             out = arrays.empty((*x.shape[:-1], n), x.dtype)
             observer = WATCH.observer
             token = None if observer is None else observer.begin_call("gemm", ((m, k), (k, n)), 2 * m * n * k)

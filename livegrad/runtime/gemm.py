@@ -15,6 +15,8 @@ from . import pool, tiles
 
 # It is for machines with vectors of 64 bytes; elsewhere the library is as fast.
 LEAST, _MOST = 1 << 19, 1 << 27  # multiply-adds of all products together, and of one
+LEAST_TURNED = 1 << 17  # where B is transposed: the library takes nearly twice as long for small ones of those
+_ALONE = 1 << 19  # multiply-adds that are not worth a second thread
 _LEAST_ROWS, _LEAST_COLUMNS, _LEAST_DEPTH = 24, 16, 16
 _ROUND = 24  # groups have a multiple of so many rows, whole blocks of the kernel's
 _ZEROS = np.zeros(4096, np.uint8)
@@ -55,12 +57,15 @@ def _groups(m: int, panels: int, threads: int) -> tuple[int, int]:
 
 
 @hot
-def worthwhile(m: int, n: int, k: int, batch: int = 1) -> bool:
-    """Whether the kernel is for products of these sizes."""
+def worthwhile(m: int, n: int, k: int, batch: int = 1, turned: bool = False) -> bool:
+    """Whether the kernel is for products of these sizes. turned: B is transposed."""
     work = m * n * k
-    return work * batch >= LEAST and work <= _MOST and m >= _LEAST_ROWS and n >= _LEAST_COLUMNS and k >= _LEAST_DEPTH
+    if work * batch < (LEAST_TURNED if turned else LEAST):
+        return False
+    return work <= _MOST and m >= _LEAST_ROWS and n >= _LEAST_COLUMNS and k >= _LEAST_DEPTH
 
 
+@hot
 def product(
     kind: str, batch: int, m: int, n: int, k: int, a: int, a_bs: int, a_rs: int, a_cs: int, b: int, b_bs: int,
     b_rs: int, b_cs: int, c: int, c_bs: int, c_rs: int, beta: float = 0.0, bias: int = 0,
@@ -74,7 +79,7 @@ def product(
         kind, batch, m, n, k, a, a_bs, a_rs, a_cs, b, b_bs, b_rs, b_cs, c, c_bs, c_rs, beta, bias
     ):  # fmt: skip
         return True
-    if not worthwhile(m, n, k, batch):
+    if not worthwhile(m, n, k, batch, b_cs != 1):
         return False
     panel = _panel(kind)
     if not panel or beta not in (0.0, 1.0) or (batch > 1 and (beta or bias)) or min(a_rs, a_cs, b_rs, b_cs) < 1:
@@ -86,7 +91,8 @@ def product(
     if not kernel.available(work):
         return False
     panels = -(-n // panel)
-    groups, group = _groups(m, panels * batch, pool.get_num_threads())
+    alone = work <= _ALONE
+    groups, group = _groups(m, panels * batch, 1 if alone else pool.get_num_threads())
     if beta:
         start, start_row, start_column = c, c_rs, 1
     elif bias:
@@ -98,7 +104,9 @@ def product(
         start_column, a_bs, b_bs, c_bs, panels, groups, group,
     )  # fmt: skip
     items = batch * panels * groups
-    if items == 1:
+    if alone:
+        pool.launch(kernel.address, args, items, items)
+    elif items == 1:
         pool.run_serial(kernel.address, args, 1)
     else:
         pool.launch(kernel.address, args, items, 1)
