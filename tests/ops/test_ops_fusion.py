@@ -213,3 +213,23 @@ def test_shared_subexpressions_are_computed_once_and_kept_when_asked_for():
         assert c.tolist() == [float(2 * i * (2 * i + 1) + 2 * i) for i in range(8)]
         assert a._v.array is not None and b._v.array is not None  # still alive, so written by the same kernel
         assert b.tolist() == [2.0 * i + 1 for i in range(8)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_short_operands_in_every_row(data):
+    """A bias: a few elements that are read over and over, in programs of any dtypes and sizes, and in place."""
+    rows, n = data.draw(st.integers(1, 90)), data.draw(st.integers(1, 70))
+    dtype = data.draw(st.sampled_from(DTYPES))
+    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    x, y = (rng.integers(-4, 5, (rows, n)).astype(dtype.np) for _ in range(2))
+    bias, scale = (rng.integers(-4, 5, n).astype(dtype.np) for _ in range(2))
+    a, b, c, d = (livegrad.from_numpy(v).clone() for v in (x, y, bias, scale))
+    livegrad.eval(a, b, c, d)
+    expected = (x + bias) * y * scale + bias  # small whole numbers: exact in every dtype, or the same overflow
+    with mode("deferred"):
+        np.testing.assert_array_equal(to_numpy((a + c) * b * d + c), expected)
+        a += c
+        a *= d
+        np.testing.assert_array_equal(to_numpy(a), (x + bias) * scale)
+        np.testing.assert_array_equal(to_numpy(b.maximum(c)), np.maximum(y, bias))
