@@ -374,7 +374,8 @@ def gemm(
     distance. False means a layout that BLAS cannot express, or a size beyond 32 bits: copy or split first. With
     `beta` 0, C is not read. Raises RuntimeError where the library or llvmlite is missing (see `available`).
     """
-    if m * n * k >= (gemm_kernel.LEAST if b_cs == 1 else gemm_kernel.LEAST_TURNED) and alpha == 1.0 and gemm_kernel.product(
+    least = gemm_kernel.LEAST if b_cs == 1 else gemm_kernel.LEAST_TURNED
+    if m * n * k >= least and alpha == 1.0 and gemm_kernel.product(
         kind, 1, m, n, k, a, 0, a_rs, a_cs, b, 0, b_rs, b_cs, c, 0, c_rs, beta
     ):  # fmt: skip
         return True
