@@ -338,6 +338,7 @@ class Tensor(Registered):
     def layout(self) -> str:
         return "torch.strided"
 
+    @hot
     def is_floating_point(self) -> bool:
         return self.dtype.is_floating_point
 

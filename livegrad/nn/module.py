@@ -26,7 +26,8 @@ __all__ = [
 _stack: list = []
 _push = _stack.append
 _pop = _stack.pop
-# Raised whenever a module gets or loses a child, as the paths that modules remember may have become wrong.
+# Raised whenever a module that a path was looked for in gets or loses a child, as the paths that modules remember may
+# have become wrong.
 _generation = [0]
 
 
@@ -42,15 +43,20 @@ def module_path():
     if module is root:
         return ""
     known = module.__dict__.get("_path")
-    if known is not None and known[0] == _generation[0] and known[1] == id(root):
+    if known is not None and known[0] == _generation[0] and known[1] is root.__dict__.get("_searched"):
         return known[2]
     path = ""
     for name, candidate in root.named_modules():
+        candidate.__dict__.setdefault("_searched", _Searched())
         if candidate is module:
             path = name
             break
-    module.__dict__["_path"] = (_generation[0], id(root), path)
+    module.__dict__["_path"] = (_generation[0], root.__dict__["_searched"], path)
     return path
+
+
+class _Searched:
+    """Held by a module in which a path was looked for: by the one where the search began, it tells of it."""
 
 
 set_module_path(module_path, _stack)
@@ -73,16 +79,20 @@ class Registry(dict):
 
     def __setitem__(self, name, value):
         super().__setitem__(name, value)
-        _generation[0] += 1
         owner = self._owner()
-        if owner is not None and not hasattr(type(owner), name):
-            owner.__dict__[name] = value
+        if owner is not None:
+            attributes = owner.__dict__
+            if "_searched" in attributes:
+                _generation[0] += 1
+            if not hasattr(type(owner), name):
+                attributes[name] = value
 
     def __delitem__(self, name):
         super().__delitem__(name)
-        _generation[0] += 1
         owner = self._owner()
         if owner is not None:
+            if "_searched" in owner.__dict__:
+                _generation[0] += 1
             owner.__dict__.pop(name, None)
 
     def pop(self, name, *default):

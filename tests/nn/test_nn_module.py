@@ -503,3 +503,45 @@ def test_data_parallel_wraps():
         model = library.nn.DataParallel(library.nn.Linear(2, 3))
         assert list(model.state_dict()) == ["module.weight", "module.bias"]
         assert tuple(model(library.ones(4, 2)).shape) == (4, 3)
+
+
+def test_paths_follow_modules_that_move():
+    """Remembered paths are right after children come, go and change places, whichever module that happens in."""
+    seen = []
+
+    class Leaf(nn.Module):
+        def forward(self, x):
+            seen.append(module_file.module_path())
+            return x
+
+    class Root(nn.Module):
+        def __init__(self, **children):
+            super().__init__()
+            for name, child in children.items():
+                setattr(self, name, child)
+
+        def forward(self, x):
+            for module in list(self.modules()):
+                if isinstance(module, Leaf):
+                    module(x)
+
+    leaf = Leaf()
+    root = Root(a=nn.ModuleList([leaf]))
+    root(0)
+    part = root.a[:1]  # a list of its own, that is in no tree
+    root(0)
+    root.b = part
+    root(0)
+    del root.a
+    root(0)
+    part.append(Leaf())
+    root(0)
+    other = Root(c=leaf)
+    del root
+    other(0)
+    copied = copy.deepcopy(other)
+    copied.d = copied.c
+    del copied.c
+    copied(0)
+    other(0)
+    assert seen == ["a.0", "a.0", "a.0", "b.0", "b.0", "b.1", "c", "d", "c"]

@@ -145,9 +145,11 @@ def _warn_sizes(input, target):
         )
 
 
+@hot
 def _together(kernel, input, target):
     """Both in their common shape, which decides the dtype as well: a number's dtype counts there like any other."""
-    input, target = broadcast_tensors(input, target)
+    if input._shape != target._shape:
+        input, target = broadcast_tensors(input, target)
     if not (input.is_floating_point() or target.is_floating_point()):
         kind = input.type().rpartition(".")[2].removesuffix("Tensor")
         raise NotImplementedError(f"\"{kernel}\" not implemented for '{kind}'")

@@ -160,8 +160,18 @@ class ModuleList(_Indexed):
 
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return type(self)(list(self)[index])
+            return self._with(list(self._modules.values())[index])
         return self._modules[str(_position(index, len(self)))]
+
+    def _with(self, modules):
+        """A list of its kind with other modules."""
+        if type(self) is not ModuleList:
+            return type(self)(modules)
+        made = ModuleList()
+        children = made._modules
+        for i, module in enumerate(modules):  # they are modules, and their names are free
+            children[str(i)] = module
+        return made
 
     def __setitem__(self, index, module):
         setattr(self, str(_position(index, len(self))), module)
