@@ -86,13 +86,17 @@ def _walk(
 ) -> None:
     pending: dict[Node, Any] = {}
     heap: list[tuple[int, int, Node]] = []
+    leaves: dict[Node, Any] = {}  # what they have received; they come after all other nodes
     observer = WATCH.observer
-    lane = None  # the next node where the graph is a chain: nothing else waits, so it needs no heap
+    lane = None  # the next node where no other one waits but leaves: it needs no heap
     if len(roots) == 1 and roots[0][0].outputs == 1:
         lane, _, g = roots[0]
     else:
         for node, nr, g in roots:
-            _receive(node, nr, g, pending, heap)
+            if node.__class__ is AccumulateGrad:
+                _receive(node, nr, g, leaves, [])
+            else:
+                _receive(node, nr, g, pending, heap)
     while True:
         if lane is not None:
             node = lane
@@ -100,6 +104,10 @@ def _walk(
         elif heap:
             node = heappop(heap)[2]
             g = pending.pop(node)
+            if g.__class__ is Value:
+                g.uses -= 1
+        elif leaves:
+            node, g = leaves.popitem()
             if g.__class__ is Value:
                 g.uses -= 1
         else:
@@ -136,36 +144,34 @@ def _walk(
         if not keep_graph:
             node.release()
         nrs = node.nrs
-        if len(edges) == 1 and nrs is None and not heap:
-            edge = edges[0]
-            g = grads[0]
-            if edge is None or g is None:
-                continue
-            if edge.__class__ is ElementwiseNode or edge.outputs == 1:
-                lane = edge
-                continue
         for i, edge in enumerate(edges):
             if edge is None:
                 continue
             part = grads[i]
             if part is None:
                 continue
-            nr = nrs[i] if nrs else 0
-            if nr == 0 and (edge.__class__ is AccumulateGrad or edge.outputs == 1):
-                held = pending.get(edge)
+            if edge.__class__ is AccumulateGrad:
+                held = leaves.get(edge)
                 if held is None:
-                    pending[edge] = part
-                    heappush(heap, (-edge.seq, id(edge), edge))
+                    leaves[edge] = part
                     if part.__class__ is Value:
                         part.uses += 1
                 else:
                     total = _added(held, part)
-                    pending[edge] = total
+                    leaves[edge] = total
                     if total.__class__ is Value:
                         held.uses -= 1
                         total.uses += 1
-            else:
-                _receive(edge, nr, part, pending, heap)
+                continue
+            nr = nrs[i] if nrs else 0
+            if lane is None and not heap and nr == 0 and (edge.__class__ is ElementwiseNode or edge.outputs == 1):
+                lane = edge
+                g = part
+                continue
+            if lane is not None:
+                _receive(lane, 0, g, pending, heap)
+                lane = None
+            _receive(edge, nr, part, pending, heap)
 
 
 def _name_the_line(error: Exception, node: Node) -> None:

@@ -352,6 +352,13 @@ def binary(op: ElementwiseOp, reflected: bool = False) -> Callable:
 @hot
 def value_call(op: ElementwiseOp, args: tuple) -> Value:
     """Apply an elementwise operator to values and Python numbers, without recording (for gradient formulas)."""
+    like = args[0]
+    if like.__class__ is Value:
+        for a in args:
+            if a.__class__ is not Value or a.dtype is not like.dtype or a.shape != like.shape:
+                break
+        else:
+            return pending(op.same_tt[like.dtype], args, (), like.shape)
     pattern = ""
     ranked: list = []
     operands: list = []

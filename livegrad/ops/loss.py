@@ -16,7 +16,7 @@ from . import dispatch, rows
 from .gather import GATHER, grid
 from .index import INDEX_BACKWARD
 from .instruction import ElementwiseOp
-from .reduce import LOG_SOFTMAX, _cast_like, _count, _mean, _sum, back_to
+from .reduce import LOG_SOFTMAX, _cast_like, _mean, _mean_gradient, _sum, back_to
 from .registry import Operator, operator
 from .rowprogram import RowProgram, largest, total
 from .scalar import exp, log
@@ -40,7 +40,7 @@ def reduced(terms: ElementwiseOp) -> Operator:
         bare = g.__class__ is Value
         shape = dispatch.broadcast_shapes(tuple(input.shape), tuple(target.shape))
         dims = tuple(range(len(shape)))
-        g = back_to(g / (_count(shape, dims) or 1) if mean else g, shape, dims)
+        g = _mean_gradient(g, shape, g.dtype, dims) if mean else back_to(g, shape, dims)
         if rule != "g":
             given = (input, target, *numbers)
             known = dict(zip(terms.names, given))
@@ -50,7 +50,10 @@ def reduced(terms: ElementwiseOp) -> Operator:
             wanted = tuple([known[n] for n in rule[1]])
             g = dispatch.value_call(rule[0], wanted) if bare else dispatch.call(rule[0], wanted)
         x = (input, target)[i]
-        return _cast_like(g.sum_to_size(tuple(x.shape)), x.dtype)
+        wide = tuple(x.shape)
+        if wide != shape:
+            g = g.sum_to_size(wide)
+        return _cast_like(g, x.dtype)
 
     def gradient(i: int) -> Callable:
         return hot(lambda g, input, target, numbers, mean: flow(i, g, input, target, numbers, mean))
