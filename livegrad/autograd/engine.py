@@ -38,10 +38,12 @@ def run(
         useful, through = _leading_to(roots, capture)
     place = Place()
     place.node = None
-    before = MODE.grad
-    MODE.grad = recording
+    before, own = MODE.grad, _local.own
+    outer = own.blocks
     RUNNING.passes += 1
     try:
+        own.blocks = []  # those of this pass do not put back what was on in the middle of it
+        MODE.grad = recording
         _walk(roots, keep_graph, recording, capture, useful, through, Anomaly.on and Anomaly.check_nan, place)
     except Exception as error:
         if place.node is not None:
@@ -49,14 +51,16 @@ def run(
         raise
     finally:
         RUNNING.passes -= 1
+        left, own.blocks = own.blocks, outer
         # `MODE.grad = before` without a call: Ctrl-C strikes where a function begins, and would leave it unset.
         if before:
-            if not _local.grad:
-                _local.grad = True
+            if not own.grad:
+                own.grad = True
                 MODE.off -= 1
-        elif _local.grad:
+        elif own.grad:
             MODE.off += 1
-            _local.grad = False
+            own.grad = False
+        MODE.off -= len(left)
 
 
 @slotted
