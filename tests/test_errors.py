@@ -477,3 +477,21 @@ def test_interrupted_in_a_hook():
     handle.remove()
     y.sum().backward()
     np.testing.assert_allclose(x.grad.numpy(), np.exp(np.ones(3)), rtol=1e-6)
+
+
+def test_wrong_counts_of_arguments_and_numbers_that_do_not_fit():
+    """They raise at their line, and nothing is recorded that could not be evaluated."""
+    x, n = livegrad.ones(2), livegrad.ones(2, dtype=livegrad.int64)
+    for f, count in (
+        (lambda: x.eq(), "Tensor"),
+        (lambda: x.eq(1, 2), "Tensor, int, int"),
+        (lambda: x.fmin(), "Tensor"),
+    ):
+        with pytest.raises(TypeError, match=rf"takes 2 arguments \(.*\), got \({count}\)"):
+            f()
+    for f in (lambda: n + 2**63, lambda: n < -(2**63) - 1, lambda: 2**70 * n, lambda: n.clamp(max=2**70)):
+        with pytest.raises(OverflowError, match="int too big to convert"):
+            f()
+    assert (n + (2**63 - 2)).tolist() == [2**63 - 1] * 2 and (n * -(2**63)).tolist() == [-(2**63)] * 2
+    with pytest.raises(RuntimeError, match="greater than 0, got 0"):
+        livegrad.nn.functional.group_norm(livegrad.ones(2, 4), 0)

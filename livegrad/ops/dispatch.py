@@ -257,6 +257,8 @@ def _from_numpy(x: np.ndarray) -> Tensor:
 @hot
 def call(op: ElementwiseOp, args: tuple) -> Tensor:
     """Apply an elementwise operator to tensors and Python numbers, in any mixture."""
+    if len(args) != len(op.names):
+        _refuse_count(op, args)
     pattern = ""
     ranked: list = []
     tensors: list = []
@@ -278,7 +280,21 @@ def call(op: ElementwiseOp, args: tuple) -> Tensor:
             return call(op, tuple(other if x is a else x for x in args))
     if not tensors:
         raise TypeError(f"{op.name}(): at least one argument must be a tensor, got {args!r}")
+    for x in params:
+        if x.__class__ is int and not -(1 << 63) <= x < 1 << 63:
+            _refuse_number(op.instruction(pattern, ranked).compute)
     return apply_instruction(op.instruction(pattern, ranked), tuple(tensors), tuple(params))
+
+
+def _refuse_count(op: ElementwiseOp, args: tuple) -> None:
+    given = ", ".join(type(x).__name__ for x in args)
+    raise TypeError(f"{op.name}() takes {len(op.names)} arguments ({', '.join(op.names)}), got ({given})")
+
+
+def _refuse_number(dtype: dtypes.dtype) -> None:
+    """Raise for a number of more than 64 bits, unless it is going to be a floating-point number."""
+    if dtype.category != dtypes.FLOATING:
+        raise OverflowError(f"int too big to convert: it does not fit 64 bits, which {dtype} operands need")
 
 
 @hot
@@ -324,6 +340,8 @@ def binary(op: ElementwiseOp, reflected: bool = False) -> Callable:
         c = other.__class__
         if c is not Tensor:
             if c is float or c is int or c is bool:
+                if c is int and not -(1 << 63) <= other < 1 << 63:
+                    _refuse_number(va.dtype)
                 instr = with_scalar[c][scalar_pattern, va.dtype, va.shape != ()]
                 return emit(instr, (va,), (other,), va.shape, (self,), None)
             if not isinstance(other, Tensor):
