@@ -20,6 +20,10 @@ import os
 import math as _math
 from typing import Any
 
+from . import subinterpreter
+
+subinterpreter.refuse()
+
 from . import autograd, dtypes, random
 from .autograd.mode import (
     enable_grad,

@@ -495,3 +495,27 @@ def test_wrong_counts_of_arguments_and_numbers_that_do_not_fit():
     assert (n + (2**63 - 2)).tolist() == [2**63 - 1] * 2 and (n * -(2**63)).tolist() == [-(2**63)] * 2
     with pytest.raises(RuntimeError, match="greater than 0, got 0"):
         livegrad.nn.functional.group_norm(livegrad.ones(2, 4), 0)
+
+
+def test_a_sub_interpreter_is_refused():
+    """It could not end: the library's threads would be in it."""
+    interpreters = "_xxsubinterpreters" if sys.version_info < (3, 13) else "_interpreters"
+    pytest.importorskip(interpreters)
+    run(
+        f"""
+        import {interpreters} as interpreters
+
+        program = '''
+        try:
+            import livegrad
+        except ImportError as error:
+            assert "cannot be used in a sub-interpreter" in str(error)
+        else:
+            raise AssertionError
+        '''
+        import textwrap
+        made = interpreters.create()
+        assert interpreters.run_string(made, textwrap.dedent(program)) is None
+        """,
+        timeout=60,
+    )
