@@ -96,7 +96,7 @@ def run(root: Value, reason: str, together: bool) -> None:
             observer.end(token, "tier 0")
         return
     made = _outputs(piece, plan, root)
-    addresses = [memory.address(a) for a in made] + [_word(leaf) for leaf in leaves]
+    addresses = [memory.address(a) for a in made] + [word(leaf) for leaf in leaves]
     args = kernel.pack(*addresses, *piece.params) + plan.launch.tail
     if together and numel(shape) and plan.small and not piece.relabels:
         _batch.jobs.setdefault((index, kernel), []).append((plan.launch, args))
@@ -149,7 +149,7 @@ def _plan(piece: Piece, shape: tuple, index: int) -> Plan:
     return plan
 
 
-def _word(leaf: Value) -> int:
+def word(leaf: Value) -> int:
     """What a leaf is to the kernel: its address, or its bits if it is a number of the CPU's."""
     a: Array = leaf.array  # type: ignore[assignment]
     if a.device is cpu:

@@ -536,18 +536,21 @@ def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) ->
     token = None
     if observer is not None:
         token = observer.begin(name, () if piece is None else piece.nodes, leaves, (), shape, reason)
+    out_shape = tuple([n for d, n in enumerate(shape) if d not in axes]) if len(axes) < len(shape) else ()
+    if x.device is not cpu:
+        made, how = _reduce_elsewhere(x, piece, name, axes, acc, out_shape)
+        if observer is not None:
+            observer.end(token, how)
+        return made
     key = (name, acc, code, source, shape, axes, _layouts(leaves, shape))
     plan = _reduce_plans.get(key)
     if plan is None:
         plan = _plan_reduce(leaves, code, source, shape, axes, name, acc, key)
-    out_shape = tuple([n for d, n in enumerate(shape) if d not in axes]) if len(axes) < len(shape) else ()
     kernel = plan.kernel
     how = ""
     if kernel is None:  # nothing to reduce
         made = _filled(out_shape, name, acc, x.device)
-    elif x.device is not cpu or (
-        not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(plan.elements)
-    ):
+    elif not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(plan.elements):
         how = "tier 0"
         made = _interpret_reduction(x, piece, name, axes, acc, out_shape)
     else:
@@ -562,6 +565,12 @@ def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) ->
     if observer is not None:
         observer.end(token, how or log.origin(kernel))
     return made
+
+
+def _reduce_elsewhere(x: Value, piece: Any, name: str, axes: tuple, acc: dtypes.dtype, out_shape: tuple) -> tuple:
+    from . import cuda_reduce  # it depends on this module, and is needed where there is such a device
+
+    return cuda_reduce.run(x, piece, name, axes, acc, out_shape)
 
 
 def _filled(shape: tuple, name: str, acc: dtypes.dtype, device: Any) -> Array:

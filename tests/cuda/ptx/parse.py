@@ -145,7 +145,7 @@ def parse(text: str) -> Module:
         first = first if pending else number
         pending = f"{pending} {line}".strip()
         if pending.endswith(";"):
-            _statement(function, pending[:-1].strip(), first)
+            _statement(module, function, pending[:-1].strip(), first)
             pending = ""
     return module
 
@@ -169,7 +169,7 @@ def _head(text: str) -> Function:
     return made
 
 
-def _statement(function: Function, text: str, line: int) -> None:
+def _statement(module: Module, function: Function, text: str, line: int) -> None:
     if text.startswith(".reg"):
         _, kind, names = text.split(" ", 2)
         bits = 1 if kind == ".pred" else 8 * _size(kind[1:])
@@ -181,6 +181,8 @@ def _statement(function: Function, text: str, line: int) -> None:
         made = _variable(text)
         if made.space == "local":
             function.locals.append(made)
+        elif made.space == "shared":
+            module.variables[made.name] = made
         elif made.space != "param":
             raise NotImplementedError(text)
         return

@@ -1,0 +1,150 @@
+"""Reductions for GPUs, with the pending work that feeds them.
+
+A team of threads takes a segment of a row; lane i takes elements i, i + lanes, ... in UNROLL chains, and the team
+brings them together. Where a row has several segments their results lie as [segment, row] and are reduced again. Team
+and segments depend on the sizes alone, so a result does not depend on the GPU, and repeats bit for bit.
+
+Parameters: pointers of the result and the leaves, Python numbers; the number of rows, the length of a row and of a
+segment, blocks for a segment; then the words of `space`.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from ... import dtypes
+from ..body import emit_body
+from ..ir import Reg
+from ..kernels import describe_code
+from ..layout import REDUCTIONS, leaf_dtypes, param_formats
+from ..lower import lower
+from .kernels import Kernel, Launch
+from .space import Layout, Leaves, Space, count_words, read_words
+from .target import THREADS, entry, special
+from .team import COLUMNS, ROWS, WARP, Team, when
+
+UNROLL = 4
+SHORT = 1024  # elements of a row that a part of a warp takes
+# Elements of a segment by layout: where rows are few, and where there are many.
+SEGMENTS = {ROWS: (1 << 14, 1 << 17), COLUMNS: (512, 4096)}
+MANY = {ROWS: 256, COLUMNS: 1 << 14}
+
+_kernels: dict[tuple, Kernel] = {}
+
+
+def above(n: int) -> int:
+    """The least power of two that is not below n."""
+    return 1 << max(n - 1, 0).bit_length()
+
+
+def team_for(layout: str, rows: int, length: int) -> int:
+    """How many lanes a team has."""
+    if layout == COLUMNS:
+        return THREADS // min(WARP, above(rows))
+    return min(WARP, above(-(-length // UNROLL))) if length <= SHORT else THREADS
+
+
+def segment_of(layout: str, rows: int, length: int) -> int:
+    """How long a segment is."""
+    size = SEGMENTS[layout][rows >= MANY[layout]]
+    return size if length >= 2 * size else length
+
+
+class Plan:
+    """A launch, and how many segments rows have: with more than one, results have to be reduced again."""
+
+    __slots__ = ("launch", "segments")
+
+    def __init__(self, launch: Launch, segments: int):
+        self.launch, self.segments = launch, segments
+
+
+def plan(name: str, acc: dtypes.dtype, code: tuple, source: dtypes.dtype, layout: Layout, columns: bool) -> Plan:
+    """The launch of a reduction of at least one element.
+
+    name: one of `layout.REDUCTIONS`. acc: dtype of accumulation and result. source: of what is reduced. columns: the
+    innermost dimension is kept.
+    """
+    how = COLUMNS if columns else ROWS
+    lanes = team_for(how, layout.rows, layout.length)
+    size = segment_of(how, layout.rows, layout.length)
+    segments = -(-layout.length // size)
+    blocks = -(-layout.rows // (THREADS // lanes))
+    words = [layout.rows, layout.length, size, blocks, *layout.words()]
+    kernel = _kernel(name, acc, code, source, layout.key, how, lanes)
+    return Plan(Launch(kernel, blocks * segments, struct.pack(f"={len(words)}q", *words)), segments)
+
+
+def _kernel(name: str, acc: dtypes.dtype, code: tuple, source: dtypes.dtype, key: tuple, how: str, lanes: int) -> Kernel:
+    place = (name, acc, code, source, key, how, lanes)
+    found = _kernels.get(place)
+    if found is None:
+        numbers = param_formats(code)
+        formats = "q" * (1 + len(key[0])) + numbers
+        words = len(formats) + 4 + count_words(key)
+
+        def describe() -> tuple:
+            return ("reduction", name, acc.name, describe_code(code), source.name, key, how, lanes)
+
+        found = _kernels[place] = Kernel(describe, lambda: _source(*place, words), formats, words)
+    return found
+
+
+def _source(
+    name: str, acc: dtypes.dtype, code: tuple, source: dtypes.dtype, key: tuple, how: str, lanes: int, words: int
+) -> str:
+    """LLVM IR of the kernel."""
+    module, b, args = entry(words)
+    classes = key[0]
+    own = leaf_dtypes(code, len(classes)) if code else [source]
+    out = args.pointer()
+    given = read_words(args, own, classes)
+    numbers = args.numbers(code)
+    rows, length, size, blocks = (args.word() for _ in range(4))
+    space = Space(b, args, key)
+    leaves = Leaves(b, given, own, classes)
+    reduction = REDUCTIONS[name]
+    kind = acc.compute_kind
+
+    def combine(x: Reg, y: Reg) -> Reg:
+        return lower(b, reduction.primitive, [x, y], acc)
+
+    team = Team(b, how, lanes)
+    block = b.convert(special(b, "ctaid.x"), "i64", signed=False)
+    segment = b.udiv(block, blocks)
+    first = b.mul(b.sub(block, b.mul(segment, blocks)), b.const("i64", team.teams, 1))
+    row = b.add(first, team.place)
+    there = b.icmp("slt", row, rows)
+    row = b.select(there, row, b.const("i64", 0, 1))
+    begin = b.mul(segment, size)
+    end = b.add(begin, size)
+    end = b.select(b.icmp("slt", end, length), end, length)
+    end = b.select(there, end, begin)
+    at = leaves.row(space, space.coordinates(row, 0))
+    signed = source.is_signed if source.category < 2 else acc.is_signed
+
+    def value(e: Reg) -> Reg:
+        coords = space.coordinates(e, 1)
+
+        def leaf(k: int) -> Reg:
+            return leaves.read(space, at, k, coords)
+
+        made = emit_body(b, code, leaf, numbers)[-1] if code else leaf(0)
+        return b.convert(made, kind, signed)
+
+    neutral = b.const(kind, reduction.identity(acc), 1)
+    step = lanes * UNROLL
+    last = b.sub(end, b.const("i64", lanes * (UNROLL - 1), 1))
+    with b.loop(b.add(begin, team.lane), last, step, [neutral] * UNROLL) as loop:
+        parts = [value(b.add(loop.i, b.const("i64", u * lanes, 1))) for u in range(UNROLL)]
+        loop.next(*(combine(x, y) for x, y in zip(loop.values, parts)))
+    sums = loop.values
+    with b.loop(loop.i, end, lanes, sums[:1]) as rest:
+        rest.next(combine(rest.values[0], value(rest.i)))
+    sums = [rest.values[0], *sums[1:]]
+    while len(sums) > 1:
+        sums = [combine(x, y) for x, y in zip(sums[::2], sums[1::2])]
+    (total,) = team.gather(sums, [combine])
+    with when(b, b.and_(team.first(), there)):
+        b.store(total, b.gep(out, kind, b.add(b.mul(segment, rows), row)))
+    return args.finish(module)

@@ -1,0 +1,133 @@
+"""An index space split into kept and reduced dimensions, and how the operands of a kernel lie in it.
+
+Words, after pointers and numbers: what divides by the sizes of the kept dimensions but the outermost, innermost first;
+the same of the reduced ones; then for each operand that is strided its strides over the kept and over the reduced
+dimensions, innermost first, in elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...runtime.array import numel
+from ..ir import Builder, Reg
+from ..layout import SCALAR, STRIDED
+from .maps import NUMBER, Divider, divider_words
+from .target import Parameters
+
+
+class Layout:
+    """What a launch knows of the space.
+
+    kept, reduced: sizes of the merged dimensions. strides: of each operand over the kept and the reduced ones, or None
+    where an operand is passed as its bits. wide: indices or offsets need 64 bits.
+    """
+
+    def __init__(self, sizes: Sequence[int], labels: Sequence[str], strides: Sequence[Sequence[int] | None]):
+        own = [d for d, label in enumerate(labels) if label == "k"]
+        other = [d for d, label in enumerate(labels) if label == "r"]
+        self.kept, self.reduced = [sizes[d] for d in own], [sizes[d] for d in other]
+        self.strides = [s and ([s[d] for d in own], [s[d] for d in other]) for s in strides]
+        self.classes = tuple(NUMBER if s is None else STRIDED if any(s) else SCALAR for s in strides)
+        self.rows, self.length = numel(tuple(self.kept)), numel(tuple(self.reduced))
+        reach = [sum(abs(m) * (n - 1) for m, n in zip(s, sizes)) for s in strides if s is not None]
+        self.wide = max([self.rows * self.length, self.rows, *reach]) >= 1 << 31
+
+    @property
+    def key(self) -> tuple:
+        """What a kernel is made for."""
+        return self.classes, len(self.kept), len(self.reduced), self.wide
+
+    def words(self) -> list[int]:
+        """The words that `Space` reads."""
+        found: list[int] = []
+        for sizes in (self.kept, self.reduced):
+            for n in sizes[:0:-1]:
+                found += divider_words(n, self.wide)
+        for s, c in zip(self.strides, self.classes):
+            if c == STRIDED:
+                found += [*reversed(s[0]), *reversed(s[1])]  # type: ignore[index]
+        return found
+
+
+def count_words(key: tuple) -> int:
+    """How many words a `Space` reads."""
+    classes, kept, reduced, wide = key
+    dividers = (max(kept - 1, 0) + max(reduced - 1, 0)) * (1 if wide else 3)
+    return dividers + sum(c == STRIDED for c in classes) * (kept + reduced)
+
+
+class Space:
+    """Where operands are, for a place in the index space. key: a `Layout`'s."""
+
+    def __init__(self, b: Builder, args: Parameters, key: tuple):
+        classes, kept, reduced, wide = key
+        self.b = b
+        self.kind = "i64" if wide else "i32"
+        self.ranks = (kept, reduced)
+        self.dividers = [[Divider(b, args, wide) for _ in range(rank - 1)] for rank in self.ranks]
+        self.strides = [
+            [[args.word(self.kind) for _ in range(rank)] for rank in self.ranks] if c == STRIDED else None
+            for c in classes
+        ]
+
+    def coordinates(self, index: Reg, which: int) -> list[Reg]:
+        """The coordinates of an i64 index, innermost first. which: 0 for the kept dimensions, 1 for the reduced."""
+        if not self.ranks[which]:
+            return []
+        left = self.b.convert(index, self.kind)
+        found = []
+        for divider in self.dividers[which]:
+            left, c = divider.split(left)
+            found.append(c)
+        return [*found, left]
+
+    def moved(self, pointer: str, kind: str, operand: int, coords: list[Reg], which: int) -> str:
+        """An operand's pointer moved by coordinates."""
+        strides = self.strides[operand]
+        if strides is None or not coords:
+            return pointer
+        b = self.b
+        offset = b.mul(coords[0], strides[which][0])
+        for c, s in zip(coords[1:], strides[which][1:]):
+            offset = b.add(offset, b.mul(c, s))
+        return b.gep(pointer, kind, b.convert(offset, "i64"))
+
+
+class Leaves:
+    """The leaves of a program: their pointers, or what is the same everywhere.
+
+    operands: for each leaf its place among the operands of the space.
+    """
+
+    def __init__(self, b: Builder, words: Sequence[Reg | str], dtypes: Sequence, classes: Sequence[int]):
+        self.b = b
+        self.kinds = [d.kind for d in dtypes]
+        self.pointers = words
+        self.once: dict[int, Reg] = {}
+        for k, (word, kind, c) in enumerate(zip(words, self.kinds, classes)):
+            if isinstance(word, Reg):
+                self.once[k] = b.convert(word, "i1") if kind == "i1" else word
+            elif c == SCALAR:
+                self.once[k] = b.load(word, kind, width=1)
+
+    def row(self, space: Space, coords: list[Reg]) -> list:
+        """The pointers of a row."""
+        return [
+            p if k in self.once else space.moved(p, kind, k, coords, 0)
+            for k, (p, kind) in enumerate(zip(self.pointers, self.kinds))
+        ]
+
+    def read(self, space: Space, row: list, k: int, coords: list[Reg]) -> Reg:
+        """A leaf's value at a place of a row."""
+        if k in self.once:
+            return self.once[k]
+        return self.b.load(space.moved(row[k], self.kinds[k], k, coords, 1), self.kinds[k], width=1)
+
+
+def read_words(args: Parameters, dtypes: Sequence, classes: Sequence[int]) -> list:
+    """A pointer, or the bits of a number, for each leaf."""
+    return [
+        args.word("i8" if d.kind == "i1" else d.kind) if c == NUMBER else args.pointer()
+        for d, c in zip(dtypes, classes)
+    ]
