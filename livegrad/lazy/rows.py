@@ -76,22 +76,27 @@ def run(
         row_shape = tuple([1 if d in dims else n for d, n in enumerate(shape)])
         device = inputs[0].device
         made = [arrays.empty_on(device, shape if full else row_shape, d) for full, d in zip(program.full, results)]
+        if device is not cpu:
+            from . import cuda_rows  # it depends on this module, and is needed where there is such a device
+
+            how = cuda_rows.run(
+                program, compute, results, shape, dims, inputs, pieces, leaves, made, numbers, params
+            )  # fmt: skip
+            if how is None:
+                how = _tier0(program, compute, shape, dims, inputs, pieces, made, numbers)
+            if observer is not None:
+                observer.end(token, how)
+            return tuple([value.from_array(a) for a in made])
         key = (program, compute, results, shape, dims, tuple(key_parts), evaluate._layouts(leaves, shape))
         plan = _plans.get(key)
         if plan is None:
             plan = _plan(program, compute, results, shape, dims, inputs, pieces, leaves, key)
         kernel = plan.kernel
         how = ""
-        if (
-            kernel is None
-            or device is not cpu
-            or not ((kernel.address and kernels.Policy.mode != "never") or kernel.available(plan.elements))
+        if kernel is None or not (
+            (kernel.address and kernels.Policy.mode != "never") or kernel.available(plan.elements)
         ):
-            how = "tier 0"
-            native = [_native(v, piece, shape) for v, piece in zip(inputs, pieces)]
-            with np.errstate(all="ignore"):
-                for target, a in zip(made, program.numpy(native, numbers, dims, compute)):
-                    target.native()[...] = a
+            how = _tier0(program, compute, shape, dims, inputs, pieces, made, numbers)
         else:
             pointers = [a.ptr for a in made] + [leaf.array.ptr for leaf in leaves]  # type: ignore[union-attr]
             args = kernel.pack(*pointers, *numbers, *params) + plan.tail
@@ -99,6 +104,17 @@ def run(
         if observer is not None:
             observer.end(token, how or log.origin(kernel))
         return tuple([value.from_array(a) for a in made])
+
+
+def _tier0(
+    program: RowProgram, compute: dtypes.dtype, shape: tuple, dims: tuple, inputs: list, pieces: list, made: list,
+    numbers: tuple,
+) -> str:  # fmt: skip
+    native = [_native(v, piece, shape) for v, piece in zip(inputs, pieces)]
+    with np.errstate(all="ignore"):
+        for target, a in zip(made, program.numpy(native, numbers, dims, compute)):
+            target.native()[...] = a
+    return "tier 0"
 
 
 @hot
