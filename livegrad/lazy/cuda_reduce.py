@@ -65,4 +65,3 @@ def run(
         again, _ = run(from_array(made), None, name, (0,), acc, (numel(out_shape),))
         made = memory.again(again, out_shape, acc)
     return made, log.origin(kernel)
-

@@ -27,7 +27,9 @@ def run(
     """
     if not numel(shape):
         return None
-    codes = tuple((() if p is None else p.code, v.dtype, 1 if p is None else len(p.leaves)) for v, p in zip(inputs, pieces))
+    codes = tuple(
+        (() if p is None else p.code, v.dtype, 1 if p is None else len(p.leaves)) for v, p in zip(inputs, pieces)
+    )
     key = (program, compute, results, shape, dims, codes, layouts(leaves))
     launch = _plans.get(key)
     if launch is None:

@@ -206,9 +206,14 @@ def _prod_of_others_gradient(g: Any, x: Any, x_shape: tuple, dims: tuple) -> Any
 
 
 PROD_OF_OTHERS = operator(
-    "prod_of_others", _prod_of_others, tensors=("x",), grads={"x": _prod_of_others_gradient}, node="ProdOfOthers"
+    "prod_of_others",
+    _prod_of_others,
+    tensors=("x",),
+    grads={"x": _prod_of_others_gradient},
+    node="ProdOfOthers",
+    anywhere=True,
 )
-PROD = operator("prod", _prod, tensors=("x",), grads={"x": _prod_gradient})
+PROD = operator("prod", _prod, tensors=("x",), grads={"x": _prod_gradient}, anywhere=True)
 
 
 @public("prod", kind="reduction", op=PROD)

@@ -75,7 +75,9 @@ def plan(name: str, acc: dtypes.dtype, code: tuple, source: dtypes.dtype, layout
     return Plan(Launch(kernel, blocks * segments, struct.pack(f"={len(words)}q", *words)), segments)
 
 
-def _kernel(name: str, acc: dtypes.dtype, code: tuple, source: dtypes.dtype, key: tuple, how: str, lanes: int) -> Kernel:
+def _kernel(
+    name: str, acc: dtypes.dtype, code: tuple, source: dtypes.dtype, key: tuple, how: str, lanes: int
+) -> Kernel:
     place = (name, acc, code, source, key, how, lanes)
     found = _kernels.get(place)
     if found is None:

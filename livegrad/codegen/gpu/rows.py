@@ -107,7 +107,8 @@ class _Emitter:
         given = read_words(args, dtypes, key[0])
         names = self.program.parameters[self.program.tensors :]
         self.numbers = {
-            n: b.convert(args.word("f64" if letter == "d" else "i64"), self.kind) for n, letter in zip(names, form.numbers)
+            n: b.convert(args.word("f64" if letter == "d" else "i64"), self.kind)
+            for n, letter in zip(names, form.numbers)
         }
         self.params = [args.numbers(item.code) for item in form.inputs]
         self.rows, self.length = args.word(), args.word()
@@ -132,7 +133,9 @@ class _Emitter:
             operand = len(self.leaves.kinds) + full
             full += is_full
             kind = self.form.results[k].kind
-            self.targets.append((self.space.moved(self.outs[k], kind, operand, coords, 0), operand) if is_full else None)
+            self.targets.append(
+                (self.space.moved(self.outs[k], kind, operand, coords, 0), operand) if is_full else None
+            )
         held = [self._element(b.add(team.lane, self.number(p * team.lanes))) for p in range(self.held)]
         known: dict[int, Reg] = {}
         for stage in range(program.stages):
