@@ -5,6 +5,9 @@
 | `target` | architectures; the start of a kernel, its parameters, the index of a thread, loops over a grid |
 | `kernels` | a program's kernel: its PTX for an architecture, from memory, from disk, or made now; a planned launch |
 | `maps`, `plan` | elementwise programs: their source, and which one a launch takes |
+| `space` | an index space of kept and reduced dimensions, and how operands lie in it |
+| `team` | threads that work on one row together |
+| `reductions`, `rows` | reductions and row programs: their source, and which one a launch takes |
 
 Nothing here knows of CUDA's libraries or needs a GPU. `runtime.cuda.driver` loads and starts what is made here.
 

@@ -73,7 +73,7 @@ def plan_map(
             classes.append(SCALAR)
         else:
             # A single element is read by its own thread alone: it may be overwritten.
-            classes.append(CONTIGUOUS if count == 1 or list(s) == flat else STRIDED)
+            classes.append(CONTIGUOUS if count <= 1 or list(s) == flat else STRIDED)
     width = _width(code, outputs, classes, alignment)
     if STRIDED not in classes:
         kernel = _kernel(code, outputs, tuple(classes), width, 0, False)

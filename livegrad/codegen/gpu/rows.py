@@ -106,10 +106,9 @@ class _Emitter:
         self.outs = [args.pointer() for _ in form.results]
         given = read_words(args, dtypes, key[0])
         names = self.program.parameters[self.program.tensors :]
-        self.numbers = {
-            n: b.convert(args.word("f64" if letter == "d" else "i64"), self.kind)
-            for n, letter in zip(names, form.numbers)
-        }
+        self.numbers = {}
+        for name, letter in zip(names, form.numbers):
+            self.numbers[name] = b.convert(args.word("f64" if letter == "d" else "i64"), self.kind)
         self.params = [args.numbers(item.code) for item in form.inputs]
         self.rows, self.length = args.word(), args.word()
         self.space = Space(b, args, key)
@@ -127,15 +126,14 @@ class _Emitter:
         row = b.select(self.there, row, self.number(0))
         coords = self.space.coordinates(row, 0)
         self.at = self.leaves.row(self.space, coords)
-        self.targets: list = []
-        full = 0
-        for k, is_full in enumerate(program.full):
-            operand = len(self.leaves.kinds) + full
-            full += is_full
-            kind = self.form.results[k].kind
-            self.targets.append(
-                (self.space.moved(self.outs[k], kind, operand, coords, 0), operand) if is_full else None
-            )
+        self.targets: list = []  # for each result with elements its row's pointer, and its place among the operands
+        operand = len(self.leaves.kinds)
+        for pointer, is_full, d in zip(self.outs, program.full, self.form.results):
+            if is_full:
+                self.targets.append((self.space.moved(pointer, d.kind, operand, coords, 0), operand))
+                operand += 1
+            else:
+                self.targets.append(None)
         held = [self._element(b.add(team.lane, self.number(p * team.lanes))) for p in range(self.held)]
         known: dict[int, Reg] = {}
         for stage in range(program.stages):
