@@ -42,6 +42,11 @@ def run(x: Value, name: str, dim: int, out: dtypes.dtype, backwards: bool = Fals
 def _fill(
     made: Array, x: Value, piece: Any, leaves: list, code: tuple, params: tuple, name: str, dim: int, backwards: bool
 ) -> str:
+    if x.device is not cpu:
+        from . import cuda_scan  # it depends on this module's neighbours, and is needed where there is such a device
+
+        found = cuda_scan.run(made, x, leaves, code, params, name, dim, backwards)
+        return _tier0(made, x, piece, name, dim, backwards) if found is None else found
     shape = x.shape
     strides = [broadcast_strides(leaf.array, shape) for leaf in leaves]
     # The dimension that is walked stays by itself, whatever its size.
@@ -60,12 +65,8 @@ def _fill(
     classes = tuple(CONTIGUOUS if s == 1 else SCALAR if s == 0 else STRIDED for s in inner_strides[1:])
     kernel = kernels.scan_kernel(name, code, x.dtype, made.dtype, classes, len(kept), across, backwards)
     elements = numel(shape)
-    if x.device is not cpu or (
-        not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(elements)
-    ):
-        native = x.native() if piece is None else interpreter.run_piece(piece.nodes)[-1]
-        _numpy(made.native(), interpreter.broadcast(native, shape), name, dim, running_dtype(x.dtype), backwards)
-        return "tier 0"
+    if not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(elements):
+        return _tier0(made, x, piece, name, dim, backwards)
     words = [inner]
     total = numel(tuple(kept))
     if across:
@@ -79,6 +80,12 @@ def _fill(
     grain = evaluate.GRAIN // (max(1, elements // total) * kernel.cost) + 1
     pool.launch(kernel.address, args, total, grain)
     return log.origin(kernel)
+
+
+def _tier0(made: Array, x: Value, piece: Any, name: str, dim: int, backwards: bool) -> str:
+    native = x.native() if piece is None else interpreter.run_piece(piece.nodes)[-1]
+    _numpy(made.native(), interpreter.broadcast(native, x.shape), name, dim, running_dtype(x.dtype), backwards)
+    return "tier 0"
 
 
 def _numpy(target: Any, a: Any, name: str, dim: int, acc: dtypes.dtype, backwards: bool) -> None:

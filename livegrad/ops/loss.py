@@ -16,10 +16,10 @@ from . import dispatch, rows
 from .gather import GATHER, grid
 from .index import INDEX_BACKWARD
 from .instruction import ElementwiseOp
-from .reduce import LOG_SOFTMAX, _cast_like, _mean, _mean_gradient, _sum, back_to
+from .reduce import LOG_SOFTMAX, SOFTMAX, _cast_like, _mean, _mean_gradient, _sum, back_to
 from .registry import Operator, operator
-from .rowprogram import RowProgram, largest, total
-from .scalar import exp, log
+from .rowprogram import RowProgram, largest, position, total
+from .scalar import eq, exp, log, where
 from .view import on_either
 
 
@@ -89,7 +89,7 @@ def _to_terms(g: Any, index: Any, shape: tuple | None, divisor: Any) -> Any:
     """What flows to each term from a gradient of the loss."""
     if divisor is not None:
         g = g / (wrap(divisor) if divisor.__class__ is Value and g.__class__ is not Value else divisor)
-    return back_to(g, index.shape, tuple(range(index.ndim))) if shape is None else g.reshape(index.shape)
+    return back_to(g, index.shape, tuple(range(len(index.shape)))) if shape is None else g.reshape(index.shape)
 
 
 def _nll_gradient(
@@ -100,6 +100,61 @@ def _nll_gradient(
 
 
 NLL = operator("nll_loss", _nll, tensors=("input",), grads={"input": _nll_gradient})
+
+
+# --- by rows, which reads no single elements ------------------------------------------------------------------
+
+
+def _at_target(x: Any, target: Any) -> Any:
+    """The row's element whose place is the target's."""
+    return total(where(eq(position, target), x, 0.0))
+
+
+def _log_probability_at_target(x: Any, target: Any) -> Any:
+    top = largest(x)
+    return (_at_target(x, target) - top) - log(total(exp(x - top)))
+
+
+def _less_probability(x: Any, target: Any, flow: Any) -> Any:
+    top = largest(x)
+    return (where(eq(position, target), 1.0, 0.0) - exp((x - top) - log(total(exp(x - top))))) * flow
+
+
+# By whether x holds logits: the loss less its sign, and its gradient; where the target is.
+_PICKED = {
+    True: RowProgram("cross_entropy", _log_probability_at_target, 2),
+    False: RowProgram("nll_loss", _at_target, 2),
+}
+_PICKED_GRADIENT = {
+    True: RowProgram("cross_entropy_gradient", _less_probability, 3),
+    False: RowProgram("nll_loss_gradient", lambda x, target, flow: where(eq(position, target), flow, 0.0), 3),
+}
+_IS_TARGET = RowProgram("is_target", lambda x, target: where(eq(position, target), 1.0, 0.0), 2)
+
+
+def _rows_nll(logits: bool) -> Operator:
+    """The same on any device, by row programs: a row's target is found by comparing places."""
+
+    def forward(
+        input: Value, index: Value, dim: int, shape: tuple | None, divisor: Any, **weights: Value | None
+    ) -> Value:
+        terms = rows.apply(_PICKED[logits], (input, index), (dim,))
+        return _finished(_weighed(terms, **weights), shape, divisor)
+
+    def flow(g: Any, input: Any, index: Value, dim: int, shape: Any, divisor: Any, factor: Any, ignored: Any) -> Any:
+        g = _cast_like(_weighed(_to_terms(g, index, shape, divisor), factor, ignored), input.dtype)
+        if g.__class__ is Value:
+            return rows.apply(_PICKED_GRADIENT[logits], (input, index, g), (dim,))
+        chosen = wrap(rows.apply(_IS_TARGET, (input._value(), index), (dim,)))
+        return (chosen - on_either(SOFTMAX, input, dim=dim) if logits else chosen) * g
+
+    name = "cross_entropy" if logits else "nll_loss"
+    return operator(
+        f"{name}_by_rows", forward, tensors=("input",), grads={"input": flow}, node="NllLoss", anywhere=True
+    )
+
+
+ROWS_NLL = {logits: _rows_nll(logits) for logits in (True, False)}
 
 
 # --- the same of logits ----------------------------------------------------------------------------------------------
@@ -176,14 +231,13 @@ def nll(
     With a shape they are returned in that shape, else summed up and divided by the divisor. `logits` says that the
     input has yet to become log-probabilities along `dim`.
     """
-    if input.device is not cpu:  # it reads single elements by NumPy's indices
-        here = [t.to(cpu) if isinstance(t, Tensor) else t for t in (input, index, divisor, factor, ignored)]  # type: ignore[attr-defined]
-        x, index, *others = here
-        return nll(x, dim, index, shape, *others, logits).to(input.device)  # type: ignore[attr-defined]
     # 1 and 2 dimensions have a node of their own, as in PyTorch; other shapes are pictures to it.
     label = "NllLossBackward0" if input.dim() <= 2 else "NllLoss2DBackward0"
     values = {"factor": factor, "ignored": ignored, "divisor": divisor}
     args = {name: t._value() if isinstance(t, Tensor) else t for name, t in values.items()}
+    if input.device is not cpu:
+        args.update(index=index._value(), dim=dim, shape=shape)
+        return ROWS_NLL[logits].apply((input,), label, **args)
     positions = index._to_numpy()
     args.update(index=positions, dim=dim, shape=shape)
     return _CROSS_ENTROPY.recorded(input, label, args) if logits else NLL.apply((input,), label, **args)

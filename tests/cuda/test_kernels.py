@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import livegrad
 from livegrad.codegen.gpu import target
-from livegrad.lazy import cuda_reduce
+from livegrad.lazy import cuda_reduce, scan
 from livegrad.lazy import rows as row_runner
 from livegrad.nn import functional as F
 from livegrad.runtime.cuda import driver
@@ -42,6 +42,7 @@ def pretended(monkeypatch):
     monkeypatch.setenv("LIVEGRAD_STRICT", "1")
     monkeypatch.setattr(cuda_reduce.evaluate, "_interpret_reduction", no)
     monkeypatch.setattr(row_runner, "_tier0", no)
+    monkeypatch.setattr(scan, "_tier0", no)
     with contextlib.nullcontext() if driver.available() else stand_in.in_use(), livegrad.compiling("always"):
         yield
 
@@ -214,6 +215,63 @@ def test_what_is_long_is_read_again_and_what_is_short_is_not(monkeypatch):
     """Loads of a softmax's row, as instructions: one for each element that a thread holds, or one for each stage."""
     assert last_kernel(monkeypatch, lambda: livegrad.randn(4, 64).cuda().softmax(1)).count("ld.global") == 2
     assert last_kernel(monkeypatch, lambda: livegrad.randn(4, 9000).cuda().softmax(1)).count("ld.global") == 3
+
+
+@given(layouts(), st.sampled_from([*FLOATS, livegrad.int32, livegrad.uint8]), st.booleans(), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_running_totals(layout, dtype, special, seed):
+    """Forwards, and backwards as their gradient."""
+    shape, order, step, dims = layout
+    base = made_of(np.random.default_rng(seed), shape, dtype, special)
+
+    def run(x):
+        x = x.detach().requires_grad_(x.is_floating_point())
+        y = (looked_at(x, order, step) * 2).cumsum(dims[0])
+        if x.is_floating_point():
+            y.backward(livegrad.ones_like(y) / 4)
+        return y, x.grad
+
+    for there, here in zip(run(base.cuda()), run(base)):
+        if here is not None:
+            assert there.is_cuda and there.dtype is here.dtype
+            there, here = host(there), host(here)
+            np.testing.assert_array_equal(np.isnan(there), np.isnan(here))
+            tolerance = 2 * EPSILON.get(dtype, 0)
+            size = np.abs(here[np.isfinite(here)]).max(initial=0)
+            np.testing.assert_allclose(there, here, rtol=tolerance, atol=4 * tolerance * (size + 1))
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (3, 4, 6), (2, 5000), (4, 3, 2, 5)])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_losses_over_classes(shape, reduction):
+    rng = np.random.default_rng(0)
+    x = livegrad.tensor(rng.standard_normal(shape).astype("f"))
+    target = livegrad.tensor(rng.integers(0, shape[1], (shape[0], *shape[2:])))
+    target.view(-1)[1] = -100
+    weight = livegrad.rand(shape[1])
+    for make in (F.cross_entropy, F.nll_loss):
+        for options in ({}, {"weight": weight}):
+            found = []
+            for device in ("cpu", "cuda"):
+                there = {k: v.to(device) for k, v in options.items()}
+                y = x.clone().to(device).requires_grad_()
+                loss = make(y, target.to(device), reduction=reduction, **there)
+                loss.sum().backward()
+                assert loss.device.type == y.grad.device.type == device
+                found.append((host(loss), host(y.grad)))
+            for here, there in zip(*found):
+                np.testing.assert_allclose(there, here, rtol=1e-5, atol=1e-6)
+
+
+def test_a_loss_over_classes_has_second_derivatives():
+    x, target = livegrad.randn(5, 7).double(), livegrad.tensor([1, 0, 6, 3, 3])
+    found = []
+    for device in ("cpu", "cuda"):
+        y = x.clone().to(device).requires_grad_()
+        (first,) = livegrad.autograd.grad(F.cross_entropy(y, target.to(device)), y, create_graph=True)
+        (first**3).sum().backward()
+        found.append(host(y.grad))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-12, atol=1e-15)
 
 
 def assembled(text, architecture, tmp_path):

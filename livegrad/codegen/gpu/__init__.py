@@ -7,7 +7,7 @@
 | `maps`, `plan` | elementwise programs: their source, and which one a launch takes |
 | `space` | an index space of kept and reduced dimensions, and how operands lie in it |
 | `team` | threads that work on one row together |
-| `reductions`, `rows` | reductions and row programs: their source, and which one a launch takes |
+| `reductions`, `rows`, `scans` | reductions, row programs, running totals: their source, and which one a launch takes |
 
 Nothing here knows of CUDA's libraries or needs a GPU. `runtime.cuda.driver` loads and starts what is made here.
 
