@@ -81,6 +81,7 @@ for _part in (
     "matrices",
     "quantiles",
     "wholes",
+    "names",
 ):
     importlib.import_module(f"livegrad.ops.{_part}")
 from .ops.registry import FUNCTIONS as _FUNCTIONS
@@ -120,6 +121,8 @@ _LAZY = {
     "get_printoptions": "printing",
     "graph": "graph",
     "vmap": "func",
+    **dict.fromkeys(
+        ("bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"), "windows"),
     **dict.fromkeys(
         ("bilinear", "celu", "celu_", "cosine_similarity", "hardshrink", "pairwise_distance", "prelu", "rms_norm",
          "rrelu", "rrelu_", "selu", "selu_", "threshold", "threshold_"), "nn.functional"),

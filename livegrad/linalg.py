@@ -22,12 +22,13 @@ from .ops.registry import operator
 from .ops.results import named
 from .ops.view import on_either
 from .runtime import backend
+from .runtime.array import numel
 from .tensor import Tensor, wrap
 
 __all__ = [
-    "cholesky", "cross", "det", "eigh", "eigvalsh", "householder_product", "inv", "lstsq", "matmul", "matrix_exp",
-    "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve",
-    "solve_triangular", "svd", "svdvals", "vector_norm",
+    "cholesky", "cond", "cross", "det", "diagonal", "eigh", "eigvalsh", "householder_product", "inv", "lstsq",
+    "matmul", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet",
+    "solve", "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 LinAlgError = RuntimeError
@@ -349,6 +350,65 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
         A = A.triu() if upper else A.tril()
     lead = broadcast_shapes(tuple(A.shape[:-2]), tuple(B.shape[:-2]))
     return SOLVE.apply((A.expand((*lead, *A.shape[-2:])), B.expand((*lead, *B.shape[-2:]))))
+
+
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+    """The sum of products along a dimension; the others broadcast."""
+    return (x * y).sum(dim)
+
+
+def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """A diagonal of matrices, as the last dimension."""
+    return A.diagonal(offset, dim1, dim2)
+
+
+def vander(x: Tensor, N: int | None = None) -> Tensor:
+    """Powers of numbers from 0 to N - 1, as many as there are numbers unless given, along a new last dimension."""
+    n = x.shape[-1] if N is None else N
+    if n <= 1:
+        raise RuntimeError("N must be greater than 1.")
+    from .creation import arange
+
+    powers = x.unsqueeze(-1).expand((*x.shape, n - 1)).cumprod(-1)
+    one = arange(1, 2, dtype=powers.dtype).expand((*x.shape, 1))
+    from .ops.registry import FUNCTIONS
+
+    return FUNCTIONS["cat"]([one, powers], -1)
+
+
+def cond(A: Tensor, p: Any = None) -> Tensor:
+    """The condition number in a matrix norm, 2 unless given."""
+    if p in (None, 2, -2):
+        singular = svdvals(A)
+        high, low = singular[..., 0], singular[..., -1]
+        return low / high if p == -2 else high / low
+    return matrix_norm(A, p) * matrix_norm(inv(A), p)
+
+
+def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
+    """The inverse for `tensordot(A, x, ind)`: A's first `ind` dimensions are rows, the others columns."""
+    if ind <= 0:
+        raise RuntimeError(f"Expected a strictly positive integer for 'ind', got {ind}")
+    rows, columns = tuple(A.shape[:ind]), tuple(A.shape[ind:])
+    if numel(rows) != numel(columns):
+        raise RuntimeError(
+            "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got "
+            f"{numel(columns)} != {numel(rows)}"
+        )
+    return inv(A.reshape(numel(rows), -1)).reshape((*columns, *rows))
+
+
+def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
+    """x with `tensordot(A, x, x.dim())` = B; dims of A are moved to its end first."""
+    if dims is not None:
+        A = A.movedim(tuple(dims), tuple(range(A.dim() - len(dims), A.dim())))
+    shape = tuple(A.shape[B.dim() :])
+    if numel(shape) != B.numel():
+        raise RuntimeError(
+            "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == prod(self.shape[:other.ndim]), "
+            f"but got {numel(shape)} != {B.numel()}"
+        )
+    return solve(A.reshape(B.numel(), -1), B.reshape(-1)).reshape(shape)
 
 
 def multi_dot(tensors: Any) -> Tensor:

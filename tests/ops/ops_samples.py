@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import livegrad.nn.functional  # noqa: F401  (its activations and losses are entries too)
+import livegrad.special  # noqa: F401  (as are special functions)
 from livegrad.ops.registry import FUNCTIONS, REGISTRY, Entry
 
 _seeds = np.random.SeedSequence(20240701)
@@ -242,7 +243,11 @@ NO_DATA = {
     "slogdet", "cholesky", "cholesky_solve", "cholesky_inverse", "pinverse", "qr", "svd", "matrix_power", "matrix_exp", "orgqr", "addr",
     "addbmm", "trapezoid", "trapz", "cumulative_trapezoid", "vander", "hsplit", "vsplit", "dsplit", "dstack",
     "block_diag", "chain_matmul", "cartesian_prod", "combinations", "index_reduce", "put", "mode", "unique_consecutive",
-    "gcd", "lcm", "heaviside", "nextafter", "select_scatter", "slice_scatter", "diagonal_scatter",
+    "gcd", "lcm", "heaviside", "nextafter",
+    # In test_ops_edges.py and test_special.py:
+    "is_same_size", "fill", "atleast_3d", "unravel_index", "gradient", "real", "isreal", "frexp", "polygamma",
+    "mvlgamma", "i0", "detach", "is_signed", "is_inference", "narrow_copy", "get_device",
+    *(name for name in FUNCTIONS if name.endswith("_")), "select_scatter", "slice_scatter", "diagonal_scatter",
 }  # fmt: skip
 
 # --- what follows from the entries ------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ __all__ = [
     "l1_loss",
     "margin_ranking_loss",
     "mse_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
     "multilabel_soft_margin_loss",
     "nll_loss",
     "poisson_nll_loss",
@@ -595,3 +597,59 @@ def multilabel_soft_margin_loss(input, target, weight=None, size_average=None, r
     if weight is not None:
         loss = loss * weight
     return _reduced(loss.mean(-1), reduction)
+
+
+def _rows_of_classes(input):
+    """(N, C) or (C) as (N, C); RuntimeError for anything else."""
+    if input.dim() > 2 or input.numel() == 0 and (input.dim() != 2 or input.size(1) == 0):
+        raise RuntimeError(
+            f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(input.shape)}"
+        )
+    return input.reshape(1, -1) if input.dim() < 2 else input
+
+
+def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=None, reduce=None, reduction="mean"):
+    """max(0, margin - input[target] + input[i]) to the power p (1 or 2), summed over the other classes i, over C.
+
+    input (N, C) or (C), target (N) or (); ``weight`` has a number for each class, of which the target's multiplies.
+    """
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
+    if p not in (1, 2):
+        raise ValueError("only p == 1 and p == 2 supported")
+    if weight is not None and weight.dim() != 1:
+        raise ValueError("weight must be one-dimensional")
+    x, index = _rows_of_classes(input), target.reshape(-1, 1)
+    if index.size(0) != x.size(0):
+        raise RuntimeError(f"inconsistent target size, expected {x.size(0)} but got {list(target.shape)}")
+    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < x.size(1):
+        raise RuntimeError("target out of range")
+    _check_class_weight(weight, x.size(1))
+    terms = (margin - x.gather(1, index) + x).clamp_min(0)
+    if p == 2:
+        terms = terms * terms
+    if weight is not None:
+        terms = terms * weight[index]
+    own = livegrad.zeros_like(x, dtype=livegrad.bool).scatter(1, index, True)
+    loss = terms.masked_fill(own, 0).sum(1) / x.size(1)
+    return _reduced(loss.reshape(target.shape), reduction)
+
+
+def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
+    """max(0, 1 - input[j] + input[i]), summed over the classes j that are targets and all i that are not, over C.
+
+    input and target are (N, C) or (C); a row of the target lists classes and ends at the first -1.
+    """
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce)
+    x = _rows_of_classes(input)
+    if target.shape != input.shape:
+        raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
+    index = target.reshape(x.shape)
+    listed = (index < 0).cumsum(1) == 0
+    safe = index.masked_fill(~listed, 0)
+    chosen = livegrad.zeros_like(x).scatter_add(1, safe, listed.to(x.dtype)) > 0
+    terms = (1 - x.gather(1, safe).unsqueeze(2) + x.unsqueeze(1)).clamp_min(0)
+    counted = listed.unsqueeze(2) & ~chosen.unsqueeze(1)
+    loss = (terms * counted).sum((1, 2)) / x.size(1)
+    return _reduced(loss.reshape(input.shape[:-1]), reduction)

@@ -1,0 +1,271 @@
+"""Functions of the main namespace that are methods, or few operators, by another name."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..runtime import backend
+from ..tensor import Tensor, from_native, wrap
+from . import dispatch
+from .elementwise import ELEMENTWISE
+from .registry import FUNCTIONS, elementwise, named, operator
+from .scalar import trigamma
+from .view import normal_dim, on_either
+
+# --- in place ---------------------------------------------------------------------------------------------------
+
+_IN_PLACE = """
+    abs acos acosh arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil clamp clamp_max
+    clamp_min clip cos cosh deg2rad detach erf erfc exp exp2 expm1 fill fix floor frac gcd index_put lcm ldexp
+    log log10 log1p log2 logit nan_to_num neg negative rad2deg reciprocal relu round rsqrt sigmoid sin sinc sinh
+    sqrt square tan tanh trunc xlogy zero
+    """
+
+
+def _in_place(name: str) -> Any:
+    method = getattr(Tensor, name)
+
+    def function(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if not isinstance(input, Tensor):
+            raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+        return method(input, *args, **kwargs)
+
+    function.__name__ = name
+    function.__doc__ = f"`input.{name}(...)`"
+    return function
+
+
+for _name in _IN_PLACE.split():
+    FUNCTIONS[f"{_name}_"] = _in_place(f"{_name}_")
+for _name in ("detach", "is_signed", "is_inference", "narrow_copy", "get_device"):
+    FUNCTIONS[_name] = _in_place(_name)
+
+
+# --- shapes and places ------------------------------------------------------------------------------------------
+
+
+@named("is_same_size")
+def is_same_size(input: Tensor, other: Tensor) -> bool:
+    """Whether both have the same shape."""
+    return input._shape == other._shape
+
+
+@named("fill", method=False)
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor of the same shape and dtype that is `value` everywhere."""
+    return input.clone().fill_(value)
+
+
+def atleast_3d(*tensors: Any) -> Any:
+    """Tensors with at least three dimensions: a row of n becomes (1, n, 1), a matrix (m, n, 1)."""
+
+    def raised(t: Tensor) -> Tensor:
+        if t.dim() < 2:
+            return t.reshape(1, -1, 1)
+        return t.unsqueeze(-1) if t.dim() == 2 else t
+
+    if len(tensors) == 1 and not isinstance(tensors[0], Tensor):
+        tensors = tuple(tensors[0])
+        return tuple(map(raised, tensors))
+    made = tuple(map(raised, tensors))
+    return made[0] if len(made) == 1 else made
+
+
+FUNCTIONS["atleast_3d"] = atleast_3d
+
+
+@named("unravel_index", method=False)
+def unravel_index(indices: Tensor, shape: Any) -> tuple:
+    """Places in a flat tensor as one index for each dimension of `shape`; they count from its end, and around."""
+    if indices.dtype.category != dtypes.INTEGRAL:
+        raise ValueError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
+    sizes = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
+    a = indices._to_numpy()
+    total = math.prod(sizes)
+    return tuple(from_native(np.ascontiguousarray(i)) for i in np.unravel_index(a % max(total, 1), sizes))
+
+
+def gradient(
+    input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1
+) -> tuple:  # the name of NumPy's function, and PyTorch's
+    """Estimates of the derivatives along dimensions, by differences of the neighbours of each element.
+
+    spacing: the distance of neighbours: a number, one for each dimension, or coordinates as tensors. edge_order 1 or 2:
+    how many neighbours the estimates at the two ends use.
+    """
+    dims = range(input.dim()) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    dims = [normal_dim(d, input.dim()) for d in dims]
+    steps = [spacing] * len(dims) if isinstance(spacing, (int, float)) else list(spacing)
+    if len(steps) != len(dims):
+        raise RuntimeError(
+            f"torch.gradient expected spacing to be unspecified, a scalar, or a list of length {len(dims)}, but got a "
+            f"list of length {len(steps)}"
+        )
+    if edge_order not in (1, 2):
+        raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")
+    x = input if input.is_floating_point() else input.to(dtypes.get_default_dtype())
+    return tuple(_slope(x, d, step, edge_order) for d, step in zip(dims, steps))
+
+
+def _slope(x: Tensor, d: int, step: Any, edge_order: int) -> Tensor:
+    n = x._shape[d]
+    if n <= edge_order:
+        raise RuntimeError(
+            f"torch.gradient expected each dimension size to be at least edge_order+1, but dimension {d} has size {n}"
+        )
+    shape = [-1 if k == d else 1 for k in range(x.dim())]
+    if isinstance(step, Tensor) and step.dim():
+        widths = step.diff().to(x.dtype).reshape(shape)
+    else:
+        widths = x.new_full([n - 1 if k == d else 1 for k in range(x.dim())], float(step))
+    slopes = x.diff(dim=d) / widths
+    before, after = widths.narrow(d, 0, n - 2), widths.narrow(d, 1, n - 2)
+    left, right = slopes.narrow(d, 0, n - 2), slopes.narrow(d, 1, n - 2)
+    inner = (left * after + right * before) / (before + after)
+    first, last = slopes.narrow(d, 0, 1), slopes.narrow(d, n - 2, 1)
+    if edge_order == 2:
+        a, b = widths.narrow(d, 0, 1), widths.narrow(d, 1, 1)
+        first = first + (first - slopes.narrow(d, 1, 1)) * a / (a + b)
+        a, b = widths.narrow(d, n - 2, 1), widths.narrow(d, n - 3, 1)
+        last = last + (last - slopes.narrow(d, n - 3, 1)) * a / (a + b)
+    return FUNCTIONS["cat"]([first, inner, last], d)
+
+
+FUNCTIONS["gradient"] = gradient
+
+
+# --- parts of numbers -------------------------------------------------------------------------------------------
+
+
+@named("real", method=False)
+def real(input: Tensor) -> Tensor:
+    """The tensor itself: no dtype is complex."""
+    return input
+
+
+@named("isreal")
+def isreal(input: Tensor) -> Tensor:
+    """True everywhere: no dtype is complex."""
+    from ..creation import ones_like
+
+    return ones_like(input, dtype=dtypes.bool_)
+
+
+@named("frexp")
+def frexp(input: Tensor) -> tuple:
+    """(mantissa, exponent) with input = mantissa * 2 ** exponent and the mantissa's size from 1/2 to below 1."""
+    from .results import named as result_type
+
+    if not input.is_floating_point():
+        raise RuntimeError("torch.frexp() only supports floating-point dtypes")
+    a = input._to_numpy()
+    mantissa, exponent = np.frexp(a.astype(np.float32) if a.dtype.itemsize < 4 else a)
+    return result_type("frexp", "mantissa exponent")(
+        wrap(backend.copied(mantissa.astype(a.dtype))), wrap(backend.copied(exponent.astype(np.int32)))
+    )
+
+
+# --- special functions ------------------------------------------------------------------------------------------
+
+elementwise("_trigamma", lambda input: trigamma(input), node="Polygamma", reference="", method=False, function=False,
+            domain=(0.1, 4.0))  # fmt: skip
+
+
+def polygamma(n: int, input: Tensor) -> Tensor:
+    """The n-th derivative of digamma, for n = 0 and 1."""
+    if n < 0:
+        raise RuntimeError("polygamma(n, x) does not support negative n.")
+    if n > 1:
+        raise NotImplementedError(f"polygamma is available for n of 0 and 1, not {n}")
+    return input.digamma() if n == 0 else dispatch.call(ELEMENTWISE["_trigamma"], (input,))
+
+
+FUNCTIONS["polygamma"] = polygamma
+Tensor.polygamma = lambda self, n: polygamma(n, self)  # type: ignore[attr-defined]
+
+
+@named("mvlgamma")
+def mvlgamma(input: Tensor, p: int) -> Tensor:
+    """The logarithm of the multivariate gamma function of dimension p (Anderson, 2003, section 7.2)."""
+    if p < 1:
+        raise RuntimeError("p has to be greater than or equal to 1")
+    if not input.is_floating_point():
+        input = input.to(dtypes.get_default_dtype())
+    from ..creation import arange
+
+    steps = arange(p, dtype=input.dtype, device=input.device) * -0.5
+    return (input.unsqueeze(-1) + steps).lgamma().sum(-1) + p * (p - 1) / 4 * math.log(math.pi)
+
+
+def _bessel(order: int, scaled: bool) -> Any:
+    """I_0 or I_1, times exp(-|x|) if scaled, in float64: NumPy's I_0; I_1 by the recurrence's continued fraction."""
+
+    def values(a: np.ndarray) -> np.ndarray:
+        wide = a.astype(np.float64)
+        made = _i0e(np.abs(wide)) if order == 0 else np.sign(wide) * _i1e(np.abs(wide))
+        return made if scaled else made * np.exp(np.abs(wide))
+
+    return values
+
+
+def _i0e(x: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return np.where(x < 500, np.i0(np.minimum(x, 500.0)) * np.exp(-np.minimum(x, 500.0)), _large(x, 0))
+
+
+def _i1e(x: np.ndarray) -> np.ndarray:
+    """I_1 = I_0 times the ratio that Gauss's continued fraction gives (Abramowitz and Stegun 9.1.73, for I)."""
+    ratio = np.zeros_like(x)
+    with np.errstate(all="ignore"):
+        for k in range(120, 0, -1):
+            ratio = x / (2 * k + x * ratio)
+        return np.where(x < 500, ratio * _i0e(x), _large(x, 1))
+
+
+def _large(x: np.ndarray, order: int) -> np.ndarray:
+    """The asymptotic series for large x (Abramowitz and Stegun 9.7.1), scaled."""
+    mu, term = 4.0 * order * order, np.ones_like(x)
+    total = np.ones_like(x)
+    for k in range(1, 8):
+        term = -term * (mu - (2 * k - 1) ** 2) / (k * 8 * x)
+        total = total + term
+    return total / np.sqrt(2 * math.pi * x)
+
+
+def _bessel_operator(name: str, order: int, scaled: bool, gradient: Any) -> Any:
+    values = _bessel(order, scaled)
+    op = operator(
+        name, lambda x: backend.copied(values(x.native()).astype(x.dtype.np)), tensors=("x",), grads={"x": gradient}
+    )
+
+    def function(input: Tensor) -> Tensor:
+        if not input.is_floating_point():
+            input = input.to(dtypes.get_default_dtype())
+        return op.apply((input,))
+
+    function.__name__ = name
+    kind = "exponentially scaled modified" if scaled else "modified"
+    function.__doc__ = f"The {kind} Bessel function of the first kind and order {order}."
+    return op, function
+
+
+_I0, i0 = _bessel_operator("i0", 0, False, lambda g, x: g * on_either(_I1, x))
+_I1, i1 = _bessel_operator("i1", 1, False, lambda g, x, result: g * (on_either(_I0, x) - _over(result, x)))
+_I0E, i0e = _bessel_operator("i0e", 0, True, lambda g, x, result: g * (on_either(_I1E, x) - x.sign() * result))
+_I1E, i1e = _bessel_operator(
+    "i1e", 1, True, lambda g, x, result: g * (on_either(_I0E, x) - x.sign() * result - _over(result, x))
+)
+
+
+def _over(result: Any, x: Any) -> Any:
+    """result / x, and 1/2, its limit, at 0."""
+    zero = x.eq(0)
+    return (result / (x + zero)).masked_zero(zero) + zero * 0.5
+
+
+FUNCTIONS["i0"] = i0
+Tensor.i0 = i0  # type: ignore[attr-defined]
