@@ -61,9 +61,9 @@ def blackman_window(
     window_length: int, periodic: bool = True, *, dtype: Any = None, layout: Any = None, device: Any = None,
     pin_memory: bool = False, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
-    """0.42 - 0.5 cos(2πx) + 0.08 cos(4πx)."""
+    """0.08 cos(4πx) - 0.5 cos(2πx) + 0.42."""
     return _window(
-        "blackman_window", lambda x: 0.42 - 0.5 * np.cos(2 * math.pi * x) + 0.08 * np.cos(4 * math.pi * x),
+        "blackman_window", lambda x: 0.08 * np.cos(4 * math.pi * x) - 0.5 * np.cos(2 * math.pi * x) + 0.42,
         window_length, periodic, dtype, device, requires_grad,
     )  # fmt: skip
 
