@@ -10,6 +10,7 @@ import livegrad
 from .continuous import Exponential, Laplace, MultivariateNormal, Normal, Uniform
 from .discrete import Bernoulli, Categorical, Geometric, OneHotCategorical, Poisson
 from .distribution import Distribution, sum_rightmost
+from .gamma import Beta, Dirichlet, Gamma
 from .independent import Independent
 
 __all__ = ["kl_divergence", "register_kl"]
@@ -121,3 +122,26 @@ def _independent(p: Any, q: Any) -> Any:
     if p.reinterpreted_batch_ndims != q.reinterpreted_batch_ndims:
         raise NotImplementedError
     return sum_rightmost(kl_divergence(p.base_dist, q.base_dist), p.reinterpreted_batch_ndims)
+
+
+@register_kl(Gamma, Gamma)
+def _gammas(p: Gamma, q: Gamma) -> Any:
+    rates = q.rate / p.rate
+    a, b = p.concentration, q.concentration
+    return b * -rates.log() + b.lgamma() - a.lgamma() + (a - b) * a.digamma() + (rates - 1) * a
+
+
+def _dirichlet(a: Any, b: Any) -> Any:
+    total = a.sum(-1)
+    constant = total.lgamma() - b.sum(-1).lgamma() - (a.lgamma() - b.lgamma()).sum(-1)
+    return constant + ((a - b) * (a.digamma() - total.digamma().unsqueeze(-1))).sum(-1)
+
+
+@register_kl(Dirichlet, Dirichlet)
+def _dirichlets(p: Dirichlet, q: Dirichlet) -> Any:
+    return _dirichlet(p.concentration, q.concentration)
+
+
+@register_kl(Beta, Beta)
+def _betas(p: Beta, q: Beta) -> Any:
+    return _dirichlet(p._dirichlet.concentration, q._dirichlet.concentration)

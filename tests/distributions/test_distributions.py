@@ -16,6 +16,10 @@ CASES = {
     "Laplace(t([0.5, -1.0, 2.0]), t([0.3, 1.2, 2.5]))": NUMBERS,
     "Exponential(t([0.3, 1.2, 2.5]))": NUMBERS,
     "Uniform(t([-1.0, 0.0, 1.0]), t([0.5, 2.0, 3.0]))": NUMBERS,
+    "Gamma(t([0.5, 1.0, 4.0]), t([0.3, 1.2, 2.5]))": NUMBERS,
+    "Chi2(t([0.5, 1.0, 4.0]))": NUMBERS,
+    "Beta(t([0.5, 1.0, 4.0]), t([0.3, 1.2, 2.5]))": [0.3, 0.2, 0.9],
+    "Dirichlet(t([[0.5, 1.0, 4.0], [2.0, 2.0, 3.0]]))": [[0.3, 0.2, 0.5], [0.1, 0.2, 0.7]],
     "Bernoulli(t([0.3, 0.9, 0.5]))": [0.0, 1.0, 1.0],
     "Bernoulli(logits=t([0.3, 0.9, -0.5]))": [0.0, 1.0, 1.0],
     "Geometric(t([0.3, 0.9, 0.5]))": [0.0, 2.0, 1.0],
@@ -108,6 +112,16 @@ def test_divergence(text):
         assert (g is None) == (h is None)
         if g is not None:
             same(g, h, 1e-4)
+
+
+def test_the_gradient_of_a_gamma_draw():
+    found = []
+    for m in (livegrad, torch):
+        m.manual_seed(4)
+        a = m.tensor([0.3, 1.0, 2.5, 7.0, 30.0], dtype=m.float64).expand(20, 5).clone().requires_grad_()
+        m.distributions.Gamma(a, 2.0).rsample().sum().backward()
+        found.append(a.grad)
+    same(*found, rtol=2e-3)  # PyTorch's is an approximation to a thousandth
 
 
 def test_expand_and_enumerate():
