@@ -36,6 +36,7 @@ _ZEROS_PTR = _ZEROS.__array_interface__["data"][0]
 # An item's sums, and its block of B, share a core's second-level cache (2 MB).
 _ROWS, _COLUMNS = 512, 512  # at most
 _SHARES = 4  # of an item's rows
+_NEAR = 1 << 17  # numbers of B that stay in the second-level cache from item to item
 
 
 @functools.cache
@@ -68,7 +69,7 @@ def _kernel(kind: str, along: bool) -> Any:
 
 
 @functools.lru_cache(4096)
-def _cut(m: int, n: int, batch: int, threads: int, along: bool) -> tuple[int, int, int, int]:
+def _cut(m: int, n: int, k: int, batch: int, threads: int, along: bool) -> tuple[int, int, int, int]:
     """(rows and columns of an item, items down and across): few, but so that threads have the same to do."""
     best = None
     for down in range(-(-m // _ROWS), -(-m // _SQUARE) + 1):
@@ -82,9 +83,9 @@ def _cut(m: int, n: int, batch: int, threads: int, along: bool) -> tuple[int, in
             if best is None or cost < best[0]:
                 best = (cost, rows, columns, -(-m // rows), -(-n // columns))
     _, rows, columns, down, across = best  # type: ignore[misc]
-    if along:
-        # Several items for each thread, so that one that comes late or is interrupted leaves little to wait for.
-        # Where the rows of a k are neighbours, many are packed at once instead.
+    if along and columns * k <= _NEAR:
+        # Several items for each thread, so that one that comes late or is interrupted leaves little to wait for: where
+        # they find B in the cache, and A's rows need not be packed many at once, as where the rows of a k are neighbours.
         rows = max(_SQUARE, -(-rows // (_SHARES * _SQUARE)) * _SQUARE)
     return rows, columns, -(-m // rows), across
 
@@ -159,7 +160,7 @@ def _make_plan(key: tuple) -> Any:
     plan.groups, plan.blocks = tiles.pack_items(b_along, plan.squares, k)
     plan.pack_items = b_count * plan.groups * plan.blocks
     plan.pack_grain = _grain(n * k // (plan.groups * plan.blocks) * _PACKING)
-    plan.rows, plan.columns, plan.down, plan.across = _cut(m, n, batch, threads, a_along)
+    plan.rows, plan.columns, plan.down, plan.across = _cut(m, n, k, batch, threads, a_along)
     plan.items = batch * plan.down * plan.across
     plan.grain = _grain(plan.rows * plan.columns * k)
     # The memory of a call: packed B, sums, strips of A, the word that tells of numbers not for the unit, C as it was.
