@@ -85,7 +85,7 @@ def _cut(m: int, n: int, k: int, batch: int, threads: int, along: bool) -> tuple
     _, rows, columns, down, across = best  # type: ignore[misc]
     if along and columns * k <= _NEAR:
         # Several items for each thread, so that one that comes late or is interrupted leaves little to wait for: where
-        # they find B in the cache, and A's rows need not be packed many at once, as where the rows of a k are neighbours.
+        # they find B in the cache. Where the rows of a k are neighbours, many are packed at once instead.
         rows = max(_SQUARE, -(-rows // (_SHARES * _SQUARE)) * _SQUARE)
     return rows, columns, -(-m // rows), across
 
