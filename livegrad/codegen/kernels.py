@@ -171,7 +171,7 @@ def reduce_kernel(
     key = (scheme, name, acc, code, source, classes, kept, outer)
     found = _reductions.get(key)
     if found is None:
-        formats = "q" * (1 + len(classes)) + layout.param_formats(code)
+        formats = "q" * (1 + len(classes)) + layout.param_formats(code) + "d" * layout.REDUCTIONS[name].divides
 
         def describe() -> tuple:
             return (scheme, name, acc.name, describe_code(code), source.name, classes, kept, outer)

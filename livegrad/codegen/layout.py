@@ -76,12 +76,20 @@ COLUMN_BLOCK = 2048
 
 
 class Reduction:
-    """How values combine: the primitive, and the value that changes nothing."""
+    """How values combine: the primitive, and the value that changes nothing.
 
-    def __init__(self, name: str, primitive: str, identity: Callable[[dtypes.dtype], float | int | bool]):
+    parts: the reduction that makes partial results, which this one then reduces. divides: whether the result is divided
+    by a number at the end, which follows the arguments of what feeds it.
+    """
+
+    def __init__(
+        self, name: str, primitive: str, identity: Callable[[dtypes.dtype], float | int | bool], parts: str = ""
+    ):
         self.name = name
         self.primitive = primitive
         self.identity = identity
+        self.parts = parts or name
+        self.divides = self.parts != name
 
 
 def _lowest(d: dtypes.dtype) -> float | int:
@@ -96,6 +104,7 @@ REDUCTIONS = {
     r.name: r
     for r in (
         Reduction("sum", "add", lambda d: 0),
+        Reduction("mean", "add", lambda d: 0, parts="sum"),
         Reduction("prod", "mul", lambda d: 1),
         Reduction("amax", "maximum", _lowest),
         Reduction("amin", "minimum", _highest),

@@ -9,7 +9,7 @@ rows: the innermost dimension is reduced. A work item is (kept index, segment); 
 columns: the innermost dimension is kept. A work item is (kept index, segment, block of columns); the segment is a
       stretch of the reduced dimensions, and sums are carried in the output row, which stays in the nearest cache.
 
-Arguments, packed: output, leaves, Python numbers, then the words named in `rows_source` and `columns_source`.
+Arguments, packed: output, leaves, Python numbers, what the result is divided by if it is, then the words named in `rows_source` and `columns_source`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class _Source:
         self.out = self.args.pointer()
         self.ptrs = [self.args.pointer() for _ in classes]
         self.params = self.args.numbers(param_formats(code))
+        self.divisor = self.args.numbers("d")[0] if self.reduction.divides else None
 
     def words(self, n: int) -> list[Reg]:
         return [self.args.word() for _ in range(n)]
@@ -51,6 +52,13 @@ class _Source:
 
     def combine(self, x: Reg, y: Reg) -> Reg:
         return lower(self.b, self.reduction.primitive, [x, y], self.acc)
+
+    def finish(self, total: Reg) -> Reg:
+        """What is written for a total."""
+        if self.divisor is None:
+            return total
+        b = self.b
+        return lower(b, "div", [total, b.splat(b.convert(self.divisor, self.acc.compute_kind))], self.acc)
 
     def shifted(self, bases: list[str], coords: list[Reg], strides: list[list[Reg]]) -> list[str]:
         b = self.b
@@ -140,7 +148,8 @@ def rows_source(
             with b.at_width(1):
                 total = s.combine(b.reduce(acc_v[0], s.combine), total)
         place = b.add(b.mul(offset_of(b, coords, out_strides), segments), segment)
-        b.store(total, b.gep(s.out, acc.compute_kind, place))
+        with b.at_width(1):
+            b.store(s.finish(total), b.gep(s.out, acc.compute_kind, place))
     del one
     return s.module.text()
 
@@ -209,4 +218,8 @@ def columns_source(
             sweep(loop.i, UNROLL, False)
         with b.loop(fours, stop) as loop:
             sweep(loop.i, 1, False)
+        if s.divisor is not None:
+            with b.loop(first, last) as loop:
+                place = b.gep(target, kind, loop.i)
+                b.store(s.finish(b.load(place, kind)), place)
     return s.module.text()

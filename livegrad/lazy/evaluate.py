@@ -9,6 +9,7 @@ A pending value is evaluated when, and only when
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 import threading
@@ -195,9 +196,13 @@ class MapPlan:
 
 @slotted
 class ReducePlan:
-    """The same for a reduction. partial: shape of the partial results, None where there is a single segment."""
+    """The same for a reduction.
 
-    __slots__ = ("kernel", "tail", "total", "grain", "elements", "partial")
+    partial: shape of the partial results, None where there is a single segment. count: elements that each result is made
+    of. divides: whether the kernel divides by that.
+    """
+
+    __slots__ = ("kernel", "tail", "total", "grain", "elements", "partial", "count", "divides")
 
 
 # Plans by code and layout. A step with the structure and sizes of an earlier one pays for no analysis.
@@ -465,7 +470,7 @@ def reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str = "r
     if native.Start.left:
         native.launched()
     with _lock:
-        return value.from_array(_reduce(x, name, axes, acc, reason))
+        return value.from_array(_reduce(x, name, axes, acc, reason, 0))
 
 
 @hot
@@ -525,7 +530,8 @@ def fused_source(x: Value, reason: str) -> Any:
 
 
 @hot
-def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) -> Array:
+def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str, count: int) -> Array:
+    """count: how many elements a partial result that is reduced stands for, all together; 0 if it is not such."""
     shape = x.shape
     piece = fused_source(x, reason)
     if piece is None:
@@ -556,11 +562,13 @@ def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str) ->
     else:
         made = arrays.empty(out_shape if plan.partial is None else plan.partial, acc)
         pointers = [leaf.array.ptr for leaf in leaves]
+        if plan.divides:
+            params = (*params, count or plan.count)
         args = kernel.pack(made.ptr, *pointers, *params) + plan.tail
         pool.launch(kernel.address, args, plan.total, plan.grain)
         if plan.partial is not None:
             # Combine the partial results the same way.
-            again = _reduce(value.from_array(made), name, (1,), acc, "partial results")
+            again = _reduce(value.from_array(made), name, (1,), acc, "partial results", count or plan.count)
             made = Array(again.block, 0, out_shape, arrays.contiguous_strides(out_shape), acc, True)
     if observer is not None:
         observer.end(token, how or log.origin(kernel))
@@ -576,7 +584,7 @@ def _reduce_elsewhere(x: Value, piece: Any, name: str, axes: tuple, acc: dtypes.
 def _filled(shape: tuple, name: str, acc: dtypes.dtype, device: Any) -> Array:
     """What a reduction of nothing gives."""
     made = arrays.empty_on(device, shape, acc)
-    made.native()[...] = REDUCTIONS[name].identity(acc)
+    made.native()[...] = math.nan if REDUCTIONS[name].divides else REDUCTIONS[name].identity(acc)
     return made
 
 
@@ -603,6 +611,8 @@ def _plan_reduce(
     plan = ReducePlan()
     elements = plan.elements = numel(shape)
     plan.kernel = plan.partial = None
+    plan.count = numel(tuple([shape[d] for d in axes]))
+    plan.divides = False
     if elements == 0:
         _reduce_plans[key] = plan
         return plan
@@ -616,8 +626,6 @@ def _plan_reduce(
     outer = [d for d, k in enumerate(labels[:-1]) if k == "r"]
     classes = tuple(CONTIGUOUS if m[-1] == 1 else SCALAR if m[-1] == 0 else STRIDED for m in merged)
     rows = labels[-1] == "r"
-    scheme = "rows" if rows else "columns"
-    plan.kernel = kernel = kernels.reduce_kernel(scheme, name, acc, code, source, classes, len(kept), len(outer))
     inner = sizes[-1]
     outer_sizes = [sizes[d] for d in outer]
     outer_total = numel(tuple(outer_sizes))
@@ -640,6 +648,11 @@ def _plan_reduce(
         plan.total = items * segments * blocks
     if segments == 1:
         plan.partial = None
+    else:
+        name = REDUCTIONS[name].parts
+    scheme = "rows" if rows else "columns"
+    plan.kernel = kernel = kernels.reduce_kernel(scheme, name, acc, code, source, classes, len(kept), len(outer))
+    plan.divides = REDUCTIONS[name].divides
     words = [*head, *kept_sizes, *arrays.contiguous_strides(tuple(kept_sizes)), *outer_sizes, outer_total]
     for m in merged:
         words += [m[d] for d in kept]

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.node import cast_value
+from ..devices import cpu
 from ..lazy.evaluate import reduce as run_reduction
 from ..lazy.rows import run as run_rows
 from ..lazy.value import Value, pending, reshaped
@@ -23,7 +24,7 @@ from .instruction import SCALAR_TYPE_NAMES
 from .registry import ELEMENTWISE, operator, public
 from .rowprogram import RowProgram, largest, position, smallest, total
 from .scalar import eq, exp, isfinite, isnan, log, square, where
-from .view import normal_dim, on_either
+from .view import normal_dim, on_either, spread
 
 _ALL = tuple([tuple(range(n)) for n in range(8)])
 
@@ -76,7 +77,7 @@ def back_to(g: Any, shape: tuple, dims: tuple) -> Any:
         g = g.reshape(kept_shape(shape, dims))
     elif len(g.shape) > len(shape):
         g = g.reshape(())
-    return g.expand(shape)
+    return spread(g, shape)
 
 
 # --- sums and means ---------------------------------------------------------------------------------------------
@@ -127,6 +128,8 @@ def _count(shape: tuple, dims: tuple) -> int:
 def _mean(x: Value, dims: tuple, keepdim: bool, dtype: Any = None) -> Value:
     if dtype:
         x = cast_value(x, dtype)
+    if x.device is cpu:
+        return cast_value(_reduced(x, "mean", dims, keepdim, accumulator(x.dtype)), x.dtype)
     made = _reduced(x, "sum", dims, keepdim, accumulator(x.dtype))
     n = _count(x.shape, dims)
     instr = _DIVIDE_BY_NUMBER["ts", made.dtype, True]

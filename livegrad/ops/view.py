@@ -16,7 +16,7 @@ from ..native import held, hot, slotted
 from ..runtime import backend
 from ..runtime.array import contiguous_strides, numel, view_strides
 from ..tensor import Tensor
-from . import scalar
+from . import dispatch, scalar
 from .instruction import ElementwiseOp
 from .registry import Operator, Rule, operator, public
 
@@ -292,17 +292,20 @@ def embed(g: Any, view: View, shape: tuple, **args: Any) -> Any:
 
 # --- broadcasting a value ---------------------------------------------------------------------------------------
 
-# On values expanding is an elementwise copy into a larger shape, so it stays pending and fuses.
+# Expanding as an elementwise copy into a larger shape, which stays pending and fuses. It shares no memory.
 _SPREAD = ElementwiseOp("expand", scalar.Expr(None, (), "x"), names=("x",))
 _SPREADS = {d: _SPREAD.specialise("t", (d,), d, d) for d in dtypes.ALL}
 
 
 @hot
-def spread(v: Value, shape: tuple) -> Value:
-    """A value broadcast to a shape, pending."""
+def spread(x: Any, shape: tuple) -> Any:
+    """A value or a tensor broadcast to a shape, pending."""
+    if x.__class__ is Value:
+        return x if x.shape == shape else pending(_SPREADS[x.dtype], (x,), (), shape)
+    v = x._value()
     if v.shape == shape:
-        return v
-    return pending(_SPREADS[v.dtype], (v,), (), shape)
+        return x
+    return dispatch.emit(_SPREADS[v.dtype], (v,), (), shape, (x,), (v.shape,))
 
 
 @hot

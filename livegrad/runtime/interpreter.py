@@ -152,4 +152,13 @@ def reduce(name: str, array: Any, axes: tuple, acc: Any) -> Any:
         return getattr(np, name)(array.astype(bool, copy=False), axis=axes)
     converted = array.astype(_compute_dtype(acc), copy=False)
     with np.errstate(all="ignore"):
+        if name == "mean":
+            return np.sum(converted, axis=axes) / _compute_dtype(acc).type(_count(array.shape, axes))
         return getattr(np, name)(converted, axis=axes)
+
+
+def _count(shape: tuple, axes: tuple) -> int:
+    n = 1
+    for d in axes:
+        n *= shape[d]
+    return n
