@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import heappop, heappush
+from operator import attrgetter
 from typing import Any
 
 from ..lazy import value as values
@@ -14,6 +15,7 @@ from .anomaly import Anomaly, look
 from .mode import MODE, _local
 from .node import AccumulateGrad, ElementwiseNode, Node
 
+_seq = attrgetter("seq")
 # How many additions of gradients wait to be evaluated together with what comes after them.
 LONGEST_SUM = 4
 
@@ -234,9 +236,12 @@ def _empty_slots(node: Node) -> list:
     return [None] * node.outputs
 
 
+@hot
 def _leading_to(roots: Sequence, capture: dict) -> tuple[set[Node], set[Node]]:
     """The nodes from which a captured node is reached, captured ones included; and those of them that have to run."""
-    useful = {node for node, _ in capture}
+    useful: set[Node] = set()
+    for node, _ in capture:
+        useful.add(node)
     through: set[Node] = set()
     order: list[Node] = []
     seen: set[Node] = set()
@@ -247,12 +252,16 @@ def _leading_to(roots: Sequence, capture: dict) -> tuple[set[Node], set[Node]]:
             continue
         seen.add(node)
         order.append(node)
-        stack.extend(e for e in node.next if e is not None)
-    order.sort(key=lambda n: n.seq)
+        for e in node.next:
+            if e is not None:
+                stack.append(e)
+    order.sort(key=_seq)
     for node in order:
-        if any(e is not None and e in useful for e in node.next):
-            useful.add(node)
-            through.add(node)
+        for e in node.next:
+            if e is not None and e in useful:
+                useful.add(node)
+                through.add(node)
+                break
     return useful, through
 
 
@@ -315,8 +324,9 @@ def _run_post_hooks(hooks: Any, grads: tuple, g: Any, recording: bool) -> tuple:
     return tuple(_as_given(t, recording) for t in inputs)
 
 
+@hot
 def _capture(node: Node, g: Any, capture: dict) -> None:
-    if isinstance(g, list):
+    if g.__class__ is list:
         for nr, part in enumerate(g):
             if (node, nr) in capture:
                 capture[node, nr] = part

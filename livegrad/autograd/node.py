@@ -27,6 +27,11 @@ def wrap(v: Value) -> Any:
     raise RuntimeError("livegrad.tensor is not loaded")
 
 
+def apply_instruction(instr: Any, tensors: tuple, params: tuple) -> Any:
+    """An instruction applied to tensors; replaced by `ops.dispatch`, which depends on this module."""
+    raise RuntimeError("livegrad.ops.dispatch is not loaded")
+
+
 FREED = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
     "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
@@ -315,12 +320,12 @@ class ElementwiseNode(Node):
             v = v.sum_to_size(self.in_shapes[i])
         return v
 
+    @hot
     def _run_recorded(self, g: Any, edges: tuple) -> tuple:
-        from ..ops.dispatch import apply_instruction
-
         out: list = []
+        instr, params = self.instr, self.params
         for i, edge in enumerate(edges):
-            rule = self.instr.gradient(i) if edge is not None else None
+            rule = instr.gradient(i) if edge is not None else None
             if rule is None:
                 out.append(None)
                 continue
@@ -342,8 +347,8 @@ class ElementwiseNode(Node):
                         check_fresh(self.operands[name], self)
                         nr = self.nrs[name] if self.nrs else 0
                         args.append(saved_tensor(self.operands[name], self.next[name], nr))
-                t = apply_instruction(rule.instr, tuple(args), tuple(self.params[k] for k in rule.scalars))
-            if self.in_shapes is not None and self.in_shapes[i] != tuple(g.shape):
+                t = apply_instruction(rule.instr, tuple(args), tuple([params[k] for k in rule.scalars]))
+            if self.in_shapes is not None and self.in_shapes[i] != g._shape:
                 t = t.sum_to_size(self.in_shapes[i])
             out.append(t)
         return tuple(out)
@@ -356,6 +361,7 @@ def cast_value(v: Value, dtype: Any) -> Value:
     return pending(CASTS[v.dtype, dtype], (v,), (), v.shape)
 
 
+@hot
 def saved_tensor(v: Value, edge: Any, nr: int) -> Any:
     """A tensor over a kept value, connected to the graph where it came from."""
     t = wrap(v)
@@ -519,14 +525,26 @@ class OpNode(Node):
             saved = self._saved_tensors(saved)
         return self.op.gradients(self, g, saved, edges)
 
+    @hot
     def _saved_for(self, edges: tuple) -> dict:
         """What the gradients of the inputs that have an edge here read."""
         inputs, results, _ = self.op._kept(edges)
-        return {n: self.saved[n] for n, _ in inputs + results}
+        saved = self.saved
+        found = {}
+        for name, _ in inputs:
+            found[name] = saved[name]
+        for name, _ in results:
+            found[name] = saved[name]
+        return found
 
+    @hot
     def _saved_tensors(self, saved: dict) -> dict:
-        return {n: self._as_tensor(n, v) for n, v in saved.items()}
+        made = {}
+        for name, v in saved.items():
+            made[name] = self._as_tensor(name, v)
+        return made
 
+    @hot
     def _as_tensor(self, name: str, v: Any) -> Any:
         """A kept value as a tensor, connected to the graph where it came from."""
         if v.__class__ is not Value:

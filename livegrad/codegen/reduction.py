@@ -9,7 +9,8 @@ rows: the innermost dimension is reduced. A work item is (kept index, segment); 
 columns: the innermost dimension is kept. A work item is (kept index, segment, block of columns); the segment is a
       stretch of the reduced dimensions, and sums are carried in the output row, which stays in the nearest cache.
 
-Arguments, packed: output, leaves, Python numbers, what the result is divided by if it is, then the words named in `rows_source` and `columns_source`.
+Arguments, packed: output, leaves, Python numbers, what the result is divided by if it is, then the words named in
+`rows_source` and `columns_source`.
 """
 
 from __future__ import annotations

@@ -198,8 +198,8 @@ class MapPlan:
 class ReducePlan:
     """The same for a reduction.
 
-    partial: shape of the partial results, None where there is a single segment. count: elements that each result is made
-    of. divides: whether the kernel divides by that.
+    partial: shape of the partial results, None where there is a single segment. count: how many elements each result is
+    made of. divides: whether the kernel divides by that.
     """
 
     __slots__ = ("kernel", "tail", "total", "grain", "elements", "partial", "count", "divides")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..autograd import node as nodes
 from ..autograd.mode import MODE
 from ..autograd.node import AccumulateGrad, ElementwiseNode, next_seq, retain_from_here, sequence
 from ..lazy import value as values
@@ -228,6 +229,9 @@ def apply_instruction(instr: Instruction, tensors: tuple, params: tuple) -> Tens
             shape = broadcast_shapes(shape, o.shape)
             same = False
     return emit(instr, operands, params, shape, tensors, None if same else tuple([o.shape for o in operands]))
+
+
+nodes.apply_instruction = apply_instruction
 
 
 @hot

@@ -364,7 +364,7 @@ for _name, _function in {
     "expand": hot(lambda v, *shape: spread(v, sizes_of(shape))),
     "sum_to_size": sum_to_size,
     "narrow_step": _slice_value,
-    "mT": property(lambda v: _transpose_value(v, -1, -2)),
+    "mT": property(hot(lambda v: _transpose_value(v, -1, -2))),
 }.items():
     setattr(Value, _name, _function)
 
