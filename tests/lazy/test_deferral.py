@@ -358,3 +358,28 @@ def test_a_chain_through_reductions_makes_no_kernel_per_step():
     before = kernels.count()
     chain(320)
     assert kernels.count() == before
+
+
+@pytest.mark.parametrize("dims, expected", [(None, 0.0), (0, [0.0, 0.0, 0.0]), (1, [-3.0, 3.0])])
+def test_a_mean_is_one_launch(dims, expected, launches):
+    x = livegrad.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
+    y = (x * 3).mean(dims) if dims is not None else (x * 3).mean()
+    assert y.tolist() == expected
+    assert [names for names, *_ in launches] == ["mul mean"]
+
+
+def test_a_mean_of_partial_results_divides_once(launches):
+    x = livegrad.full((3, 50_000), 2.0)
+    launches.clear()
+    with livegrad.compiling("always"):
+        assert x.mean().item() == 2.0
+    assert [names for names, *_ in launches] == ["mean", "mean"]
+
+
+def test_recorded_gradients_of_sums_stay_pending(launches):
+    x = livegrad.ones(4, 4, requires_grad=True)
+    y = x.mean() + x.sum(0).sum()
+    launches.clear()
+    (g,) = livegrad.autograd.grad(y, x, create_graph=True)
+    assert launches == [] and pending(g)
+    assert g.tolist() == [[1.0625] * 4] * 4
