@@ -165,22 +165,22 @@ def map_kernel(code: tuple, outputs: tuple, classes: tuple, rank: int, streaming
 
 
 def reduce_kernel(
-    scheme: str, name: str, acc: Any, code: tuple, source: Any, classes: tuple, kept: int, outer: int
+    scheme: str, name: str, acc: Any, code: tuple, source: Any, classes: tuple, kept: int, outer: int, writes: bool
 ) -> Kernel:
-    """The kernel of a reduction; scheme is "rows" or "columns"."""
-    key = (scheme, name, acc, code, source, classes, kept, outer)
+    """The kernel of a reduction; scheme is "rows" or "columns". writes: see `codegen.reduction`."""
+    key = (scheme, name, acc, code, source, classes, kept, outer, writes)
     found = _reductions.get(key)
     if found is None:
         formats = "q" * (1 + len(classes)) + layout.param_formats(code) + "d" * layout.REDUCTIONS[name].divides
 
         def describe() -> tuple:
-            return (scheme, name, acc.name, describe_code(code), source.name, classes, kept, outer)
+            return (scheme, name, acc.name, describe_code(code), source.name, classes, kept, outer, writes)
 
         def text() -> str:
             from . import reduction
 
             make = reduction.rows_source if scheme == "rows" else reduction.columns_source
-            return make(name, acc, code, source, classes, kept, outer)
+            return make(name, acc, code, source, classes, kept, outer, writes)
 
         found = _reductions[key] = Kernel(describe, text, formats, 1 + sum(1 for _ in layout.decode(code)))
     return found

@@ -9,6 +9,8 @@ rows: the innermost dimension is reduced. A work item is (kept index, segment); 
 columns: the innermost dimension is kept. A work item is (kept index, segment, block of columns); the segment is a
       stretch of the reduced dimensions, and sums are carried in the output row, which stays in the nearest cache.
 
+A kernel that `writes` also writes what it reduces, whose memory comes last among the leaves.
+
 Arguments, packed: output, leaves, Python numbers, what the result is divided by if it is, then the words named in
 `rows_source` and `columns_source`.
 """
@@ -28,13 +30,16 @@ UNROLL = 4
 class _Source:
     """What both schemes share: arguments, leaves and the value at a place of the index space."""
 
-    def __init__(self, name: str, acc: dtypes.dtype, code: tuple, source: dtypes.dtype, classes: tuple):
+    def __init__(self, name: str, acc: dtypes.dtype, code: tuple, source: dtypes.dtype, classes: tuple, writes: bool):
         self.reduction = REDUCTIONS[name]
         self.acc, self.code, self.source, self.classes = acc, code, source, classes
         self.module = Module("cpu")
         signature = [("ptr noalias readonly", "%args"), ("i64", "%begin"), ("i64", "%end")]
         self.b = self.module.function(NAME, signature)
-        self.kinds = leaf_dtypes(code, len(classes)) if code else [source]
+        self.writes = writes
+        self.kinds = leaf_dtypes(code, len(classes) - writes) if code else [source]
+        if writes:
+            self.kinds.append(source)
         self.width = lanes([*self.kinds, *node_dtypes(code), acc], host_vector_bytes())
         self.args = Arguments(self.b)
         self.out = self.args.pointer()
@@ -75,19 +80,28 @@ class _Source:
             return load_along(b, bases[k], self.kinds[k].kind, i, self.classes[k], inner[k])
 
         made = emit_body(b, self.code, leaf, self.params)[-1] if self.code else leaf(0)
+        if self.writes:
+            b.store(made, b.gep(bases[-1], self.source.kind, i))
         signed = self.source.is_signed if self.source.category < 2 else self.acc.is_signed
         return b.convert(made, self.acc.compute_kind, signed)
 
 
 def rows_source(
-    name: str, acc: dtypes.dtype, code: tuple, source: dtypes.dtype, classes: tuple, kept: int, outer: int
+    name: str,
+    acc: dtypes.dtype,
+    code: tuple,
+    source: dtypes.dtype,
+    classes: tuple,
+    kept: int,
+    outer: int,
+    writes: bool = False,
 ) -> str:
     """LLVM IR of a reduction along the innermost dimension.
 
     Words: inner size, segments, segment length, kept sizes, output strides of kept dimensions, outer reduced sizes,
     their product, then per leaf its kept strides, per leaf its outer reduced strides, and each leaf's inner stride.
     """
-    s = _Source(name, acc, code, source, classes)
+    s = _Source(name, acc, code, source, classes, writes)
     b = s.b
     inner, segments, length = s.words(3)
     kept_sizes, out_strides = s.words(kept), s.words(kept)
@@ -156,14 +170,21 @@ def rows_source(
 
 
 def columns_source(
-    name: str, acc: dtypes.dtype, code: tuple, source: dtypes.dtype, classes: tuple, kept: int, outer: int
+    name: str,
+    acc: dtypes.dtype,
+    code: tuple,
+    source: dtypes.dtype,
+    classes: tuple,
+    kept: int,
+    outer: int,
+    writes: bool = False,
 ) -> str:
     """LLVM IR of a reduction whose innermost dimension is kept.
 
     Words: columns, blocks of columns, segments, segment length, output stride of the columns (1), kept sizes, output
     strides of kept dimensions, reduced sizes, their product, then strides as in `rows_source`.
     """
-    s = _Source(name, acc, code, source, classes)
+    s = _Source(name, acc, code, source, classes, writes)
     b = s.b
     columns, blocks, segments, length = s.words(4)
     kept_sizes, out_strides = s.words(kept), s.words(kept)

@@ -551,7 +551,7 @@ def _reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str, co
     key = (name, acc, code, source, shape, axes, _layouts(leaves, shape))
     plan = _reduce_plans.get(key)
     if plan is None:
-        plan = _plan_reduce(leaves, code, source, shape, axes, name, acc, key)
+        plan = _plan_reduce(leaves, code, source, shape, axes, name, acc, key, False)
     kernel = plan.kernel
     how = ""
     if kernel is None:  # nothing to reduce
@@ -581,6 +581,67 @@ def _reduce_elsewhere(x: Value, piece: Any, name: str, axes: tuple, acc: dtypes.
     return cuda_reduce.run(x, piece, name, axes, acc, out_shape)
 
 
+@hot
+def reduce_and_keep(x: Value, name: str, axes: tuple, acc: dtypes.dtype) -> Value:
+    """`reduce` of what will be read from memory as well: where little work makes `x`, one launch does both."""
+    if native.Start.left:
+        native.launched()
+    with _lock:
+        made = None
+        if x.array is None and x.device is cpu:
+            made = _reduce_and_write(x, name, axes, acc)
+        if made is None:
+            if x.array is None:
+                evaluate(x, "data read")
+            made = _reduce(x, name, axes, acc, "reduction", 0)
+        return value.from_array(made)
+
+
+@hot
+def _reduce_and_write(x: Value, name: str, axes: tuple, acc: dtypes.dtype) -> Array | None:
+    """Reduce a pending value and make it ready; None where that is better done in two launches."""
+    shape = x.shape
+    elements = numel(shape)
+    if elements == 0 or elements > GRAIN:
+        return None
+    piece = linearize(x, evaluate)
+    if x.array is not None or len(piece.outputs) != 1:
+        return None
+    for v in piece.relabels:
+        if v is not x:
+            return None
+    if _batch.jobs and _batch.makes(piece.nodes):
+        return None
+    leaves, code = piece.leaves, piece.code
+    key = (name, acc, code, x.dtype, shape, axes, _layouts(leaves, shape), True)
+    plan = _reduce_plans.get(key)
+    if plan is None:
+        plan = _plan_reduce(leaves, code, x.dtype, shape, axes, name, acc, key, True)
+    kernel = plan.kernel
+    if elements * kernel.cost > GRAIN:
+        return None  # threads share more of it where it is computed by itself
+    if not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(elements):
+        return None
+    observer = WATCH.observer
+    token = None
+    if observer is not None:
+        token = observer.begin(name, piece.nodes, leaves, piece.outputs, shape, "reduction")
+    out_shape = tuple([n for d, n in enumerate(shape) if d not in axes]) if len(axes) < len(shape) else ()
+    made = arrays.empty(out_shape if plan.partial is None else plan.partial, acc)
+    written = arrays.empty(shape, x.dtype)
+    pointers = [leaf.array.ptr for leaf in leaves]
+    params = (*piece.params, plan.count) if plan.divides else piece.params
+    args = kernel.pack(made.ptr, *pointers, written.ptr, *params) + plan.tail
+    pool.launch(kernel.address, args, plan.total, plan.grain)
+    finish(piece, [written])
+    if plan.partial is not None:
+        again = _reduce(value.from_array(made), name, (1,), acc, "partial results", plan.count)
+        made = Array(again.block, 0, out_shape, arrays.contiguous_strides(out_shape), acc, True)
+    if observer is not None:
+        observer.end(token, log.origin(kernel))
+    return made
+
+
 def _filled(shape: tuple, name: str, acc: dtypes.dtype, device: Any) -> Array:
     """What a reduction of nothing gives."""
     made = arrays.empty_on(device, shape, acc)
@@ -604,8 +665,9 @@ SEGMENT_ROWS = 128
 
 
 def _plan_reduce(
-    leaves: list, code: tuple, source: Any, shape: tuple, axes: tuple, name: str, acc: dtypes.dtype, key: tuple
-) -> ReducePlan:
+    leaves: list, code: tuple, source: Any, shape: tuple, axes: tuple, name: str, acc: dtypes.dtype, key: tuple,
+    writes: bool,
+) -> ReducePlan:  # fmt: skip
     if len(_reduce_plans) >= MAX_PLANS:
         _reduce_plans.clear()
     plan = ReducePlan()
@@ -617,6 +679,8 @@ def _plan_reduce(
         _reduce_plans[key] = plan
         return plan
     strides = [broadcast_strides(leaf.array, shape) for leaf in leaves]
+    if writes:
+        strides.append(arrays.contiguous_strides(shape))
     kinds = tuple("r" if d in axes else "k" for d in range(len(shape)))
     sizes, merged, labels = merged_dims(shape, strides, kinds)
     if "r" not in labels:
@@ -651,7 +715,9 @@ def _plan_reduce(
     else:
         name = REDUCTIONS[name].parts
     scheme = "rows" if rows else "columns"
-    plan.kernel = kernel = kernels.reduce_kernel(scheme, name, acc, code, source, classes, len(kept), len(outer))
+    plan.kernel = kernel = kernels.reduce_kernel(
+        scheme, name, acc, code, source, classes, len(kept), len(outer), writes
+    )
     plan.divides = REDUCTIONS[name].divides
     words = [*head, *kept_sizes, *arrays.contiguous_strides(tuple(kept_sizes)), *outer_sizes, outer_total]
     for m in merged:

@@ -7,6 +7,7 @@ from typing import Any
 from .. import dtypes
 from ..autograd.node import cast_value
 from ..devices import cpu
+from ..lazy.evaluate import reduce_and_keep
 from ..lazy.program import broadcast_strides, merged_dims
 from ..lazy.value import Value, from_array
 from ..native import hot
@@ -19,7 +20,7 @@ from ..tensor import Tensor
 from . import dispatch
 from .casting import autocasts
 from .instruction import SCALAR_TYPE_NAMES
-from .reduce import _sum
+from .reduce import accumulator
 from .registry import operator, public
 from .view import PERMUTE, sum_to_size
 
@@ -356,9 +357,10 @@ def _linear_gradient_weight(g: Any, x: Any, weight_shape: tuple) -> Any:
 @hot
 def _bias_gradient(g: Any, bias_shape: tuple) -> Any:
     if g.__class__ is Value:
-        g.ready()  # the other gradients are products, which read it from memory: do not compute it twice
-        if len(g.shape) == 2 and g.shape[1:] == bias_shape:
-            return _sum(g, (0,), False)
+        # The other gradients are products, which read it from memory: it is not to be computed twice.
+        if len(g.shape) == 2 and g.shape[1:] == bias_shape and accumulator(g.dtype) is g.dtype:
+            return reduce_and_keep(g, "sum", (0,), g.dtype)
+        g.ready()
     return sum_to_size(g, bias_shape)
 
 
