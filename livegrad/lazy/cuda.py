@@ -87,6 +87,11 @@ def run(root: Value, reason: str, together: bool) -> None:
     nodes, leaves, outputs = piece.nodes, piece.leaves, piece.outputs
     observer = WATCH.observer
     token = None if observer is None else observer.begin("", nodes, leaves, outputs, shape, reason)
+    if 0 in shape:
+        evaluate.finish(piece, [memory.empty(shape, nodes[j].dtype, root.device) for j in outputs])
+        if observer is not None:
+            observer.end(token, "hit")
+        return
     index = root.device.index
     plan = _plan(piece, shape, index)
     kernel = plan.launch.kernel
@@ -98,7 +103,7 @@ def run(root: Value, reason: str, together: bool) -> None:
     made = _outputs(piece, plan, root)
     addresses = [memory.address(a) for a in made] + [word(leaf) for leaf in leaves]
     args = kernel.pack(*addresses, *piece.params) + plan.launch.tail
-    if together and numel(shape) and plan.small and not piece.relabels:
+    if together and plan.small and not piece.relabels:
         _batch.jobs.setdefault((index, kernel), []).append((plan.launch, args))
         _batch.results.update(zip([nodes[j] for j in outputs], made))
         _batch.keep.append([leaf.array for leaf in leaves])
@@ -107,8 +112,7 @@ def run(root: Value, reason: str, together: bool) -> None:
             observer.postponed(token, log.origin(kernel))
         return
     evaluate._empty_reused(leaves, made)
-    if numel(shape):
-        driver.launch(plan.launch, index, args)
+    driver.launch(plan.launch, index, args)
     evaluate.finish(piece, made)
     if observer is not None:
         observer.end(token, log.origin(kernel))

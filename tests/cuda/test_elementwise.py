@@ -138,6 +138,13 @@ def test_every_layout(name):
     same(*on_both(LAYOUTS[name], [normal(6, 8, 16), normal(8, 16, seed=1), normal(6, 1, 16, seed=2)]), ulps=16)
 
 
+@pytest.mark.parametrize("d", (*FLOATS, dtypes.int8, dtypes.bool_), ids=repr)
+def test_repeated_elements(d):
+    """One element for a whole vector, in every size of element."""
+    for n in (2, 16):
+        same(*on_both(lambda x, y: x[:, None] * y, [numbers(d, 5, 1), numbers(d, n, 2)]))
+
+
 @pytest.mark.parametrize("n", (1, 2, 3, 4, 5, 8, 255, 256, 257, 1023, 1024, 1025, 3 * 256 * 4 + 1, 40_000))
 def test_every_size(n, monkeypatch):
     """For a device that has one multiprocessor: the larger ones take several rounds of a grid."""

@@ -317,7 +317,8 @@ def test_a_launch_that_is_put_off_is_not_overtaken():
 
 def test_nothing_is_launched_for_no_elements():
     x = livegrad.randn(0, 4).cuda()
-    assert launched(lambda: x + 1) == []
+    assert launched(lambda: x + 1) == [] and (x + 1).shape == (0, 4)
+    assert launched(lambda: x.t() * x.view(4, 0)) == []
 
 
 def test_the_log_names_the_device(capsys, monkeypatch):

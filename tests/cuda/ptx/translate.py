@@ -84,13 +84,15 @@ def translate(module: Module, function: Function) -> Code:
         uses.append((read, written))
         for name in read | written:
             homes.setdefault(name, set()).add(n)
+    unset = _unset(function, stretches, uses)
     kept = {name for name, at in homes.items() if len(at) > 1 or any(name in uses[n][0] for n in at)}
     for n, stretch in enumerate(stretches):
         writer = _Writer(module, function, labels, n)
         for item in stretch.items:
             writer.instruction(item)
         read, written = uses[n]
-        lines = [f"{_name(r)} = m.get(R, '{r}', s)" for r in sorted(read)]
+        lines = [f"{_name(r)} = m.get(R, '{r}', s)" for r in sorted(read - unset)]
+        lines += [f"{_name(r)} = ~W[{function.bits(r)}](0)" for r in sorted(read & unset)]
         ends = [f"m.put(R, '{r}', s, {_name(r)})" for r in sorted(written & kept)]
         last = writer.last or f"return {n + 1 if n + 1 < len(stretches) else DONE}"
         text = "\n    ".join([f"def stretch{n}(m, R, s):", *lines, *writer.lines, *ends, last])
@@ -99,6 +101,15 @@ def translate(module: Module, function: Function) -> Code:
         stretch.source = text
         stretch.call = space[f"stretch{n}"]
     return Code(function, stretches)
+
+
+def _unset(function: Function, stretches: list, uses: list) -> set[str]:
+    """Registers that are never written and only packed with others: LLVM leaves lanes so whose value nobody uses."""
+    never = set().union(*(read for read, _ in uses)) - set().union(*(written for _, written in uses))
+    for item in [item for stretch in stretches for item in stretch.items] if never else ():
+        if item.parts[0] != "mov" or not isinstance(item.operands[1], list):
+            never -= set(_names(function, item.operands))
+    return never
 
 
 def _registers(function: Function, stretch: Stretch) -> tuple[set[str], set[str]]:
