@@ -347,7 +347,7 @@ def _arg_of_all(x: Value, largest: bool) -> int:
             count = -(-(end - begin) // size)
             part = reshaped(flat, array.offset + begin * step, (count, size), (size * step, step))
             index, element = (v.native().reshape(-1) for v in _arg(part, largest, 1))
-            places += [begin + np.arange(len(index)) * size + index]
+            places += [begin + backend.of(x).arange(len(index)) * size + index]
             elements.append(element)
     found = np.concatenate(elements)
     if found.dtype.kind not in "fiu":

@@ -131,6 +131,9 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     def __bool__(self):
         return bool(self.inner)
 
+    def __int__(self):
+        return int(self.inner)
+
     def __getattr__(self, name):
         if name not in ("astype", "reshape", "copy", "sum", "any", "all", "transpose", "max", "min", "cumsum", "fill"):
             raise AttributeError(name)

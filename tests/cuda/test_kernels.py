@@ -200,6 +200,12 @@ def test_places_of_extremes(shape, dtype):
             assert getattr(x.cuda(), name)(dim).tolist() == getattr(x, name)(dim).tolist()
 
 
+def test_the_place_of_the_extreme_of_all_elements():
+    for n in (5, 4096, 9000):
+        x = livegrad.randn(n)
+        assert x.cuda().argmax().item() == x.argmax().item() and x.cuda().argmin().item() == x.argmin().item()
+
+
 def last_kernel(monkeypatch, make):
     """The text of the kernel that is launched last."""
     kernels = []
