@@ -73,8 +73,8 @@ def _as_source(x: Tensor, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return dispatch.cast(value, x.dtype) if value.dtype is not x.dtype else value
     if isinstance(value, (int, float)):
-        return tensor(checked_number(value, x.dtype), dtype=x.dtype)
-    return as_tensor(value, dtype=x.dtype)
+        return tensor(checked_number(value, x.dtype), dtype=x.dtype, device=x.device)
+    return as_tensor(value, dtype=x.dtype, device=x.device)
 
 
 def setitem(x: Tensor, index: Any, value: Any) -> None:

@@ -322,7 +322,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out
     if not (math.isfinite(low) and math.isfinite(high)):
         raise RuntimeError(f"range of [{low}, {high}] is not finite")
     counts, _ = np.histogram(a, bins, (low, high) if low != high else (low - 1, high + 1))
-    made = wrap(backend.copied(counts.astype(a.dtype)))
+    made = wrap(backend.copied(counts.astype(a.dtype))).to(input.device)
     return made if out is None else write_out(out, made)
 
 
@@ -361,7 +361,7 @@ def apply_(self: Tensor, function: Any) -> Tensor:
     """Replace each element by what a Python function makes of it."""
     a = self.detach()._to_numpy()
     made = np.array([function(v) for v in a.reshape(-1).tolist()]).reshape(a.shape).astype(a.dtype)
-    return dispatch.assign_result(self, wrap(backend.copied(made)))
+    return dispatch.assign_result(self, wrap(backend.copied(made)).to(self.device))
 
 
 Tensor.apply_ = apply_  # type: ignore[attr-defined]
@@ -552,7 +552,7 @@ def positive(x: Tensor) -> Tensor:
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Which elements occur among the others."""
     tests = test_elements._to_numpy() if isinstance(test_elements, Tensor) else test_elements
-    return wrap(backend.copied(np.isin(elements._to_numpy(), tests, invert=invert)))
+    return wrap(backend.copied(np.isin(elements._to_numpy(), tests, invert=invert))).to(elements.device)
 
 
 @_function

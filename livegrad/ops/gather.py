@@ -128,8 +128,9 @@ def nonzero(x: Tensor, *, as_tuple: bool = False) -> Any:
     """Indices of the elements that are not zero: one row each, or one tensor per dimension."""
     a = x._to_numpy()
     if as_tuple:
-        return tuple(from_native(np.ascontiguousarray(i)) for i in np.nonzero(np.atleast_1d(a)))
-    return wrap(backend.copied(np.argwhere(a).astype(np.int64)))
+        found = (from_native(np.ascontiguousarray(i)) for i in np.nonzero(np.atleast_1d(a)))
+        return tuple(i.to(x.device) for i in found)  # type: ignore[attr-defined]
+    return wrap(backend.copied(np.argwhere(a).astype(np.int64))).to(x.device)  # type: ignore[attr-defined]
 
 
 @public("argwhere", kind="library")

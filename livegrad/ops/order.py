@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..devices import cpu
 from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
 from ..runtime import backend
@@ -38,10 +37,10 @@ def _order(a: Any, dim: int, descending: bool) -> Any:
 
 def picked(x: Tensor, index: Any, dim: int, label: str) -> tuple[Tensor, Tensor]:
     """Elements at places along a dimension that are given as an array, and the places as a tensor."""
-    if x.device is not cpu:
+    if library(index) is not np:
         return PICKED.apply((x,), label, index=index, dim=dim), wrap(backend.copied(index.astype(np.int64)))
     values = GATHER.apply((x,), label, index=np.ascontiguousarray(index), dim=dim)
-    return values, wrap(backend.copied(index.astype(np.int64)))
+    return values, wrap(backend.copied(index.astype(np.int64))).to(x.device)  # type: ignore[attr-defined]
 
 
 def _put_back(g: Value, shape: tuple, index: Any, dim: int) -> Value:
@@ -52,7 +51,7 @@ def _put_back(g: Value, shape: tuple, index: Any, dim: int) -> Value:
     return backend.fresh(out)
 
 
-# On CUDA devices; no place is picked twice, so nothing has to be added up on the way back.
+# For places on a CUDA device; no place is picked twice, so nothing has to be added up on the way back.
 PICKED = operator(
     "gather",
     lambda x, index, dim: backend.copied(backend.of(x).take_along_axis(x.native(), index, dim)),
@@ -74,7 +73,7 @@ def _native(x: Tensor) -> Any:
     return x.detach()._value().native()
 
 
-def _place_zero(x: Tensor) -> Tensor:
+def place_zero(x: Tensor) -> Tensor:
     """The place of the only element."""
     return wrap(from_array(arrays.full_on(x.device, (), dtypes.int64, 0)))
 
@@ -84,7 +83,7 @@ def sort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = F
     """(values, indices) in order along a dimension."""
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
-        return Sort(clone(x), _place_zero(x))
+        return Sort(clone(x), place_zero(x))
     return Sort(*picked(x, _order(_native(x), d, descending), d, "SortBackward"))
 
 
@@ -103,7 +102,7 @@ def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = 
     if not 0 <= k <= (x._shape[d] if x.dim() else 1):
         raise RuntimeError("selected index k out of range")
     if x.dim() == 0:
-        return TopK(clone(x), _place_zero(x))
+        return TopK(clone(x), place_zero(x))
     order = _order(_native(x), d, largest)
     return TopK(*picked(x, order[(slice(None),) * d + (slice(k),)], d, "TopkBackward"))
 
@@ -145,7 +144,7 @@ def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
         return MEDIAN.apply((x,))
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
-        return Median(clone(x), _place_zero(x))
+        return Median(clone(x), place_zero(x))
     a = comparable(_native(x))
     xp = library(a)
     if not a.shape[d]:
@@ -166,7 +165,7 @@ def mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     if x.dim() == 0:
         from ..creation import zeros
 
-        return Mode(x.clone(), zeros((), dtype=dtypes.int64))
+        return Mode(x.clone(), zeros((), dtype=dtypes.int64, device=x.device))
     a = np.moveaxis(comparable(x.detach()._to_numpy()), d, -1)
     if a.shape[-1] == 0:
         raise IndexError(f"mode(): Expected reduction dim {d} to have non-zero size.")
@@ -174,6 +173,6 @@ def mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     for at in np.ndindex(*a.shape[:-1]):
         values, inverse, counts = np.unique(a[at], return_inverse=True, return_counts=True)
         places[at] = np.flatnonzero(inverse == counts.argmax())[-1]
-    index = wrap(backend.copied(places)).unsqueeze(d)
+    index = wrap(backend.copied(places)).to(x.device).unsqueeze(d)  # type: ignore[attr-defined]
     values = x.gather(d, index)
     return Mode(values, index) if keepdim else Mode(values.squeeze(d), index.squeeze(d))

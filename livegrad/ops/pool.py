@@ -176,6 +176,9 @@ AVG_SPREAD = operator(
 
 def largest_places(x: Value, bounds: list, n: int) -> Value:
     """Where in its plane the largest element of each window is; bounds: (start, stop) by spatial dimension."""
+    if x.device is not cpu:
+        found = largest_places(from_array(arrays.moved(x.ready(), cpu)), bounds, n)
+        return from_array(arrays.moved(found.ready(), x.device))
     a = _planes(_wide(x), n)
     grid = np.arange(math.prod(a.shape[1:])).reshape(a.shape[1:])
     full = [[(0, 1)]] * (3 - n) + bounds

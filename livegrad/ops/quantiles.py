@@ -9,10 +9,10 @@ import numpy as np
 from .. import dtypes
 from ..lazy.value import Value
 from ..runtime import backend
-from ..tensor import Tensor, wrap
+from ..tensor import Tensor
 from .casting import autocasts
 from .copying import clone
-from .order import comparable, picked
+from .order import comparable, picked, place_zero
 from .reduce import share_evenly
 from .registry import operator, public
 from .results import NanMedian
@@ -33,7 +33,7 @@ def _quantile(
     from ..creation import tensor
 
     if not isinstance(q, Tensor):
-        q = tensor(q, dtype=x.dtype)
+        q = tensor(q, dtype=x.dtype, device=x.device)
     if q.dim() > 1:
         raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
     if q.dtype is not x.dtype:
@@ -131,7 +131,7 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
         return NANMEDIAN.apply((input,))
     d = normal_dim(dim, input.dim())
     if input.dim() == 0:
-        return NanMedian(clone(input), wrap(backend.copied(np.zeros((), np.int64))))
+        return NanMedian(clone(input), place_zero(input))
     a = comparable(input._to_numpy())
     if not a.shape[d]:
         raise IndexError(f"nanmedian(): Expected reduction dim {d} to have non-zero size.")

@@ -12,9 +12,10 @@ from ..autograd.node import cast_value
 from ..devices import cpu
 from ..lazy.evaluate import reduce as run_reduction
 from ..lazy.rows import run as run_rows
-from ..lazy.value import Value, pending, reshaped
+from ..lazy.value import Value, from_array, pending, reshaped
 from ..native import hot
 from ..precision import REGIONS
+from ..runtime import array as arrays
 from ..runtime import backend
 from ..runtime.array import numel
 from ..tensor import Tensor
@@ -371,10 +372,15 @@ def _argument(x: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tenso
         raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
     if dim is None:
         shape = (1,) * x.dim() if keepdim else ()
+        if x.device is not cpu:
+            xp, a = backend.of(v), v.native()
+            a = a if a.dtype.kind in "fiub" else a.astype(np.float32)
+            found = (xp.argmax if largest else xp.argmin)(a)
+            return wrap(backend.copied(found.astype(np.int64).reshape(shape)))
         return wrap(backend.copied(np.full(shape, _arg_of_all(v, largest), np.int64)))
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
-        return wrap(backend.copied(np.zeros((), np.int64)))
+        return wrap(from_array(arrays.full_on(x.device, (), dtypes.int64, 0)))
     found = _arg(v, largest, d)[0]
     return wrap(found if keepdim else found.reshape(tuple([n for i, n in enumerate(x._shape) if i != d])))
 
@@ -400,11 +406,16 @@ def _along(x: Tensor, dim: int, keepdim: bool, largest: bool, result: Any) -> An
         return result(x.clone(), _argument(x, 0, False, largest))
     if not x._shape[d]:
         _refuse_empty("max" if largest else "min", x._shape, (d,))
+    label = ("Max" if largest else "Min") + "Backward"
+    if x.device is not cpu:
+        from .order import picked
+
+        values, index = picked(x, _argument(x, d, True, largest)._value().native(), d, label)
+        return result(values, index) if keepdim else result(values.squeeze(d), index.squeeze(d))
     from .gather import elements_at
 
     index = _argument(x, d, keepdim, largest)
-    places = index._to_numpy()
-    return result(elements_at(x, d, places, keepdim, ("Max" if largest else "Min") + "Backward"), index)
+    return result(elements_at(x, d, index._to_numpy(), keepdim, label), index)
 
 
 def _max_or_min(x: Tensor, dim: Any, keepdim: bool, largest: bool) -> Any:

@@ -10,11 +10,11 @@ from .. import dtypes
 from ..lazy.scan import run as run_scan
 from ..lazy.value import Value
 from ..runtime import backend
-from ..tensor import Tensor, wrap
+from ..tensor import Tensor
 from . import dispatch
 from .casting import autocasts
 from .copying import clone
-from .order import comparable, picked
+from .order import comparable, picked, place_zero
 from .registry import operator, public
 from .results import CumMax, CumMin
 from .view import normal_dim, on_either
@@ -108,7 +108,7 @@ def cumprod(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 def _running_extreme(x: Tensor, dim: int, largest: bool, result: Any) -> Any:
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
-        return result(clone(x), wrap(backend.copied(np.zeros((), np.int64))))
+        return result(clone(x), place_zero(x))
     a = comparable(x._to_numpy())
     best = (np.maximum if largest else np.minimum).accumulate(a, axis=d)
     steps = np.arange(a.shape[d]).reshape([-1 if k == d else 1 for k in range(a.ndim)])

@@ -405,7 +405,7 @@ def view_dtype(x: Tensor, dtype: Any) -> Tensor:
     bits = x.detach()._to_numpy()
     if not x.is_contiguous():
         bits = bits.copy()
-    return from_native(bits.view(dtype.np).copy())
+    return from_native(bits.view(dtype.np).copy()).to(x.device)  # type: ignore[attr-defined]
 
 
 @public("reshape", kind="view")
