@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.mode import MODE
+from ..devices import cpu
 from ..lazy.value import Value
 from ..runtime import backend
 from ..tensor import Tensor
@@ -118,7 +119,7 @@ def write_at(window: Tensor, index: tuple, source: Tensor, accumulate: bool) -> 
     if recorded:
         dispatch.check_view(window)
     dispatch.check_overlap(window, source, whole=True)
-    if not recorded:
+    if not recorded and window.device is cpu:
         values = source._to_numpy()
         if source._s is not None and source._s.storage is window._storage().storage:
             values = values.copy()

@@ -96,6 +96,39 @@ def test_triangles_keep_the_dtype():
         compared(lambda x: (x.tril(), x.triu(1)), livegrad.ones(3, 4, dtype=dtype))
 
 
+def test_assignments_by_index():
+    x, i = made(0, 3, 4), livegrad.tensor([2, 0])
+    for place in (lambda y, at: y.__setitem__(at, 5.0), lambda y, at: y.__setitem__((at, 1), y[0, :2]),
+                  lambda y, at: y.index_put_((at,), livegrad.ones(4, device=y.device), accumulate=True),
+                  lambda y, at: y.index_fill_(1, at, 7), lambda y, at: y.fill_diagonal_(3.0),
+                  lambda y, at: y.masked_fill_(y > 0, 0.5), lambda y, at: y.apply_(lambda v: v + 1)):  # fmt: skip
+        here, there = x.clone(), x.cuda()
+        place(here, i)
+        place(there, i.cuda())
+        assert there.is_cuda
+        np.testing.assert_allclose(there.cpu().numpy(), here.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.argmax(), lambda x: x.argmin(), lambda x: x.max(1), lambda x: x.min(0, keepdim=True),
+        lambda x: x[0, 0].max(0), lambda x: livegrad.nonzero(x > 0), lambda x: x.nonzero(as_tuple=True),
+        lambda x: x.cummax(1), lambda x: x.quantile(0.3), lambda x: livegrad.histc(x, 4), lambda x: x.mode(1),
+        lambda x: livegrad.isin(x, x[0]), lambda x: x.view(livegrad.int32), lambda x: x.nanmedian(0),
+        lambda x: x.logcumsumexp(0), lambda x: livegrad.nn.functional.adaptive_max_pool1d(x.detach(), 3),
+    ],
+)  # fmt: skip
+def test_results_are_on_the_operands_device(function):
+    """Also of what is computed on the CPU."""
+    compared(function, made(5, 3, 4), waits=["host to device", "device to host", "synchronize"])
+
+
+def test_nothing_has_elements():
+    compared(lambda x: x.t() + x.t(), livegrad.zeros(0, 3))
+    compared(lambda x: (x.reshape(3, 0) * 2).sum(1), livegrad.zeros(0, 3))
+
+
 def test_counting():
     x = livegrad.tensor([3, 1, 3, 0, 7, 1])
     options = {"return_inverse": True, "return_counts": True}

@@ -92,7 +92,7 @@ def plan_map(
     kernel = _kernel(code, outputs, tuple(classes), width, len(sizes), wide)
     words = [items]
     for n in inner_first[:-1]:
-        words += maps.divider_words(n, wide)
+        words += maps.divider_words(max(n, 1), wide)
     for s in odd:
         words += [s[-1] * width, *s[-2::-1]]  # type: ignore[index]
     return Launch(kernel, blocks(items, multiprocessors), struct.pack(f"={len(words)}q", *words))
