@@ -197,7 +197,7 @@ def strided(t: Any) -> Any:
     if t.dim() == 0:
         return t
     lib = livegrad if isinstance(t, livegrad.Tensor) else torch
-    big = lib.zeros([*t.shape[:-1], 2 * t.shape[-1] + 1], dtype=t.dtype)
+    big = lib.zeros([*t.shape[:-1], 2 * t.shape[-1] + 1], dtype=t.dtype, device=t.device)
     big[..., 1::2] = t
     return big[..., 1::2]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import convolution_numpy
 from ..array import Array
 from . import cudnn, driver, memory
@@ -34,6 +36,8 @@ def by_weight(x: Array, g: Array, window: tuple, stride: tuple, padding: tuple, 
 
 
 def _tap_by_tap(function: Any, a: Array, b: Array, *options: Any) -> Array:
+    """With the device's arrays; half types are summed in float32."""
+    work = np.float32 if a.dtype.itemsize < 4 else a.dtype.np
     with driver.on(a.device.index or 0):
-        made = function(a.native(), b.native(), *options)
-        return memory.wrap(driver.cupy().ascontiguousarray(made), a.device)
+        made = function(*(x.native().astype(work, copy=False) for x in (a, b)), *options)
+        return memory.wrap(driver.cupy().ascontiguousarray(made.astype(a.dtype.np, copy=False)), a.device)
