@@ -12,6 +12,7 @@ What a hot function may use is in `lower`'s description. Both forms do the same;
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -92,9 +93,10 @@ def hottest(function: F) -> F:
 def front(wrapper: Callable, function: Callable) -> None:
     """Let a hot function be called in the place of a wrapper that only arranges its arguments.
 
-    What does not fit the function's own parameters goes to the wrapper.
+    What does not fit the function's own parameters goes to the wrapper; where anything fits, the wrapper stays.
     """
-    FRONTS.append((wrapper, function))
+    if not function.__code__.co_flags & inspect.CO_VARKEYWORDS:
+        FRONTS.append((wrapper, function))
 
 
 def held(owner: Any, attribute: str) -> None:

@@ -13,15 +13,14 @@ __all__ = ["Buffer", "Parameter", "is_lazy"]
 class Parameter(Tensor):
     """A tensor that a `Module` trains: assigning one as an attribute lists it in ``module.parameters()``.
 
-        ``data`` is shared with the new parameter, not copied. Without it the parameter is an empty tensor.
-        ``requires_grad`` is true unless stated otherwise.
+    ``data`` is shared with the new parameter, not copied. Without it the parameter is an empty tensor.
+    ``requires_grad`` is true unless stated otherwise.
 
-        >>> from livegrad import nn
-        >>> import livegrad
-    from livegrad.native import slotted
-        >>> p = nn.Parameter(livegrad.ones(2))
-        >>> p.requires_grad, p.is_leaf
-        (True, True)
+    >>> from livegrad import nn
+    >>> import livegrad
+    >>> p = nn.Parameter(livegrad.ones(2))
+    >>> p.requires_grad, p.is_leaf
+    (True, True)
     """
 
     def __new__(cls, data=None, requires_grad=True):

@@ -28,8 +28,8 @@ _BOTH = {
         """,
     FULL: """
         binary_cross_entropy_with_logits cdist cosine_embedding_loss cross_entropy hinge_embedding_loss huber_loss
-        kl_div l1_loss margin_ranking_loss mse_loss nll_loss poisson_nll_loss prod smooth_l1_loss soft_margin_loss
-        triplet_margin_loss
+        kl_div l1_loss margin_ranking_loss mse_loss multi_margin_loss multilabel_margin_loss nll_loss poisson_nll_loss
+        prod smooth_l1_loss soft_margin_loss triplet_margin_loss
         """,
 }
 _CPU = {

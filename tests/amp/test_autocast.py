@@ -61,8 +61,10 @@ def given(name, package, dtype):
             return [data(4), data(4), whole(1, -1, 1, 1)]
         case "hinge_embedding_loss" | "soft_margin_loss":
             return [data(4), whole(1, -1, 1, 1)]
-        case "cross_entropy" | "nll_loss":
+        case "cross_entropy" | "nll_loss" | "multi_margin_loss":
             return [square, whole(0, 1, 2, 3)]
+        case "multilabel_margin_loss":
+            return [square, package.tensor([[0, -1, 1, 2], [3, 1, -1, 0], [-1, 0, 1, 2], [0, 1, 2, 3]])]
         case "triplet_margin_loss":
             return [square, data(4, 4), data(4, 4)]
         case "ctc_loss":

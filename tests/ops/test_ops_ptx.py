@@ -24,6 +24,7 @@ import livegrad
 from livegrad import dtypes
 from livegrad.codegen.gpu import plan, target
 from livegrad.codegen.layout import param_formats
+from livegrad.lazy import program
 from livegrad.lazy.program import broadcast_strides, merged_dims
 from livegrad.observe import WATCH, Observer
 from livegrad.runtime import machine
@@ -42,16 +43,15 @@ class Programs(Observer):
     def begin(self, name, nodes, leaves, outputs, shape, reason):
         if name or not nodes or 0 in shape:
             return
-        slots = {leaf: k for k, leaf in enumerate(leaves)}
-        code = []
-        for j, v in enumerate(nodes):
-            code += [v.instr.id, *(slots[o] for o in v.operands)]
-            slots[v] = -1 - j
+        windows = {}
+        program._lay_over(nodes, shape, windows)
+        piece = program.encode(nodes, dict.fromkeys(nodes, 0), True, windows)
+        code, leaves = piece.code, piece.leaves
         sizes, strides, _ = merged_dims(shape, [broadcast_strides(leaf.array, shape) for leaf in leaves])
         if not sizes:
             sizes, strides = [1], [[0] for _ in leaves]
-        made = plan.plan_map(tuple(code), tuple(outputs), sizes, strides, 16, 132)
-        assert len(made.tail) == 8 * (made.kernel.words - len(outputs) - len(leaves) - len(param_formats(tuple(code))))
+        made = plan.plan_map(code, tuple(outputs), sizes, strides, 16, 132)
+        assert len(made.tail) == 8 * (made.kernel.words - len(outputs) - len(leaves) - len(param_formats(code)))
         self.kernels[made.kernel.describe()] = made.kernel
 
 

@@ -608,6 +608,7 @@ def _rows_of_classes(input):
     return input.reshape(1, -1) if input.dim() < 2 else input
 
 
+@autocasts
 def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=None, reduce=None, reduction="mean"):
     """max(0, margin - input[target] + input[i]) to the power p (1 or 2), summed over the other classes i, over C.
 
@@ -635,6 +636,7 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=
     return _reduced(loss.reshape(target.shape), reduction)
 
 
+@autocasts
 def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
     """max(0, 1 - input[j] + input[i]), summed over the classes j that are targets and all i that are not, over C.
 

@@ -26,14 +26,13 @@ class Identity(Module):
 class Linear(Module):
     """``input @ weight.T + bias`` over the last dimension: ``(*, in_features)`` becomes ``(*, out_features)``.
 
-        ``weight`` (out_features, in_features) and ``bias`` start uniform in ±1/√in_features.
+    ``weight`` (out_features, in_features) and ``bias`` start uniform in ±1/√in_features.
 
-        >>> import livegrad
-    from livegrad.native import hot
-        >>> from livegrad import nn
-        >>> layer = nn.Linear(3, 2)
-        >>> layer(livegrad.zeros(5, 3)).shape == (5, 2)
-        True
+    >>> import livegrad
+    >>> from livegrad import nn
+    >>> layer = nn.Linear(3, 2)
+    >>> layer(livegrad.zeros(5, 3)).shape == (5, 2)
+    True
     """
 
     __constants__ = ["in_features", "out_features"]
