@@ -12,7 +12,8 @@ import numpy as np
 
 from . import devices, dtypes
 from .lazy.value import Value
-from .runtime import backend, service
+from .llvm import service
+from .runtime import backend
 
 if TYPE_CHECKING:
     from .ops.philox import Draw

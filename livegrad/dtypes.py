@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .llvm import service
 from .native import hot, slotted
-from .runtime import service
 
 BOOL, INTEGRAL, FLOATING, COMPLEX = range(4)
 

@@ -16,8 +16,8 @@ from .autograd.node import cast_value
 from .counter import STATE_BYTES, Counter, of_any_dtype
 from .creation import _finish, _from_numpy_copy, _sizes
 from .lazy.value import Value
+from .llvm import service
 from .ops import dispatch
-from .runtime import service
 from .runtime.array import numel
 from .tensor import Tensor, wrap
 

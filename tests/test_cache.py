@@ -8,13 +8,13 @@ import time
 
 import pytest
 
-from livegrad.runtime import cache, machine
+from livegrad.llvm import cache, machine
 
 pytestmark = pytest.mark.skipif(not machine.compiler_available(), reason="no compiler")
 
 PROGRAM = """
     import livegrad
-    from livegrad.runtime import machine
+    from livegrad.llvm import machine
     built = []
     compile_cpu = machine.compile_cpu
     machine.compile_cpu = lambda source, *rest, **more: (built.append(source), compile_cpu(source, *rest, **more))[1]
@@ -139,7 +139,7 @@ def test_turned_off(tmp_path):
 
 
 def test_default_folder_follows_xdg(tmp_path):
-    program = "from livegrad.runtime import cache; import sys; sys.stdout.write(str(int(cache.folder.parent.name)))"
+    program = "from livegrad.llvm import cache; import sys; sys.stdout.write(str(int(cache.folder.parent.name)))"
     env = {k: v for k, v in os.environ.items() if k != "LIVEGRAD_CACHE_DIR"}
     env["XDG_CACHE_HOME"] = str(tmp_path / "123")
     done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=60)
@@ -148,17 +148,17 @@ def test_default_folder_follows_xdg(tmp_path):
 
 
 def test_changed_library(filled):
-    program = 'from livegrad.runtime import cache; cache.VERSION = "another"\n' + textwrap.dedent(PROGRAM)
+    program = 'from livegrad.llvm import cache; cache.VERSION = "another"\n' + textwrap.dedent(PROGRAM)
     (compiled,) = run(filled, program)
     assert compiled >= 1
     assert len(entries(filled)) == 2 * compiled
-    program = 'from livegrad.runtime import cache; cache._digest = "changed"\n' + textwrap.dedent(PROGRAM)
+    program = 'from livegrad.llvm import cache; cache._digest = "changed"\n' + textwrap.dedent(PROGRAM)
     assert run(filled, program) == [compiled]
 
 
 def test_other_processor(filled):
     program = (
-        'from livegrad.runtime import machine; was = machine.host_description; machine.host_description = lambda: (was(), "other")\n'
+        'from livegrad.llvm import machine; was = machine.host_description; machine.host_description = lambda: (was(), "other")\n'
         + textwrap.dedent(PROGRAM)
     )
     (compiled,) = run(filled, program)

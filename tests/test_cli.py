@@ -193,7 +193,7 @@ def test_info(capsys):
 
 def test_info_survives_what_fails(capsys, monkeypatch):
     from livegrad.cli import info
-    from livegrad.runtime import cache
+    from livegrad.llvm import cache
 
     def broken():
         raise OSError("gone")

@@ -280,7 +280,7 @@ def test_as_ptx():
     from livegrad.codegen.gpu import plan
     from livegrad.lazy import evaluate
     from livegrad.lazy.program import broadcast_strides, linearize, merged_dims
-    from livegrad.runtime import machine
+    from livegrad.llvm import machine
 
     draw = philox.Draw(1, 2, (64, 128), devices.cpu)
     value = draw.normal(dtypes.float32)

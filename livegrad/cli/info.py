@@ -71,7 +71,7 @@ def _processor() -> str:
 
 
 def _target() -> str:
-    from livegrad.runtime import machine
+    from livegrad.llvm import machine
 
     version, triple, name, features = (part.strip() for part in machine.host_description().split(";", 3))
     there = {f[1:] for f in features.split(",") if f.startswith("+")}
@@ -103,7 +103,7 @@ def _blas() -> str:
 
 def _kernels() -> str:
     from livegrad.codegen import kernels
-    from livegrad.runtime import cache
+    from livegrad.llvm import cache
 
     folder, count, size = cache.stats()
     if folder is None:

@@ -1,4 +1,4 @@
-"""Building LLVM IR as text. `runtime.machine` turns that text into machine code or PTX.
+"""Building LLVM IR as text. `llvm.machine` turns that text into machine code or PTX.
 
 Kernels are written by appending lines: there is no object per instruction, so a kernel of some hundred instructions
 is built in about a millisecond.  A :class:`Builder` hands out :class:`Reg` values, each of which knows its *kind*
@@ -25,7 +25,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from ..runtime.machine import host_has_f16c, host_has_fma, host_has_rounding, host_vector_bytes, is_x86
+from ..llvm.machine import host_has_f16c, host_has_fma, host_has_rounding, host_vector_bytes, is_x86
 
 __all__ = [
     "KINDS",

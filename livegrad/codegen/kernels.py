@@ -1,7 +1,7 @@
 """Kernels: compiled programs, and when they are compiled.
 
 A program that is large, or asked for again, is compiled; small one-off work never waits for a compiler. Until its
-kernel is there a program runs on tier 0. Kernels are kept in memory by program and on disk by `runtime.cache`.
+kernel is there a program runs on tier 0. Kernels are kept in memory by program and on disk by `llvm.cache`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from struct import Struct
 from typing import Any
 
+from ..llvm import cache, machine, service
 from ..native import slotted
-from ..runtime import cache, machine, service
 from . import layout, rowshape
 
 # Elements times operators from which a program is worth waiting for its compilation the first time.

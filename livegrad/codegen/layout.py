@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from .. import dtypes
+from ..llvm.machine import host_vector_bytes
 from ..ops.instruction import BY_ID, Instruction
-from ..runtime.machine import host_vector_bytes
 
 NAME = "kernel"  # of the function in every kernel's module
 # How a leaf is read along the innermost dimension.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from .. import dtypes
+from ..llvm.machine import host_vector_bytes
 from ..ops.rowprogram import COSTS, RowProgram
 from ..ops.scalar import Expr, postorder
-from ..runtime.machine import host_vector_bytes
 from .layout import decode, lanes, leaf_dtypes, node_dtypes, param_formats
 
 # Vectors that a sweep works on at a time, so that their chains of dependent instructions overlap; fewer where an

@@ -58,7 +58,7 @@ def launched() -> None:
     """Called for each launch while `Start.left` is not 0."""
     Start.left = max(Start.left - 1, 0)  # threads may count at the same time
     if Start.left == 0:
-        from ..runtime import machine, service
+        from ..llvm import machine, service
 
         if not machine.compiler_available():
             return

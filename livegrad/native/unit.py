@@ -1,6 +1,6 @@
 """Building the machine code of hot functions, keeping it on disk, and installing it.
 
-The hot functions of one module make one unit: one object on disk, and one job of the helper thread (`runtime.service`),
+The hot functions of one module make one unit: one object on disk, and one job of the helper thread (`llvm.service`),
 so that no kernel waits long behind them. Units call one another through their tables of constants, which are filled
 when all are there.
 """
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..runtime import cache, machine, service
+from ..llvm import cache, machine, service
 from . import COMPILED, FRONTS, HOT, HOTTEST, SLOTTED, Start, layout, originals
 from .constants import resolve
 from .emit import Unit

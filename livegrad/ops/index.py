@@ -11,9 +11,10 @@ from .. import dtypes
 from ..codegen.kernels import Kernel
 from ..lazy.storage import contiguous_copy
 from ..lazy.value import Value, from_array
+from ..llvm import machine
 from ..native import hot
 from ..runtime import array as arrays
-from ..runtime import backend, machine, pool
+from ..runtime import backend, pool
 from ..runtime.array import numel
 from ..tensor import Tensor
 from .registry import operator

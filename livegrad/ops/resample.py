@@ -17,8 +17,9 @@ from .. import dtypes
 from ..autograd.node import cast_value
 from ..codegen.kernels import Kernel
 from ..lazy.value import Value, from_array
+from ..llvm import service
 from ..runtime import array as arrays
-from ..runtime import backend, pool, service
+from ..runtime import backend, pool
 from .registry import operator
 from .view import on_either
 

@@ -23,9 +23,10 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from livegrad.llvm import cache
 from livegrad.native import hot
-from livegrad.runtime import cache, pool
 from livegrad.runtime import gemm as gemm_kernel
+from livegrad.runtime import pool
 
 __all__ = ["available", "batched", "gemm", "info"]  # noqa: F822  (`available` is worked out when asked for)
 

@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..codegen.kernels import Kernel
+from ..llvm import machine, service
 from ..observe import library
 from . import array as arrays
-from . import machine, pool, service
+from . import pool
 from .array import Array, numel
 from .memory import allocate
 

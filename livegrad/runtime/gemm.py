@@ -35,7 +35,7 @@ def _kernel(kind: str, b_transposed: bool) -> Any:
 def _panel(kind: str) -> int:
     """Columns of a panel; 0 where the machine's vectors are not for this."""
     from ..codegen import gemm
-    from . import machine
+    from ..llvm import machine
 
     if not machine.compiler_available() or machine.host_vector_bytes() != 64:
         return 0

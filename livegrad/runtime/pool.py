@@ -21,7 +21,7 @@ Where there is no futex (not Linux), plain threads take pieces of the range from
 helpers of its own when it needs them. The state is never freed: helpers are inside until the process ends.
 
 An interruption (Ctrl-C) reaches Python only, so a launch through the dispatcher is over before anybody sees one. What
-takes several steps in Python, making the pool and starting threads, is done by the helper thread of `runtime.service`.
+takes several steps in Python, making the pool and starting threads, is done by the helper thread of `llvm.service`.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ import sys
 import time
 from queue import SimpleQueue
 
+from ..llvm import cache, service
 from ..native import hot
-from . import cache, service
 
 __all__ = ["get_num_threads", "launch", "run_serial", "set_num_threads"]
 

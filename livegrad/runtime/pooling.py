@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..codegen.kernels import Kernel
+from ..llvm import service
 from ..observe import library
-from . import interpreter, pool, service
+from . import interpreter, pool
 
 SERIAL_WORK = 100_000
 

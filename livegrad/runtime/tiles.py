@@ -42,7 +42,7 @@ _NEAR = 1 << 17  # numbers of B that stay in the second-level cache from item to
 @functools.cache
 def available() -> bool:
     """Whether the machine has the unit, and the system lets this process use it."""
-    from . import machine
+    from ..llvm import machine
 
     if not (_WANTED and sys.platform == "linux" and platform.machine() == "x86_64" and machine.compiler_available()):
         return False

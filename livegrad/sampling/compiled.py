@@ -12,7 +12,7 @@ import struct
 
 import numpy as np
 
-from ..runtime import cache
+from ..llvm import cache
 
 _WORTH = 1 << 17  # elements asked for, in one call or several, before compiling
 _asked = 0

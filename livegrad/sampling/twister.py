@@ -11,7 +11,7 @@ import ctypes
 
 import numpy as np
 
-from ..runtime import cache
+from ..llvm import cache
 
 _WORTH = 1 << 15  # words in one call: below, NumPy's own generator is as good
 _functions: dict | None = None

@@ -10,7 +10,7 @@ from livegrad.codegen import math
 from livegrad.codegen.gpu import maps, plan, target
 from livegrad.lazy import evaluate
 from livegrad.lazy.program import broadcast_strides, linearize, merged_dims
-from livegrad.runtime import machine
+from livegrad.llvm import machine
 
 
 def planned(tensor, alignment=16):

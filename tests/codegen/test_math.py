@@ -8,7 +8,7 @@ import pytest
 
 from livegrad.codegen import ir
 from livegrad.codegen import math as functions
-from livegrad.runtime import machine
+from livegrad.llvm import machine
 
 try:
     import mpmath

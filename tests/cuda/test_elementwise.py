@@ -18,7 +18,7 @@ from livegrad.codegen.gpu.kernels import Kernel, Launch
 from livegrad.codegen.layout import STRIDED
 from livegrad.lazy import cuda, evaluate
 from livegrad.lazy.program import broadcast_strides, linearize, merged_dims
-from livegrad.runtime import cache
+from livegrad.llvm import cache
 from livegrad.runtime.cuda import driver, memory
 
 ELEMENTWISE = [name for name, case in CASES.items() if case.formula is not None]

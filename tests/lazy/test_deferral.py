@@ -285,7 +285,7 @@ def test_without_compiler_and_blas():
     here = os.path.dirname(os.path.abspath(__file__))
     program = textwrap.dedent(BLOCK) + textwrap.dedent(f"""
         import livegrad, pytest
-        from livegrad.runtime import machine
+        from livegrad.llvm import machine
         assert not machine.compiler_available()
         w = livegrad.nn.Linear(4, 3)
         optimizer = livegrad.optim.Adam(w.parameters())

@@ -377,7 +377,7 @@ x = livegrad.ones(4, requires_grad=True)
 for i in range(int(sys.argv[1])):
     y = (x * i).sum()
     y.backward()
-from livegrad.runtime import service
+from livegrad.llvm import service
 service.drain()  # whatever was begun has submitted its parts by then
 service.drain()
 print(unit.installed(), x.grad[0].item())

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 import livegrad
 from livegrad import nn
 from livegrad.autograd import gradcheck, gradgradcheck
+from livegrad.llvm import machine
 from livegrad.nn.utils import rnn as ours
 from livegrad.ops import recurrent
-from livegrad.runtime import machine
 
 MODES = ("LSTM", "GRU", "RNN")
 LENGTHS = [5, 2, 4, 1, 5, 3, 2]

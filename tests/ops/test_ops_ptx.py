@@ -26,8 +26,8 @@ from livegrad.codegen.gpu import plan, target
 from livegrad.codegen.layout import param_formats
 from livegrad.lazy import program
 from livegrad.lazy.program import broadcast_strides, merged_dims
+from livegrad.llvm import machine
 from livegrad.observe import WATCH, Observer
-from livegrad.runtime import machine
 
 ARCHITECTURES = [name for _, name in target.ARCHITECTURES]
 ELEMENTWISE = [name for name, case in CASES.items() if case.formula is not None]

@@ -15,10 +15,10 @@ import livegrad
 from livegrad import dtypes
 from livegrad.autograd import gradcheck, gradgradcheck
 from livegrad.codegen import rowshape as rows
+from livegrad.llvm import machine
 from livegrad.ops import rows as applied
 from livegrad.ops.rowprogram import RowProgram, largest, position, smallest, total
 from livegrad.ops.scalar import exp, square, where
-from livegrad.runtime import machine
 
 SETTINGS = {"deadline": None, "derandomize": True,
             "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}  # fmt: skip

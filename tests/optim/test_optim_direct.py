@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 import livegrad
 import livegrad.nn
 import livegrad.optim
+from livegrad.llvm import machine
 from livegrad.observe import WATCH, Observer
 from livegrad.ops.registry import ELEMENTWISE
 from livegrad.ops.updates import Changes, Update
-from livegrad.runtime import machine
 
 needs_kernels = pytest.mark.skipif(not machine.compiler_available(), reason="no kernels without llvmlite")
 

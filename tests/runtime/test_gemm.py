@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import livegrad
+from livegrad.llvm import machine
 from livegrad.nn import functional as F
-from livegrad.runtime import gemm, machine
+from livegrad.runtime import gemm
 
 pytestmark = pytest.mark.skipif(
     not machine.compiler_available() or machine.host_vector_bytes() != 64, reason="the kernel is not for this machine"

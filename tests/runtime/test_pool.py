@@ -14,7 +14,8 @@ import pytest
 
 pytest.importorskip("llvmlite")
 
-from livegrad.runtime import cache, pool, service  # noqa: E402
+from livegrad.llvm import cache, service  # noqa: E402
+from livegrad.runtime import pool  # noqa: E402
 
 KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
@@ -209,7 +210,8 @@ def test_plain_threads_take_over_where_there_is_no_futex(count, monkeypatch):
 SETUP = f"""
 import ctypes, os, signal, struct, sys, threading, time
 import numpy as np
-from livegrad.runtime import cache, pool, service
+from livegrad.llvm import cache, service
+from livegrad.runtime import pool
 count = cache.functions('''{COUNT}''', ["count"])["count"]
 def check():
     data = np.zeros(5000, np.int64)

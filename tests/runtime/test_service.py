@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from livegrad.runtime import service
+from livegrad.llvm import service
 
 
 def python(code, timeout=120):
@@ -112,7 +112,7 @@ def test_interruptions_at_any_moment():
     """Calls under a rain of alarms: every one that was made was made once, and the thread still serves."""
     python("""
         import random, signal
-        from livegrad.runtime import service
+        from livegrad.llvm import service
 
         class Alarm(Exception): pass
         def alarm(*_): raise Alarm
@@ -137,7 +137,7 @@ def test_interruptions_at_any_moment():
 def test_a_fork_waits_for_the_job_and_the_child_takes_over_what_waits():
     python("""
         import os, time, warnings
-        from livegrad.runtime import service
+        from livegrad.llvm import service
         warnings.simplefilter("ignore")  # newer Pythons warn of any fork with threads
 
         steps = []
@@ -159,7 +159,7 @@ def test_a_fork_waits_for_the_job_and_the_child_takes_over_what_waits():
 def test_forks_in_several_threads_at_once():
     python("""
         import os, threading, warnings
-        from livegrad.runtime import service
+        from livegrad.llvm import service
         warnings.simplefilter("ignore")
 
         def forks():
@@ -180,7 +180,7 @@ def test_the_exit_waits_for_the_job_and_later_calls_are_made_where_they_are_aske
     out = python("""
         import atexit, threading, time
         atexit.register(lambda: print(service.call(threading.get_ident) == threading.get_ident(), flush=True))
-        from livegrad.runtime import service
+        from livegrad.llvm import service
         begun = threading.Event()
         service.submit(lambda: (begun.set(), time.sleep(0.2), print("done", flush=True)))
         service.submit(print, "never")
@@ -192,7 +192,7 @@ def test_the_exit_waits_for_the_job_and_later_calls_are_made_where_they_are_aske
 def test_where_no_thread_can_be_started():
     python("""
         import _thread, threading
-        from livegrad.runtime import service
+        from livegrad.llvm import service
         start = _thread.start_new_thread
         def refuse(*_): raise RuntimeError("can't start new thread")
         _thread.start_new_thread = refuse

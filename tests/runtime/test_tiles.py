@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 import livegrad
 from livegrad.codegen import tiles as writer
+from livegrad.llvm import machine
 from livegrad.nn import functional as F
-from livegrad.runtime import machine, tiles
+from livegrad.runtime import tiles
 
 needs_unit = pytest.mark.skipif(not tiles.available(), reason="this machine has no tile unit (AMX), or refuses it")
 needs_compiler = pytest.mark.skipif(not machine.compiler_available(), reason="llvmlite is missing")

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from struct import Struct
 
-from ...runtime import cache, machine
+from ...llvm import cache, machine
 from ..kernels import Policy
 from . import target
 

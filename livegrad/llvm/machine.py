@@ -1,6 +1,6 @@
 """This machine: what its processor can do, and turning LLVM IR into machine code that can be called.
 
-Everything that calls llvmlite is here, and happens on the helper thread (see `runtime.service`): an interruption
+Everything that calls llvmlite is here, and happens on the helper thread (see `llvm.service`): an interruption
 inside llvmlite would free its objects twice. llvmlite is imported when first needed. Where it is missing
 :class:`CompilerMissing` is raised, which is an ``ImportError``: the library then evaluates without compiled kernels.
 
