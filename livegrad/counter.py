@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import devices, dtypes
+from .lazy import backend
 from .lazy.value import Value
 from .llvm import service
-from .runtime import backend
 
 if TYPE_CHECKING:
     from .ops.philox import Draw

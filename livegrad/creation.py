@@ -13,10 +13,10 @@ import numpy as np
 from . import devices, dtypes
 from .autograd.node import AccumulateGrad
 from .devices import cpu as CPU
+from .lazy import backend
 from .lazy.value import from_array
 from .native import hot
 from .runtime import array as arrays
-from .runtime import backend
 from .runtime.array import SMALL, contiguous_strides, row_of
 from .tensor import Tensor, adopt_numpy, require_floating, wrap
 

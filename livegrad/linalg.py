@@ -13,6 +13,7 @@ import numpy as np
 
 from . import dtypes
 from .autograd.mode import MODE
+from .lazy import backend
 from .lazy.value import Value
 from .ops.decompositions import CHOLESKY, EIGH, PINV, QR, SOLVE, SVD, library
 from .ops.dispatch import broadcast_shapes
@@ -21,7 +22,6 @@ from .ops.reduce import dims_of
 from .ops.registry import operator
 from .ops.results import named
 from .ops.view import on_either
-from .runtime import backend
 from .runtime.array import numel
 from .tensor import Tensor, wrap
 

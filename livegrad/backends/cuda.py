@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ..runtime.cuda import driver
-
 __all__ = ["is_built", "matmul"]
 
 _PRECISIONS = ("highest", "high", "medium")
@@ -43,4 +41,6 @@ matmul = _Products()
 
 def is_built() -> bool:
     """Whether CuPy is installed. Whether there is a GPU as well says `livegrad.cuda.is_available`."""
+    from ..runtime.cuda import driver
+
     return driver.installed() or driver.LIBRARY.cupy is not None

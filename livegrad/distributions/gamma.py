@@ -13,10 +13,10 @@ import numpy as np
 
 import livegrad
 
+from ..lazy import backend
 from ..lazy.value import Value
 from ..ops.registry import operator
 from ..random import default_generator
-from ..runtime import backend
 from ..tensor import wrap
 from . import constraints
 from .distribution import Distribution, broadcast_all

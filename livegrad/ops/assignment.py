@@ -9,8 +9,8 @@ import numpy as np
 
 from ..autograd.mode import MODE
 from ..devices import cpu
+from ..lazy import backend
 from ..lazy.value import Value
-from ..runtime import backend
 from ..tensor import Tensor
 from . import dispatch
 from .casting import autocasts

@@ -14,10 +14,11 @@ from ..codegen import attention as codegen
 from ..codegen.kernels import Kernel
 from ..codegen.product import lanes_of
 from ..devices import cpu
+from ..lazy import backend
 from ..lazy.value import Value, from_array
 from ..observe import library
 from ..runtime import array as arrays
-from ..runtime import backend, pool
+from ..runtime import pool
 from ..runtime.array import Array, numel
 from ..tensor import Tensor
 from .casting import autocasts

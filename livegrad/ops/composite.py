@@ -10,8 +10,8 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.mode import MODE
+from ..lazy import backend
 from ..lazy.value import Value
-from ..runtime import backend
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .casting import autocasts

@@ -15,9 +15,10 @@ import numpy as np
 from .. import dtypes
 from ..autograd.node import cast_value
 from ..devices import cpu
+from ..lazy import backend
 from ..lazy.value import Value, from_array, pending, reshaped
 from ..runtime import array as arrays
-from ..runtime import backend, convolution, convolution_numpy
+from ..runtime import convolution, convolution_numpy
 from ..runtime.array import numel
 from ..runtime.convolution import Axis, Problem
 from .reduce import _reduced

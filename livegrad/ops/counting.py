@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import dtypes
 from ..devices import cpu
-from ..runtime import backend
+from ..lazy import backend
 from ..runtime.interpreter import library
 from ..tensor import Tensor, wrap
 from .instruction import SCALAR_TYPE_NAMES

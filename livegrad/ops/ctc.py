@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..lazy import backend
 from ..lazy.value import Value
-from ..runtime import backend
 from .registry import operator
 
 

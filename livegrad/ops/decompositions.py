@@ -12,8 +12,8 @@ import numpy as np
 
 from .. import dtypes
 from ..devices import cpu
+from ..lazy import backend
 from ..lazy.value import Value
-from ..runtime import backend
 from .instruction import SCALAR_TYPE_NAMES
 from .matmul import _either
 from .registry import operator

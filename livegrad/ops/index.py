@@ -9,12 +9,13 @@ import numpy as np
 
 from .. import dtypes
 from ..codegen.kernels import Kernel
+from ..lazy import backend
 from ..lazy.storage import contiguous_copy
 from ..lazy.value import Value, from_array
 from ..llvm import machine
 from ..native import hot
 from ..runtime import array as arrays
-from ..runtime import backend, pool
+from ..runtime import pool
 from ..runtime.array import numel
 from ..tensor import Tensor
 from .registry import operator

@@ -7,6 +7,7 @@ from typing import Any
 from .. import dtypes
 from ..autograd.node import cast_value
 from ..devices import cpu
+from ..lazy import backend
 from ..lazy.evaluate import reduce_and_keep
 from ..lazy.program import broadcast_strides, merged_dims
 from ..lazy.value import Value, from_array
@@ -14,7 +15,7 @@ from ..native import hot
 from ..observe import WATCH
 from ..precision import REGIONS
 from ..runtime import array as arrays
-from ..runtime import backend, blas, gemm, tiles
+from ..runtime import blas, gemm, tiles
 from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch

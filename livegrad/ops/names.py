@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..runtime import backend
+from ..lazy import backend
 from ..tensor import Tensor, from_native, wrap
 from . import dispatch
 from .elementwise import ELEMENTWISE

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..lazy import backend
 from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
-from ..runtime import backend
 from ..runtime.interpreter import library
 from ..tensor import Tensor, wrap
 from .copying import clone

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from .. import devices, dtypes
+from ..lazy import backend
 from ..lazy.value import Value, pending
-from ..runtime import backend
 from ..runtime.array import numel
 from . import scalar
 from .instruction import CASTS, ElementwiseOp

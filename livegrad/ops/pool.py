@@ -13,9 +13,10 @@ import numpy as np
 from .. import dtypes
 from ..autograd.node import cast_value
 from ..devices import cpu
+from ..lazy import backend
 from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
-from ..runtime import backend, pooling
+from ..runtime import pooling
 from ..runtime.pooling import Window
 from ..tensor import wrap
 from .registry import operator

@@ -261,7 +261,7 @@ def max_unpool(
     if wrong.any():
         volumes = "x".join(map(str, out if n > 1 else (1, *out)))
         raise RuntimeError(f"Found an invalid max index: {places[wrong][0]} (output volumes are of size {volumes})")
-    from ..runtime import backend
+    from ..lazy import backend
 
     index = backend.copied(places.astype(np.int32))
     return SCATTER.apply((x,), _label("MaxUnpool", n), index=index, size=out, n=n, adds=False)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..lazy import backend
 from ..lazy.value import Value
-from ..runtime import backend
 from ..tensor import Tensor
 from .casting import autocasts
 from .copying import clone

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..autograd.node import cast_value
+from ..lazy import backend
 from ..lazy.value import Value
-from ..runtime import backend
 from ..tensor import Tensor
 from .conv import _wide
 from .registry import operator, public

@@ -22,11 +22,12 @@ from ..codegen import recurrent as codegen
 from ..codegen.kernels import Kernel
 from ..codegen.product import lanes_of
 from ..devices import cpu
+from ..lazy import backend
 from ..lazy.value import Value, from_array
 from ..observe import library
 from ..precision import REGIONS, STATE
 from ..runtime import array as arrays
-from ..runtime import backend, blas, pool
+from ..runtime import blas, pool
 from ..tensor import Tensor
 from .joint import JointOperator
 from .matmul import linear

@@ -10,13 +10,13 @@ import numpy as np
 from .. import dtypes
 from ..autograd.node import cast_value
 from ..devices import cpu
+from ..lazy import backend
 from ..lazy.evaluate import reduce as run_reduction
 from ..lazy.rows import run as run_rows
 from ..lazy.value import Value, from_array, pending, reshaped
 from ..native import hot
 from ..precision import REGIONS
 from ..runtime import array as arrays
-from ..runtime import backend
 from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch, rows

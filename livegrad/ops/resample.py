@@ -16,10 +16,11 @@ import numpy as np
 from .. import dtypes
 from ..autograd.node import cast_value
 from ..codegen.kernels import Kernel
+from ..lazy import backend
 from ..lazy.value import Value, from_array
 from ..llvm import service
 from ..runtime import array as arrays
-from ..runtime import backend, pool
+from ..runtime import pool
 from .registry import operator
 from .view import on_either
 

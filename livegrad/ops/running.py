@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..lazy import backend
 from ..lazy.scan import run as run_scan
 from ..lazy.value import Value
-from ..runtime import backend
 from ..tensor import Tensor
 from . import dispatch
 from .casting import autocasts

@@ -8,9 +8,9 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.node import cast_value
+from ..lazy import backend
 from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
-from ..runtime import backend
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .assignment import INDEX_CLEAR

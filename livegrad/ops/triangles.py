@@ -8,8 +8,8 @@ import numpy as np
 
 from .. import dtypes
 from ..devices import cpu
+from ..lazy import backend
 from ..lazy.value import Value
-from ..runtime import backend
 from ..tensor import Tensor
 from . import dispatch
 from .registry import ELEMENTWISE, operator, public

@@ -11,9 +11,9 @@ from typing import Any
 
 from .. import dtypes
 from ..autograd.mode import MODE
+from ..lazy import backend
 from ..lazy.value import Value, pending, relabelled, reshaped
 from ..native import held, hot, slotted
-from ..runtime import backend
 from ..runtime.array import contiguous_strides, numel, view_strides
 from ..tensor import Tensor
 from . import dispatch, scalar

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..runtime import backend
+from ..lazy import backend
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .composite import result_type

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from ..devices import cpu, device
-from ..lazy.value import Value, from_array
-from . import array as arrays
+from ..runtime import array as arrays
+from .value import Value, from_array
 
 
 def of(v: Value) -> Any:
     """The array library of a value's device."""
     if v.device is cpu:
         return np
-    from .cuda import driver
+    from ..runtime.cuda import driver
 
     return driver.cupy()
 
@@ -27,14 +27,14 @@ def on(where: device) -> Any:
     """Context manager in which the array library makes what it makes on this device."""
     if where is cpu:
         return contextlib.nullcontext()
-    from .cuda import driver
+    from ..runtime.cuda import driver
 
     return driver.on(where.index or 0)
 
 
 def _elsewhere(a: Any) -> Value:
     """A value over an array of a CUDA device."""
-    from .cuda import driver, memory
+    from ..runtime.cuda import driver, memory
 
     flags = a.flags
     own = a if flags.c_contiguous and flags.owndata else driver.cupy().array(a, order="C", copy=True)
@@ -74,7 +74,7 @@ def count(n: int, step: int, where: device) -> Value:
 def _count(n: int, step: int, where: device) -> Value:
     if where is cpu:
         return fresh(np.arange(0, n * step, step))
-    from .cuda import driver
+    from ..runtime.cuda import driver
 
     with on(where):
         return fresh(driver.cupy().arange(0, n * step, step))
