@@ -111,7 +111,8 @@ for _name, _f in _FUNCTIONS.items():  # they are pickled by their names, which l
 _MODULES = frozenset(
     ("nn", "optim", "utils", "cuda", "linalg", "fft", "func", "distributed", "testing", "ops", "serialization",
      "printing", "special", "backends", "amp", "profiler", "distributions",
-     "multiprocessing", "legacy", "jit", "version", "compat", "debug")
+     "multiprocessing", "legacy", "jit", "version", "compat", "debug", "hub", "library", "compiler", "accelerator",
+     "types", "_C", "_custom_ops", "_dynamo")
 )  # fmt: skip
 _LAZY = {
     "save": "serialization",
@@ -124,6 +125,9 @@ _LAZY = {
     **dict.fromkeys(
         ("bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"), "windows"),
     **dict.fromkeys(
+        ("_assert", "_check", "_check_index", "_check_is_size", "_check_not_implemented", "_check_type",
+         "_check_value", "_check_with"), "checks"),
+    **dict.fromkeys(
         ("bilinear", "celu", "celu_", "cosine_similarity", "hardshrink", "pairwise_distance", "prelu", "rms_norm",
          "rrelu", "rrelu_", "selu", "selu_", "threshold", "threshold_"), "nn.functional"),
     **dict.fromkeys(
@@ -135,6 +139,8 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         found = getattr(importlib.import_module(f"livegrad.{_LAZY[name]}"), name)
+    elif name.startswith("_foreach_"):
+        found = getattr(importlib.import_module("livegrad.foreach"), name)
     elif name in _MODULES:
         try:
             found = importlib.import_module(f"livegrad.{name}")

@@ -1,1 +1,19 @@
-"""The one place where operators are declared. Importing this package registers all of them."""
+"""The one place where operators are declared. Importing this package registers all of them.
+
+``ops.namespace.name`` is an operator that a program has made with `livegrad.library`.
+"""
+
+import sys
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load_library":
+        from ..library import load_library
+
+        return load_library
+    made = sys.modules.get("livegrad.library")
+    found = None if made is None else made.namespace(name)
+    if found is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return found

@@ -1,10 +1,10 @@
-"""Utilities: data loading, TensorBoard, checkpointing."""
+"""Utilities: data loading, TensorBoard, checkpointing, timing."""
 
 import importlib
 from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("_pytree", "checkpoint", "data", "tensorboard"):
+    if name not in ("_pytree", "benchmark", "checkpoint", "data", "dlpack", "hooks", "model_zoo", "tensorboard"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return importlib.import_module(f"{__name__}.{name}")  # which makes it an attribute

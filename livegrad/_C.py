@@ -1,0 +1,46 @@
+"""The few private names of PyTorch's own library that other libraries call when they are imported."""
+
+import enum
+from typing import Any
+
+__all__: list[str] = []
+
+DispatchKey = enum.Enum(
+    "DispatchKey", "CPU CUDA Meta Autograd AutogradCPU AutogradCUDA Autocast AutocastCPU AutocastCUDA AutocastXPU"
+)
+DispatchKey.__doc__ = "Names of PyTorch's ways through an operator. Nothing here is chosen by them."
+
+
+class DispatchKeySet(frozenset):
+    """A set of such names, made of one of them."""
+
+    def __new__(cls, key: Any) -> Any:
+        return super().__new__(cls, (key,) if isinstance(key, DispatchKey) else key)
+
+    def __or__(self, other: Any) -> Any:
+        return DispatchKeySet(frozenset(self) | other)
+
+    def has(self, key: Any) -> bool:
+        """Whether a name is in the set."""
+        return key in self
+
+
+def _get_tracing_state() -> None:
+    """None: programs run as they are, never as a trace."""
+
+
+def _log_api_usage_once(event: Any) -> None:
+    """Nothing is logged."""
+
+
+class DisableTorchFunctionSubclass:
+    """Context manager for operators that see subclasses of Tensor as tensors; here they always do."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: Any) -> None:
+        pass
+
+
+DisableTorchFunction = DisableTorchFunctionSubclass

@@ -1,0 +1,63 @@
+"""Assertions that programs and libraries make under PyTorch's private names: ``torch._assert``, ``torch._check``, …"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .tensor import Tensor
+
+__all__ = [
+    "_assert", "_check", "_check_index", "_check_is_size", "_check_not_implemented", "_check_type", "_check_value",
+]  # fmt: skip
+
+
+def _assert(condition: Any, message: str) -> None:
+    """Raise AssertionError, unless the condition holds."""
+    if not condition:
+        raise AssertionError(message)
+
+
+def _check_with(error: type[Exception], condition: Any, message: Callable[[], str] | None) -> None:
+    if isinstance(condition, Tensor) or not isinstance(condition, bool):
+        raise TypeError(f"cond must be a bool, but got {type(condition)}")
+    if condition:
+        return
+    if message is None:
+        raise error(
+            "Expected cond to be True, but got False. (Could this error message be improved? If so, please report an "
+            "enhancement request to PyTorch.)"
+        )
+    if not callable(message):
+        raise TypeError("message must be a callable")
+    raise error(str(message()))
+
+
+def _check(cond: Any, message: Callable[[], str] | None = None) -> None:
+    """Raise RuntimeError with what `message` returns, unless `cond` is True."""
+    _check_with(RuntimeError, cond, message)
+
+
+def _check_index(cond: Any, message: Callable[[], str] | None = None) -> None:
+    """Raise IndexError, unless `cond` is True."""
+    _check_with(IndexError, cond, message)
+
+
+def _check_value(cond: Any, message: Callable[[], str] | None = None) -> None:
+    """Raise ValueError, unless `cond` is True."""
+    _check_with(ValueError, cond, message)
+
+
+def _check_type(cond: Any, message: Callable[[], str] | None = None) -> None:
+    """Raise TypeError, unless `cond` is True."""
+    _check_with(TypeError, cond, message)
+
+
+def _check_not_implemented(cond: Any, message: Callable[[], str] | None = None) -> None:
+    """Raise NotImplementedError, unless `cond` is True."""
+    _check_with(NotImplementedError, cond, message)
+
+
+def _check_is_size(i: int, message: Callable[[], str] | None = None, *, max: int | None = None) -> None:  # noqa: A002
+    """Raise RuntimeError, unless a number can be a size: not negative, nor above `max`."""
+    _check(i >= 0 and (max is None or i <= max), message)

@@ -1,0 +1,248 @@
+"""Modules that programs import besides tensors and layers: library, hub, accelerator, compiler, benchmark, foreach."""
+
+import types
+
+import pytest
+
+import livegrad
+from livegrad import nn
+
+torch = pytest.importorskip("torch")
+
+TENSORS = [[-1.5, 0.25, 2.0], [[0.5, -0.5], [3.0, 1.0]]]
+
+
+def lists(module):
+    return [module.tensor(t) for t in TENSORS]
+
+
+def same(ours, theirs):
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours, theirs):
+        assert a.tolist() == pytest.approx(b.tolist(), nan_ok=True, rel=1e-6) or str(a.tolist()) == str(b.tolist())
+
+
+@pytest.mark.parametrize("name", ["abs", "exp", "neg", "sqrt", "sigmoid", "round", "reciprocal", "tanh", "lgamma"])
+def test_foreach_of_one_list(name):
+    for_each = f"_foreach_{name}"
+    ours, theirs = getattr(livegrad, for_each)(lists(livegrad)), getattr(torch, for_each)(lists(torch))
+    for a, b in zip(ours, theirs):
+        assert a.flatten().tolist() == pytest.approx(b.flatten().tolist(), nan_ok=True, rel=1e-5)
+    changed, expected = lists(livegrad), lists(torch)
+    assert getattr(livegrad, for_each + "_")(changed) is None
+    getattr(torch, for_each + "_")(expected)
+    for a, b in zip(changed, expected):
+        assert a.flatten().tolist() == pytest.approx(b.flatten().tolist(), nan_ok=True, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["add", "sub", "mul", "div", "maximum", "minimum", "clamp_min", "clamp_max", "pow"])
+@pytest.mark.parametrize("second", ["number", "numbers", "tensors"])
+@pytest.mark.parametrize("suffix", ["", "_"])
+def test_foreach_of_two(name, second, suffix):
+    def run(module):
+        other = {"number": 2.0, "numbers": [2.0, 3.0], "tensors": [t + 0.5 for t in lists(module)]}[second]
+        given = lists(module)
+        made = getattr(module, f"_foreach_{name}{suffix}")(given, other)
+        return given if made is None else made
+
+    for a, b in zip(run(livegrad), run(torch)):
+        assert a.flatten().tolist() == pytest.approx(b.flatten().tolist(), nan_ok=True, rel=1e-5)
+
+
+def test_foreach_of_three_and_others():
+    for module in (livegrad, torch):
+        p, a, b = lists(module), lists(module), [t.exp() for t in lists(module)]
+        module._foreach_addcmul_(p, a, b, value=0.5)
+        module._foreach_addcdiv_(p, a, b, [0.5, 2.0])
+        module._foreach_lerp_(p, a, 0.25)
+        norms = [float(n) for n in module._foreach_norm(p)]
+        module._foreach_copy_(a, p)
+        flat = [x for t in a for x in t.flatten().tolist()]
+        if module is livegrad:
+            found = norms + flat
+            module._foreach_zero_(a)
+            assert all(not t.any() for t in a)
+    assert found == pytest.approx(norms + flat, rel=1e-5)
+    with pytest.raises(RuntimeError, match="same number of tensors, got 2 and 1"):
+        livegrad._foreach_add(lists(livegrad), [1.0])
+
+
+def custom(module, name):
+    @module.library.custom_op(f"{name}::scaled_sin", mutates_args=())
+    def scaled_sin(x: module.Tensor, scale: float) -> module.Tensor:
+        return module.sin(x) * scale
+
+    @scaled_sin.register_fake
+    def _(x, scale):
+        return module.empty_like(x)
+
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(inputs[0])
+        ctx.scale = inputs[1]
+
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * x.cos() * ctx.scale, None
+
+    return scaled_sin, setup_context, backward
+
+
+def test_custom_op_has_the_gradient_that_is_registered():
+    results = []
+    for module in (livegrad, torch):
+        op, setup_context, backward = custom(module, "with_gradient")
+        op.register_autograd(backward, setup_context=setup_context)
+        x = module.tensor([0.5, 1.0], requires_grad=True)
+        y = module.ops.with_gradient.scaled_sin(x, 3.0)
+        module.ops.with_gradient.scaled_sin.default(y, 2.0).sum().backward()
+        results.append((y.tolist(), x.grad.tolist(), y.grad_fn.name()))
+    for a, b in zip(results[0][:2], results[1][:2]):
+        assert a == pytest.approx(b, rel=1e-6)
+    assert results[0][2] == results[1][2]
+
+
+def test_custom_op_without_a_gradient_says_so_in_backward():
+    for module in (livegrad, torch):
+        op, _, _ = custom(module, "without_gradient")
+        y = op(module.ones(2, requires_grad=True), 2.0)
+        assert y.requires_grad
+        with pytest.raises(RuntimeError, match="no autograd formula was registered"):
+            y.sum().backward()
+
+
+def test_library_defines_operators_and_their_kernels():
+    for module in (livegrad, torch):
+        lib = module.library.Library("a_shop", "DEF")
+        lib.define("triple(Tensor x) -> Tensor")
+        lib.define("half(Tensor x) -> Tensor")
+        lib.impl("triple", lambda x: x * 3, "CompositeImplicitAutograd")
+        lib.impl("half", lambda x: x / 2, "CPU")
+        x = module.ones(2, requires_grad=True)
+        module.ops.a_shop.triple(x).sum().backward()
+        assert x.grad.tolist() == [3.0, 3.0]
+        assert module.ops.a_shop.half(module.ones(2)).tolist() == [0.5, 0.5]
+        with pytest.raises(AttributeError, match="'a_shop' object has no attribute 'quarter'"):
+            module.ops.a_shop.quarter  # noqa: B018
+    with pytest.raises(OSError, match="cannot be loaded"):
+        livegrad.ops.load_library("x.so")
+
+
+def test_hub_loads_from_a_folder(tmp_path):
+    (tmp_path / "hubconf.py").write_text(
+        "import torch\ndependencies = ['torch']\n\ndef layer(n):\n    'A layer.'\n    return torch.nn.Linear(n, 1)\n"
+    )
+    assert livegrad.hub.list(str(tmp_path), source="local") == ["layer"]
+    assert livegrad.hub.help(str(tmp_path), "layer", source="local") == "A layer."
+    assert livegrad.hub.load(str(tmp_path), "layer", 3, source="local").in_features == 3
+    with pytest.raises(RuntimeError, match="source='local'"):
+        livegrad.hub.load("someone/something", "layer")
+    with pytest.raises(RuntimeError, match="Cannot find callable"):
+        livegrad.hub.load(str(tmp_path), "other", source="local")
+
+
+def test_weights_are_fetched_once_and_checked(tmp_path):
+    import hashlib
+
+    source = tmp_path / "source"
+    source.mkdir()
+    file = source / "w.pth"
+    livegrad.save({"w": livegrad.ones(2)}, file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+    named = source / f"w-{digest}.pth"
+    file.rename(named)
+    cache = tmp_path / "cache"
+    for _ in range(2):  # the second time there is no source any more
+        found = livegrad.hub.load_state_dict_from_url(named.as_uri(), model_dir=cache, check_hash=True)
+        assert found["w"].tolist() == [1.0, 1.0]
+        named.unlink(missing_ok=True)
+    wrong = source / "w-00000000.pth"
+    livegrad.save({}, wrong)
+    with pytest.raises(RuntimeError, match="invalid hash value"):
+        livegrad.hub.load_state_dict_from_url(wrong.as_uri(), model_dir=cache, check_hash=True)
+    assert [p.name for p in cache.iterdir()] == [f"w-{digest}.pth"]
+
+
+def test_accelerator_and_compiler_answer_for_this_machine():
+    assert livegrad.accelerator.is_available() == livegrad.cuda.is_available()
+    assert livegrad.accelerator.device_count() == livegrad.cuda.device_count()
+    assert (livegrad.accelerator.current_accelerator() is None) == (not livegrad.cuda.is_available())
+    livegrad.accelerator.synchronize()
+
+    @livegrad.compiler.disable
+    def f(x):
+        return x + 1
+
+    with livegrad.compiler.set_stance("force_eager"):
+        assert f(1) == 2 and not livegrad.compiler.is_compiling()
+    assert livegrad.compiler.disable(recursive=False)(f) is f
+
+
+def test_timer_measures_what_it_is_given():
+    from livegrad.utils.benchmark import Timer
+
+    runs = []
+    timer = Timer("f()", globals={"f": lambda: runs.append(1)}, label="appending")
+    measured = timer.timeit(200)
+    assert measured.number_per_run == 200 and len(measured.times) == 1 and len(runs) >= 200
+    assert 0 < measured.median < 1 and measured.mean == measured.median
+    assert "appending" in repr(measured)
+    assert timer.blocked_autorange(min_run_time=0.01).iqr >= 0
+    with pytest.raises(ValueError, match="only statements in Python"):
+        Timer("x", language="cpp")
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+def test_batch_norm_folds_into_a_convolution(transpose):
+    livegrad.manual_seed(0)
+    conv = (nn.ConvTranspose2d(3, 4, 3) if transpose else nn.Conv2d(3, 4, 3, bias=False)).eval()
+    norm = nn.BatchNorm2d(4)
+    norm(livegrad.randn(5, 4, 3, 3))
+    norm.eval()
+    x = livegrad.randn(2, 3, 6, 6)
+    fused = nn.utils.fuse_conv_bn_eval(conv, norm, transpose)
+    assert livegrad.allclose(fused(x), norm(conv(x)), atol=1e-5)
+    with pytest.raises(AssertionError, match="only for eval"):
+        nn.utils.fuse_conv_bn_eval(conv.train(), norm)
+
+
+def test_batch_norm_folds_into_a_linear_layer():
+    livegrad.manual_seed(0)
+    linear, norm = nn.Linear(3, 4).eval(), nn.BatchNorm1d(4)
+    norm(livegrad.randn(5, 4))
+    norm.eval()
+    x = livegrad.randn(2, 3)
+    assert livegrad.allclose(nn.utils.fuse_linear_bn_eval(linear, norm)(x), norm(linear(x)), atol=1e-6)
+
+
+def test_checks_raise_pytorchs_errors():
+    for module in (livegrad, torch):
+        module._assert(True, "fine")
+        module._check(True)
+        with pytest.raises(AssertionError, match="not so"):
+            module._assert(False, "not so")
+        with pytest.raises(RuntimeError, match="wrong"):
+            module._check(False, lambda: "wrong")
+        with pytest.raises(IndexError, match="Expected cond to be True"):
+            module._check_index(False)
+        with pytest.raises(TypeError):
+            module._check(1)
+
+
+def test_modules_under_their_other_names():
+    import livegrad.nn.utils.stateless
+    import livegrad.utils.dlpack
+    import livegrad.utils.hooks
+    import livegrad.utils.model_zoo
+
+    assert isinstance(livegrad.types, types.ModuleType)
+    layer = nn.Linear(2, 1, bias=False)
+    made = livegrad.nn.utils.stateless.functional_call(layer, {"weight": livegrad.ones(1, 2)}, livegrad.ones(2))
+    assert made.tolist() == [2.0]
+    assert livegrad.utils.model_zoo.load_url is livegrad.hub.load_state_dict_from_url
+    assert livegrad._C._get_tracing_state() is None
+    keys = livegrad._C.DispatchKeySet(livegrad._C.DispatchKey.AutocastCPU)
+    assert (keys | livegrad._C.DispatchKeySet(livegrad._C.DispatchKey.AutocastCUDA)).has(
+        livegrad._C.DispatchKey.AutocastCPU
+    )
+    assert callable(layer.register_forward_hook(lambda *a: None).remove)
+    assert livegrad.utils.hooks.RemovableHandle is nn.hooks.RemovableHandle
