@@ -602,7 +602,7 @@ def _reduce_and_write(x: Value, name: str, axes: tuple, acc: dtypes.dtype) -> Ar
     """Reduce a pending value and make it ready; None where that is better done in two launches."""
     shape = x.shape
     elements = numel(shape)
-    if elements == 0 or elements > GRAIN:
+    if elements == 0 or elements * x.dtype.itemsize >= STREAM_BYTES:
         return None
     piece = linearize(x, evaluate)
     if x.array is not None or len(piece.outputs) != 1:
@@ -618,7 +618,7 @@ def _reduce_and_write(x: Value, name: str, axes: tuple, acc: dtypes.dtype) -> Ar
     if plan is None:
         plan = _plan_reduce(leaves, code, x.dtype, shape, axes, name, acc, key, True)
     kernel = plan.kernel
-    if elements * kernel.cost > GRAIN:
+    if elements * kernel.cost > GRAIN and plan.total < SHARES:
         return None  # threads share more of it where it is computed by itself
     if not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(elements):
         return None
@@ -661,7 +661,8 @@ def _interpret_reduction(x: Value, piece: Any, name: str, axes: tuple, acc: dtyp
 
 CHEAP = 8  # operations as fast as an addition
 SEGMENT = 16384  # elements that one partial result stands for
-SEGMENT_ROWS = 128
+SEGMENT_ROWS, FEWEST_ROWS = 128, 16  # at most, and at least where there is work for several threads
+SHARES = 24  # items that are enough for the threads to share the work
 
 
 def _plan_reduce(
@@ -704,9 +705,14 @@ def _plan_reduce(
         head = [inner, segments, length]
         plan.total = items * segments
     else:
-        length = SEGMENT_ROWS if outer_total >= 2 * SEGMENT_ROWS else outer_total
-        segments = -(-outer_total // length)
         blocks = -(-inner // COLUMN_BLOCK)
+        length = SEGMENT_ROWS
+        if elements >= GRAIN:
+            wanted = -(-SHARES // (items * blocks))
+            length = max(FEWEST_ROWS, min(SEGMENT_ROWS, outer_total // wanted))
+        if outer_total < 2 * length:
+            length = outer_total
+        segments = -(-outer_total // length)
         plan.partial = (items, segments, inner)
         head = [inner, blocks, segments, length]
         plan.total = items * segments * blocks

@@ -21,7 +21,7 @@ from ..tensor import Tensor
 from . import dispatch
 from .casting import autocasts
 from .instruction import SCALAR_TYPE_NAMES
-from .reduce import accumulator
+from .reduce import accumulator, dims_of
 from .registry import operator, public
 from .view import PERMUTE, sum_to_size
 
@@ -359,8 +359,8 @@ def _linear_gradient_weight(g: Any, x: Any, weight_shape: tuple) -> Any:
 def _bias_gradient(g: Any, bias_shape: tuple) -> Any:
     if g.__class__ is Value:
         # The other gradients are products, which read it from memory: it is not to be computed twice.
-        if len(g.shape) == 2 and g.shape[1:] == bias_shape and accumulator(g.dtype) is g.dtype:
-            return reduce_and_keep(g, "sum", (0,), g.dtype)
+        if g.shape[-1:] == bias_shape and len(g.shape) > 1 and accumulator(g.dtype) is g.dtype:
+            return reduce_and_keep(g, "sum", dims_of(None, len(g.shape) - 1), g.dtype)
         g.ready()
     return sum_to_size(g, bias_shape)
 

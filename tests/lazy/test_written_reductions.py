@@ -9,7 +9,7 @@ import livegrad
 from livegrad import dtypes
 from livegrad.lazy.evaluate import reduce_and_keep
 
-SHAPES = [(1, 1), (1, 5), (128, 1), (64, 64), (300, 7), (7, 300), (257, 33), (40, 3000)]
+SHAPES = [(1, 1), (1, 5), (128, 1), (64, 64), (300, 7), (7, 300), (257, 33), (40, 3000), (770, 130)]
 
 
 @pytest.mark.parametrize("mode", ["always", "never", "auto"])
@@ -30,6 +30,20 @@ def test_both_results(shape, axis, dtype, mode):
                 np.testing.assert_allclose(v.native(), expected, rtol=1e-5, atol=1e-6)
                 np.testing.assert_allclose(total.native(), getattr(expected, name)(axis), rtol=1e-4, atol=1e-4)
                 v = (made * 1)._value()
+
+
+def test_large_ones_too(launches):
+    """What is read by both is written by the launch that adds up parts, of which a second one makes the whole."""
+    x = livegrad.linspace(-2, 2, 600 * 150, dtype=livegrad.float64).reshape(4, 150, 150)
+    expected = np.tanh(np.linspace(-2, 2, 600 * 150).reshape(4, 150, 150))
+    with livegrad.compiling("always"):
+        made = x.tanh()
+        v = made._value()
+        launches.clear()
+        total = reduce_and_keep(v, "sum", (0, 1), dtypes.float64)
+    assert [names for names, *_ in launches] == ["sum", "tanh sum"]  # in the order in which they end
+    np.testing.assert_allclose(v.native(), expected, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(total.native(), expected.sum((0, 1)), rtol=1e-12, atol=1e-11)
 
 
 def test_gradients_of_a_linear_layer_take_one_launch_beside_the_products(launches):
