@@ -85,7 +85,7 @@ def test_tour_lists_the_files_it_wrote(toured):
     for path in listed:
         assert os.path.exists(path)
     written = {p.relative_to(folder).parts[0] for p in folder.rglob("*") if p.is_file()}
-    assert written == {"first_gradient.py", "graph.dot", "runs", "matmul.png", "digits.safetensors"}
+    assert written == {"first_gradient.py", "graph.html", "runs", "matmul.png", "digits.safetensors"}
     assert (folder / "matmul.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 

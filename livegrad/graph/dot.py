@@ -1,7 +1,4 @@
-"""The graph in Graphviz' DOT language, and its rendering by the program ``dot`` where there is one."""
-
-import shutil
-import subprocess
+"""The graph in Graphviz' DOT language."""
 
 from .text import call, number, ref, summary, value
 
@@ -37,24 +34,11 @@ def quote(text):
     return '"' + text.replace("\r", "").replace("\n", "\\n") + '"'
 
 
-def render(source, form="svg"):
-    """What Graphviz makes of DOT text."""
-    program = shutil.which("dot")
-    if program is None:
-        raise RuntimeError(
-            "drawing a graph as SVG needs the program 'dot' of Graphviz (https://graphviz.org/download), which is not "
-            "on the PATH; without it, graph.dot() gives the text that it draws, and graph.draw() draws in the terminal"
-        )
-    done = subprocess.run([program, f"-T{form}"], input=source.encode(), capture_output=True)
-    if done.returncode:
-        raise RuntimeError(f"Graphviz could not draw the graph: {done.stderr.decode(errors='replace').strip()}")
-    return done.stdout.decode()
-
-
 def _node(node, results, source):
     is_result = id(node) in results
     colour = RESULT if is_result else COLOURS[node.kind]
-    attributes = [f"label={quote(_label(node, source))}", f'fillcolor="{colour}"']
+    label = quote("\n".join(box_lines(node, source)))
+    attributes = [f"label={label}", f'fillcolor="{colour}"']
     if node.kind == "constant":
         attributes.append('style="filled,dashed"')
     elif node.kind == "module":
@@ -67,17 +51,18 @@ def _node(node, results, source):
     return f"n{node.id} [{', '.join(attributes)}];"
 
 
-def _label(node, source):
+def box_lines(node, source):
+    """What is written into a node's box, as lines of text."""
     if node.kind in ("leaf", "input", "constant"):
-        return "\n".join(filter(None, (node.label or node.kind, value(node))))
+        return [node.label or node.kind, value(node)]
     if node.kind == "module":
-        return f"{node.op}\n{value(node)}"
+        return [node.op, value(node)]
     scalars = [number(item) for item in node.inputs if not hasattr(item, "kind")]
     head = f"{node.op}({', '.join(scalars)})" if scalars else node.op
     lines = [f"{node.label} = {head}" if node.label else head, node.name, value(node), node.where]
     if source and node.site is not None:
         lines.append((node.site.line or "").strip())
-    return "\n".join(filter(None, lines))
+    return [line for line in lines if line]
 
 
 def _clusters(nodes, results, source):

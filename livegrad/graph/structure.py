@@ -257,20 +257,42 @@ class Graph:
 
         return dot(self.fold() if fold else self, direction, clusters, source)
 
-    def svg(self, **options):
-        """The drawing that Graphviz makes of :meth:`dot`, which takes the same options, as SVG text.
+    def svg(self, direction="backward", fold=False, clusters=True, source=False):
+        """A picture of the graph, as the text of an SVG document. The options are those of :meth:`dot`."""
+        from .svg import svg
 
-        Needs the program ``dot`` of Graphviz; everything else here works without it.
+        return svg(self.fold() if fold else self, direction, clusters, source)
+
+    def html(self, fold=False, title=None):
+        """A page for a browser, as text: the graph by modules, to walk through, search and ask about each step.
+
+        Everything is in the one file, so it can be kept and sent. A click on a module enters it; a click on a step
+        tells its line, shape, operands, readers, arithmetic and what it keeps for backward. Arrows lead from result to
+        input, or the other way.
         """
-        from .dot import render
+        from .page import page
 
-        return render(self.dot(**options))
+        return page(self.fold() if fold else self, title)
+
+    def show(self, **options):
+        """Opens :meth:`html` in the browser. Returns the path of the file, which lies among the temporary ones."""
+        from .page import show
+
+        return show(self.html(**options))
+
+    def _repr_svg_(self):
+        """What a notebook shows: the picture, of the folded graph where there is much."""
+        return self.svg(fold=len(self.nodes) > 150)
 
     def save(self, path, **options):
-        """Writes the graph to ``path``, in the form its suffix names: ``.dot`` (or ``.gv``), ``.svg`` or ``.txt``."""
+        """Writes the graph to ``path``, in the form its suffix names.
+
+        ``.html`` is the page for a browser, ``.svg`` the picture, ``.dot`` (or ``.gv``) Graphviz' language, and
+        ``.txt`` the listing.
+        """
         path = os.fspath(path)
         suffix = os.path.splitext(path)[1].lower()
-        forms = {".dot": self.dot, ".gv": self.dot, ".svg": self.svg, ".txt": self.text}
+        forms = {".html": self.html, ".svg": self.svg, ".dot": self.dot, ".gv": self.dot, ".txt": self.text}
         if suffix not in forms:
             raise ValueError(f"cannot save a graph as {suffix or path!r}: the suffix must be one of {', '.join(forms)}")
         content = forms[suffix](**options)

@@ -1,4 +1,4 @@
-"""DOT, SVG, folding and saving."""
+"""DOT, folding and saving."""
 
 import re
 import shutil
@@ -56,13 +56,6 @@ def test_graphviz_accepts_it(options):
     assert done.returncode == 0 and done.stderr == b""
     shown = g.fold() if options.get("fold") else g
     assert done.stdout.decode().count("\nnode ") == len(shown) + len(shown.constants)
-    assert "<svg" in g.svg(**options)
-
-
-def test_svg_without_graphviz(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(RuntimeError, match="needs the program 'dot' of Graphviz"):
-        graph(blocks(1)).svg()
 
 
 def test_save(tmp_path):

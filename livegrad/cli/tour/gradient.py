@@ -49,7 +49,7 @@ def run(shown: Console, out: Path) -> list[tuple[Path, str]]:
               "operator knows the line that made it.")  # fmt: skip
     _play(shown, parts[1], path, names)
     files = [(path, "these first steps, as a program")]
-    files.append((Path(names["graph"].save(out / "graph.dot")), "their graph, for Graphviz"))
+    files.append((Path(names["graph"].save(out / "graph.html")), "their graph, as a page for the browser"))
     from livegrad.utils.tensorboard import SummaryWriter
 
     folder = out / "runs" / "first_gradient"
