@@ -26,7 +26,8 @@ COPY_TO = operator("to", _moved, tensors=("x",), grads={"x": _moved_back}, node=
 def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """The tensor with another dtype and/or on another device: ``to(dtype)``, ``to(device)``, ``to(device, dtype)``,
     ``to(other)``. Itself where nothing changes, unless ``copy=True``. With ``non_blocking=True`` a copy from pinned
-    memory to a CUDA device is not waited for.
+    memory to a CUDA device is not waited for, nor is one to the CPU, which then lies in pinned memory: wait for the
+    device (`livegrad.cuda.synchronize`, an event) before reading it, as in PyTorch.
     """
     dtype, device = kwargs.get("dtype"), kwargs.get("device")
     copy = kwargs.get("copy", False)

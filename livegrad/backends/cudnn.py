@@ -1,6 +1,7 @@
 """cuDNN's settings. It is used for convolutions on CUDA devices where `nvidia-cudnn-frontend` is installed.
 
-enabled: whether to use it at all. benchmark: whether to time its ways of doing a convolution for each new shape.
+enabled: whether to use it at all. benchmark: whether to time its ways of doing a convolution for each new shape,
+at most benchmark_limit of them (0: all); the first convolution of a shape then waits for the device.
 deterministic: only ways that give the same result each time. allow_tf32: whether float32 convolutions may round their
 operands to TF32, which PyTorch allows by default and so does this.
 """

@@ -76,13 +76,24 @@ def _meta(t: Tensor) -> _Meta:
 
 
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
-    """Copy the elements of `src`, broadcast and converted to this tensor's dtype, into this tensor."""
+    """Copy the elements of `src`, broadcast and converted to this tensor's dtype, into this tensor.
+
+    non_blocking: do not wait for a copy from pinned memory to a CUDA device, nor for one to the CPU of the same shape
+    and dtype (then this tensor gets the pinned memory that the device copies to).
+    """
     if isinstance(src, (int, float)):
         from ..creation import tensor
 
         src = tensor(src)
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
+    if non_blocking and src.device is not self.device:
+        recorded = MODE.grad and (self._edge is not None or src._edge is not None)
+        if self.device is not cpu:
+            src = src.to(self.device, non_blocking=True)  # type: ignore[attr-defined]
+        elif self._s is None and src.dtype is self.dtype and src._shape == self._shape and not recorded:
+            self._assign(src.to(cpu, non_blocking=True)._value())  # type: ignore[attr-defined]
+            return self
     return copied(self, src, "CopyBackwards")
 
 

@@ -49,7 +49,7 @@ def _side_by_side(values: list, dim: int, shape: tuple) -> Value | None:
     for v in values:  # it has a second reader from now on
         v.uses += 1
         v.shared = True
-    made = from_array(arrays.Array(first.block, first.offset, shape, strides, first.dtype, True))
+    made = from_array(first.view(first.offset, shape, strides))
     made.uses = 1
     made.shared = True
     return made

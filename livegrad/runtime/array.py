@@ -220,5 +220,7 @@ def on_host(a: Array, why: str) -> Array:
 
 
 def moved(a: Array, where: device, non_blocking: bool = False) -> Array:
-    """A copy on another device. non_blocking: do not wait for a copy from pinned memory."""
-    return on_host(a, "to") if where is cpu else _cuda().to_device(a, where, non_blocking)
+    """A copy on another device. non_blocking: do not wait for a copy from pinned memory, or to the CPU."""
+    if where is cpu:
+        return a if a.device is cpu else _cuda().to_host(a, "to", non_blocking)
+    return _cuda().to_device(a, where, non_blocking)

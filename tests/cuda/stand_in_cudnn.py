@@ -10,8 +10,10 @@ from types import SimpleNamespace
 
 import ml_dtypes
 import numpy as np
+import stand_in
 
 data_type = SimpleNamespace(FLOAT=np.float32, DOUBLE=np.float64, HALF=np.float16, BFLOAT16=ml_dtypes.bfloat16)
+build_plan_policy = SimpleNamespace(HEURISTICS_CHOICE="one", ALL="all")
 heur_mode = SimpleNamespace(A="A", FALLBACK="FALLBACK")
 numerical_note = SimpleNamespace(
     NONDETERMINISTIC="nondeterministic", TENSOR_CORE="tensor core", DOWN_CONVERT_INPUTS="down convert"
@@ -24,6 +26,8 @@ class cudnnGraphNotSupportedError(RuntimeError):
 
 
 executed: list = []
+tried: list = []  # the plans that were run, where all of them were asked for
+PLANS, FASTEST = 4, 2
 
 
 def backend_version():
@@ -149,11 +153,27 @@ class pygraph:
         if self.operands[0].dim[0] == 13:  # for the tests
             raise cudnnGraphNotSupportedError("no plan")
 
-    def build_plans(self):
+    def build_plans(self, policy="one"):
         self.done.append("plans")
+        self.policy = policy
 
     def get_workspace_size(self):
         return 64
+
+    def get_execution_plan_count(self):
+        return PLANS
+
+    def get_workspace_size_plan_at_index(self, index):
+        return 64 * index
+
+    def execute_plan_at_index(self, addresses, workspace, index, handle):
+        """Every plan does the same; of some it is known how long they take."""
+        assert self.policy == "all" and 0 <= index < PLANS
+        tried.append(index)
+        if index == 1:
+            raise RuntimeError("a plan that could not be built")
+        self.execute(addresses, workspace or 1, handle)
+        stand_in.LATER[0] += 0 if index == FASTEST else 1000.0
 
     def execute(self, addresses, workspace, handle):
         assert self.done == ["graph", "plans"] and workspace and handle.stream is not None

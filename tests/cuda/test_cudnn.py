@@ -21,8 +21,10 @@ def pretended(request, monkeypatch):
     monkeypatch.setitem(sys.modules, "cudnn", stand_in_cudnn if request.param else None)
     for cache in (cudnn.library, cudnn.handle, cudnn._plan, attention._plans):
         cache.cache_clear()
+    cudnn._fastest.clear()
     stand_in_cudnn.executed.clear()
     stand_in_cudnn.graphs.clear()
+    stand_in_cudnn.tried.clear()
     with stand_in.in_use():
         yield request.param
     for cache in (cudnn.library, cudnn.handle, cudnn._plan, attention._plans):
@@ -111,6 +113,28 @@ def test_plans_are_kept_by_shape_and_settings(pretended):
         found = F.conv2d(x, w)
         assert len(stand_in_cudnn.executed) == before
     np.testing.assert_allclose(found.cpu().numpy(), F.conv2d(x.cpu(), w.cpu()).numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_benchmark_times_the_plans_once_for_each_convolution(pretended):
+    if not pretended:
+        pytest.skip("without cuDNN")
+    x, w = made(0, 2, 3, 6, 6).cuda(), made(1, 4, 3, 3, 3).cuda()
+    expected = F.conv2d(x.cpu(), w.cpu()).numpy()
+    with livegrad.backends.cudnn.flags(benchmark=True):
+        livegrad.debug.clear_ledger()
+        for _ in range(3):
+            np.testing.assert_allclose(F.conv2d(x, w).cpu().numpy(), expected, rtol=1e-4, atol=1e-4)
+        fastest = stand_in_cudnn.FASTEST
+        assert [e.why for e in livegrad.debug.ledger("synchronize")] == ["backends.cudnn.benchmark"]
+        assert set(stand_in_cudnn.tried) == {0, 1, 2, 3} and stand_in_cudnn.tried[-3:] == [fastest] * 3
+        del stand_in_cudnn.tried[:]
+        livegrad.backends.cudnn.benchmark_limit = 1
+        try:
+            F.conv2d(x[:1], w)
+        finally:
+            livegrad.backends.cudnn.benchmark_limit = 10
+        assert set(stand_in_cudnn.tried) == {0}
+        compared(lambda *t: F.conv2d(*t), [made(0, 13, 2, 4, 4), made(1, 2, 2, 2, 2)])  # no plan at all
 
 
 def test_what_cudnn_has_no_plan_for_is_computed_without_it(pretended):

@@ -302,7 +302,7 @@ def test_without_compiler_and_blas():
                  "autograd/test_function.py"]
         sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *(root + "/" + f for f in files)]))
     """)
-    done = run(program)
+    done = run(program, LIVEGRAD_STRICT="")  # which a test run may have set: here nothing can be compiled
     assert "passed" in done.stdout
 
 

@@ -1,7 +1,8 @@
 """cuDNN, through `nvidia-cudnn-frontend`: found when it is asked for; convolutions and their gradients.
 
 A convolution is a graph of one node. cuDNN's plan for it is kept by device and by everything that it depends on: sizes,
-layouts, dtype and settings.
+layouts, dtype and settings. Which plan that is, cuDNN guesses; with `backends.cudnn.benchmark` its plans are timed at
+the first such convolution, on its operands.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ...backends import cudnn as settings
 from ...observe import WATCH
 from ...site import warn
 from ..array import Array, contiguous_strides, numel
-from . import driver, memory
+from . import driver, ledger, memory
 
 TYPES = {dtypes.float32: "FLOAT", dtypes.float64: "DOUBLE", dtypes.float16: "HALF", dtypes.bfloat16: "BFLOAT16"}
 
@@ -50,11 +51,19 @@ def handle(index: int) -> Any:
     return library().create_handle()
 
 
-Planned = tuple[Any, int]  # a graph that can be run, and the bytes that it needs beside
+class Planned(NamedTuple):
+    """A graph that can be run, and the bytes that it needs beside. place: the plan to run; cuDNN's choice for None."""
+
+    graph: Any
+    nbytes: int
+    place: int | None = None
 
 
-def ready(graph: Any, unwanted: list) -> Planned:
-    """A graph with a plan that has none of the notes `unwanted`. Raises the library's errors where there is none."""
+def ready(graph: Any, unwanted: list, every: bool = False) -> Planned:
+    """A graph with a plan that has none of the notes `unwanted`. Raises the library's errors where there is none.
+
+    every: with all such plans, to be timed.
+    """
     cudnn = library()
     graph.validate()
     graph.build_operation_graph()
@@ -62,8 +71,9 @@ def ready(graph: Any, unwanted: list) -> Planned:
     if unwanted:
         graph.deselect_numeric_notes(unwanted)
     graph.check_support()
-    graph.build_plans()
-    return graph, int(graph.get_workspace_size())
+    policy = cudnn.build_plan_policy
+    graph.build_plans(policy.ALL if every else policy.HEURISTICS_CHOICE)
+    return Planned(graph, int(graph.get_workspace_size()))
 
 
 def refused(error: Exception) -> None:
@@ -74,12 +84,14 @@ def refused(error: Exception) -> None:
 
 def run(planned: Planned, index: int, *arrays: Array) -> None:
     """Run a graph on the current device, whose index this is, and stream; its tensors are numbered from 1."""
-    graph, nbytes = planned
     cuda = driver.cupy().cuda
-    beside = cuda.alloc(nbytes)
+    beside = cuda.alloc(planned.nbytes)
     library().set_stream(handle(index), cuda.get_current_stream().ptr)
     addresses = {uid: memory.address(a) for uid, a in enumerate(arrays, 1)}
-    graph.execute(addresses, int(beside.ptr), handle=handle(index))
+    if planned.place is None:
+        planned.graph.execute(addresses, int(beside.ptr), handle=handle(index))
+    else:
+        planned.graph.execute_plan_at_index(addresses, int(beside.ptr), planned.place, handle=handle(index))
 
 
 class Convolution(NamedTuple):
@@ -147,8 +159,8 @@ def describe(
 
 
 @functools.lru_cache(1024)
-def _plan(index: int, c: Convolution) -> Planned | None:
-    """cuDNN's graph, ready to run on the current device, and the bytes that it needs beside; None if it has none."""
+def _plan(index: int, c: Convolution, every: bool = False) -> Planned | None:
+    """cuDNN's graph, ready to run on the current device; None if it has none. every: with all plans, to be timed."""
     cudnn = library()
     kinds = cudnn.data_type
     io = getattr(kinds, TYPES[c.dtype])
@@ -171,10 +183,50 @@ def _plan(index: int, c: Convolution) -> Planned | None:
         unwanted = [cudnn.numerical_note.NONDETERMINISTIC] if c.deterministic else []
         if c.dtype is dtypes.float32 and not c.tf32:
             unwanted += [cudnn.numerical_note.TENSOR_CORE, cudnn.numerical_note.DOWN_CONVERT_INPUTS]
-        return ready(graph, unwanted)
+        return ready(graph, unwanted, every)
     except Exception as error:
         refused(error)
         return None
+
+
+_fastest: dict[tuple[int, Convolution], Planned] = {}
+_KEPT = 1024  # convolutions whose fastest plan is remembered
+_RUNS = 3  # of each plan, between two marks of the clock
+
+
+def _best(index: int, c: Convolution, arrays: tuple[Array, ...]) -> Planned | None:
+    """The plan that is the fastest with these operands and this result, on the current device."""
+    found = _fastest.get((index, c))
+    if found is None:
+        planned = _plan(index, c, True)
+        if planned is None:
+            return None
+        if len(_fastest) >= _KEPT:
+            _fastest.clear()
+        found = _fastest[index, c] = _timed(planned, index, arrays)
+    return found
+
+
+def _timed(planned: Planned, index: int, arrays: tuple[Array, ...]) -> Planned:
+    """The fastest of a graph's plans, of which no more than `backends.cudnn.benchmark_limit` are tried (0: all)."""
+    cuda = driver.cupy().cuda
+    ledger.note("synchronize", 0, "backends.cudnn.benchmark")
+    count = planned.graph.get_execution_plan_count()
+    times: dict[Planned, float] = {}
+    for place in range(min(count, settings.benchmark_limit or count)):
+        begin, end = cuda.Event(), cuda.Event()
+        try:
+            tried = Planned(planned.graph, int(planned.graph.get_workspace_size_plan_at_index(place)), place)
+            run(tried, index, *arrays)  # the first run may load its kernel
+            begin.record()
+            for _ in range(_RUNS):
+                run(tried, index, *arrays)
+            end.record()
+            end.synchronize()
+        except Exception:  # a plan that could not be built, or for which there is no memory
+            continue
+        times[tried] = cuda.get_elapsed_time(begin, end)
+    return min(times, key=times.__getitem__) if times else planned
 
 
 def convolve(c: Convolution | None, a: Array, b: Array) -> Array | None:
@@ -183,11 +235,11 @@ def convolve(c: Convolution | None, a: Array, b: Array) -> Array | None:
         return None
     index = a.device.index or 0
     with driver.on(index):
-        planned = _plan(index, c)
-        if planned is None:
-            return None
         shape = c.result[0] if len(a.shape) == len(c.result[0]) else (*c.result[0][:2], c.result[0][3])
         made = memory.empty(shape, c.dtype, a.device)
+        planned = _best(index, c, (a, b, made)) if settings.benchmark else _plan(index, c)
+        if planned is None:
+            return None
         observer = WATCH.observer
         token = None
         if observer is not None:

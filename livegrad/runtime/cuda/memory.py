@@ -106,10 +106,23 @@ def view(a: Array, offset: int, shape: tuple, strides: tuple) -> Array:
     return _on(Array(a.block, offset, shape, strides, a.dtype, is_contiguous(shape, strides)), a.device)
 
 
-def to_host(a: Array, why: str) -> Array:
-    """A copy on the CPU; this waits for the device."""
-    ledger.note("device to host", a.block.nbytes, why)
-    return from_native(np.asarray(a.native().get(), order="C"))
+def to_host(a: Array, why: str, non_blocking: bool = False) -> Array:
+    """A copy on the CPU; this waits for the device.
+
+    non_blocking: it does not, and the copy lies in pinned memory: whoever reads it has to wait first.
+    """
+    nbytes = numel(a.shape) * a.dtype.itemsize
+    if not non_blocking or not nbytes:
+        ledger.note("device to host", nbytes, why)
+        return from_native(np.asarray(a.native().get(), order="C"))
+    ledger.note("device to host", nbytes, why, waits=False)
+    xp = driver.cupy()
+    with driver.on(a.device.index or 0):
+        if not a.contiguous:
+            a = wrap(xp.array(a.native(), order="C", copy=True), a.device)
+        made = pinned.empty(a.shape, a.dtype)
+        pinned.copy_to(made, a, address(a), nbytes)
+    return made
 
 
 def to_device(a: Array, device: devices.device, non_blocking: bool = False) -> Array:
