@@ -50,17 +50,23 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 
 def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
-    """The type's name such as "torch.FloatTensor", or the tensor in another dtype."""
+    """The type's name such as "torch.FloatTensor" or "torch.cuda.FloatTensor"; or the tensor in another dtype, and,
+    where a type or its name is given and not just a dtype, on that type of device.
+    """
     from .ops.instruction import SCALAR_TYPE_NAMES
 
     if dtype is None:
-        return f"torch.{SCALAR_TYPE_NAMES[self.dtype]}Tensor"
+        return f"torch.{'cuda.' if self.is_cuda else ''}{SCALAR_TYPE_NAMES[self.dtype]}Tensor"
+    where = getattr(dtype, "where", None)
     if isinstance(dtype, str):
-        names = {f"torch.{n}Tensor": d for d, n in SCALAR_TYPE_NAMES.items()}
-        if dtype not in names:
+        where = "cuda" if dtype.startswith("torch.cuda.") else "cpu"
+        names = {f"{n}Tensor": d for d, n in SCALAR_TYPE_NAMES.items()}
+        name = dtype.removeprefix("torch.cuda." if where == "cuda" else "torch.")
+        if name not in names or not dtype.startswith("torch."):
             raise ValueError(f"invalid type: '{dtype}'")
-        dtype = names[dtype]
-    return dispatch.cast(self, getattr(dtype, "dtype", dtype))
+        dtype = names[name]
+    made = dispatch.cast(self, getattr(dtype, "dtype", dtype))
+    return made if where in (None, made.device.type) else to(made, where, non_blocking=non_blocking)
 
 
 def _casting(d: dtypes.dtype) -> Any:

@@ -22,33 +22,37 @@ __all__ = [
 
 
 class TensorType(type):
-    """The type of the classes below: calling one makes a tensor, and tensors of its dtype are its instances."""
+    """The type of the classes below: calling one makes a tensor, and tensors of its dtype are its instances.
+
+    where: the type of device that they are on.
+    """
 
     dtype: Any
+    where: str
 
     def __call__(cls, *data: Any, device: Any = None) -> Tensor:
-        return _made(cls.dtype, data)
+        return _made(cls.dtype, data, cls.where if device is None else device)
 
     def __instancecheck__(cls, obj: Any) -> bool:
-        return isinstance(obj, Tensor) and obj.dtype is cls.dtype
+        return isinstance(obj, Tensor) and obj.dtype is cls.dtype and obj.device.type == cls.where
 
 
-def _made(dtype: Any, data: tuple) -> Tensor:
+def _made(dtype: Any, data: tuple, device: Any) -> Tensor:
     """A tensor of a shape, or of data, in a dtype."""
     if len(data) == 1 and not isinstance(data[0], int):
         (only,) = data
         if isinstance(only, Size):
-            return creation.empty(only, dtype=dtype)
+            return creation.empty(only, dtype=dtype, device=device)
         if isinstance(only, Tensor):
             if only.dtype is not dtype:
                 raise TypeError(f"expected {dtype} (got {only.dtype})")
             return only.detach()
-        return creation.tensor(only, dtype=dtype)
-    return creation.empty(data or (0,), dtype=dtype)
+        return creation.tensor(only, dtype=dtype, device=device)
+    return creation.empty(data or (0,), dtype=dtype, device=device)
 
 
-def _type(name: str, dtype: Any) -> TensorType:
-    made = TensorType(name, (), {"dtype": dtype, "__module__": "livegrad"})
+def _type(name: str, dtype: Any, where: str = "cpu", module: str = "livegrad") -> TensorType:
+    made = TensorType(name, (), {"dtype": dtype, "where": where, "__module__": module})
     made.__doc__ = f"``{name}(2, 3)`` is uninitialised, ``{name}([1, 2])`` holds that data, as {dtype.name}."
     return made
 
@@ -65,13 +69,29 @@ LongTensor = _type("LongTensor", dtypes.int64)
 BoolTensor = _type("BoolTensor", dtypes.bool_)
 
 
+def on_cuda(name: str) -> TensorType:
+    """The type of that name whose tensors are on CUDA devices."""
+    return _type(name, globals()[name].dtype, "cuda", "livegrad.cuda")
+
+
 def set_default_tensor_type(t: Any) -> None:
-    """Make the dtype of a type such as `DoubleTensor`, or of its name, the default for floating-point tensors."""
+    """Make the dtype of a type such as `DoubleTensor`, or of its name, the default for floating-point tensors.
+
+    After a type of `livegrad.cuda`, tensors are made on the current CUDA device. Raises TypeError for what is no such
+    type, RuntimeError where there is no such device.
+    """
+    found = t
     if isinstance(t, str):
-        t = globals().get(t.rpartition(".")[2], t)
-    if not isinstance(t, TensorType):
+        module, _, name = t.rpartition(".")
+        found = globals().get(name)
+        if isinstance(found, TensorType) and module.endswith("cuda"):
+            found = on_cuda(name)
+    if not isinstance(found, TensorType):
         raise TypeError(f"invalid type object: {t!r}")
-    dtypes.set_default_dtype(t.dtype)
+    chosen = devices.available(found.where)  # raises before anything is changed
+    dtypes.set_default_dtype(found.dtype)
+    if found.where != devices.DEFAULT[0].type:
+        devices.DEFAULT[0] = chosen
 
 
 def set_default_device(device: Any) -> None:
@@ -99,7 +119,7 @@ def are_deterministic_algorithms_enabled() -> bool:
 
 def _new(self: Tensor, *data: Any, device: Any = None) -> Tensor:
     """A tensor of this one's dtype: of a shape, uninitialised, or of data."""
-    return _made(self.dtype, data)
+    return _made(self.dtype, data, self.device if device is None else device)
 
 
 def _resize(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:

@@ -9,25 +9,81 @@ RuntimeError and says what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 from livegrad import device as _device
-from livegrad import random as _random
 
 from ..runtime.cuda import driver as _driver
 from ..runtime.cuda import ledger as _ledger
-from ..runtime.cuda import memory as _memory
+from ._which import index_of as _index
+from .legacy import (
+    BFloat16Tensor,
+    BoolTensor,
+    ByteTensor,
+    CharTensor,
+    DoubleTensor,
+    FloatTensor,
+    HalfTensor,
+    IntTensor,
+    LongTensor,
+    ShortTensor,
+)  # fmt: skip
+from .memory import (
+    OutOfMemoryError,
+    empty_cache,
+    max_memory_allocated,
+    max_memory_cached,
+    max_memory_reserved,
+    mem_get_info,
+    memory_allocated,
+    memory_cached,
+    memory_reserved,
+    memory_stats,
+    memory_summary,
+    reset_accumulated_memory_stats,
+    reset_max_memory_allocated,
+    reset_max_memory_cached,
+    reset_peak_memory_stats,
+    set_per_process_memory_fraction,
+)  # fmt: skip
+from .random import (
+    get_rng_state,
+    get_rng_state_all,
+    initial_seed,
+    manual_seed,
+    manual_seed_all,
+    seed,
+    seed_all,
+    set_rng_state,
+    set_rng_state_all,
+)  # fmt: skip
+from .streams import (
+    Event,
+    ExternalStream,
+    Stream,
+    StreamContext,
+    current_stream,
+    default_stream,
+    set_stream,
+    stream,
+    synchronize,
+)  # fmt: skip
 
 __all__ = [
-    "Event", "Stream", "amp", "comm", "current_device", "current_stream", "default_stream", "device", "device_count",
-    "empty_cache", "get_device_capability", "get_device_name", "get_device_properties", "get_rng_state",
-    "get_rng_state_all", "get_sync_debug_mode", "init", "initial_seed", "ipc_collect", "is_available",
-    "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated",
-    "max_memory_reserved", "memory_allocated", "memory_reserved", "reset_peak_memory_stats", "seed", "seed_all",
-    "set_device", "set_rng_state", "set_rng_state_all", "set_sync_debug_mode", "stream", "synchronize",
+    "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "Event", "ExternalStream",
+    "FloatTensor", "HalfTensor", "IntTensor", "LongTensor", "OutOfMemoryError", "ShortTensor", "Stream",
+    "StreamContext", "amp", "can_device_access_peer", "comm", "current_blas_handle", "current_device",
+    "current_stream", "default_stream", "device", "device_count", "device_of", "empty_cache", "get_arch_list",
+    "get_device_capability", "get_device_name", "get_device_properties", "get_gencode_flags", "get_rng_state",
+    "get_rng_state_all", "get_stream_from_external", "get_sync_debug_mode", "init",
+    "initial_seed", "ipc_collect", "is_available", "is_bf16_supported",
+    "is_initialized", "is_tf32_supported", "manual_seed", "manual_seed_all",
+    "max_memory_allocated", "max_memory_cached", "max_memory_reserved", "mem_get_info", "memory_allocated",
+    "memory_cached", "memory_reserved", "memory_stats", "memory_summary",
+    "reset_accumulated_memory_stats", "reset_max_memory_allocated", "reset_max_memory_cached",
+    "reset_peak_memory_stats", "seed", "seed_all", "set_device", "set_per_process_memory_fraction", "set_rng_state",
+    "set_rng_state_all", "set_stream", "set_sync_debug_mode", "stream", "synchronize",
 ]  # fmt: skip
 
 
@@ -36,6 +92,12 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         return import_module(f"livegrad.cuda.{name}")
+    if name == "default_generators":
+        from ..random import cuda_generator
+
+        return tuple(cuda_generator(index) for index in range(device_count()))
+    if name == "_initialized":
+        return is_initialized()
     raise AttributeError(f"module 'livegrad.cuda' has no attribute '{name}'")
 
 
@@ -60,16 +122,6 @@ def is_initialized() -> bool:
 def init() -> None:
     """Start CUDA, which otherwise happens when it is needed. Raises RuntimeError where it cannot be used."""
     _driver.cupy()
-
-
-def _index(device: Any) -> int:
-    """The index of a device given as a number, a name or a device; of the current one for None."""
-    if device is None:
-        return _driver.current()
-    found = _device(device)
-    if found.type != "cuda":
-        raise ValueError(f"Expected a cuda device, but got: {found}")
-    return _driver.current() if found.index is None else found.index
 
 
 def current_device() -> int:
@@ -104,6 +156,18 @@ class device:
             self._inside.pop().__exit__(*exc)
 
 
+def device_of(obj: Any) -> device:
+    """Context manager that chooses the device of a tensor; for one on the CPU it does nothing."""
+    return device(obj.device if obj.is_cuda else None)
+
+
+def can_device_access_peer(device: Any, peer_device: Any) -> bool:
+    """Whether one CUDA device can read another one's memory without the CPU's help. Raises RuntimeError without one."""
+    runtime = _driver.cupy().cuda.runtime
+    here, there = _index(device), _index(peer_device)
+    return here != there and bool(runtime.deviceCanAccessPeer(here, there))
+
+
 def _attributes(device: Any) -> dict:
     return _driver.cupy().cuda.runtime.getDeviceProperties(_index(device))
 
@@ -134,102 +198,39 @@ def is_bf16_supported(including_emulation: bool = True) -> bool:
     return is_available() and get_device_capability()[0] >= 8
 
 
-# --- waiting, streams, events -----------------------------------------------------------------------------------
+def is_tf32_supported() -> bool:
+    """Whether the current CUDA device multiplies in TF32."""
+    return is_available() and get_device_capability()[0] >= 8
 
 
-def synchronize(device: Any = None) -> None:
-    """Wait until everything that was started on a CUDA device is done."""
-    chosen = _driver.cupy().cuda.Device(_index(device))
-    _ledger.note("synchronize", 0, "synchronize()")
-    chosen.synchronize()
+def get_arch_list() -> list[str]:
+    """The architectures that kernels are made for: "sm_75" and the like. Empty without a device, as in PyTorch."""
+    from ..codegen.gpu.target import ARCHITECTURES
+
+    return [name for _, name in reversed(ARCHITECTURES)] if is_available() else []
 
 
-class Stream:
-    """A queue of work on a device: work on different streams may overlap.
-
-    Use it with `livegrad.cuda.stream`.
-    """
-
-    def __init__(self, device: Any = None, priority: int = 0, *, native: Any = None):
-        if native is None:
-            cupy = _driver.cupy()
-            with cupy.cuda.Device(_index(device)):
-                native = cupy.cuda.Stream(non_blocking=True, **({"priority": priority} if priority else {}))
-        self.native = native
-
-    def synchronize(self) -> None:
-        """Wait until everything in this stream is done."""
-        _ledger.note("synchronize", 0, "Stream.synchronize()")
-        self.native.synchronize()
-
-    def query(self) -> bool:
-        """Whether everything in this stream is done."""
-        return bool(self.native.done)
-
-    def wait_event(self, event: Event) -> None:
-        """Let later work in this stream wait for an event."""
-        self.native.wait_event(event.native)
-
-    def wait_stream(self, stream: Stream) -> None:
-        """Let later work in this stream wait for what another one holds now."""
-        self.wait_event(stream.record_event())
-
-    def record_event(self, event: Event | None = None) -> Event:
-        """Put an event, a new one unless given, into this stream."""
-        event = event or Event()
-        event.record(self)
-        return event
+def get_gencode_flags() -> str:
+    """The flags that a compiler of PyTorch's would have got for `get_arch_list`."""
+    numbers = [name.removeprefix("sm_") for name in get_arch_list()]
+    return " ".join(f"-gencode compute=compute_{n},code=sm_{n}" for n in numbers)
 
 
-class Event:
-    """A mark in a stream. enable_timing: whether `elapsed_time` may be asked for."""
-
-    def __init__(self, enable_timing: bool = False, blocking: bool = False):
-        self.native = _driver.cupy().cuda.Event(block=blocking, disable_timing=not enable_timing)
-        self._timing = enable_timing
-
-    def record(self, stream: Stream | None = None) -> None:
-        """Put it into a stream, the current one unless given."""
-        self.native.record(None if stream is None else stream.native)
-
-    def wait(self, stream: Stream | None = None) -> None:
-        """Let later work in a stream, the current one unless given, wait for it."""
-        (stream or current_stream()).wait_event(self)
-
-    def query(self) -> bool:
-        """Whether everything before it is done."""
-        return bool(self.native.done)
-
-    def synchronize(self) -> None:
-        """Wait for it."""
-        _ledger.note("synchronize", 0, "Event.synchronize()")
-        self.native.synchronize()
-
-    def elapsed_time(self, end_event: Event) -> float:
-        """Milliseconds from this event to a later one. Raises RuntimeError for events without timing."""
-        if not (self._timing and end_event._timing):
-            raise RuntimeError("Both events must be created with argument 'enable_timing=True'.")
-        return float(_driver.cupy().cuda.get_elapsed_time(self.native, end_event.native))
+def current_blas_handle() -> int:
+    """cuBLAS's handle for the current device. Raises RuntimeError without one."""
+    return int(_driver.cupy().cuda.get_cublas_handle())
 
 
-def current_stream(device: Any = None) -> Stream:
-    """The stream that work is started in now."""
-    return Stream(native=_driver.cupy().cuda.get_current_stream(_index(device)))
+def get_stream_from_external(data_ptr: int, device: Any = None) -> ExternalStream:
+    """A stream that another library has made."""
+    return ExternalStream(data_ptr, device)
 
 
-def default_stream(device: Any = None) -> Stream:
-    """The stream that work is started in unless another one is chosen."""
-    return Stream(native=_driver.cupy().cuda.Stream.null)
+def ipc_collect() -> None:
+    """Give back CUDA memory shared between processes: none is."""
 
 
-@contextmanager
-def stream(chosen: Stream | None) -> Iterator[None]:
-    """Start work in this stream for a while; nothing changes for None."""
-    if chosen is None:
-        yield
-        return
-    with chosen.native:
-        yield
+# --- waits that are watched ------------------------------------------------------------------------------------------
 
 
 def set_sync_debug_mode(debug_mode: int | str) -> None:
@@ -254,96 +255,3 @@ def get_sync_debug_mode() -> int:
 
 _SYNC_MODES = ("default", "warn", "error")
 _WATCHES: tuple[_ledger.Watch, ...] = ("", "warn", "raise")
-
-
-# --- random numbers ---------------------------------------------------------------------------------------------
-# Each device has a generator, which draws by element index. `livegrad.manual_seed` seeds them all.
-
-
-def _generator(device: Any = None) -> _random.Generator:
-    return _random.cuda_generator(_index(device))
-
-
-def manual_seed(seed: int) -> None:
-    """Seed the current CUDA device's random numbers; nothing happens without one."""
-    if is_available():
-        _generator().manual_seed(seed)
-
-
-def manual_seed_all(seed: int) -> None:
-    """Seed all CUDA devices' random numbers."""
-    _random.seed_cuda(seed)
-
-
-def seed() -> None:
-    """Seed the current CUDA device's random numbers from the system; nothing happens without one."""
-    if is_available():
-        _generator().seed()
-
-
-def seed_all() -> None:
-    """Seed all CUDA devices' random numbers from the system, alike."""
-    _random.seed_cuda(_random.Counter(0).seed())
-
-
-def initial_seed() -> int:
-    """What the current CUDA device's random numbers were seeded with."""
-    return _generator().initial_seed()
-
-
-def get_rng_state(device: Any = "cuda") -> Any:
-    """The state of a CUDA device's random numbers: 16 bytes, a tensor on the CPU."""
-    return _generator(device).get_state()
-
-
-def set_rng_state(new_state: Any, device: Any = "cuda") -> None:
-    """Go on from a state that `get_rng_state` gave. Raises TypeError or RuntimeError for something else."""
-    _generator(device).set_state(new_state)
-
-
-def get_rng_state_all() -> list:
-    """The states of all CUDA devices' random numbers."""
-    return [get_rng_state(i) for i in range(device_count())]
-
-
-def set_rng_state_all(new_states: Any) -> None:
-    """Go on from what `get_rng_state_all` gave."""
-    for i, state in enumerate(new_states):
-        set_rng_state(state, i)
-
-
-# --- memory -----------------------------------------------------------------------------------------------------
-
-
-def memory_allocated(device: Any = None) -> int:
-    """Bytes of a CUDA device's memory that tensors use; 0 without a device."""
-    return _memory.used(_index(device)) if is_available() else 0
-
-
-def max_memory_allocated(device: Any = None) -> int:
-    """The most bytes that tensors used at once."""
-    return _memory.peak(_index(device)) if is_available() else 0
-
-
-def memory_reserved(device: Any = None) -> int:
-    """Bytes of a CUDA device's memory that are held for tensors, in use or not; 0 without a device."""
-    return _memory.reserved(_index(device)) if is_available() else 0
-
-
-max_memory_reserved = memory_reserved  # what was reserved stays so until `empty_cache`
-
-
-def reset_peak_memory_stats(device: Any = None) -> None:
-    """Measure the peak anew from here."""
-    if is_available():
-        _memory.reset_peak(_index(device))
-
-
-def empty_cache() -> None:
-    """Give memory that no tensor uses back to the device."""
-    if is_available():
-        _memory.empty_cache()
-
-
-def ipc_collect() -> None:
-    """Give back CUDA memory shared between processes: none is."""

@@ -1,7 +1,7 @@
 """Which way attention is computed, for programs that choose one.
 
-There is one way for each case on the CPU (see `functional.scaled_dot_product_attention`), so a choice changes
-nothing.
+There is one way for each case on the CPU (see `functional.scaled_dot_product_attention`), so there a choice changes
+nothing. On CUDA devices it says whether cuDNN's way may be taken (see `livegrad.backends.cuda.sdp_kernel`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SDPBackend(enum.Enum):
 
 @contextmanager
 def sdpa_kernel(backends: SDPBackend | Sequence[SDPBackend], set_priority: bool = False) -> Iterator[None]:
-    """Prefer some ways for a while: accepted, and without effect on the CPU.
+    """Allow these ways only, for a while: without effect on the CPU. set_priority: not looked at.
 
     >>> from livegrad.nn.attention import SDPBackend, sdpa_kernel
     >>> with sdpa_kernel(SDPBackend.MATH):
@@ -35,4 +35,10 @@ def sdpa_kernel(backends: SDPBackend | Sequence[SDPBackend], set_priority: bool 
     given = [backends] if isinstance(backends, SDPBackend) else list(backends)
     if not given or not all(isinstance(b, SDPBackend) for b in given):
         raise AssertionError("Backend must be an instance of SDPBackend or a list of SDPBackend instances")
-    yield
+    from ..backends import cuda
+
+    with cuda.sdp_kernel(
+        enable_flash=SDPBackend.FLASH_ATTENTION in given, enable_math=SDPBackend.MATH in given,
+        enable_mem_efficient=SDPBackend.EFFICIENT_ATTENTION in given, enable_cudnn=SDPBackend.CUDNN_ATTENTION in given,
+    ):  # fmt: skip
+        yield

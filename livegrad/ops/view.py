@@ -6,6 +6,7 @@ gradient. On tensors a view is a window onto the same storage; on values it is a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -256,12 +257,27 @@ def _embed(g: Value, view: View, shape: tuple, args: dict) -> Value:
     array = whole.ready()
     window = array.view(array.offset + offset, window_shape, strides).native()
     if view is UNFOLD:
-        # Places may repeat, so add one by one.
-        places = _places(xp, offset, window_shape, strides)
-        xp.add.at(array.native().reshape(-1), places.reshape(-1), g.native().reshape(-1))
+        _add(window, window_shape, strides, g.native())
     else:
         window[...] = g.native()
     return whole
+
+
+def _add(window: Any, shape: tuple, strides: tuple, g: Any) -> None:
+    """Add g to what a window shows, which may show a place several times.
+
+    The dimensions that meet are gone through one after the other; along the rest, no place is met twice. So the sums
+    are made in the same order every time, on every device.
+    """
+    apart: list[int] = []
+    for d in sorted(range(len(shape)), key=lambda d: -shape[d]):
+        tried = [*apart, d]
+        if not _overlapping((0, tuple(shape[k] for k in tried), tuple(strides[k] for k in tried))):
+            apart = tried
+    steps = [[slice(None)] if d in apart else range(n) for d, n in enumerate(shape)]
+    for place in itertools.product(*steps):
+        part = (..., *place)
+        window[part] += g[part]
 
 
 def _places(xp: Any, offset: int, shape: tuple, strides: tuple) -> Any:
@@ -711,7 +727,7 @@ def _insert(g: Value, base: tuple, window: tuple) -> Value:
     start = min(base[0], window[0])
     flat = mine.view(0, (mine.block.nbytes // g.dtype.itemsize,), (1,)).native()
     if _overlapping(window):
-        xp.add.at(flat, _places(xp, window[0] - start, window[1], window[2]).reshape(-1), g.native().reshape(-1))
+        _add(part.native(), window[1], window[2], g.native())
     else:
         part.native()[...] = g.native()
     if _overlapping(base):  # an element that the base shows several times shares its gradient among them

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import re
 import sys
 import time
@@ -197,12 +198,12 @@ class Device:
 
 class Stream:
     null: Stream
-    ptr = 0
-    chosen: list = []
     done = True
 
     def __init__(self, non_blocking=False, priority=0):
         self.waited = []
+        self.ptr = next(_handles)
+        self.device_id = _current[0]
 
     def synchronize(self):
         pass
@@ -210,14 +211,31 @@ class Stream:
     def wait_event(self, event):
         self.waited.append(event)
 
+    def use(self):
+        _chosen[_current[0]][-1] = self
+
     def __enter__(self):
-        Stream.chosen.append(self)
+        assert self.device_id in (-1, _current[0]), "a stream of another device"
+        _chosen[_current[0]].append(self)
 
     def __exit__(self, *exc):
-        Stream.chosen.pop()
+        _chosen[_current[0]].pop()
 
 
+class ExternalStream(Stream):
+    def __init__(self, ptr, device_id=-1):
+        super().__init__()
+        self.ptr, self.device_id = ptr, device_id
+
+
+_handles = itertools.count(0x1000, 0x100)
 Stream.null = Stream()
+Stream.null.ptr, Stream.null.device_id = 0, -1
+_chosen = [[Stream.null] for _ in range(COUNT)]  # by device, the last one is current
+
+
+def get_current_stream(device_id=-1):
+    return _chosen[_current[0] if device_id == -1 else device_id][-1]
 
 
 LATER = [0.0]  # seconds by which the device's clock is pretended to have gone on
@@ -226,10 +244,11 @@ LATER = [0.0]  # seconds by which the device's clock is pretended to have gone o
 class Event:
     done = True
 
-    def __init__(self, block=False, disable_timing=False):
-        self.at = None
+    def __init__(self, block=False, disable_timing=False, interprocess=False):
+        self.at, self.device_id = None, _current[0]
 
     def record(self, stream=None):
+        assert (stream or get_current_stream()).device_id in (-1, self.device_id), "an event of another device"
         self.at = time.perf_counter() + LATER[0]
 
     def synchronize(self):
@@ -272,6 +291,11 @@ class Driver:
 
 
 class Pool:
+    limit = None
+
+    def set_limit(self, size=None, fraction=None):
+        self.limit = fraction
+
     def used_bytes(self):
         return 1024
 
@@ -333,13 +357,13 @@ cuda = SimpleNamespace(
     alloc_pinned_memory=alloc_pinned_memory, cublas=stand_in_blas, get_cublas_handle=lambda: _current[0] + 1,
     runtime=SimpleNamespace(
         getDeviceCount=lambda: COUNT, getDevice=lambda: _current[0], memGetInfo=lambda: (1 << 29, 1 << 30),
-        pointerGetAttributes=pointer_attributes,
+        pointerGetAttributes=pointer_attributes, deviceCanAccessPeer=lambda here, there: int(here != there),
         memcpyAsync=copy,
         getDeviceProperties=lambda i: {
             "name": b"stand-in", "major": 9, "minor": 0, "totalGlobalMem": 1 << 30, "multiProcessorCount": 4,
         },
     ),
-    get_current_stream=lambda device=None: Stream.chosen[-1] if Stream.chosen else Stream.null,
+    ExternalStream=ExternalStream, get_current_stream=get_current_stream,
     get_elapsed_time=lambda a, b: (b.at - a.at) * 1000,
 )  # fmt: skip
 

@@ -165,13 +165,25 @@ def test_copies_to_the_cpu_that_are_not_waited_for():
         kept.copy_(x, non_blocking=True)
         here = livegrad.ones(3, 4).pin_memory()
         x.copy_(here, non_blocking=True)
-        for other in (livegrad.zeros(2, 3, 4), livegrad.zeros(3, 4, dtype=livegrad.float64), livegrad.zeros(3, 8)[:, :4]):
+        for other in (
+            livegrad.zeros(2, 3, 4),
+            livegrad.zeros(3, 4, dtype=livegrad.float64),
+            livegrad.zeros(3, 8)[:, :4],
+        ):
             with pytest.raises(RuntimeError, match="device to host of 48 bytes"):
                 other.copy_(x, non_blocking=True)  # its elements are read, which has to wait
-    assert [(e.nbytes, e.waits) for e in livegrad.debug.ledger("device to host")] == [(48, False), (24, False), (48, False)]
+    assert [(e.nbytes, e.waits) for e in livegrad.debug.ledger("device to host")] == [
+        (48, False),
+        (24, False),
+        (48, False),
+    ]
     livegrad.cuda.synchronize()
     assert whole.is_pinned() and part.is_pinned() and kept.is_pinned()
-    assert whole.tolist() == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]] and part.tolist() == [[1, 2], [5, 6], [9, 10]]
+    assert whole.tolist() == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]] and part.tolist() == [
+        [1, 2],
+        [5, 6],
+        [9, 10],
+    ]
     assert kept.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]] and x.tolist() == [[1.0] * 4] * 3
     assert livegrad.zeros(0, device="cuda").to("cpu", non_blocking=True).shape == (0,)
     half = livegrad.tensor([1.5, 2.5], dtype=livegrad.bfloat16, device="cuda").to("cpu", non_blocking=True)

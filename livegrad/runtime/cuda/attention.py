@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ... import dtypes
 from ...backends import cudnn as settings
+from ...backends.cuda import attention as allowed
 from ...observe import WATCH
 from ..array import Array, contiguous_strides
 from . import cudnn, driver, memory
@@ -110,7 +111,7 @@ def _plans(index: int, a: Attention) -> tuple[cudnn.Planned, cudnn.Planned] | No
 
 def available(q: Array, k: Array, v: Array, causal: bool, scale: float) -> bool:
     """Whether cuDNN is there, is not switched off, and has plans for these operands."""
-    if not settings.enabled or cudnn.library() is None or not possible(q, k, v):
+    if not (settings.enabled and allowed.fused()) or cudnn.library() is None or not possible(q, k, v):
         return False
     with driver.on(q.device.index):
         return _plans(q.device.index or 0, describe(q, k, v, causal, scale)) is not None

@@ -8,33 +8,45 @@ from typing import Any
 import numpy as np
 
 from ... import devices, dtypes
+from ...site import MODULES, user_frame
 from ..array import Array, contiguous_strides, from_native, is_contiguous, numel
 from ..refusal import out_of_memory
 from . import driver, ledger, pinned
 
-# Bytes of live blocks, by device, and the most that there were.
+LARGE = 1 << 16  # bytes of a block from which on it is known who asked for it
+
+# Bytes of live blocks, by device, and the most that there were; blocks made since the counts began, and given back.
 _held: dict[int, int] = {}
 _peaks: dict[int, int] = {}
+_made: dict[int, int] = {}
+_freed: dict[int, int] = {}
 
 
 class Block:
     """Memory of a device: what `runtime.memory.Block` is for the CPU.
 
-    memory: CuPy's pointer to its beginning, which keeps it alive. device, owner: for `livegrad.memory`.
+    memory: CuPy's pointer to its beginning, which keeps it alive. For `livegrad.memory`: device, owner, and, where it
+    is large, the user's line that asked for it (code, lasti) and the path of the `nn.Module` that was running.
     """
 
     device = "cuda"
     owner = None
-    __slots__ = ("nbytes", "memory", "ptr", "index")
+    __slots__ = ("nbytes", "memory", "ptr", "index", "code", "lasti", "module")
 
     def __init__(self, memory: Any, nbytes: int, index: int):
         self.memory, self.nbytes, self.ptr, self.index = memory, nbytes, memory.ptr, index
         held = _held[index] = _held.get(index, 0) + nbytes
         if held > _peaks.get(index, 0):
             _peaks[index] = held
+        _made[index] = _made.get(index, 0) + 1
+        frame = user_frame(2) if nbytes > LARGE else None
+        self.code, self.lasti = (None, 0) if frame is None else (frame.f_code, frame.f_lasti)
+        self.module = MODULES.path() if nbytes > LARGE and MODULES.running else None
 
-    def __del__(self, held: dict = _held) -> None:
-        held[self.index] -= self.nbytes
+    def __del__(self, held: dict = _held, freed: dict = _freed) -> None:
+        index = self.index
+        held[index] -= self.nbytes
+        freed[index] = freed.get(index, 0) + 1
 
 
 def wrap(native: Any, device: devices.device) -> Array:
@@ -168,6 +180,25 @@ def peak(index: int) -> int:
 def reset_peak(index: int) -> None:
     """Begin the peak anew."""
     _peaks[index] = used(index)
+
+
+def stats(index: int) -> dict[str, int]:
+    """Figures by PyTorch's names."""
+    made, freed = _made.get(index, 0), _freed.get(index, 0)
+    return {
+        "allocated_bytes.all.current": used(index),
+        "allocated_bytes.all.peak": peak(index),
+        "reserved_bytes.all.current": reserved(index),
+        "allocation.all.allocated": made,
+        "allocation.all.freed": freed,
+        "allocation.all.current": made - freed,
+    }
+
+
+def reset_counts(index: int) -> None:
+    """Count allocations anew: those that are alive are the first ones."""
+    _made[index] = _made.get(index, 0) - _freed.get(index, 0)
+    _freed[index] = 0
 
 
 def empty_cache() -> None:
