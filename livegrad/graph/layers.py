@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 SWEEPS = 8
+BENDS = 20_000
 
 
 class Item:
@@ -37,11 +38,15 @@ class Line(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """The size of the whole, and for each line the points that it passes, from top to bottom."""
+    """The size of the whole, and for each line the points that it passes, from top to bottom.
+
+    joined: whether a line ends where another one passes that leads to the same place.
+    """
 
     width: float
     height: float
     paths: list[list[tuple[float, float]]]
+    joined: list[bool]
 
 
 class _Link(NamedTuple):
@@ -71,7 +76,8 @@ def arrange(items: Sequence[Item], lines: Sequence[Line], *, gap: float, row_gap
         for item in row:
             item.x -= left
     width = max((item.x + item.width for row in rows for item in row), default=0.0)
-    return Picture(width, height, [_points(chain) for chain in chains])
+    joined = [chain[-1].lower is not items[line.end] for chain, line in zip(chains, lines)]
+    return Picture(width, height, [_points(chain) for chain in chains], joined)
 
 
 def _rank(items: Sequence[Item], lines: Sequence[Line], last: frozenset) -> None:
@@ -91,24 +97,52 @@ def _rank(items: Sequence[Item], lines: Sequence[Line], last: frozenset) -> None
 
 
 def _with_bends(items: Sequence[Item], lines: Sequence[Line]) -> tuple[list[list[Item]], list[list[_Link]]]:
-    """The layers, with an item of no width wherever a line passes one; and each line as links of neighbours."""
+    """The layers, with an item of no width wherever a line passes one; and each line as links of neighbours.
+
+    Lines to one place join at the first layer that both pass; the later ones end there. The longest go straight through
+    everything where there would be more bends than is worth placing.
+    """
     rows: list[list[Item]] = [[] for _ in range(max((item.rank for item in items), default=-1) + 1)]
     for item in items:
         rows[item.rank].append(item)
-    chains = []
-    for line in lines:
-        at, place = items[line.start], line.start_at
-        end = items[line.end]
-        chain = []
+    longest = _longest_with_bends(items, lines)
+    bends: dict[tuple[int, float, int], Item] = {}  # by the place that a line leads to, and the layer
+    chains: list[list[_Link]] = [[] for _ in lines]
+    for k in sorted(range(len(lines)), key=lambda k: items[lines[k].start].rank):
+        line, chain = lines[k], chains[k]
+        at, place, end = items[line.start], line.start_at, items[line.end]
+        if end.rank - at.rank > longest:
+            chain.append(_Link(at, end, place, line.end_at))
+            continue
         for rank in range(at.rank + 1, end.rank):
-            bend = Item(0.0, 0.0, weight=4.0)  # long lines are to be straight
+            key = line.end, line.end_at, rank
+            bend = bends.get(key)
+            if bend is not None:
+                chain.append(_Link(at, bend, place, 0.0))
+                break
+            bend = bends[key] = Item(0.0, 0.0, weight=4.0)  # long lines are to be straight
             bend.rank = rank
             rows[rank].append(bend)
             chain.append(_Link(at, bend, place, 0.0))
             at, place = bend, 0.0
-        chain.append(_Link(at, end, place, line.end_at))
-        chains.append(chain)
+        else:
+            chain.append(_Link(at, end, place, line.end_at))
     return rows, chains
+
+
+def _longest_with_bends(items: Sequence[Item], lines: Sequence[Line]) -> int:
+    """How many layers a line may pass, so that there are no more than `BENDS` bends in all."""
+    spans: dict[tuple[int, float], int] = {}
+    for line in lines:
+        place = line.end, line.end_at
+        spans[place] = max(spans.get(place, 0), items[line.end].rank - items[line.start].rank)
+    total = longest = 0
+    for span in sorted(spans.values()):
+        total += span - 1
+        if total > BENDS:
+            return min(longest, span - 1)
+        longest = span
+    return longest
 
 
 def _order(rows: list[list[Item]], above: dict, below: dict) -> None:

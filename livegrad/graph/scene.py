@@ -40,12 +40,12 @@ class Frame(NamedTuple):
 
 
 class Path(NamedTuple):
-    """A line from a consumer down to a producer, or a part of it between two borders."""
+    """A line from a consumer down to a producer, or a part of it: it may end at another line that goes there."""
 
     points: tuple[tuple[float, float], ...]
     producer: Node
-    starts: bool  # at a box, not at a border
-    ends: bool
+    starts: bool  # at a box, and not at a border
+    ends: bool  # the same
 
 
 class Scene(NamedTuple):
@@ -155,13 +155,13 @@ def _framed(region, things, items, texts, made, lines, picture, leaving, enterin
             boxes += [b._replace(x=b.x + x, y=b.y + y) for b in inner.boxes]
             frames += [f._replace(x=f.x + x, y=f.y + y) for f in inner.frames]
             paths += [p._replace(points=tuple((px + x, py + y) for px, py in p.points)) for p in inner.paths]
-    for (line, node), points in zip(lines, picture.paths):
+    for (line, node), points, joined in zip(lines, picture.paths, picture.joined):
         moved = tuple((px + dx, py + dy) for px, py in points)
         if line.start in leaving.values() and framed:
             moved = ((moved[0][0], 0.0), *moved)
-        if line.end in entering.values() and framed:
+        if line.end in entering.values() and framed and not joined:
             moved = (*moved, (moved[-1][0], height))
-        paths.append(Path(moved, node, line.start in texts, line.end in texts))
+        paths.append(Path(moved, node, line.start in texts, line.end in texts and not joined))
     return _Open(
         Scene(width, height, boxes, frames, paths),
         {node: items[k].x + dx for node, k in leaving.items()},

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import livegrad
-from livegrad.graph import graph, page
+from livegrad.graph import graph, layers, page
 from livegrad.graph.dot import box_lines
 from livegrad.graph.layers import Item, Line, _inversions, arrange
 from livegrad.graph.regions import Region, Regions
@@ -45,11 +45,12 @@ def test_items_keep_apart_and_lines_lead_down(drawing):
             if a.rank == b.rank:
                 left, right = sorted((a, b), key=lambda item: (item.x, item.x + item.width))
                 assert left.x + left.width + 5 <= right.x + 1e-6
-    for line, points in zip(lines, picture.paths):
+    trunks = [p for points, joined in zip(picture.paths, picture.joined) if not joined for p in points]
+    for line, points, joined in zip(lines, picture.paths, picture.joined):
         start, end = items[line.start], items[line.end]
         assert start.rank < end.rank
         assert points[0] == (start.x + line.start_at, start.y + start.height)
-        assert points[-1] == (end.x + line.end_at, end.y)
+        assert points[-1] in trunks if joined else points[-1] == (end.x + line.end_at, end.y)
         heights = [y for _, y in points]
         assert heights == sorted(heights)
 
@@ -120,7 +121,8 @@ def test_lines_join_the_boxes():
     for path in made.paths:
         points = [(round(x, 3), round(y, 3)) for x, y in path.points]
         assert path.starts == (points[0] in bottoms) and path.ends == (points[-1] in tops)
-        starts.setdefault(points[0], []).append(points[-1])
+        for here, there in zip(points, points[1:]):  # others may join it at each of its points
+            starts.setdefault(here, []).append(there)
     found = set()
     for place, consumer in bottoms.items():
         todo = list(starts.get(place, ()))
@@ -161,11 +163,27 @@ def test_svg_of_the_article():
     assert [w for w in words if " = " in w or w == "x"] == ["y = mean", "c = add(3)", "b = mul", "a = add(2)", "x"]
 
 
-def test_long_chains_need_no_recursion():
-    y = leaf(2)
-    for _ in range(3000):
-        y = op("sin", y, module="a.b")
-    assert graph(y).svg().count("<rect") == 3001 + 2
+def test_long_chains_need_no_recursion_and_lines_to_one_place_join():
+    x = y = leaf(2)
+    for _ in range(2000):
+        y = op("mul", y, x, module="a.b")
+    made = scene(graph(y), text)
+    assert len(made.boxes) == 2001
+    assert sum(len(path.points) for path in made.paths) < 10 * 2000
+
+
+def test_too_many_bends_are_left_out(monkeypatch):
+    monkeypatch.setattr(layers, "BENDS", 50)
+    y, made = leaf(2), []
+    for _ in range(40):
+        made.append(y)
+        y = op("sin", y)
+    for value in made:
+        y = op("add", y, value)
+    g = graph(y)
+    drawn = scene(g, text)
+    assert len(drawn.paths) == len({(e.consumer, e.producer) for e in g.edges})
+    assert sum(len(path.points) for path in drawn.paths) < 6 * len(drawn.paths)
 
 
 class Scripts(HTMLParser):
