@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from . import layout
+from . import layout, small
 from .emit import Val
 from .names import Names
 
@@ -39,31 +39,39 @@ class Assignment(Names):
         name = ARITHMETIC.get(type(s.op))
         if name is None:
             raise self.refuse(s)
-        extra = (c.none(),) if name == "Power" else ()
-        name = "PyNumber_InPlace" + name
         if isinstance(s.target, ast.Attribute):
             owner = self.obj(s.target.value)
             before = self.attribute(owner, s.target.attr)
             v = self.obj(s.value)
-            made = c.owned(c.checked(c.call(name, before.reg, v.reg, *extra)))
+            made = self.computed(name, before, v, in_place=True)
             c.release(before, v)
             self.set_attribute(owner, s.target.attr, made)
             c.release(owner)
         elif isinstance(s.target, ast.Name):
             before, v = self.obj(ast.Name(s.target.id, ast.Load())), self.obj(s.value)
-            made = c.owned(c.checked(c.call(name, before.reg, v.reg, *extra)))
+            made = self.computed(name, before, v, in_place=True)
             c.release(before, v)
             self.assign(s.target, made)
         elif isinstance(s.target, ast.Subscript):
             owner, index = self.obj(s.target.value), self.obj(s.target.slice)
             before = c.owned(c.checked(c.call("PyObject_GetItem", owner.reg, index.reg)))
             v = self.obj(s.value)
-            made = c.owned(c.checked(c.call(name, before.reg, v.reg, *extra)))
+            made = self.computed(name, before, v, in_place=True)
             c.checked_int(c.call("PyObject_SetItem", owner.reg, index.reg, made.reg))
             c.release(owner, index, before, v, made)
         else:
             raise self.refuse(s)
         return False
+
+    def computed(self, name: str, a: Val, b: Val, in_place: bool = False) -> Val:
+        """`a + b` or the like, or `a += b`."""
+        c = self.c
+        function = ("PyNumber_InPlace" if in_place else "PyNumber_") + name
+        if name not in small.OPERATIONS:
+            extra = (c.none(),) if name == "Power" else ()
+            return c.owned(c.checked(c.call(function, a.reg, b.reg, *extra)))
+        self.need("number", function, lambda: small.number_function(self.unit, name, function))
+        return c.owned(c.checked(c.reg(f"call ptr @number.{function}(ptr {a.reg}, ptr {b.reg})")))
 
     def assign(self, target: ast.expr, v: Val) -> None:
         c = self.c

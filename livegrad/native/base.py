@@ -125,7 +125,17 @@ class Base:
         elif isinstance(e, ast.Compare) and len(e.ops) > 1:
             self.condition(self.pairs(e), yes, no)
         else:
-            c.branch(self.truth(self.expr(e)), yes, no)
+            c.branch(self.truth_of(e), yes, no)
+
+    def truth_of(self, e: ast.expr) -> str:
+        """Whether an expression is true (i1). Here a comparison makes no object."""
+        return self.truth(self.expr(e))
+
+    def need(self, what: str, name: str, write: Callable) -> None:
+        """Add the function `@what.name` to the unit, if it is not there yet: what `write` returns."""
+        if (what, name) not in self.world.written:
+            self.world.written.add((what, name))
+            self.unit.text.append(write())
 
     def truth(self, v: Val) -> str:
         c = self.c

@@ -143,7 +143,7 @@ class Calls(Builtin):
 
     def append(self, owner: Val, item: Val) -> str:
         c = self.c
-        c.checked_int(c.call("PyList_Append", owner.reg, item.reg))
+        self.add_to(owner, Val(item.reg))
         none = c.none()
         c.up(none)
         return none

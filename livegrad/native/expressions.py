@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 
-from . import layout
+from . import layout, small
 from .assignment import ARITHMETIC
 from .emit import Val
 from .loops import Loops
 from .world import literal
 
-_COMPARE = {ast.Lt: 0, ast.LtE: 1, ast.Eq: 2, ast.NotEq: 3, ast.Gt: 4, ast.GtE: 5}
 _SIGNED = {ast.Lt: "slt", ast.LtE: "sle", ast.Eq: "eq", ast.NotEq: "ne", ast.Gt: "sgt", ast.GtE: "sge"}
 
 
@@ -152,7 +151,7 @@ class Expressions(Loops):
     def e_UnaryOp(self, e: ast.UnaryOp) -> Val:
         c = self.c
         if isinstance(e.op, ast.Not):
-            return Val(c.reg(f"xor i1 {self.truth(self.expr(e.operand))}, true"), "bool")
+            return Val(c.reg(f"xor i1 {self.truth_of(e.operand)}, true"), "bool")
         if isinstance(e.op, ast.USub):
             if isinstance(e.operand, ast.Constant):
                 return c.constant(literal(-e.operand.value))  # type: ignore[operator]
@@ -168,12 +167,17 @@ class Expressions(Loops):
         if name is None:
             raise self.refuse(e)
         x, y = self.obj(e.left), self.obj(e.right)
-        extra = (c.none(),) if name == "Power" else ()
-        made = c.owned(c.checked(c.call("PyNumber_" + name, x.reg, y.reg, *extra)))
+        made = self.computed(name, x, y)
         c.release(x, y)
         return made
 
-    def e_Compare(self, e: ast.Compare) -> Val:
+    def truth_of(self, e: ast.expr) -> str:
+        if isinstance(e, ast.Compare) and len(e.ops) == 1:
+            return self.truth(self.e_Compare(e, True))
+        return super().truth_of(e)
+
+    def e_Compare(self, e: ast.Compare, as_truth: bool = False) -> Val:
+        """as_truth: only whether the result is true is asked for."""
         c = self.c
         if len(e.ops) != 1:
             return self.e_BoolOp(self.pairs(e))
@@ -189,15 +193,22 @@ class Expressions(Loops):
             made = c.reg(f"icmp {'ne' if isinstance(op, ast.In) else 'eq'} i32 {found}, 0")
             c.release(x, y)
             return Val(made, "bool")
+        comparison = _SIGNED[type(op)]
         x = self.expr(e.left)
         right = e.comparators[0]
         if x.kind == "int" and isinstance(right, ast.Constant) and type(right.value) is int:
-            return Val(c.reg(f"icmp {_SIGNED[type(op)]} i64 {x.reg}, {right.value}"), "bool")
+            return Val(c.reg(f"icmp {comparison} i64 {x.reg}, {right.value}"), "bool")
         y = self.expr(right)
         if x.kind == "int" and y.kind == "int":
-            return Val(c.reg(f"icmp {_SIGNED[type(op)]} i64 {x.reg}, {y.reg}"), "bool")
+            return Val(c.reg(f"icmp {comparison} i64 {x.reg}, {y.reg}"), "bool")
         x, y = self.boxed(x), self.boxed(y)
-        compared = c.owned(c.checked(c.call("PyObject_RichCompare", x.reg, y.reg, str(_COMPARE[type(op)]))))
+        if as_truth:
+            self.need("truth", comparison, lambda: small.truth_function(self.unit, comparison))
+            found = c.checked_int(c.reg(f"call i32 @truth.{comparison}(ptr {x.reg}, ptr {y.reg})"))
+            c.release(x, y)
+            return Val(c.reg(f"icmp ne i32 {found}, 0"), "bool")
+        how = str(small.COMPARISONS[comparison])
+        compared = c.owned(c.checked(c.call("PyObject_RichCompare", x.reg, y.reg, how)))
         c.release(x, y)
         return compared
 

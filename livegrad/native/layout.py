@@ -2,7 +2,8 @@
 
 A slot's descriptor points to a `PyMemberDef`, which holds the offset (Include/descrobject.h, structmember.h). What
 else the compiled code knows of the layout is that an object begins with its count of references and its type, that a
-tuple holds its items in place behind its size, and what follows from the version for counting references.
+tuple holds its items in place behind its size, where a list keeps its items and a small whole number its digit, and
+what follows from the version for counting references.
 """
 
 from __future__ import annotations
@@ -15,6 +16,11 @@ import types
 _DESCRIPTOR_MEMBER = 40  # behind the head (16 bytes), the type, the name and the qualified name
 _OBJECT, _OBJECT_EX = 6, 16  # kinds of member that are a reference to an object
 REFCOUNT, TYPE, TUPLE_SIZE, TUPLE_ITEMS = 0, 8, 16, 24
+LIST_SIZE, LIST_ITEMS, LIST_ROOM = 16, 24, 32  # how many there are, where, and for how many there is room
+# A whole number's digits of 30 bits (Include/cpython/longintrepr.h). Before them stands how many there are: with the
+# sign up to 3.11, then in the bits from the fourth on, above 0 for positive, 1 for zero and 2 for negative numbers.
+INT_HEAD, INT_DIGITS = 16, 24
+INT_TAGGED = sys.version_info >= (3, 12)
 
 
 def supported() -> bool:
@@ -67,6 +73,13 @@ def check() -> bool:
     def word(address: int) -> int:
         return ctypes.c_size_t.from_address(address).value
 
+    def digit(n: int) -> int:
+        head, first = word(id(n) + INT_HEAD), ctypes.c_uint32.from_address(id(n) + INT_DIGITS).value
+        head -= 0 if head < 1 << 63 else 1 << 64
+        return first * (1 - (head & 3) if INT_TAGGED else head) if head < (16 if INT_TAGGED else 2) else -1
+
+    some = [a, b, a]
+    some.pop()
     return (
         set(found) == {"first", "second"}
         and word(id(probe) + found["first"]) == id(a)
@@ -75,5 +88,9 @@ def check() -> bool:
         and word(id(pair) + TUPLE_SIZE) == 2
         and word(id(pair) + TUPLE_ITEMS) == id(a)
         and word(id(pair) + TUPLE_ITEMS + 8) == id(b)
+        and word(id(some) + LIST_SIZE) == 2
+        and word(word(id(some) + LIST_ITEMS) + 8) == id(b)
+        and word(id(some) + LIST_ROOM) >= 3
+        and [digit(n) for n in (0, 7, -7, (1 << 30) - 1, 1 << 31)] == [0, 7, -7, (1 << 30) - 1, -1]
         and word(id(a) + REFCOUNT) & 0xFFFFFFFF == sys.getrefcount(a) - 1
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from typing import Any
 
-from . import layout
+from . import layout, walks
 from .assignment import Assignment
 from .emit import Val
 
@@ -46,45 +47,41 @@ class Loops(Assignment):
         self.c.jump(where)
         return True
 
-    def loop(self, target: ast.expr, over: ast.expr, inside: Callable, orelse: list[ast.stmt]) -> None:
+    def loop(
+        self, target: ast.expr, over: ast.expr, inside: Callable, orelse: list[ast.stmt], begin: Callable | None = None
+    ) -> None:
+        """begin: called before the first round, with what is walked."""
         c = self.c
         counted = None
-        counted_over = self.counted(over)
-        if counted_over is not None and isinstance(target, ast.Tuple) and len(target.elts) == 2:
+        if self.is_call(over, enumerate, 1, 1) and isinstance(target, ast.Tuple) and len(target.elts) == 2:
             counted, target = target.elts
-            over = counted_over
-        sequence = self.keep(self.obj(over))
+            over = over.args[0]  # type: ignore[attr-defined]
         place = "%" + c.fresh("i")
         c.entry.append(f"  {place} = alloca i64")
         c.line(f"store i64 0, ptr {place}")
-        kind = c.type_of(sequence.reg)
-        is_tuple = c.reg(f"icmp eq ptr {kind}, {c.constant(('builtin', 'tuple')).reg}")
-        is_list = c.reg(f"icmp eq ptr {kind}, {c.constant(('builtin', 'list')).reg}")
-        direct = c.reg(f"or i1 {is_tuple}, {is_list}")
-        # What is neither a tuple nor a list is walked by an iterator.
-        with c.either(direct) as way:
-            c.up(sequence.reg)
-            way.yes(sequence.reg)
-            way.no(c.checked(c.call("PyObject_GetIter", sequence.reg)))
+        walk = self.walk(target, over)
+        # What is not of a kind that is walked in place is walked by an iterator.
+        with c.either(walk.direct) as way:
+            none = c.none()
+            c.up(none)
+            way.yes(none)
+            way.no(walk.iterator())
         walker = c.owned(way.reg)
+        if begin is not None:
+            begin(walk)
         head, here, there, some, otherwise, end = (
             c.fresh(n) for n in ("for", "here", "there", "item", "orelse", "end")
         )
         c.jump(head)
         c.label(head)
-        c.branch(direct, here, there)
+        c.branch(walk.direct, here, there)
         c.label(here)
         i = c.reg(f"load i64, ptr {place}")
         inner, got = c.fresh("in"), c.fresh("got")
-        c.branch(c.reg(f"icmp slt i64 {i}, {c.load(sequence.reg, layout.TUPLE_SIZE, 'i64')}"), inner, otherwise)
+        c.branch(c.reg(f"icmp slt i64 {i}, {walk.length()}"), inner, otherwise)
         c.label(inner)
-        in_place = c.at(sequence.reg, layout.TUPLE_ITEMS)  # a list has a pointer there, to its items
-        with c.either(is_tuple) as way:
-            way.yes(in_place)
-            way.no(c.reg(f"load ptr, ptr {in_place}"))
-        item = c.reg(f"load ptr, ptr {c.reg(f'getelementptr ptr, ptr {way.reg}, i64 {i}')}")
-        c.up(item)
-        from_here = c.block
+        for each, item in walk.items(target, i):
+            self.assign(each, item)
         c.jump(some)
         c.label(there)
         fetched = c.call("PyIter_Next", walker.reg)
@@ -93,15 +90,13 @@ class Loops(Assignment):
         c.label(ended)
         c.branch(c.reg(f"icmp eq ptr {c.call('PyErr_Occurred')}, null"), otherwise, c.failure())
         c.label(got)
+        self.assign(target, c.owned(fetched))
         c.jump(some)
         c.label(some)
-        item = c.reg(f"phi ptr [ {item}, %{from_here} ], [ {fetched}, %{got} ]")
-        v = c.owned(item)
         at = c.reg(f"load i64, ptr {place}")
         c.line(f"store i64 {c.reg(f'add i64 {at}, 1')}, ptr {place}")
         if counted is not None:
             self.assign(counted, self.boxed(Val(at, "int")))
-        self.assign(target, v)
         self.loops.append((head, end, len(self.contexts)))
         if not inside():
             c.jump(head)
@@ -110,9 +105,32 @@ class Loops(Assignment):
         if not self.body(orelse):
             c.jump(end)
         c.label(end)
-        c.release(walker, sequence)
+        c.release(walker, *walk.parts)
 
-    def comprehension(self, e: ast.ListComp | ast.GeneratorExp, each: Callable) -> None:
+    def is_call(self, e: ast.expr, function: Any, least: int, most: int) -> bool:
+        """Whether an expression is a call of a known function with so many arguments, all by position."""
+        return (
+            isinstance(e, ast.Call)
+            and not e.keywords
+            and least <= len(e.args) <= most
+            and not any(isinstance(a, ast.Starred) for a in e.args)
+            and self.known(e.func) is function
+        )
+
+    def walk(self, target: ast.expr, over: ast.expr) -> walks.Walk:
+        """How to go through what an expression gives, item by item."""
+        c = self.c
+        if isinstance(target, ast.Tuple) and self.is_call(over, zip, len(target.elts), len(target.elts)):
+            return walks.Together(c, [self.keep(self.obj(a)) for a in over.args], self.call_of)  # type: ignore
+        if self.is_call(over, range, 1, 2):
+            return walks.Numbers(c, [self.keep(self.obj(a)) for a in over.args], self.call_of)  # type: ignore
+        return walks.Items(c, [self.keep(self.obj(over))], self.call_of)
+
+    def call_of(self, name: str, given: list[Val]) -> str:
+        """A new reference: what a built-in function returns."""
+        return self.c.give(self.vectorcall("PyObject_Vectorcall", self.c.constant(("builtin", name)).reg, given))  # type: ignore
+
+    def comprehension(self, e: ast.ListComp | ast.GeneratorExp, each: Callable, begin: Callable | None = None) -> None:
         """The loop of a comprehension, in a scope of its own."""
         c = self.c
         if len(e.generators) != 1:
@@ -130,36 +148,61 @@ class Loops(Assignment):
             return each()
 
         # The iterable belongs to the scope outside.
-        counted = self.counted(g.iter)
-        held = names["."] = c.slot("%" + c.fresh("over"))
-        c.replace(held, c.give(self.obj(g.iter if counted is None else counted)))
-        outside: ast.expr = ast.Name(".", ast.Load())
-        if counted is not None:
-            outside = ast.Call(g.iter.func, [outside], [])  # type: ignore[attr-defined]
+        outside = self.evaluated(g.iter, names)
         self.renamed.append(names)
-        self.loop(g.target, outside, inside, [])
+        self.loop(g.target, outside, inside, [], begin)
         self.renamed.pop()
         for place in names.values():
             self.clear(place)
 
-    def counted(self, e: ast.expr) -> ast.expr | None:
-        """What `enumerate(...)` counts, if that is what the expression is."""
-        if isinstance(e, ast.Call) and self.known(e.func) is enumerate and len(e.args) == 1 and not e.keywords:
-            return e.args[0]
-        return None
+    def evaluated(self, e: ast.expr, names: dict[str, str]) -> ast.expr:
+        """The same expression over values that are computed now and stand in new places, which are added to `names`."""
+        c = self.c
+        if any(self.is_call(e, f, 1, 2) for f in (enumerate, zip, range)):
+            return ast.Call(e.func, [self.evaluated(a, names) for a in e.args], [])  # type: ignore[attr-defined]
+        name = f".{len(names)}"
+        v = c.give(self.obj(e))
+        names[name] = c.slot("%" + c.fresh("over"))
+        c.replace(names[name], v)
+        return ast.Name(name, ast.Load())
 
     def e_ListComp(self, e: ast.ListComp) -> Val:
-        c = self.c
-        made = c.owned(c.checked(c.call("PyList_New", "0")))
+        made: list[Val] = []
+
+        def begin(walk: walks.Walk) -> None:
+            made.append(self.empty_list(walk.expected()))
 
         def each() -> bool:
-            v = self.obj(e.elt)
-            c.checked_int(c.call("PyList_Append", made.reg, v.reg))
-            c.release(v)
+            self.add_to(made[0], self.obj(e.elt))
             return False
 
-        self.comprehension(e, each)
-        return made
+        self.comprehension(e, each, begin)
+        return made[0]
+
+    def empty_list(self, room: str) -> Val:
+        """A new list with room for so many items (i64)."""
+        c = self.c
+        made = c.checked(c.call("PyList_New", room))
+        c.line(f"store i64 0, ptr {c.at(made, layout.LIST_SIZE)}")
+        return c.owned(made)
+
+    def add_to(self, made: Val, item: Val) -> None:
+        """Append to what is exactly a list: in place where there is room."""
+        c = self.c
+        size = c.load(made.reg, layout.LIST_SIZE, "i64")
+        room, full, end = c.fresh("room"), c.fresh("full"), c.fresh("appended")
+        c.branch(c.reg(f"icmp slt i64 {size}, {c.load(made.reg, layout.LIST_ROOM, 'i64')}"), room, full)
+        c.label(room)
+        c.up(item.reg)
+        items = c.load(made.reg, layout.LIST_ITEMS)
+        c.line(f"store ptr {item.reg}, ptr {c.reg(f'getelementptr ptr, ptr {items}, i64 {size}')}")
+        c.line(f"store i64 {c.reg(f'add i64 {size}, 1')}, ptr {c.at(made.reg, layout.LIST_SIZE)}")
+        c.jump(end)
+        c.label(full)
+        c.checked_int(c.call("PyList_Append", made.reg, item.reg))
+        c.jump(end)
+        c.label(end)
+        c.release(item)
 
     def e_GeneratorExp(self, e: ast.GeneratorExp) -> Val:
         """An iterator over what has been computed: most who take it walk through all of it."""
@@ -192,7 +235,7 @@ class Loops(Assignment):
         """`tuple([... for x in items])`, filled in place."""
         c = self.c
         g = e.generators[0]
-        if self.counted(g.iter) is not None:
+        if any(self.is_call(g.iter, f, 1, 2) for f in (enumerate, zip, range)):
             return self.as_tuple(self.e_ListComp(e))
         source = self.exact_tuple(self.obj(g.iter))
         size = c.load(source.reg, layout.TUPLE_SIZE, "i64")
@@ -226,12 +269,12 @@ class Loops(Assignment):
     def gather(self, parts: list[ast.expr]) -> Val:
         """A new list of values, starred ones spread."""
         c = self.c
-        made = c.owned(c.checked(c.call("PyList_New", "0")))
+        made = self.empty_list(str(len(parts)))
         for part in parts:
             if isinstance(part, ast.Starred):
 
                 def append() -> bool:
-                    c.checked_int(c.call("PyList_Append", made.reg, c.reg(f"load ptr, ptr {each}")))
+                    self.add_to(made, Val(c.reg(f"load ptr, ptr {each}")))
                     return False
 
                 each = c.slot("%" + c.fresh("each"))
@@ -240,7 +283,5 @@ class Loops(Assignment):
                 self.renamed.pop()
                 self.clear(each)
             else:
-                v = self.obj(part)
-                c.checked_int(c.call("PyList_Append", made.reg, v.reg))
-                c.release(v)
+                self.add_to(made, self.obj(part))
         return made

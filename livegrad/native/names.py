@@ -184,15 +184,13 @@ class Names(Base):
             return c.owned(way.reg)
         if name not in self.world.slots and name not in self.world.properties:
             return c.owned(self.get_attribute(owner, name))
-        self.need("get", name)
+        self.need_slot("get", name)
         inline = " alwaysinline" if self.inline else ""
         return c.owned(c.checked(c.reg(f"call ptr @get.{name}(ptr {owner.reg}){inline}")))
 
-    def need(self, what: str, name: str) -> None:
+    def need_slot(self, what: str, name: str) -> None:
         """Add the function that reads or writes a slot of that name, whichever class the object is of."""
-        if (what, name) not in self.world.written:
-            self.world.written.add((what, name))
-            self.unit.text.append(slot_function(self.unit, self.world, what, name))
+        self.need(what, name, lambda: slot_function(self.unit, self.world, what, name))
 
     def or_none(self, reg: str) -> str:
         c = self.c
@@ -210,7 +208,7 @@ class Names(Base):
     def set_attribute(self, owner: Val, name: str, v: Val) -> None:
         c = self.c
         if name in self.world.slots:
-            self.need("set", name)
+            self.need_slot("set", name)
             inline = " alwaysinline" if self.inline else ""
             c.checked_int(c.reg(f"call i32 @set.{name}(ptr {owner.reg}, ptr {c.give(v)}){inline}"))
         else:

@@ -84,6 +84,67 @@ def loops(items, stop):
     return out
 
 
+def decided(a, b):
+    found = []
+    if a == b:
+        found.append("==")
+    if a != b:
+        found.append("!=")
+    if a < b:
+        found.append("<")
+    if a >= b and not a > b:
+        found.append("neither")
+    return found, 1 if a <= b else 0
+
+
+def whole_numbers(a, b):
+    c = a + b
+    d = a - b
+    e = a * b
+    e += c
+    e -= d
+    e *= a
+    return c, d, e, c == d, a if a * a == b else e
+
+
+def together(a, b):
+    rows = [x + y for x, y in zip(a, b)]
+    for i, (x, y) in enumerate(zip(a, b)):
+        rows.append((i, x, y))
+        if i == 1 and x is a:
+            break
+    for pair in zip(a, b):
+        rows.append(pair)
+    return rows, tuple([(y, x) for x, y in zip(a, b)]), all(x == y for x, y in zip(a, b))
+
+
+def growing(items):
+    """Lists that change while they are walked."""
+    seen = []
+    for x, y in zip(items, items):
+        seen.append(x)
+        if len(items) < 6:
+            items.append(y + 1)
+    for x in items:
+        seen.append(x)
+        items.pop()
+    return seen, [items.append(x) or len(items) for x in items if len(items) < 9]
+
+
+def counting_up(n, first):
+    total = []
+    for i in range(n):
+        if i == 3:
+            break
+        total.append(i)
+    else:
+        total.append("all")
+    for k, i in enumerate(range(first, n)):
+        total.append((k, i))
+    n = n + 1 if first else n
+    return total, [i * i for i in range(n) if i], tuple([i + 1 for i in range(first, n)])
+
+
 def unpacking(pair, rows):
     a, b = pair
     a, b = b, a
