@@ -43,7 +43,7 @@ class Lease:
         self.seen: Any = None
 
     @hot
-    def window(self) -> Window:
+    def reader(self) -> Window:
         """What a reader holds."""
         made = None if self.seen is None else self.seen()
         if made is None:
@@ -175,7 +175,7 @@ class Storage:
             lease = Lease()
             self.lease = weakref.ref(lease)
         v.lease = lease
-        v.window = lease.window()
+        v.window = lease.reader()
         if self.pinned:
             v.weight = UNDEFERRED
         return v

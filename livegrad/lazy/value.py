@@ -139,7 +139,7 @@ def reshaped(v: Value, offset: int, shape: tuple, strides: tuple) -> Value:
         v.uses += 1
         v.shared = True
     else:
-        made.window = lease.window()
+        made.window = lease.reader()
     made.uses = 1
     return made
 
@@ -181,7 +181,7 @@ def pending(instr: Any, operands: tuple, params: tuple, shape: tuple) -> Value:
         if o.device is not device:
             device = common_device(operands)
         if o.lease is not None:
-            v.window = o.lease.window() if v.window is None else (v.window, o.lease.window())
+            v.window = o.lease.reader() if v.window is None else (v.window, o.lease.reader())
         if o.array is not None:
             weight += o.weight
         elif o.weight >= weight:
@@ -203,7 +203,7 @@ def relabelled(v: Value, shape: tuple) -> Value:
     made = pending(RELABELS[v.dtype], (source,), (), shape)
     if lease is not None:
         made.lease = lease
-        made.window = lease.window()
+        made.window = lease.reader()
     return made
 
 

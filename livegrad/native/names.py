@@ -16,7 +16,7 @@ from .world import World
 def slot_function(unit: Unit, world: World, what: str, name: str) -> str:
     """`@get.NAME(object)`: a new reference, or null. `@set.NAME(object, reference)`, which takes it over: 0, or -1.
 
-    Hot properties are called directly.
+    Hot properties are called directly, and a class's own constants are known.
     """
     c = Code(unit)
     kind = c.type_of("%o")
@@ -37,6 +37,14 @@ def slot_function(unit: Unit, world: World, what: str, name: str) -> str:
         c.label(no)
     key = c.constant(("str", name)).reg
     if what == "get":
+        for fixed, classes in world.fixed.get(name, {}).items():
+            yes, no = c.fresh("fixed"), c.fresh("next")
+            c.branch(is_one_of(c, kind, classes), yes, no)
+            c.label(yes)
+            reg = c.constant(fixed).reg
+            c.up(reg)
+            c.line(f"ret ptr {reg}")
+            c.label(no)
         getters: dict[str, list[type]] = {}
         for cls, function in world.properties.get(name, ()):
             getters.setdefault(world.symbols[function.__code__], []).append(cls)
@@ -118,7 +126,8 @@ class Names(Base):
             if isinstance(owner, types.ModuleType):
                 found = getattr(owner, e.attr, None)
                 fixed = (
-                    isinstance(found, type)
+                    (found is not None and e.attr.isupper())  # a constant, by its name
+                    or isinstance(found, type)
                     or self.world.symbol(found) is not None
                     or found is memory.peek
                     or found is memory.poke
@@ -182,7 +191,7 @@ class Names(Base):
                 way.yes(got)
                 way.no(self.get_attribute(owner, name))
             return c.owned(way.reg)
-        if name not in self.world.slots and name not in self.world.properties:
+        if not any(name in known for known in (self.world.slots, self.world.properties, self.world.fixed)):
             return c.owned(self.get_attribute(owner, name))
         self.need_slot("get", name)
         inline = " alwaysinline" if self.inline else ""

@@ -69,7 +69,9 @@ class Builder:
         classes = sorted(SLOTTED, key=lambda cls: (cls.__module__, cls.__qualname__))
         self.world = World({code: made[0] for code, made in functions.items()}, symbol, classes, HOTTEST)
         shapes = [(cls.__qualname__, sorted(layout.slots(cls).items())) for cls in classes]
-        self.common = repr((sys.version, machine.host_description(), shapes)).encode() + _own_sources()
+        self.common = (
+            repr((sys.version, machine.host_description(), shapes, self.world.fixed)).encode() + _own_sources()
+        )
 
     def source(self, module: str) -> tuple[str, dict]:
         """LLVM IR of a module's hot functions, and what its tables are filled with."""

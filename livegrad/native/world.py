@@ -39,9 +39,13 @@ class World:
         self.inline = inline  # code objects of functions that take the reading of slots into themselves
         self.methods: dict[str, list[tuple[type, Any]]] = {}
         self.properties: dict[str, list[tuple[type, Any]]] = {}
+        # What a class states once for all its objects: description of the constant -> classes, by name.
+        self.fixed: dict[str, dict[tuple, list[type]]] = {}
         for cls in classes:
             for name in dir(cls):
                 found = getattr(cls, name)
+                if type(found) in (bool, int) and not name.startswith("__"):
+                    self.fixed.setdefault(name, {}).setdefault(literal(found), []).append(cls)
                 function = written(found.fget if isinstance(found, property) else found)
                 if getattr(function, "__code__", None) in symbols and not function.__closure__:
                     kind = self.properties if isinstance(found, property) else self.methods

@@ -125,7 +125,7 @@ def emit(
         if o.device is not device:
             device = _device_of(operands, tensors)
         if o.lease is not None:
-            v.window = o.lease.window() if v.window is None else (v.window, o.lease.window())
+            v.window = o.lease.reader() if v.window is None else (v.window, o.lease.reader())
         if o.array is not None:
             weight += o.weight
         elif o.weight >= weight:

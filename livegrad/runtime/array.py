@@ -16,11 +16,23 @@ from .memory import peek, poke
 from .refusal import out_of_memory_for
 
 
-@functools.lru_cache(4096)
+@hot
 def contiguous_strides(shape: tuple) -> tuple:
     """Row-major strides, in elements."""
-    if len(shape) < 2:
-        return (1,) * len(shape)
+    rank = len(shape)
+    if rank == 1:
+        return _ONE
+    if rank == 2:
+        n = shape[1]
+        return (n if n > 1 else 1, 1)
+    return _strides_of_many(shape) if rank else ()
+
+
+_ONE = (1,)
+
+
+@functools.lru_cache(4096)
+def _strides_of_many(shape: tuple) -> tuple:
     strides = [1]
     for n in shape[:0:-1]:
         strides.append(strides[-1] * (n if n > 1 else 1))
@@ -31,7 +43,7 @@ def contiguous_strides(shape: tuple) -> tuple:
 def is_contiguous(shape: tuple, strides: tuple) -> bool:
     """Whether elements lie in row-major order without gaps (strides of size-1 dimensions do not count)."""
     expected = 1
-    for n, s in zip(reversed(shape), reversed(strides)):
+    for n, s in zip(shape[::-1], strides[::-1]):
         if n == 0:
             return True
         if n != 1:

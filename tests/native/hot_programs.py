@@ -10,6 +10,7 @@ counter = 0
 
 class Slots:
     __slots__ = ("x", "y", "__weakref__")
+    is_leaf = True
 
 
 class WithInit:
@@ -54,6 +55,10 @@ def slots(o, value):
 
 def missing_slot(o):
     return o.y
+
+
+def stated_by_the_class(o):
+    return o.is_leaf
 
 
 def new_objects(a, b):

@@ -87,6 +87,7 @@ CASES = {
     "membership": [(1, (1, 2)), ("z", "abc"), (1, 5), (Broken(), [1])],
     "slots": [(slotted(), 5), (Unlike(), 6), (5, 5)],
     "missing_slot": [(slotted(),), (Unlike(),), (None,)],
+    "stated_by_the_class": [(slotted(),), (Unlike(),), (livegrad.ones(1),), (5,)],
     "new_objects": [(1, 2)],
     "loops": [([1, 2, 3], 9), ((1, 2, 3), 3), (iter("abcd"), "d"), ({}, 0), (Broken(), 7), (5, 1)],
     "decided": [
