@@ -40,8 +40,8 @@ from .creation import (
 from .creation import range_ as range  # noqa: A004
 from .devices import device
 from .dtypes import (
-    Size, bfloat16, dtype, finfo, float16, float32, float64, get_default_dtype, iinfo, int8, int16, int32,
-    int64, promote_types, set_default_dtype, uint8,
+    Size, bfloat16, complex64, complex128, dtype, finfo, float16, float32, float64, get_default_dtype, iinfo, int8,
+    int16, int32, int64, promote_types, set_default_dtype, uint8,
 )  # fmt: skip
 from .tensor import Tensor
 
@@ -61,6 +61,7 @@ for _part in (
     "elementwise",
     "reduce",
     "view",
+    "parts",
     "copying",
     "index",
     "assignment",
@@ -99,6 +100,7 @@ from .runtime.pool import get_num_threads, set_num_threads
 bool = dtypes.bool_  # noqa: A001
 half, float, double = float16, float32, float64  # noqa: A001
 short, int, long = int16, int32, int64  # noqa: A001
+cfloat, cdouble = complex64, complex128
 strided = "torch.strided"
 inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
 preserve_format = contiguous_format = channels_last = None

@@ -64,6 +64,8 @@ def _infer_dtype(data: Any) -> dtypes.dtype:
             continue
         if c is float:
             d = dtypes.get_default_dtype()
+        elif c is complex:
+            d = dtypes.get_default_dtype().to_complex()
         elif c is bool:
             d = dtypes.bool_
         elif c is int:
@@ -130,7 +132,7 @@ def _regular(data: Any) -> tuple | None:
 
 
 # The dtype in which NumPy reads numbers of a type.
-_NUMBERS = {float: np.float64, int: np.int64, bool: np.bool_}
+_NUMBERS = {float: np.float64, int: np.int64, bool: np.bool_, complex: np.complex128}
 
 
 def _of_numbers(regular: tuple, dtype: Any) -> Tensor:
@@ -144,6 +146,8 @@ def _of_numbers(regular: tuple, dtype: Any) -> Tensor:
             row = None
         if row is not None:
             return wrap(from_array(arrays.Array(row.block, 0, shape, contiguous_strides(shape), d, True)))
+    if kind is complex and d.category != dtypes.COMPLEX:
+        raise TypeError(f"can't convert complex to {d.name}")
     try:
         a: np.ndarray = np.array(numbers, _NUMBERS[kind] if d.category != dtypes.FLOATING else np.float64)
     except OverflowError:
@@ -177,7 +181,7 @@ def tensor(
     """
     where = devices.available(device)
     c = data.__class__
-    if c is float or c is int or c is bool:
+    if c is float or c is int or c is bool or c is complex:
         d = dtype or dtypes.of_scalar(data)
         if c is int and not -(2**63) <= data < 2**63 and not d.is_floating_point:
             raise ValueError(f"Overflow: {data} does not fit into 64 bits")
@@ -199,8 +203,8 @@ def tensor(
         d = dtype or _infer_dtype(data)
         shape = _check_nested(data)
         nested = _to_nested(data)
-        if d.category == dtypes.FLOATING:
-            a = np.array(nested, np.float64)
+        if d.category >= dtypes.FLOATING:
+            a = np.array(nested, np.float64 if d.category == dtypes.FLOATING else np.complex128)
         elif d is dtypes.bool_:
             a = np.array(nested, np.bool_)
         else:
@@ -215,6 +219,10 @@ def tensor(
 
 
 def _number(x: Any, d: dtypes.dtype) -> Any:
+    if x.__class__ is complex and d.category != dtypes.COMPLEX:
+        if x.imag:
+            raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
+        x = x.real
     if d.category == dtypes.INTEGRAL:
         limits = dtypes.iinfo(d)
         if not limits.min <= int(x) <= limits.max:

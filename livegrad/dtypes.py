@@ -55,7 +55,20 @@ class dtype:
         return self.category == COMPLEX
 
     def to_real(self) -> dtype:
-        return self
+        """The dtype of the parts of a complex dtype's numbers; a real dtype itself.
+
+        >>> complex64.to_real()
+        torch.float32
+        """
+        return REAL_OF.get(self, self)
+
+    def to_complex(self) -> dtype:
+        """The complex dtype whose parts have this dtype; a complex dtype itself. Half types give complex64.
+
+        >>> float64.to_complex()
+        torch.complex128
+        """
+        return self if self.category == COMPLEX else complex128 if self is float64 else complex64
 
     def __repr__(self) -> str:
         # Printed output is PyTorch's to the character, the module's name included.
@@ -94,9 +107,13 @@ float16 = _define("float16", np.float16, FLOATING, "f16")
 bfloat16 = _define("bfloat16", None, FLOATING, "bf16", itemsize=2)
 float32 = _define("float32", np.float32, FLOATING, "f32")
 float64 = _define("float64", np.float64, FLOATING, "f64")
+complex64 = _define("complex64", np.complex64, COMPLEX, "c64")
+complex128 = _define("complex128", np.complex128, COMPLEX, "c128")
 
+REAL_OF = {complex64: float32, complex128: float64}
 BY_NAME = {d.name: d for d in ALL}
-ALIASES = {"half": float16, "float": float32, "double": float64, "short": int16, "int": int32, "long": int64}
+ALIASES = {"half": float16, "float": float32, "double": float64, "short": int16, "int": int32, "long": int64,
+           "cfloat": complex64, "cdouble": complex128}  # fmt: skip
 _BY_NUMPY = {d.np: d for d in ALL if d is not bfloat16}
 
 _default = float32
@@ -147,6 +164,8 @@ def from_numpy_dtype(np_dtype: Any) -> dtype:
 def _promote(a: dtype, b: dtype) -> dtype:
     if a is b:
         return a
+    if a.category == COMPLEX or b.category == COMPLEX:
+        return complex128 if {a, b} & {float64, complex128} else complex64
     if a.category != b.category:
         return a if a.category > b.category else b
     if a.category == FLOATING:
@@ -183,6 +202,8 @@ def of_scalar(x: Any) -> dtype:
         return int64
     if isinstance(x, (float, np.floating)):
         return _default
+    if isinstance(x, (complex, np.complexfloating)):
+        return _default.to_complex()
     raise TypeError(f"expected a Python number, got {type(x).__name__}")
 
 
@@ -190,7 +211,8 @@ def promote_operands(ranked: list[tuple[dtype, int]]) -> dtype:
     """The common dtype of operands given as (dtype, priority) pairs.
 
     Priority 2: tensors with dimensions, 1: zero-dimensional tensors, 0: Python numbers. A lower
-    priority decides only when its category (bool < integer < float) is higher.
+    priority decides only when its category (bool < integer < float < complex) is higher; complex ones leave
+    the width of a floating-point dtype as it is.
     """
     best: list[dtype | None] = [None, None, None]
     for d, priority in ranked:
@@ -203,8 +225,12 @@ def promote_operands(ranked: list[tuple[dtype, int]]) -> dtype:
             continue
         if result is None:
             result = lower
+        elif lower.category == COMPLEX and result.category >= FLOATING:
+            result = result.to_complex()
         elif lower.category > result.category:
-            result = _default if lower is scalar and lower.category == FLOATING else lower
+            result = lower
+            if lower is scalar and lower.category >= FLOATING:  # Python's numbers count as the default dtype
+                result = _default.to_complex() if lower.category == COMPLEX else _default
     assert result is not None
     return result
 
@@ -213,9 +239,9 @@ class finfo:
     """Limits of a floating-point dtype: ``eps``, ``max``, ``min``, ``tiny``, ``bits``."""
 
     def __init__(self, d: dtype | None = None):
-        d = d or _default
+        d = (d or _default).to_real()
         if not d.is_floating_point:
-            raise TypeError(f"finfo() needs a floating-point dtype, got {d}")
+            raise TypeError(f"finfo() needs a floating-point or complex dtype, got {d}")
         if d is bfloat16:
             service.load("ml_dtypes")
             import ml_dtypes

@@ -343,7 +343,7 @@ class Tensor(Registered):
         return self.dtype.is_floating_point
 
     def is_complex(self) -> bool:
-        return False
+        return self.dtype.is_complex
 
     def is_signed(self) -> bool:
         return self.dtype.is_signed
@@ -747,7 +747,7 @@ nodes.wrap = wrap
 @hot
 def require_floating(d: dtypes.dtype) -> None:
     """Raise unless tensors of this dtype can require gradients."""
-    if d.category != dtypes.FLOATING:
+    if d.category < dtypes.FLOATING:
         raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
 
 

@@ -23,6 +23,11 @@ def _seed(output: Tensor, gradient: Any, recording: bool) -> Any:
                 "grad can be implicitly created only for scalar outputs: this tensor has shape "
                 f"{list(output._shape)}; pass gradient= of that shape, or reduce it with .sum() or .mean()"
             )
+        if output.dtype.is_complex:
+            raise RuntimeError(
+                f"grad can be implicitly created only for real scalar outputs but got {output.dtype}; pass gradient=, "
+                "or take a real number of it, such as .abs() or .real"
+            )
         v = _one(output._shape, output.dtype, output.device)
         return wrap(v) if recording else v
     if not isinstance(gradient, Tensor):

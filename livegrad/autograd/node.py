@@ -334,7 +334,7 @@ class ElementwiseNode(Node):
             if rule is IDENTITY:
                 t = g
             elif rule.__class__ is CastRule:
-                t = g.to(rule.dtype)
+                t = apply_instruction(CASTS[g.dtype, rule.dtype], (g,), ())
             else:
                 args = []
                 for name in rule.tensors:

@@ -117,6 +117,17 @@ class Kernel:
             self.error = error
 
 
+class NoKernel(Exception):
+    """Why a program has no kernel."""
+
+
+def _over_complex(kernel: Kernel, code: tuple, *others: Any) -> Kernel:
+    """A kernel that is just made; if it would read or make complex numbers, tier 0 serves."""
+    if any(d.is_complex for d in others) or layout.over_complex(code):
+        kernel.error = NoKernel("kernels compute real numbers")
+    return kernel
+
+
 def _import_writers() -> None:
     """Load the modules that write kernels: with the first kernel to be written, and before it (see `service`)."""
     service.load("livegrad.codegen.elementwise", "livegrad.codegen.reduction")
@@ -160,7 +171,7 @@ def map_kernel(code: tuple, outputs: tuple, classes: tuple, rank: int, streaming
             return elementwise.flat_source(code, outputs, classes, streaming)
 
         cost = sum(1 for _ in layout.decode(code))
-        found = _maps[key] = Kernel(describe, source, formats, cost)
+        found = _maps[key] = _over_complex(Kernel(describe, source, formats, cost), code)
     return found
 
 
@@ -182,7 +193,8 @@ def reduce_kernel(
             make = reduction.rows_source if scheme == "rows" else reduction.columns_source
             return make(name, acc, code, source, classes, kept, outer, writes)
 
-        found = _reductions[key] = Kernel(describe, text, formats, 1 + sum(1 for _ in layout.decode(code)))
+        made = Kernel(describe, text, formats, 1 + sum(1 for _ in layout.decode(code)))
+        found = _reductions[key] = _over_complex(made, code, acc, source)
     return found
 
 
@@ -223,7 +235,8 @@ def scan_kernel(
 
             return scan.source(*key)
 
-        found = _scans[key] = Kernel(describe, source, formats, 4 + sum(1 for _ in layout.decode(code)))
+        made = Kernel(describe, source, formats, 4 + sum(1 for _ in layout.decode(code)))
+        found = _scans[key] = _over_complex(made, code, dtype, out)
     return found
 
 

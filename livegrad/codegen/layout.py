@@ -55,6 +55,11 @@ def param_formats(code: tuple) -> str:
     return out
 
 
+def over_complex(code: tuple) -> bool:
+    """Whether an instruction reads or computes complex numbers."""
+    return any(instr.compute.is_complex or any(d.is_complex for d in instr.in_dtypes) for instr, _ in decode(code))
+
+
 def number_kinds(code: tuple) -> list[tuple[str, str]]:
     """The same with the kind of register that each is computed in."""
     found = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import pi
 from typing import Any
 
 from .. import dtypes
@@ -91,7 +92,14 @@ def _copy_sign(b: Builder, x: Reg, y: Reg) -> Reg:
     return b.bitcast(b.or_(b.and_(size, b.not_(mask)), b.and_(sign, mask)), x.kind)
 
 
+def _angle(b: Builder, x: Reg) -> Reg:
+    """Of a real number: pi for a negative one, NaN for NaN, else 0."""
+    turned = b.select(b.fcmp("olt", x, b.like(x, 0.0)), b.like(x, pi), b.like(x, 0.0))
+    return b.select(b.fcmp("uno", x, x), x, turned)
+
+
 _FLOAT: dict[str, Callable] = {
+    "angle": _angle,
     "add": lambda b, x, y: b.fadd(x, y),
     "sub": lambda b, x, y: b.fsub(x, y),
     "mul": lambda b, x, y: b.fmul(x, y),

@@ -284,6 +284,85 @@ class Storage:
             self.views = [r for r in views if r() is not None]
 
 
+class Face(Storage):
+    """Another storage's memory with other numbers in it: complex numbers as their parts, or pairs as complex numbers.
+
+    What it holds, who reads that and who has a view of it is the other storage's business. shape: of the whole memory,
+    flat, in elements of this dtype.
+    """
+
+    __slots__ = ("source",)
+
+    def __init__(self, source: Storage, dtype: Any):
+        self.source = source
+        self.dtype = dtype
+        self.device = source.device
+        self.shape = (numel(source.shape) * source.dtype.itemsize // dtype.itemsize,)
+
+    value = property(lambda self: None)  # type: ignore[assignment]
+    array = property(lambda self: self._reread(self.source.array))  # type: ignore[assignment]
+    pinned = property(lambda self: self.source.pinned)  # type: ignore[assignment]
+    views = property(lambda self: self.source.views)  # type: ignore[assignment]
+
+    def _reread(self, array: Array | None) -> Any:
+        """The whole memory of the source's, in this dtype."""
+        if array is None:
+            return None
+        offset = array.offset * array.dtype.itemsize // self.dtype.itemsize
+        return arrays.reread(array, self.dtype, offset, self.shape, (1,))
+
+    def read(self, alias: Alias) -> Value:
+        source = self.source
+        if source.value is not None:
+            source.value.ready()
+        whole = source.read(Alias(source, (0, (numel(source.shape),), (1,)), alias.counter))
+        array = self._reread(whole.ready())
+        offset, shape, strides = alias.geometry()
+        v = from_array(array.view(array.offset + offset, shape, strides))
+        v.lease, v.window = whole.lease, whole.window
+        if source.pinned:
+            v.weight = UNDEFERRED
+        return v
+
+    def number(self, offset: int) -> Any:
+        source = self.source
+        return self._reread(source.array if source.value is None else source.value.ready()).number(offset)
+
+    def write(self, alias: Alias, v: Value, stale: Any) -> None:
+        source = v.native()
+        self.window(alias, stale)[...] = source
+
+    def window(self, alias: Alias, stale: Any) -> Any:
+        self.changed(alias, stale)
+        offset, shape, strides = alias.geometry()
+        array = self.array
+        return array.view(array.offset + offset, shape, strides).native()
+
+    def watch(self, v: Value) -> None:
+        self.source.watch(v)
+
+    def noticed(self, alias: Alias) -> bool:
+        return self.source.noticed(alias)
+
+    def changed(self, alias: Alias, stale: Any) -> None:
+        self.source.changed(alias, stale)
+
+    def own(self) -> bool:
+        return self.source.own()
+
+    def pin(self) -> Array:
+        return self._reread(self.source.pin())
+
+    def register(self, tensor: Any) -> None:
+        self.source.register(tensor)
+
+
+def face_of(storage: Storage, dtype: Any) -> Storage:
+    """A storage's memory as numbers of another dtype."""
+    source = storage.source if isinstance(storage, Face) else storage
+    return source if source.dtype is dtype else Face(source, dtype)
+
+
 def adopt(array: Array) -> Storage:
     """A storage over memory that the outside can see."""
     s = Storage(from_array(array))

@@ -562,19 +562,8 @@ def column_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Ten
 
 
 @_function
-def is_complex(input: Tensor) -> bool:
-    """Whether the dtype is a complex one: never."""
-    return False
-
-
-@_function
 def is_nonzero(input: Tensor) -> bool:
     """Whether a tensor of one element is not zero."""
     if input.numel() != 1:
         raise RuntimeError("Boolean value of Tensor with other than one value is ambiguous")
     return bool(input)
-
-
-for _name in ("conj", "resolve_conj", "resolve_neg"):
-    setattr(Tensor, _name, lambda self: self)
-    FUNCTIONS[_name] = lambda input: input

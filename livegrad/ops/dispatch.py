@@ -29,7 +29,7 @@ from .instruction import CASTS, ElementwiseOp, Instruction
 _new = object.__new__
 _ref = weakref.ref
 _getframe = sys._getframe
-_NUMBERS = (int, float, bool)
+_NUMBERS = (int, float, bool, complex)
 
 
 @hot
@@ -237,7 +237,7 @@ nodes.apply_instruction = apply_instruction
 @hot
 def as_operand(x: Any, like: Tensor) -> Any:
     """What an operator takes from a Python object: a tensor or number as it is, NumPy's as tensors and numbers."""
-    if isinstance(x, (Tensor, int, float)):
+    if isinstance(x, (Tensor, int, float, complex)):
         return x
     if isinstance(x, np.generic):
         return _from_numpy_scalar(x)
@@ -272,7 +272,7 @@ def call(op: ElementwiseOp, args: tuple) -> Tensor:
             pattern += "t"
             ranked.append((a.dtype, 2 if a._shape else 1))
             tensors.append(a)
-        elif isinstance(a, (int, float)):
+        elif isinstance(a, (int, float, complex)):
             pattern += "s"
             ranked.append((_scalar_dtype(a), 0))
             params.append(a)
@@ -297,7 +297,7 @@ def _refuse_count(op: ElementwiseOp, args: tuple) -> None:
 
 def _refuse_number(dtype: dtypes.dtype) -> None:
     """Raise for a number of more than 64 bits, unless it is going to be a floating-point number."""
-    if dtype.category != dtypes.FLOATING:
+    if dtype.category < dtypes.FLOATING:
         raise OverflowError(f"int too big to convert: it does not fit 64 bits, which {dtype} operands need")
 
 
@@ -305,7 +305,9 @@ def _refuse_number(dtype: dtypes.dtype) -> None:
 def _scalar_dtype(x: Any) -> dtypes.dtype:
     if x.__class__ is bool:
         return dtypes.bool_
-    return dtypes.int64 if isinstance(x, int) else dtypes.float64
+    if isinstance(x, int):
+        return dtypes.int64
+    return dtypes.complex128 if isinstance(x, complex) else dtypes.float64
 
 
 def _refuse_input(op: ElementwiseOp, given: Any) -> None:

@@ -17,6 +17,9 @@ from .registry import ELEMENTWISE, FUNCTIONS, elementwise, public
 POSITIVE, UNIT = (0.1, 4.0), (-0.9, 0.9)
 
 
+_refuses = RuntimeError  # what says why complex operands are refused, where PyTorch has words of its own for it
+
+
 def _primitive(name: str, n: int = 1, **options: Any) -> Any:
     names = ("input", "other")[:n]
     return elementwise(name, getattr(scalar, name), names=names, **options)
@@ -40,23 +43,29 @@ elementwise("rsub", lambda input, other: other - input, rule="same", bool_error=
             function=False, reference="")  # fmt: skip
 _primitive("neg", rule="same", bool_error=_NEG_BOOL, aliases=("negative",))
 _primitive("abs", rule="same", aliases=("absolute",))
-_primitive("sign", rule="same")
+_primitive("sign", rule="same", not_complex=NotImplementedError(
+    "Unlike NumPy, torch.sign is not intended to support complex numbers. Please use torch.sgn instead."))
 elementwise("sgn", scalar.sign, names=("input",), rule="same")
 _primitive("square", rule="count", node="Pow")
 _primitive("reciprocal")
-_primitive("maximum", 2, rule="same", inplace=False)
-_primitive("minimum", 2, rule="same", inplace=False)
+elementwise("_conj", scalar.conj, names=("input",), rule="same", node="Conj", reference="", method=False,
+            function=False)  # fmt: skip
+_primitive("angle", inplace=False)
+_primitive("maximum", 2, rule="same", inplace=False, not_complex=_refuses("maximum not implemented for complex tensors."))
+_primitive("minimum", 2, rule="same", inplace=False, not_complex=_refuses("minimum not implemented for complex tensors."))
 elementwise(
     "fmax",
     lambda input, other: scalar.where(scalar.or_(scalar.ge(input, other), scalar.ne(other, other)), input, other),
     rule="same",
     inplace=False,
+    not_complex=_refuses("fmax not implemented for complex tensors."),
 )
 elementwise(
     "fmin",
     lambda input, other: scalar.where(scalar.or_(scalar.le(input, other), scalar.ne(other, other)), input, other),
     rule="same",
     inplace=False,
+    not_complex=_refuses("fmin not implemented for complex tensors."),
 )
 _floor_quotient, _floor_divide = (
     elementwise(
@@ -205,8 +214,12 @@ elementwise("_heaviside", lambda input, values: scalar.where(
     scalar.eq(input, 0), values, scalar.where(input > 0, 1.0, 0.0)), rule="same", node="NotImplemented",
     grads=dict.fromkeys(("input", "values"), Refusal("heaviside")), reference="", method=False,
     function=False)  # fmt: skip
-elementwise("deg2rad", lambda input: input * (math.pi / 180))
-elementwise("rad2deg", lambda input: input * (180 / math.pi))
+elementwise("deg2rad", lambda input: input * (math.pi / 180),
+            not_complex=_refuses("deg2rad is not supported for complex tensors."))  # fmt: skip
+elementwise("rad2deg", lambda input: input * (180 / math.pi),
+            not_complex=_refuses("rad2deg is not supported for complex tensors."))  # fmt: skip
+
+_NO_CLAMP = NotImplementedError("clamp is not supported for complex types")
 
 # --- activations that PyTorch has as methods --------------------------------------------------------------------
 
@@ -215,12 +228,14 @@ elementwise(
     lambda input: scalar.where(input <= 0, 0.0, input),
     rule="number",
     grads={"input": lambda g, result: scalar.where(result <= 0, 0.0, g)},
+    not_complex=_NO_CLAMP,
 )
 
 # --- rounding ---------------------------------------------------------------------------------------------------
 
 for _name in ("floor", "ceil", "trunc"):
-    _primitive(_name, rule="number", aliases=("fix",) if _name == "trunc" else ())
+    _primitive(_name, rule="number", aliases=("fix",) if _name == "trunc" else (),
+               not_complex=NotImplementedError(f"{_name} is not supported for complex inputs"))  # fmt: skip
 _round = elementwise("_round", scalar.round, names=("input",), rule="number", node="Round", reference="round",
                      method=False, function=False)  # fmt: skip
 elementwise("frac", lambda input: input - scalar.trunc(input))
@@ -230,8 +245,10 @@ elementwise("frac", lambda input: input - scalar.trunc(input))
 for _name, _long in (("eq", "equal_elements"), ("ne", "not_equal"), ("lt", "less"), ("le", "less_equal"),
                      ("gt", "greater"), ("ge", "greater_equal")):  # fmt: skip
     _primitive(_name, 2, rule="bool", aliases=() if _name == "eq" else (_long,))
-for _name in ("isnan", "isinf", "isfinite", "signbit"):
+for _name in ("isnan", "isinf", "isfinite"):
     _primitive(_name, rule="bool", inplace=False)
+_primitive("signbit", rule="bool", inplace=False,
+           not_complex=NotImplementedError("signbit is not implemented for complex tensors."))  # fmt: skip
 _where = elementwise("_where", scalar.where, names=("condition", "input", "other"), rule="same", node="Where",
                      reference="where", aside=("condition",), method=False, function=False)  # fmt: skip
 _masked_fill = elementwise(
@@ -249,7 +266,7 @@ _clamp = elementwise(
         "min": lambda g, input, min, max: scalar.where(scalar.and_(min < max, input < min), g, 0.0),
         "max": lambda g, input, min, max: scalar.where(scalar.or_(max < min, input > max), g, 0.0),
     },
-    node="Clamp", reference="clamp", method=False, function=False,
+    node="Clamp", reference="clamp", method=False, function=False, not_complex=_NO_CLAMP,
 )  # fmt: skip
 _FROM: dict = {
     "formula": lambda input, min: scalar.maximum(input, min),
@@ -265,10 +282,11 @@ _UP_TO: dict = {
         "max": lambda g, input, max: scalar.where(input > max, g, 0.0),
     },
 }
-elementwise("clamp_min", **_FROM, rule="same")
-elementwise("clamp_max", **_UP_TO, rule="same")
+elementwise("clamp_min", **_FROM, rule="same", not_complex=_NO_CLAMP)
+elementwise("clamp_max", **_UP_TO, rule="same", not_complex=_NO_CLAMP)
 _clamp_from, _clamp_up_to = (
-    elementwise(name, **bound, rule="same", node="Clamp", reference="", method=False, function=False)
+    elementwise(name, **bound, rule="same", node="Clamp", reference="", method=False, function=False,
+                not_complex=_NO_CLAMP)  # fmt: skip
     for name, bound in (("_clamp_from", _FROM), ("_clamp_up_to", _UP_TO))
 )
 

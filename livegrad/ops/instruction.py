@@ -42,12 +42,12 @@ class Instruction:
         self.compute = compute
         self.dtype = dtype
         self.rules: list = []
-        self.differentiable = op.differentiable and dtype.category == dtypes.FLOATING
+        self.differentiable = op.differentiable and dtype.category >= dtypes.FLOATING
         self.kept_operands: dict[tuple, tuple] = {}  # which operands require gradients -> which to keep
         self.rules_made = False
         self.tensor_positions = tuple(i for i, p in enumerate(pattern) if p == "t")
         self.scalar_positions = tuple(i for i, p in enumerate(pattern) if p == "s")
-        self.keeps_inputs, self.keeps_result = op.keeps(pattern)
+        self.keeps_inputs, self.keeps_result = op.keeps(pattern, compute.category == dtypes.COMPLEX)
         self.relabels = False
         BY_ID[self.id] = self
 
@@ -71,11 +71,11 @@ class Instruction:
 
     def _rule(self, i: int) -> Any:
         position = self.tensor_positions[i]
-        rule = self.op.gradient(position)
-        if rule is None or self.dtype.category != dtypes.FLOATING:
+        rule = self.op.gradient(position, self.compute.category == dtypes.COMPLEX)
+        if rule is None or self.dtype.category < dtypes.FLOATING:
             return None
         target = self.in_dtypes[i]
-        if target.category != dtypes.FLOATING:
+        if target.category < dtypes.FLOATING:
             return None
         if rule.__class__ is Refusal:
             return rule
@@ -99,7 +99,7 @@ class Instruction:
             else:
                 pattern += "s"
                 scalars.append(scalar_index[p])
-        compute = self.compute if self.compute.category == dtypes.FLOATING else self.dtype
+        compute = self.compute if self.compute.category >= dtypes.FLOATING else self.dtype
         return GradientRule(op.specialise(pattern, tuple(in_dtypes), compute, target), tuple(tensors), tuple(scalars))
 
 
@@ -166,11 +166,12 @@ class ElementwiseOp:
     differentiable: whether gradients flow; else the result never requires one.
     grads: gradients that are stated instead of derived, by argument: functions of scalars whose parameters are among
     "g", the operator's arguments and "result"; or a `Refusal`. fixed: numbers that the formula has built in, to show.
+    not_complex: the error that refuses complex operands, where the formula alone does not say that they are refused.
     """
 
     __slots__ = ("name", "node", "formula", "names", "rule", "differentiable", "_instructions", "same_tt", "_gradients",
                  "_canonical", "_keeps", "expr", "scalar_tables", "bool_error",
-                 "stated", "fixed", "aside", "updates")  # fmt: skip
+                 "stated", "fixed", "aside", "updates", "not_complex")  # fmt: skip
 
     def __init__(
         self,
@@ -185,8 +186,10 @@ class ElementwiseOp:
         grads: dict[str, Any] | None = None,
         fixed: tuple = (),
         aside: tuple = (),
+        not_complex: Exception | None = None,
     ):
         self.stated = grads or {}
+        self.not_complex = not_complex
         self.updates: dict = {}  # dtype -> instruction, for `dispatch.update`
         self.fixed = fixed
         self.name = name
@@ -202,8 +205,8 @@ class ElementwiseOp:
                 f"operator {name}: arguments may not be called g or result, which gradients call their own"
             )
         self._instructions: dict = {}
-        self._gradients: dict[int, Any] = {}
-        self._keeps: dict[str, tuple] = {}
+        self._gradients: dict[tuple[int, bool], Any] = {}
+        self._keeps: dict[tuple[str, bool], tuple] = {}
         if isinstance(formula, scalar.Primitive):
             formula = _over_inputs(formula, len(self.names))
         self.aside = tuple(self.names.index(n) for n in aside)
@@ -262,8 +265,12 @@ class ElementwiseOp:
             number = max(d.category for i, (d, _) in enumerate(ranked) if i in self.aside)
             ranked = [r for i, r in enumerate(ranked) if i not in self.aside]
             common = dtypes.promote_operands(ranked)
-            if number == dtypes.FLOATING and common.category != dtypes.FLOATING and self.rule != "float":
+            if number >= dtypes.FLOATING and common.category < number and self.rule != "float":
                 scale = self.names[self.aside[-1]]
+                if number == dtypes.COMPLEX:
+                    raise RuntimeError(
+                        f"For non-complex input tensors, argument {scale} must not be a complex number."
+                    )
                 raise RuntimeError(f"For integral input tensors, argument {scale} must not be a floating point number.")
         else:
             common = dtypes.promote_operands(ranked)
@@ -275,6 +282,14 @@ class ElementwiseOp:
     def result(self, common: dtypes.dtype) -> tuple[dtypes.dtype, dtypes.dtype]:
         """(dtype of the result, dtype to compute in)."""
         rule = self.rule
+        if common.category == dtypes.COMPLEX:
+            gives = None if rule in ("bits", "integer") or self.not_complex else scalar.over_complex(self.expr)
+            if gives is None:
+                refused = self.not_complex or NotImplementedError(
+                    f"\"{self.name}_cpu\" not implemented for '{_NAMES[common]}'"
+                )
+                raise type(refused)(*refused.args)
+            return (dtypes.bool_ if rule == "bool" else common.to_real() if gives == "real" else common), common
         if rule == "count" and common is dtypes.bool_:
             return dtypes.int64, dtypes.int64
         if rule == "same" or rule == "count":
@@ -308,17 +323,18 @@ class ElementwiseOp:
     # --- gradients ----------------------------------------------------------------------------------------------
 
     @hot
-    def gradient(self, i: int) -> Any:
-        """How the gradient g of the result flows to argument i.
+    def gradient(self, i: int, over_complex: bool = False) -> Any:
+        """How the gradient g of the result flows to argument i. over_complex: in complex numbers.
 
         None: not at all. "g": unchanged. A `Refusal`: it raises. Otherwise (operator, names): an elementwise operator
         and the names of its arguments among "g", "result" and this operator's own.
         """
-        if i not in self._gradients:
-            self._gradients[i] = self._differentiate(i)
-        return self._gradients[i]
+        found = self._gradients.get((i, over_complex), self)
+        if found is self:
+            found = self._gradients[i, over_complex] = self._differentiate(i, over_complex)
+        return found
 
-    def _differentiate(self, i: int) -> Any:
+    def _differentiate(self, i: int, over_complex: bool) -> Any:
         if not self.differentiable:
             return None
         g, result = Expr(None, (), "g"), Expr(None, (), "result")
@@ -330,10 +346,13 @@ class ElementwiseOp:
         if stated.__class__ is Refusal:
             return stated
         if stated is not None:
-            known = {**inputs, "g": g, "result": result}
+            known = {**inputs, "result": result}
+            if over_complex:  # as in `scalar.differentiate`
+                known = {n: scalar.conj(x) for n, x in known.items()}
+            known["g"] = g
             part = stated(*(known[n] for n in parameters(stated)))
         else:
-            part = scalar.differentiate(expr, [inputs[n] for n in self.names], g, result)[0][i]
+            part = scalar.differentiate(expr, [inputs[n] for n in self.names], g, result, over_complex)[0][i]
         if part is None:
             # The formula does not vary with it (floor, sign): the gradient is zero, and defined.
             part = scalar.mul(g, 0.0) if self.names[i] in scalar.inputs_of(expr) else None
@@ -357,18 +376,18 @@ class ElementwiseOp:
         label = f"{self.name}_grad_{self.names[i]}"
         return ElementwiseOp(label, part, names=tuple(formal), node=f"{self.node}Backward"), names
 
-    def keeps(self, pattern: str) -> tuple[bool, bool]:
+    def keeps(self, pattern: str, over_complex: bool = False) -> tuple[bool, bool]:
         """Whether any gradient reads an input, and whether any reads the result."""
-        found = self._keeps.get(pattern)
+        found = self._keeps.get((pattern, over_complex))
         if found is None:
             inputs = result = False
             scales = [self.names[k] for k in self.aside if pattern[k] == "s"]
             for i, p in enumerate(pattern):
-                rule = self.gradient(i) if p == "t" else None
+                rule = self.gradient(i, over_complex) if p == "t" else None
                 if rule.__class__ is tuple:
                     result = result or "result" in rule[1]
                     inputs = inputs or any(n not in ("g", "result") and n not in scales for n in rule[1])
-            found = self._keeps[pattern] = (inputs, result)
+            found = self._keeps[pattern, over_complex] = (inputs, result)
         return found
 
 
@@ -426,7 +445,7 @@ def _substitute(expr: Any, inputs: dict[str, Expr]) -> Any:
 _NAMES = {
     dtypes.bool_: "Bool", dtypes.uint8: "Byte", dtypes.int8: "Char", dtypes.int16: "Short", dtypes.int32: "Int",
     dtypes.int64: "Long", dtypes.float16: "Half", dtypes.bfloat16: "BFloat16", dtypes.float32: "Float",
-    dtypes.float64: "Double",
+    dtypes.float64: "Double", dtypes.complex64: "ComplexFloat", dtypes.complex128: "ComplexDouble",
 }  # fmt: skip
 SCALAR_TYPE_NAMES = _NAMES
 

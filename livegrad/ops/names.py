@@ -141,20 +141,6 @@ FUNCTIONS["gradient"] = gradient
 # --- parts of numbers -------------------------------------------------------------------------------------------
 
 
-@named("real", method=False)
-def real(input: Tensor) -> Tensor:
-    """The tensor itself: no dtype is complex."""
-    return input
-
-
-@named("isreal")
-def isreal(input: Tensor) -> Tensor:
-    """True everywhere: no dtype is complex."""
-    from ..creation import ones_like
-
-    return ones_like(input, dtype=dtypes.bool_)
-
-
 @named("frexp")
 def frexp(input: Tensor) -> tuple:
     """(mantissa, exponent) with input = mantissa * 2 ** exponent and the mantissa's size from 1/2 to below 1."""

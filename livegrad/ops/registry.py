@@ -82,6 +82,7 @@ def elementwise(
     grads: dict[str, Any] | None = None,
     fixed: tuple = (),
     aside: tuple = (),
+    not_complex: Exception | None = None,
     aliases: tuple = (),
     reference: str | None = None,
     domain: tuple = (-3.0, 3.0),
@@ -90,12 +91,12 @@ def elementwise(
     """Declare an elementwise operator by its formula; returns the function on tensors.
 
     formula: a function of scalars written with `livegrad.ops.scalar`, or one of its primitives.
-    rule, grads, aside: see `ElementwiseOp`. node: the graph node's name without "Backward0". domain: where the
+    rule, grads, aside, not_complex: see `ElementwiseOp`. node: the graph node's name without "Backward0". domain: where the
     samples of its tests lie. reference: PyTorch's dotted name, the operator's own if not given.
     """
     op = ElementwiseOp(
         name, formula, names=names, rule=rule, node=node, differentiable=differentiable, bool_error=bool_error,
-        grads=grads, fixed=fixed, aside=aside,
+        grads=grads, fixed=fixed, aside=aside, not_complex=not_complex,
     )  # fmt: skip
     ELEMENTWISE[name] = op
     n = len(op.names)
@@ -200,7 +201,7 @@ def write_out(out: Tensor, made: Tensor) -> Tensor:
 
 
 def _any_floating(tensors: tuple) -> bool:
-    return any(t.dtype.category == dtypes.FLOATING for t in tensors)
+    return any(t.dtype.category >= dtypes.FLOATING for t in tensors)
 
 
 @slotted
@@ -313,7 +314,7 @@ class Operator:
         """Add the node of results that this operator made of `tensors`."""
         first = outs[0]
         dtype = first.dtype
-        if dtype.category != 2 and not _any_floating(outs):
+        if dtype.category < 2 and not _any_floating(outs):
             return None
         node = _new(OpNode)
         node.op = self
@@ -351,7 +352,7 @@ class Operator:
             node.saved = saved
         dispatch.record_site(node)
         for nr, t in enumerate(outs):
-            if t.dtype.category == 2:
+            if t.dtype.category >= 2:  # floating point or complex
                 t._edge = node
                 t._nr = nr
         return node

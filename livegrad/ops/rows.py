@@ -12,14 +12,17 @@ from ..lazy.evaluate import reduce as run_reduction
 from ..lazy.value import Value
 from ..runtime.array import numel
 from . import dispatch
+from .instruction import SCALAR_TYPE_NAMES
 from .parameters import parameters
 from .registry import Operator, operator
 from .rowprogram import RowProgram
 from .view import spread
 
 
-def computing(d: dtypes.dtype) -> dtypes.dtype:
+def computing(d: dtypes.dtype, name: str = "rows") -> dtypes.dtype:
     """The dtype that a row of `d` is worked on in."""
+    if d.category == dtypes.COMPLEX:
+        raise NotImplementedError(f"\"{name}\" not implemented for '{SCALAR_TYPE_NAMES[d]}'")
     return dtypes.float32 if d.category == dtypes.FLOATING and d.itemsize < 4 else d
 
 
@@ -35,7 +38,7 @@ def apply(program: RowProgram, given: tuple, dims: tuple, numbers: tuple = (), r
     """
     first = given[0]
     results = (first.dtype,) * len(program.results) if results is None else results
-    compute = computing(first.dtype)
+    compute = computing(first.dtype, program.name)
     shape: tuple = ()
     for x in given:
         shape = dispatch.broadcast_shapes(shape, tuple(x.shape))

@@ -19,16 +19,25 @@ class Primitive:
 
     name: also the name of its emitter (a method of the IR builder or a function of `codegen.math`).
     derivative: function of (g, *args, result) giving one expression per argument (None: no gradient).
-    result: "same" as the operands, or "bool".
+    result: "same" as the operands, "bool", or "real": real numbers whatever the operands are.
+    complex_derivative: the derivative by complex arguments (see `differentiate`) of what is not holomorphic.
     """
 
-    __slots__ = ("name", "derivative", "result", "wants_result")
+    __slots__ = ("name", "derivative", "result", "wants_result", "complex_derivative")
 
-    def __init__(self, name: str, derivative: Callable | None = None, result: str = "same", wants_result: bool = False):
+    def __init__(
+        self,
+        name: str,
+        derivative: Callable | None = None,
+        result: str = "same",
+        wants_result: bool = False,
+        complex_derivative: Callable | None = None,
+    ):
         self.name = name
         self.derivative = derivative
         self.result = result
         self.wants_result = wants_result
+        self.complex_derivative = complex_derivative
 
     def __call__(self, *args: Any) -> Any:
         for a in args:
@@ -145,6 +154,14 @@ def simplified(primitive: Primitive, args: tuple) -> Any:
         return args[0]
     elif name == "neg" and args[0].__class__ is Expr and args[0].primitive is neg:
         return args[0].args[0]
+    elif name == "conj":
+        (x,) = args
+        if x.__class__ is not Expr:
+            return x.conjugate()
+        if x.primitive is conj:
+            return x.args[0]
+        if x.primitive is not None and x.primitive.result != "same":
+            return x
     return Expr(primitive, args)
 
 
@@ -157,8 +174,9 @@ sub = Primitive("sub", lambda g, x, y: (g, neg(g)))
 mul = Primitive("mul", lambda g, x, y: (g * y, g * x))
 div = Primitive("div", lambda g, x, y: (g / y, neg(g) * ((x / y) / y)))
 neg = Primitive("neg", lambda g, x: (neg(g),))
-abs = Primitive("abs", lambda g, x: (g * sign(x),))
-sign = Primitive("sign")
+abs = Primitive("abs", lambda g, x: (g * sign(x),), "real", complex_derivative=lambda g, x: (real(g) * sign(x),))
+# x / |x|, and 0 at 0.
+sign = Primitive("sign", complex_derivative=lambda g, x: (_across(g, x, sign(x)),))
 reciprocal = Primitive("reciprocal", lambda g, x, r: (neg(g) * (r * r),), wants_result=True)
 square = Primitive("square", lambda g, x: (g * (x * 2),))
 fmod = Primitive("fmod", lambda g, x, y: (g, neg(g) * trunc(x / y)))
@@ -174,7 +192,29 @@ pow = Primitive(
         g * where(and_(eq(x, 0), ge(y, 0)), 0.0, r * log(x)),
     ),
     wants_result=True,
+    complex_derivative=lambda g, x, y: (
+        where(eq(y, 0), 0.0, g * conj(y * pow(x, y - 1))),
+        g * conj(where(and_(eq(x, 0), ge(real(y), 0)), 0.0, pow(x, y) * log(x))),
+    ),
 )
+# --- parts of complex numbers -----------------------------------------------------------------------------------
+conj = Primitive("conj", lambda g, x: (g,), complex_derivative=lambda g, x: (conj(g),))
+real = Primitive("real", lambda g, x: (g,), "real", complex_derivative=lambda g, x: (real(g),))
+imag = Primitive("imag", None, "real", complex_derivative=lambda g, x: (real(g) * 1j,))
+angle = Primitive("angle", None, "real", complex_derivative=lambda g, x: (_over_size(real(g) * (x * 1j), x),))
+
+
+def _across(g: Any, x: Any, direction: Any) -> Any:
+    """What of g is at right angles to x, over |x|; nothing at 0."""
+    return where(eq(x, 0), 0.0, (g - real(g * conj(direction)) * direction) / abs(x))
+
+
+def _over_size(part: Any, x: Any) -> Any:
+    """part / |x|^2, and 0 at 0."""
+    size = abs(x)
+    return where(eq(x, 0), 0.0, part / (size * size))
+
+
 copysign = Primitive("copysign", lambda g, x, y, r: (g * where(eq(x, 0), 0.0, r / x), 0.0), wants_result=True)
 
 
@@ -291,10 +331,16 @@ def postorder(expr: Any) -> list[Expr]:
     return order
 
 
-def differentiate(expr: Any, inputs: list[Expr], g: Expr, result: Expr) -> tuple[list, bool]:
+def differentiate(
+    expr: Any, inputs: list[Expr], g: Expr, result: Expr, over_complex: bool = False
+) -> tuple[list, bool]:
     """Reverse-mode derivative of a scalar expression: for each input, g times the derivative by it.
 
     `result` stands for the value of the whole expression where the outermost primitive's derivative is stated by it.
+    over_complex: the inputs are complex numbers. The gradient by z is then that by the conjugate of z, which points
+    where a real loss grows (Kreutz-Delgado, "The complex gradient operator and the CR-calculus", 2009): for a
+    holomorphic f it is g times the conjugate of f', and as f' commutes with conjugation, that is the derivative over
+    conjugated operands.
     Returns the gradients (None where the input does not matter) and whether `result` is used.
     """
     order = postorder(expr)
@@ -302,20 +348,59 @@ def differentiate(expr: Any, inputs: list[Expr], g: Expr, result: Expr) -> tuple
     uses_result = False
     for node in reversed(order):
         flowing = gradient.get(id(node))
-        if flowing is None or node.primitive is None or node.primitive.derivative is None:
+        if flowing is None or node.primitive is None:
+            continue
+        if node.primitive.derivative is None and not (over_complex and node.primitive.complex_derivative):
             continue
         p = node.primitive
-        if p.wants_result:
-            parts = p.derivative(flowing, *node.args, result if node is expr else node)
-            uses_result = uses_result or node is expr
+        if over_complex and p.complex_derivative is not None:
+            parts = p.complex_derivative(flowing, *node.args)
         else:
-            parts = p.derivative(flowing, *node.args)
+            operands = node.args
+            if p.wants_result:
+                operands = (*operands, result if node is expr else node)
+                uses_result = uses_result or node is expr
+            if over_complex and p is not where:
+                operands = tuple([conj(a) for a in operands])
+            parts = p.derivative(flowing, *operands)
         for arg, part in zip(node.args, parts):
             if arg.__class__ is not Expr or part is None or is_const(part, 0):
                 continue
             held = gradient.get(id(arg))
             gradient[id(arg)] = part if held is None else held + part
     return [gradient.get(id(i)) for i in inputs], uses_result
+
+
+# What is defined for complex operands (comparisons in order, rounding and bits are not).
+_OF_COMPLEX = frozenset(
+    """add sub mul div neg abs sign reciprocal square pow conj real imag angle exp exp2 expm1 log log2 log10 log1p sqrt
+    rsqrt logaddexp sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh sigmoid eq ne where isnan isinf
+    isfinite and_ or_ xor not_""".split()
+)
+
+
+def over_complex(expr: Any) -> str | None:
+    """What an expression over complex inputs gives: "complex", "real" or "bool"; None where it is not defined."""
+    found: dict[int, str] = {}
+
+    def of(a: Any) -> str:
+        if a.__class__ is Expr:
+            return found[id(a)]
+        return "bool" if isinstance(a, bool) else "complex" if isinstance(a, complex) else "real"
+
+    for node in postorder(expr):
+        p = node.primitive
+        if p is None:
+            found[id(node)] = "bool" if node.name == "condition" else "complex"
+            continue
+        kinds = [of(a) for a in (node.args[1:] if p is where else node.args)]
+        if p.name not in _OF_COMPLEX and "complex" in kinds:
+            return None
+        kind = "complex" if "complex" in kinds else "real" if "real" in kinds else "bool"
+        if p.name in ("and_", "or_", "xor", "not_") and kind != "bool":
+            return None
+        found[id(node)] = kind if p.result == "same" else p.result
+    return of(expr)
 
 
 def inputs_of(expr: Any) -> set[str]:

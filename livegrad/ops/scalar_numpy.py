@@ -128,6 +128,10 @@ NUMPY = {
     "mul": np.multiply,
     "div": _divide,
     "neg": np.negative,
+    "conj": np.conj,
+    "real": np.real,
+    "imag": np.imag,
+    "angle": lambda x: np.where(x < 0, np.pi, np.where(np.isnan(x), x, 0)).astype(np.result_type(x), copy=False),
     "abs": np.abs,
     "sign": lambda x: np.where(x != x, np.zeros_like(x), np.sign(x)),  # 0 for NaN, as in PyTorch
     "reciprocal": lambda x: 1 / x,
@@ -191,6 +195,28 @@ NUMPY = {
     "not_": np.invert,
     "shl": np.left_shift,
     "shr": _shift_right,
+}
+
+
+def _sign(x):
+    """x / |x|, and 0 at 0."""
+    size = np.abs(x)
+    return np.where(size == 0, np.zeros_like(x), x / size)
+
+
+def _logaddexp(x, y):
+    swap = x.real < y.real
+    large, small = np.where(swap, y, x), np.where(swap, x, y)
+    return large + np.log1p(np.exp(small - large))
+
+
+# Of complex numbers, where NumPy's own function is of real ones only or does something else.
+COMPLEX = {
+    "angle": np.angle,
+    "sign": _sign,
+    "exp2": lambda x: np.exp(x * np.asarray(math.log(2.0), x.real.dtype)),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "logaddexp": _logaddexp,
 }
 
 # Those that NumPy lacks: on another device its own special functions take their place.

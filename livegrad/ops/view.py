@@ -682,9 +682,7 @@ def _T(x: Tensor) -> Tensor:
 
 Tensor.mT = property(_mT)  # type: ignore[attr-defined]
 Tensor.T = property(_T)  # type: ignore[attr-defined]
-Tensor.H = property(_mT)  # type: ignore[attr-defined]
 Tensor.sum_to_size = sum_to_size  # type: ignore[attr-defined]
-Tensor.real = property(lambda x: x)  # type: ignore[attr-defined]
 
 
 # --- histories of views that were changed in place --------------------------------------------------------------

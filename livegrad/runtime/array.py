@@ -187,6 +187,13 @@ class Array:
         return Array(self.block, offset, shape, strides, self.dtype, is_contiguous(shape, strides))
 
 
+def reread(a: Array, dtype: dtypes.dtype, offset: int, shape: tuple, strides: tuple) -> Array:
+    """A window onto an array's memory that reads it as another dtype; offset and strides in elements of that one."""
+    if a.device is not cpu:
+        return _cuda().view(a, offset, shape, strides, dtype)
+    return Array(a.block, offset, shape, strides, dtype, is_contiguous(shape, strides))
+
+
 @hot
 def empty(shape: tuple, dtype: dtypes.dtype) -> Array:
     """Uninitialised row-major memory."""

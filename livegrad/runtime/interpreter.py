@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..ops.scalar import Expr, postorder
-from ..ops.scalar_numpy import LACKING, NUMPY
+from ..ops.scalar_numpy import COMPLEX, LACKING, NUMPY
 
 
 def _compute_dtype(d: Any) -> np.dtype:
@@ -62,6 +62,8 @@ def _special(name: str) -> Any:
 def _call(name: str, args: list, dtype: np.dtype) -> Any:
     if dtype.kind == "b" and name in _BOOL:
         return _BOOL[name](*args)
+    if dtype.kind == "c" and name in COMPLEX:
+        return COMPLEX[name](*args)
     if name in ("floor", "ceil", "trunc", "round") and dtype.kind in "iu":
         return args[0]  # NumPy would go through float64
     if name == "pow" and dtype.kind in "iu":
@@ -107,6 +109,13 @@ def _shift(name: str, x: Any, y: Any) -> Any:
     return np.where(inside, np.right_shift(x, amount), beyond).astype(x.dtype)
 
 
+def _converted(a: Any, dtype: np.dtype) -> Any:
+    """An array in another dtype. Of complex numbers real dtypes hold the real part."""
+    if a.dtype.kind == "c" and dtype.kind not in "cb":
+        a = a.real
+    return a.astype(dtype, copy=False)
+
+
 def run_instruction(instr: Any, operands: list, params: tuple) -> Any:
     """One elementwise instruction on native arrays; the result is an array of the instruction's dtype."""
     compute = _compute_dtype(instr.compute)
@@ -115,12 +124,12 @@ def run_instruction(instr: Any, operands: list, params: tuple) -> Any:
     for name, letter in zip(instr.op.names, instr.pattern):
         if letter == "t":
             a = next(arrays)
-            inputs[name] = a if name == "condition" else a.astype(compute, copy=False)
+            inputs[name] = a if name == "condition" else _converted(a, compute)
         else:
             inputs[name] = _number(next(numbers), compute)
     with np.errstate(all="ignore"):
         made = run_formula(instr.op.expr, inputs, instr.compute)
-        return made.astype(instr.dtype.np, copy=False)
+        return _converted(made, instr.dtype.np)
 
 
 def run_piece(nodes: list) -> list:
@@ -150,7 +159,7 @@ def reduce(name: str, array: Any, axes: tuple, acc: Any) -> Any:
     """A reduction without a kernel; `acc` is the dtype of accumulation and of the result."""
     if name in ("any", "all"):
         return getattr(np, name)(array.astype(bool, copy=False), axis=axes)
-    converted = array.astype(_compute_dtype(acc), copy=False)
+    converted = _converted(array, _compute_dtype(acc))
     with np.errstate(all="ignore"):
         if name == "mean":
             return np.sum(converted, axis=axes) / _compute_dtype(acc).type(_count(array.shape, axes))

@@ -113,9 +113,9 @@ def full(shape: tuple, dtype: dtypes.dtype, device: devices.device, value: Any) 
     return made
 
 
-def view(a: Array, offset: int, shape: tuple, strides: tuple) -> Array:
-    """Another window onto an array's memory; offset and strides in elements."""
-    return _on(Array(a.block, offset, shape, strides, a.dtype, is_contiguous(shape, strides)), a.device)
+def view(a: Array, offset: int, shape: tuple, strides: tuple, dtype: dtypes.dtype | None = None) -> Array:
+    """Another window onto an array's memory, of another dtype if given; offset and strides in elements."""
+    return _on(Array(a.block, offset, shape, strides, dtype or a.dtype, is_contiguous(shape, strides)), a.device)
 
 
 def to_host(a: Array, why: str, non_blocking: bool = False) -> Array:
