@@ -6,9 +6,11 @@ from typing import Any
 
 from . import devices, dtypes
 from .lazy.value import Value, from_array
+from .native import hot
 from .ops import dispatch
 from .ops.registry import operator
 from .runtime import array as arrays
+from .site import warn
 from .tensor import Tensor, wrap
 
 
@@ -21,6 +23,24 @@ def _moved_back(g: Any, device: devices.device, source: devices.device) -> Any:
 
 
 COPY_TO = operator("to", _moved, tensors=("x",), grads={"x": _moved_back}, node="ToCopy", anywhere=True)
+
+
+_warned = False
+
+
+@hot
+def _cast(t: Tensor, dtype: dtypes.dtype) -> Tensor:
+    if t.dtype.category == dtypes.COMPLEX and dtype.category != dtypes.COMPLEX:
+        _warn_of_loss(dtype)
+    return dispatch.cast(t, dtype)
+
+
+def _warn_of_loss(dtype: dtypes.dtype) -> None:
+    """Warn, once, that imaginary parts are lost."""
+    global _warned
+    if not _warned and dtype is not dtypes.bool_:
+        _warned = True
+        warn("Casting complex values to real discards the imaginary part")
 
 
 def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -40,7 +60,7 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
             device = a
         elif a is not None and not isinstance(a, bool):
             raise TypeError(f"to() received an invalid combination of arguments - got ({type(a).__name__})")
-    made = self if dtype is None else dispatch.cast(self, dtype)
+    made = self if dtype is None else _cast(self, dtype)
     if device is not None:
         where = devices.available(device)
         if made.device is not where:
@@ -65,13 +85,13 @@ def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
         if name not in names or not dtype.startswith("torch."):
             raise ValueError(f"invalid type: '{dtype}'")
         dtype = names[name]
-    made = dispatch.cast(self, getattr(dtype, "dtype", dtype))
+    made = _cast(self, getattr(dtype, "dtype", dtype))
     return made if where in (None, made.device.type) else to(made, where, non_blocking=non_blocking)
 
 
 def _casting(d: dtypes.dtype) -> Any:
     def method(self: Tensor, memory_format: Any = None) -> Tensor:
-        return dispatch.cast(self, d)
+        return _cast(self, d)
 
     method.__doc__ = f"The tensor as {d.name}."
     return method
@@ -114,6 +134,6 @@ T.is_shared = lambda self: False
 for _name, _dtype in {
     "float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16, "bfloat16": dtypes.bfloat16,
     "int": dtypes.int32, "long": dtypes.int64, "short": dtypes.int16, "char": dtypes.int8, "byte": dtypes.uint8,
-    "bool": dtypes.bool_,
+    "bool": dtypes.bool_, "cfloat": dtypes.complex64, "cdouble": dtypes.complex128,
 }.items():  # fmt: skip
     setattr(Tensor, _name, _casting(_dtype))

@@ -147,7 +147,7 @@ def _of_numbers(regular: tuple, dtype: Any) -> Tensor:
         if row is not None:
             return wrap(from_array(arrays.Array(row.block, 0, shape, contiguous_strides(shape), d, True)))
     if kind is complex and d.category != dtypes.COMPLEX:
-        raise TypeError(f"can't convert complex to {d.name}")
+        raise TypeError(f"must be real number, not complex: the data holds one, and dtype is {d}")
     try:
         a: np.ndarray = np.array(numbers, _NUMBERS[kind] if d.category != dtypes.FLOATING else np.float64)
     except OverflowError:
@@ -461,6 +461,9 @@ def linspace(
     start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
+    if isinstance(start, complex) or isinstance(end, complex) or (dtype is not None and dtype.is_complex):
+        d = dtype or dtypes.get_default_dtype().to_complex()
+        return _finish(_from_numpy_copy(np.linspace(start, end, steps, dtype=np.complex128), d), requires_grad, where)
     d = dtype or dtypes.get_default_dtype()
     # Counted from both ends in the dtype itself, so that the last number is `end` exactly.
     work = d.np if d.itemsize >= 4 and d.is_floating_point else np.float32 if d.is_floating_point else np.float64

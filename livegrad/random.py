@@ -214,6 +214,13 @@ def _drawn(v: Value, requires_grad: bool = False) -> Tensor:
     return _finish(wrap(v), requires_grad)
 
 
+def _of_parts(parts: Tensor, requires_grad: bool) -> Tensor:
+    """Complex numbers from their parts, along the last dimension."""
+    from .ops.parts import VIEW_AS_COMPLEX
+
+    return _drawn(VIEW_AS_COMPLEX.of_value(parts._value(), {}), requires_grad)
+
+
 def rand(
     *size: Any,
     generator: Any = None,
@@ -222,9 +229,12 @@ def rand(
     requires_grad: bool = False,
     **ignored: Any,
 ) -> Tensor:
-    """Uniform numbers from [0, 1)."""
+    """Uniform numbers from [0, 1); of a complex dtype both parts are."""
     where = devices.available(device)
-    shape, d = _sizes((ignored["size"],) if "size" in ignored else size), _float(dtype)
+    shape = _sizes((ignored["size"],) if "size" in ignored else size)
+    if dtype is not None and dtype.is_complex:
+        return _of_parts(rand((*shape, 2), generator=generator, dtype=dtype.to_real(), device=device), requires_grad)
+    d = _float(dtype)
     draw = _draw(generator, where, shape)
     if draw is not None:
         return _drawn(draw.uniform(d), requires_grad)
@@ -239,9 +249,13 @@ def randn(
     requires_grad: bool = False,
     **ignored: Any,
 ) -> Tensor:
-    """Standard normal numbers."""
+    """Standard normal numbers. Complex ones have variance 1 too, so each part has 1/2."""
     where = devices.available(device)
-    shape, d = _sizes((ignored["size"],) if "size" in ignored else size), _float(dtype)
+    shape = _sizes((ignored["size"],) if "size" in ignored else size)
+    if dtype is not None and dtype.is_complex:
+        parts = randn((*shape, 2), generator=generator, dtype=dtype.to_real(), device=device)
+        return _of_parts(parts * 0.5**0.5, requires_grad)
+    d = _float(dtype)
     draw = _draw(generator, where, shape)
     if draw is not None:
         return _drawn(draw.normal(d), requires_grad)

@@ -622,16 +622,16 @@ class Tensor(Registered):
         return bool(self.item())
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(_real_item(self, "double"))
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(_real_item(self, "int64_t"))
 
     def __complex__(self) -> complex:
         return complex(self.item())
 
     def __index__(self) -> int:
-        if self.dtype.is_floating_point or self.numel() != 1:
+        if self.dtype.category >= dtypes.FLOATING or self.numel() != 1:
             raise TypeError("only integer tensors of a single element can be converted to an index")
         return int(self.item())
 
@@ -714,6 +714,16 @@ class Tensor(Registered):
         extra = {k: v for k, v in self.__dict__.items() if not k.startswith("_held")}
         state = (type(self), data.tobytes(), self.dtype.name, self._shape, self.requires_grad, extra)
         return _rebuild, state
+
+
+def _real_item(t: Tensor, kind: str) -> Any:
+    """The only element of a tensor as a real number. Raises RuntimeError for one with an imaginary part."""
+    x = t.item()
+    if x.__class__ is complex:
+        if x.imag:
+            raise RuntimeError(f"value cannot be converted to type {kind} without overflow")
+        return x.real
+    return x
 
 
 def _rebuild(cls: type, data: bytes, dtype: str, shape: tuple, requires_grad: bool, extra: dict) -> Tensor:

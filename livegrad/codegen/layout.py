@@ -128,6 +128,8 @@ SCAN_COLUMNS = 4  # vectors of rows in a work item of a scan across them
 
 def running_dtype(d: dtypes.dtype) -> dtypes.dtype:
     """The dtype in which running totals of `d` are carried: float64 for float32, so that errors do not pile up."""
+    if d.category == dtypes.COMPLEX:
+        return dtypes.complex128
     if d.category == dtypes.FLOATING:
         return dtypes.float64 if d.itemsize > 2 else dtypes.float32
     return dtypes.int64

@@ -73,7 +73,7 @@ def _as_source(x: Tensor, value: Any) -> Tensor:
 
     if isinstance(value, Tensor):
         return dispatch.cast(value, x.dtype) if value.dtype is not x.dtype else value
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float, complex)):
         return tensor(checked_number(value, x.dtype), dtype=x.dtype, device=x.device)
     return as_tensor(value, dtype=x.dtype, device=x.device)
 
@@ -84,7 +84,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     if any(i is not None for i in left):
         write_at(window, advanced(window, left), _as_source(x, value), False)
         return
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float, complex)):
         dispatch.check_in_place(window, MODE.grad)
         filled(window, value, "FillBackward0" if window._shape else "CopyBackwards")
         return

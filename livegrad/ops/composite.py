@@ -15,7 +15,7 @@ from ..lazy.value import Value
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .casting import autocasts
-from .instruction import SCALAR_TYPE_NAMES
+from .instruction import SCALAR_TYPE_NAMES, real_only
 from .reduce import _sum, back_to, dims_of
 from .registry import FUNCTIONS, operator, public, write_out
 from .view import normal_dim
@@ -35,7 +35,7 @@ def isclose(x: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, 
     close = x == other
     if x.dtype is dtypes.bool_:
         return close
-    if x.dtype.is_floating_point:
+    if x.dtype.category >= dtypes.FLOATING:
         near = (x - other).abs() <= atol + rtol * other.abs()
         close = close | (near & other.isfinite() & x.isfinite())
         if equal_nan:
@@ -59,6 +59,9 @@ def equal(x: Tensor, other: Tensor) -> bool:
 @public("nan_to_num", inplace=True)
 def nan_to_num(x: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
     """NaN and infinities replaced by numbers."""
+    if x.dtype.is_complex:
+        parts = nan_to_num(FUNCTIONS["view_as_real"](x), nan, posinf, neginf)
+        return FUNCTIONS["view_as_complex"](parts)
     if not x.dtype.is_floating_point:
         return x.clone()
     limits = dtypes.finfo(x.dtype)
@@ -104,7 +107,7 @@ def cov(x: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweig
         raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got an input with {x.dim()}")
     if x.dtype is dtypes.bool_:
         raise RuntimeError("cov(): bool dtype is not supported for input")
-    if not x.dtype.is_floating_point:
+    if x.dtype.category < dtypes.FLOATING:
         x = dispatch.cast(x, dtypes.get_default_dtype())
     if x.dim() < 2:
         whole = cov(x.reshape(1, -1), correction=correction, fweights=fweights, aweights=aweights)
@@ -113,7 +116,7 @@ def cov(x: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweig
     if weights is None:
         centred = x - x.mean(1, keepdim=True)
         divisor: Any = x.size(1) - correction
-        return centred @ centred.t() / divisor if divisor > 0 else centred @ centred.t() / 0.0
+        return centred @ centred.t().conj() / divisor if divisor > 0 else centred @ centred.t().conj() / 0.0
     weights = weights.to(x.dtype)
     total = weights.sum()
     centred = x - (x * weights).sum(1, keepdim=True) / total
@@ -441,6 +444,8 @@ NANSUM = operator(
 @public("nansum", samples=_samples((_GAPS,), (_GAPS, 1)))
 def nansum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum of the elements that are not NaN."""
+    if x.is_complex():
+        raise RuntimeError("nansum on CPU does not support complex inputs")
     if not x.is_floating_point():
         return x.sum(dim, keepdim, dtype=dtype)
     if dtype is not None:
@@ -460,6 +465,9 @@ def nanmean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
 @public("logcumsumexp", samples=_samples((_ROWS, 1), (_ROWS, 0)))
 def logcumsumexp(x: Tensor, dim: int) -> Tensor:
     """The logarithm of running sums of exponentials along a dimension."""
+    if x.is_complex():
+        top = x.real.detach().cummax(normal_dim(dim, x.dim()))[0].amax(dim, keepdim=True)
+        return (x - top).exp().cumsum(dim).log() + top
     if not x.is_floating_point():
         raise NotImplementedError(f"\"logcumsumexp_out_cpu\" not implemented for '{SCALAR_TYPE_NAMES[x.dtype]}'")
     if not x.numel():
@@ -473,12 +481,14 @@ def logcumsumexp(x: Tensor, dim: int) -> Tensor:
 @public("isposinf", samples=_samples((_ROWS,), ([math.inf, -math.inf, 0.0],)))
 def isposinf(x: Tensor) -> Tensor:
     """Elementwise x == infinity."""
+    real_only(x, RuntimeError("isposinf does not support complex inputs."))
     return x == math.inf
 
 
 @public("isneginf", samples=_samples((_ROWS,), ([math.inf, -math.inf, 0.0],)))
 def isneginf(x: Tensor) -> Tensor:
     """Elementwise x == -infinity."""
+    real_only(x, RuntimeError("isneginf does not support complex inputs."))
     return x == -math.inf
 
 
@@ -530,8 +540,8 @@ def kron(x: Tensor, other: Tensor) -> Tensor:
 @public("vdot", samples=_samples(([1.0, 2.0], [3.0, -1.0])))
 @autocasts
 def vdot(x: Tensor, other: Tensor) -> Tensor:
-    """The product of two vectors."""
-    return x.dot(other)
+    """The product of two vectors, the first of which is conjugated."""
+    return x.conj().dot(other)
 
 
 @public("msort", samples=_samples((_ROWS,)))

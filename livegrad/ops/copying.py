@@ -81,7 +81,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     non_blocking: do not wait for a copy from pinned memory to a CUDA device, nor for one to the CPU of the same shape
     and dtype (then this tensor gets the pinned memory that the device copies to).
     """
-    if isinstance(src, (int, float)):
+    if isinstance(src, (int, float, complex)):
         from ..creation import tensor
 
         src = tensor(src)

@@ -11,7 +11,7 @@ from ..devices import cpu
 from ..lazy import backend
 from ..runtime.interpreter import library
 from ..tensor import Tensor, wrap
-from .instruction import SCALAR_TYPE_NAMES
+from .instruction import SCALAR_TYPE_NAMES, real_only
 from .order import comparable
 from .registry import FUNCTIONS, public, write_out
 
@@ -30,6 +30,7 @@ def unique(
     dim: int | None = None,
 ) -> Any:  # fmt: skip
     """The distinct elements in order; optionally where each element went, and how often each occurs."""
+    real_only(input, "unique")
     a = comparable(on_device(input, "unique"))
     values, inverse, counts = library(a).unique(a, return_inverse=True, return_counts=True, axis=dim)
     out = [wrap(backend.copied(values.astype(input.dtype.np)))]
@@ -54,6 +55,7 @@ def unique_consecutive(
     >>> livegrad.unique_consecutive(livegrad.tensor([1, 1, 2, 1]))
     tensor([1, 2, 1])
     """
+    real_only(input, "unique")
     a = input.detach()._to_numpy()
     along = a.reshape(-1) if dim is None else np.moveaxis(a, dim, 0)
     n = along.shape[0]

@@ -70,6 +70,7 @@ elementwise(
 _floor_quotient, _floor_divide = (
     elementwise(
         name, scalar.floor_divide, names=("input", "other"), rule="number", node=node, reference="", grads=grads,
+        not_complex="div_floor_cpu",
         method=False, function=False,
     )
     for name, node, grads in (
@@ -78,19 +79,19 @@ _floor_quotient, _floor_divide = (
     )
 )  # fmt: skip
 _trunc_divide = elementwise(
-    "_trunc_divide", scalar.trunc_divide, names=("input", "other"), rule="number", node="TruncDivide", reference="",
+    "_trunc_divide", scalar.trunc_divide, not_complex="div_trunc_cpu", names=("input", "other"), rule="number", node="TruncDivide", reference="",
     method=False, function=False,
 )  # fmt: skip
 _remainder = elementwise(
-    "_remainder", scalar.remainder, names=("input", "other"), rule="number", node="Remainder", reference="",
+    "_remainder", scalar.remainder, not_complex="remainder_cpu", names=("input", "other"), rule="number", node="Remainder", reference="",
     method=False, function=False, domain=POSITIVE,
 )  # fmt: skip
 elementwise(
-    "_remainder_of_number", scalar.remainder, names=("input", "other"), rule="number", node="Remainder", reference="",
+    "_remainder_of_number", scalar.remainder, not_complex="remainder_cpu", names=("input", "other"), rule="number", node="Remainder", reference="",
     grads={"other": Refusal("remainder")}, method=False, function=False, domain=POSITIVE,
 )  # fmt: skip
 _fmod = elementwise(
-    "_fmod", scalar.fmod, names=("input", "other"), rule="number", node="Fmod", reference="",
+    "_fmod", scalar.fmod, not_complex="fmod_cpu", names=("input", "other"), rule="number", node="Fmod", reference="",
     method=False, function=False, domain=POSITIVE,
 )  # fmt: skip
 _primitive("copysign", 2)
@@ -167,7 +168,7 @@ def pow(input: Tensor, exponent: Any) -> Tensor:
     c = exponent.__class__
     if c is int or c is float:
         d = input.dtype
-        if d.category == dtypes.FLOATING:
+        if d.category >= dtypes.FLOATING:
             found = _POWERS.get(exponent)
             if found is not None:
                 return found[0](input)
@@ -177,19 +178,24 @@ def pow(input: Tensor, exponent: Any) -> Tensor:
 
 
 def _value_pow(v: Value, exponent: Any) -> Value:
-    if exponent.__class__ in (int, float) and v.dtype.category == dtypes.FLOATING and exponent in _POWERS:
+    if exponent.__class__ in (int, float) and v.dtype.category >= dtypes.FLOATING and exponent in _POWERS:
         return dispatch.value_call(_POWERS[exponent][1], (v,))
     return dispatch.value_call(ELEMENTWISE["_pow"], (v, exponent))
 
 
 # --- exponentials, logarithms, trigonometry ---------------------------------------------------------------------
 
-for _name in ("exp", "exp2", "expm1", "sin", "cos", "tanh", "sinh", "cosh", "sigmoid", "atan", "asinh", "erf", "erfc"):
+for _name in ("exp", "exp2", "expm1", "sin", "cos", "tanh", "sinh", "cosh", "sigmoid", "atan", "asinh"):
     _primitive(_name)
-for _name in ("log", "log2", "log10", "log1p", "sqrt", "rsqrt", "lgamma", "digamma"):
+for _name in ("erf", "erfc"):
+    _primitive(_name, not_complex=_name + "_vml_cpu")
+for _name in ("log", "log2", "log10", "log1p", "sqrt", "rsqrt"):
     _primitive(_name, domain=POSITIVE)
-for _name in ("asin", "acos", "atanh", "erfinv"):
+for _name in ("asin", "acos", "atanh"):
     _primitive(_name, domain=UNIT)
+_primitive("lgamma", domain=POSITIVE, not_complex="lgamma_vml_cpu")
+_primitive("digamma", domain=POSITIVE, not_complex="digamma")
+_primitive("erfinv", domain=UNIT, not_complex="erfinv_vml_cpu")
 _primitive("tan", domain=UNIT)
 _primitive("acosh", domain=(1.1, 4.0))
 for _short, _long in (("asin", "arcsin"), ("acos", "arccos"), ("atan", "arctan"), ("asinh", "arcsinh"),
@@ -199,13 +205,13 @@ for _short, _long in (("asin", "arcsin"), ("acos", "arccos"), ("atan", "arctan")
     FUNCTIONS[_long] = FUNCTIONS[_short]
 elementwise("_logit", lambda input: scalar.log(input / (1 - input)), grads={"input": lambda g, input: scalar.where(
                 scalar.or_(input < 0, input > 1), math.nan, g / scalar.abs(input * (1 - input)))},
-            node="Logit", reference="logit", method=False, function=False, domain=(0.05, 0.95))  # fmt: skip
+            node="Logit", reference="logit", not_complex="logit_cpu", method=False, function=False, domain=(0.05, 0.95))  # fmt: skip
 elementwise("xlogy", lambda input, other: scalar.where(
     scalar.ne(other, other), other, scalar.where(scalar.eq(input, 0), 0.0, input * scalar.log(other))),
     grads={"input": lambda g, input, other: scalar.where(
                scalar.and_(scalar.eq(input, 0), other <= 0), 0.0, g * scalar.log(other)),
            "other": lambda g, input, other: g * (input / other)},
-    domain=POSITIVE)  # fmt: skip
+    domain=POSITIVE, not_complex="xlogy_cpu")  # fmt: skip
 elementwise("sinc", lambda input: scalar.where(
     scalar.eq(input, 0), 1.0, scalar.sin(input * math.pi) / (input * math.pi)),
     grads={"input": lambda g, input, result: scalar.where(
@@ -213,7 +219,7 @@ elementwise("sinc", lambda input: scalar.where(
 elementwise("_heaviside", lambda input, values: scalar.where(
     scalar.eq(input, 0), values, scalar.where(input > 0, 1.0, 0.0)), rule="same", node="NotImplemented",
     grads=dict.fromkeys(("input", "values"), Refusal("heaviside")), reference="", method=False,
-    function=False)  # fmt: skip
+    function=False, not_complex=_refuses("heaviside is not yet implemented for complex tensors."))  # fmt: skip
 elementwise("deg2rad", lambda input: input * (math.pi / 180),
             not_complex=_refuses("deg2rad is not supported for complex tensors."))  # fmt: skip
 elementwise("rad2deg", lambda input: input * (180 / math.pi),
@@ -237,7 +243,7 @@ for _name in ("floor", "ceil", "trunc"):
     _primitive(_name, rule="number", aliases=("fix",) if _name == "trunc" else (),
                not_complex=NotImplementedError(f"{_name} is not supported for complex inputs"))  # fmt: skip
 _round = elementwise("_round", scalar.round, names=("input",), rule="number", node="Round", reference="round",
-                     method=False, function=False)  # fmt: skip
+                     not_complex="round_vml_cpu", method=False, function=False)  # fmt: skip
 elementwise("frac", lambda input: input - scalar.trunc(input))
 
 # --- comparison and choice --------------------------------------------------------------------------------------
@@ -379,7 +385,7 @@ _true_divide = dispatch.binary(ELEMENTWISE["div"])
 def _check_divisor(input: Any, other: Any) -> None:
     """Integer division by zero has no result; it raises, as in PyTorch, which means looking at the divisor now."""
     for x in (input, other):
-        if x.dtype.is_floating_point if isinstance(x, Tensor) else isinstance(x, float):
+        if x.dtype.category >= dtypes.FLOATING if isinstance(x, Tensor) else isinstance(x, (float, complex)):
             return
     kinds = [x.dtype if isinstance(x, Tensor) else dtypes.of_scalar(x) for x in (input, other)]
     if kinds[0] is kinds[1] is dtypes.bool_:
@@ -423,7 +429,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 @public("addcdiv", kind="elementwise", inplace=True)
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 / tensor2"""
-    if not any(t.dtype.is_floating_point for t in (tensor1, tensor2)):
+    if not any(t.dtype.category >= dtypes.FLOATING for t in (tensor1, tensor2)):
         raise RuntimeError(
             "Integer division with addcdiv is no longer supported: it would truncate. Use input + value * "
             "livegrad.div(tensor1, tensor2, rounding_mode='trunc') for that, or convert the tensors to floats."
@@ -519,7 +525,9 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         )
     if isinstance(value, Tensor) and value.dtype is not input.dtype:
         value = dispatch.cast(value, input.dtype)
-    if isinstance(value, float) and not input.dtype.is_floating_point:
+    if isinstance(value, complex) and not input.is_complex():
+        raise RuntimeError(f"value cannot be converted to type {input.dtype.name} without overflow")
+    if isinstance(value, float) and input.dtype.category < dtypes.FLOATING:
         if not math.isfinite(value):
             raise RuntimeError(f"value cannot be converted to type {input.dtype.name} without overflow")
         value = value != 0 if input.dtype is dtypes.bool_ else int(value)

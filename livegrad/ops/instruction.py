@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from .. import dtypes
 from ..native import hot, slotted
@@ -166,7 +166,8 @@ class ElementwiseOp:
     differentiable: whether gradients flow; else the result never requires one.
     grads: gradients that are stated instead of derived, by argument: functions of scalars whose parameters are among
     "g", the operator's arguments and "result"; or a `Refusal`. fixed: numbers that the formula has built in, to show.
-    not_complex: the error that refuses complex operands, where the formula alone does not say that they are refused.
+    not_complex: what refuses complex operands where the formula would take them, or the words do: the error, or the
+    name of PyTorch's kernel that has none.
     """
 
     __slots__ = ("name", "node", "formula", "names", "rule", "differentiable", "_instructions", "same_tt", "_gradients",
@@ -186,7 +187,7 @@ class ElementwiseOp:
         grads: dict[str, Any] | None = None,
         fixed: tuple = (),
         aside: tuple = (),
-        not_complex: Exception | None = None,
+        not_complex: Exception | str | None = None,
     ):
         self.stated = grads or {}
         self.not_complex = not_complex
@@ -283,12 +284,10 @@ class ElementwiseOp:
         """(dtype of the result, dtype to compute in)."""
         rule = self.rule
         if common.category == dtypes.COMPLEX:
-            gives = None if rule in ("bits", "integer") or self.not_complex else scalar.over_complex(self.expr)
+            refused = rule in ("bits", "integer") or self.not_complex
+            gives = None if refused else scalar.over_complex(self.expr)
             if gives is None:
-                refused = self.not_complex or NotImplementedError(
-                    f"\"{self.name}_cpu\" not implemented for '{_NAMES[common]}'"
-                )
-                raise type(refused)(*refused.args)
+                refuse(self.not_complex or f"{self.name}_cpu", common)
             return (dtypes.bool_ if rule == "bool" else common.to_real() if gives == "real" else common), common
         if rule == "count" and common is dtypes.bool_:
             return dtypes.int64, dtypes.int64
@@ -448,6 +447,20 @@ _NAMES = {
     dtypes.float64: "Double", dtypes.complex64: "ComplexFloat", dtypes.complex128: "ComplexDouble",
 }  # fmt: skip
 SCALAR_TYPE_NAMES = _NAMES
+
+
+def refuse(how: Exception | str, d: dtypes.dtype) -> NoReturn:
+    """Refuse operands of a dtype. how: the error, or the name of PyTorch's kernel that has no such form."""
+    if isinstance(how, Exception):
+        raise type(how)(*how.args)
+    raise NotImplementedError(f"\"{how}\" not implemented for '{_NAMES[d]}'")
+
+
+def real_only(x: Any, how: Exception | str) -> None:
+    """Refuse a complex tensor (see `refuse`)."""
+    if x.dtype.category == dtypes.COMPLEX:
+        refuse(how, x.dtype)
+
 
 _ZERO = ElementwiseOp("zero", Expr(scalar.where, (False, Expr(None, (), "x"), 0.0)), names=("x",))
 CAST = ElementwiseOp("to", Expr(None, (), "x"), names=("x",), node="ToCopy")

@@ -25,7 +25,7 @@ from .reduce import accumulator, dims_of
 from .registry import operator, public
 from .view import PERMUTE, sum_to_size
 
-_KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}
+_KINDS = {dtypes.float32: "f32", dtypes.float64: "f64", dtypes.complex64: "c64", dtypes.complex128: "c128"}
 
 
 @hot
@@ -195,6 +195,18 @@ Value.__matmul__ = _matmul  # type: ignore[attr-defined]
 
 
 @hot
+def _turned(x: Any) -> Any:
+    """The transpose of a matrix; of a complex one the conjugate of that."""
+    x = x.mT
+    return x.conj() if x.dtype.category == dtypes.COMPLEX else x
+
+
+@hot
+def _conjugate(x: Any) -> Any:
+    return x.conj() if x.dtype.category == dtypes.COMPLEX else x
+
+
+@hot
 def _either(x: Any, y: Any) -> Any:
     """a @ b on tensors or bare values."""
     return _matmul(x, y) if x.__class__ is Value else matmul(x, y)
@@ -205,13 +217,13 @@ def _gradient_a(g: Any, b: Any, a_shape: tuple) -> Any:
     nb = len(b.shape)
     if len(a_shape) == 1:
         if nb == 1:
-            return g * b
+            return g * _conjugate(b)
         g = g.unsqueeze(-2)
-        made = _either(g, b.mT)
+        made = _either(g, _turned(b))
         return made.reshape(made.shape[:-2] + made.shape[-1:]).sum_to_size(a_shape)
     if nb == 1:
-        return (g.unsqueeze(-1) * b).sum_to_size(a_shape)
-    return _either(g, b.mT).sum_to_size(a_shape)
+        return (g.unsqueeze(-1) * _conjugate(b)).sum_to_size(a_shape)
+    return _either(g, _turned(b)).sum_to_size(a_shape)
 
 
 @hot
@@ -219,15 +231,15 @@ def _gradient_b(g: Any, a: Any, b_shape: tuple) -> Any:
     na = len(a.shape)
     if na == 1:
         if len(b_shape) == 1:
-            return g * a
-        return (a.unsqueeze(-1) * g.unsqueeze(-2)).sum_to_size(b_shape)
+            return g * _conjugate(a)
+        return (_conjugate(a).unsqueeze(-1) * g.unsqueeze(-2)).sum_to_size(b_shape)
     if len(b_shape) == 1:
-        made = _either(a.mT, g.unsqueeze(-1))
+        made = _either(_turned(a), g.unsqueeze(-1))
         return made.reshape(made.shape[:-1]).sum_to_size(b_shape)
     if len(b_shape) == 2 and na > 2:
         k, n = b_shape
-        return _either(a.reshape((-1, k)).mT, g.reshape((-1, n)))
-    return _either(a.mT, g).sum_to_size(b_shape)
+        return _either(_turned(a.reshape((-1, k))), g.reshape((-1, n)))
+    return _either(_turned(a), g).sum_to_size(b_shape)
 
 
 MATMUL = operator(
@@ -350,9 +362,9 @@ def _linear(x: Value, weight: Value) -> Value:
 @hot
 def _linear_gradient_weight(g: Any, x: Any, weight_shape: tuple) -> Any:
     if g.__class__ is Value and len(g.shape) == 2:
-        return _product(g, x, True, False)
+        return _product(g, _conjugate(x), True, False)
     n, k = weight_shape
-    return _either(g.reshape((-1, n)).mT, x.reshape((-1, k)))
+    return _either(g.reshape((-1, n)).mT, _conjugate(x).reshape((-1, k)))
 
 
 @hot
@@ -407,7 +419,7 @@ LINEAR = operator(
     tensors=("bias", "x", "weight"),
     grads={
         "bias": _bias_gradient,
-        "x": hot(lambda g, weight: _either(g, weight)),
+        "x": hot(lambda g, weight: _either(g, _conjugate(weight))),
         "weight": _linear_gradient_weight,
     },
     node="Addmm",
@@ -418,7 +430,7 @@ LINEAR_NO_BIAS = operator(
     "linear",
     _linear,
     tensors=("x", "weight"),
-    grads={"x": hot(lambda g, weight: _either(g, weight)), "weight": _linear_gradient_weight},
+    grads={"x": hot(lambda g, weight: _either(g, _conjugate(weight))), "weight": _linear_gradient_weight},
     node="Mm",
     through={"weight": "TBackward0"},
     anywhere=True,
@@ -465,8 +477,8 @@ ADDMM = operator(
     tensors=("input", "a", "b"),
     grads={
         "input": lambda g, input_shape: g.sum_to_size(input_shape),
-        "a": lambda g, b: _either(g, b.mT),
-        "b": lambda g, a: _either(a.mT, g),
+        "a": lambda g, b: _either(g, _turned(b)),
+        "b": lambda g, a: _either(_turned(a), g),
     },
     anywhere=True,
 )

@@ -128,8 +128,8 @@ def orgqr(x: Tensor, input2: Tensor) -> Tensor:
 
 @public("adjoint", samples=_samples((_WIDE,)))
 def adjoint(x: Tensor) -> Tensor:
-    """The last two dimensions exchanged."""
-    return x.mT
+    """The last two dimensions exchanged, and complex numbers conjugated."""
+    return x.mH
 
 
 @named("addr")
@@ -159,6 +159,9 @@ def corrcoef(x: Tensor) -> Tensor:
     if c.dim() == 0:
         return c / c
     d = c.diagonal().sqrt()
+    if c.is_complex():  # the parts are limited
+        d, parts = d.real.unsqueeze(-1), FUNCTIONS["view_as_real"](c)
+        return FUNCTIONS["view_as_complex"]((parts / d.unsqueeze(0) / d.unsqueeze(1)).clamp(-1, 1))
     return (c / d.unsqueeze(0) / d.unsqueeze(1)).clamp(-1, 1)
 
 
@@ -208,14 +211,21 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     return FUNCTIONS["stack"](powers if increasing else powers[::-1], 1)
 
 
+def _widest(x: Any) -> Any:
+    """In the widest dtype of its kind: float64, or complex128."""
+    if isinstance(x, Tensor):
+        return x.to(dtypes.complex128 if x.is_complex() else dtypes.float64)
+    return x if isinstance(x, complex) else float(x)
+
+
 @public(
     "float_power",
     samples=_samples((_WIDE, 2.0), (_WIDE, 3)),
-    number_first=lambda number, exponent: float(number) ** exponent.double(),
+    number_first=lambda number, exponent: _widest(number) ** _widest(exponent),
 )
 def float_power(x: Tensor, exponent: Any) -> Tensor:
-    """x ** exponent in float64."""
-    return x.double() ** (exponent.double() if isinstance(exponent, Tensor) else exponent)
+    """x ** exponent in float64, or complex128."""
+    return _widest(x) ** (_widest(exponent) if isinstance(exponent, Tensor) else exponent)
 
 
 @public("ldexp", inplace=True, samples=_samples((_WIDE, _VECTOR)))

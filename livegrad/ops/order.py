@@ -12,6 +12,7 @@ from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
 from ..runtime.interpreter import library
 from ..tensor import Tensor, wrap
+from .instruction import real_only
 from .copying import clone
 from .gather import GATHER
 from .reduce import share_evenly
@@ -78,9 +79,13 @@ def place_zero(x: Tensor) -> Tensor:
     return wrap(from_array(arrays.full_on(x.device, (), dtypes.int64, 0)))
 
 
+_NO_ORDER = RuntimeError(" Sort does not support complex dtypes on CPU")
+
+
 @public("sort", kind="library")
 def sort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Any:
     """(values, indices) in order along a dimension."""
+    real_only(x, _NO_ORDER)
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         return Sort(clone(x), place_zero(x))
@@ -90,12 +95,14 @@ def sort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = F
 @public("argsort", kind="library")
 def argsort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Tensor:
     """The indices that sort along a dimension."""
+    real_only(x, _NO_ORDER)
     return sort(x.detach(), dim, descending)[1]
 
 
 @public("topk", kind="library")
 def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """(values, indices) of the k largest (or smallest) elements along a dimension, in order."""
+    real_only(x, RuntimeError(" topk does not support complex dtypes on CPU"))
     d = normal_dim(dim, x.dim())
     if x.dtype is dtypes.bool_:
         raise RuntimeError("topk does not support bool dtypes on CPU")
@@ -110,6 +117,7 @@ def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = 
 @public("kthvalue", kind="library")
 def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """(value, index) of the k-th smallest element along a dimension."""
+    real_only(x, "kthvalue_cpu")
     d = normal_dim(dim, x.dim())
     if x.dim() and not x._shape[d]:
         raise IndexError(f"kthvalue(): Expected reduction dim {d} to have non-zero size.")
@@ -140,6 +148,7 @@ MEDIAN = operator("median", _median, tensors=("x",), grads={"x": share_evenly})
 @public("median", kind="library", op=MEDIAN)
 def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower median: of all elements, or (values, indices) along a dimension."""
+    real_only(x, "median_cpu" if dim is None else "median_out")
     if dim is None:
         return MEDIAN.apply((x,))
     d = normal_dim(dim, x.dim())
@@ -161,6 +170,7 @@ def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 @named("mode")
 def mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     """The most frequent value along a dimension, the smallest of several, and the index of its last occurrence."""
+    real_only(x, "mode_cpu")
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         from ..creation import zeros

@@ -19,7 +19,7 @@ from ..tensor import Tensor
 from . import dispatch
 from .instruction import SCALAR_TYPE_NAMES
 from .registry import ELEMENTWISE, FUNCTIONS, named, operator
-from .view import View, _Meta, on_either, select
+from .view import CLEAR, EXTRACT, INSERT, View, _Meta, on_either, select
 
 
 # --- the views --------------------------------------------------------------------------------------------------
@@ -153,6 +153,64 @@ def _setting(part: Callable) -> property:
 
 T: Any = Tensor
 T.real, T.imag = _setting(real), _setting(imag)
+
+
+# --- histories of views with another dtype that were changed in place -------------------------------------------
+# As in `ops.view`, with all that lies in memory seen as real numbers.
+
+
+def _real_window(t: Tensor, window: tuple) -> tuple:
+    return parts_of(*window) if t.is_complex() else window
+
+
+def _as_real(g: Any) -> Any:
+    return on_either(VIEW_AS_REAL, g) if g.dtype.is_complex else g
+
+
+def _like(g: Any, dtype: dtypes.dtype) -> Any:
+    return on_either(VIEW_AS_COMPLEX, _packed(g)) if dtype.is_complex else g
+
+
+def _recorded_only(x: Value, *others: Value, base: tuple, window: tuple) -> Value:
+    raise AssertionError("recorded only: the write itself has been done in place")
+
+
+_PART_SLICES = operator(
+    "copy_part_slices",
+    _recorded_only,
+    tensors=("x", "source"),
+    grads={
+        "x": lambda g, x_dtype, base, window: _like(on_either(CLEAR, _as_real(g), base=base, window=window), x_dtype),
+        "source": lambda g, source_dtype, base, window: _like(
+            on_either(EXTRACT, _as_real(g), base=base, window=window), source_dtype
+        ),
+    },
+    node="CopySlices",
+)
+_PART_STRIDED = operator(
+    "part_strided",
+    _recorded_only,
+    tensors=("x",),
+    grads={
+        "x": lambda g, x_dtype, base, window: _like(on_either(INSERT, _as_real(g), base=base, window=window), x_dtype)
+    },
+    node="AsStrided",
+)
+
+
+def record_part_slices(base: Tensor, window: tuple, source: Tensor) -> None:
+    """The history of `base` after `source`, of another dtype, was written into a window of it."""
+    metas = (_Meta(base._shape, base.dtype), _Meta(source._shape, source.dtype))
+    args = {"base": _real_window(base, base._geometry()), "window": _real_window(source, window)}
+    node = _PART_SLICES.record((base,), metas, (base, source), None, args)
+    if node is not None:
+        node.label = "CopySlices"
+
+
+def record_part_strided(view: Tensor, base: Tensor) -> None:
+    """The history of a view of `base` with another dtype, from the present one of `base`."""
+    args = {"base": _real_window(base, base._geometry()), "window": _real_window(view, view._geometry())}
+    _PART_STRIDED.record((view,), (_Meta(base._shape, base.dtype),), (base,), None, args)
 
 
 # --- making complex numbers -------------------------------------------------------------------------------------

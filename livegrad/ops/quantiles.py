@@ -10,6 +10,7 @@ from .. import dtypes
 from ..lazy import backend
 from ..lazy.value import Value
 from ..tensor import Tensor
+from .instruction import real_only
 from .casting import autocasts
 from .copying import clone
 from .order import comparable, picked, place_zero
@@ -127,6 +128,7 @@ def _nanmedian_samples() -> list:
 @public("nanmedian", kind="library", op=NANMEDIAN, samples=_nanmedian_samples)
 def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """`median` of the elements that are not NaN: of all, or (values, indices) along a dimension."""
+    real_only(input, "median_cpu" if dim is None else "median_out")
     if dim is None:
         return NANMEDIAN.apply((input,))
     d = normal_dim(dim, input.dim())

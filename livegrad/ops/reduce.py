@@ -21,7 +21,7 @@ from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch, rows
 from .casting import autocasts
-from .instruction import SCALAR_TYPE_NAMES
+from .instruction import SCALAR_TYPE_NAMES, real_only
 from .registry import ELEMENTWISE, operator, public
 from .rowprogram import RowProgram, largest, position, smallest, total
 from .scalar import eq, exp, isfinite, isnan, log, square, where
@@ -66,7 +66,7 @@ def _reduced(x: Value, name: str, dims: tuple, keepdim: bool, acc: dtypes.dtype)
 @hot
 def accumulator(d: dtypes.dtype) -> dtypes.dtype:
     """The dtype in which sums and products of `d` are accumulated."""
-    if d.category == dtypes.FLOATING:
+    if d.category >= dtypes.FLOATING:
         return dtypes.float32 if d.itemsize < 4 else d
     return dtypes.int64
 
@@ -88,7 +88,7 @@ def back_to(g: Any, shape: tuple, dims: tuple) -> Any:
 def _sum(x: Value, dims: tuple, keepdim: bool, dtype: Any = None) -> Value:
     acc = accumulator(dtype or x.dtype)
     made = _reduced(cast_value(x, dtype) if dtype else x, "sum", dims, keepdim, acc)
-    wanted = dtype or (x.dtype if x.dtype.category == dtypes.FLOATING else dtypes.int64)
+    wanted = dtype or (x.dtype if x.dtype.category >= dtypes.FLOATING else dtypes.int64)
     return cast_value(made, wanted)
 
 
@@ -161,7 +161,7 @@ MEAN = operator(
 def mean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The mean over all elements or some dimensions, of a floating-point tensor."""
     d = dtype or x.dtype
-    if d.category != dtypes.FLOATING:
+    if d.category < dtypes.FLOATING:
         raise RuntimeError(
             "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
             f"Got: {SCALAR_TYPE_NAMES[d]}"
@@ -173,7 +173,7 @@ def mean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 def _prod(x: Value, dims: tuple, keepdim: bool, dtype: Any = None, whole: bool = False) -> Value:
     if dtype:
         x = cast_value(x, dtype)
-    wanted = x.dtype if x.dtype.category == dtypes.FLOATING else dtypes.int64
+    wanted = x.dtype if x.dtype.category >= dtypes.FLOATING else dtypes.int64
     return cast_value(_reduced(x, "prod", dims, keepdim, accumulator(x.dtype)), dtype or wanted)
 
 
@@ -181,8 +181,8 @@ def _prod_gradient(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple, who
     """g times the product of the other elements: result / x, or exclusive products where an element is zero."""
     values = x if x.__class__ is Value else x._value()
     if not backend.of(values).any(values.native() == 0):
-        return back_to(g * result, x_shape, dims) / x
-    return back_to(g, x_shape, dims) * on_either(PROD_OF_OTHERS, x, dims=dims, whole=whole)
+        return back_to(g * result.conj(), x_shape, dims) / x.conj()
+    return back_to(g, x_shape, dims) * on_either(PROD_OF_OTHERS, x, dims=dims, whole=whole).conj()
 
 
 def _prod_of_others(x: Value, dims: tuple, whole: bool) -> Value:
@@ -288,6 +288,7 @@ MAX, MIN = (
 @public("amax", kind="reduction", op=AMAX)
 def amax(x: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The largest element over dimensions; ties share the gradient."""
+    real_only(x, "max_values_cpu")
     _check_size("amax", x, dim)
     return AMAX.apply((x,), dims=dims_of(dim, x.dim()), keepdim=keepdim)
 
@@ -295,6 +296,7 @@ def amax(x: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 @public("amin", kind="reduction", op=AMIN)
 def amin(x: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The smallest element over dimensions; ties share the gradient."""
+    real_only(x, "min_values_cpu")
     _check_size("amin", x, dim)
     return AMIN.apply((x,), dims=dims_of(dim, x.dim()), keepdim=keepdim)
 
@@ -302,6 +304,7 @@ def amin(x: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 @public("aminmax", kind="reduction")
 def aminmax(x: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """(smallest, largest), over all elements or one dimension."""
+    real_only(x, "aminmax_cpu")
     from .results import AMinMax
 
     if dim is not None:
@@ -362,6 +365,7 @@ def _refuse_bool(name: str, x: Tensor) -> None:
 
 
 def _argument(x: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tensor:
+    real_only(x, RuntimeError(f"{'argmax' if largest else 'argmin'}(): does not support complex input"))
     from ..tensor import wrap
 
     v = x._value()
@@ -401,6 +405,7 @@ def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
 
 def _along(x: Tensor, dim: int, keepdim: bool, largest: bool, result: Any) -> Any:
     """Values and indices of the extreme elements along a dimension; the gradient goes to the chosen element."""
+    real_only(x, RuntimeError(f"{'max' if largest else 'min'}(): does not support complex input"))
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         return result(x.clone(), _argument(x, 0, False, largest))
@@ -428,6 +433,7 @@ def _max_or_min(x: Tensor, dim: Any, keepdim: bool, largest: bool) -> Any:
                 f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
                 "with the 'dim' argument."
             )
+        real_only(x, name + "_all")
         op = MAX if largest else MIN
         return op.apply((x,), op.label + "1", dims=dims_of(None, x.dim()), keepdim=False)
     if not isinstance(dim, (int, Tensor)):
@@ -537,7 +543,7 @@ STD = operator("std", _std, tensors=("x",), grads={"x": _std_gradient}, anywhere
 
 
 def _need_floating(name: str, x: Tensor) -> None:
-    if x.dtype.category != dtypes.FLOATING:
+    if x.dtype.category < dtypes.FLOATING:
         raise RuntimeError(f"{name}(): input dtype should be either floating point or complex, got {x.dtype}")
 
 
@@ -545,6 +551,10 @@ def _need_floating(name: str, x: Tensor) -> None:
 def var(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Tensor:
     """The variance over all elements or some dimensions; the sum of squares is divided by N - correction (1)."""
     _need_floating("var", x)
+    if x.is_complex():  # the parts' variances, added up
+        return var(x.real, dim, unbiased, keepdim, correction=correction) + var(
+            x.imag, dim, unbiased, keepdim, correction=correction
+        )
     dims, corrected, keep = _var_parts(x, dim, unbiased, correction, keepdim)
     return VAR.apply((x,), dims=dims, keepdim=keep, correction=corrected)
 
@@ -553,6 +563,8 @@ def var(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False,
 def std(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Tensor:
     """The standard deviation over all elements or some dimensions (see `var`)."""
     _need_floating("std", x)
+    if x.is_complex():
+        return var(x, dim, unbiased, keepdim, correction=correction).sqrt()
     dims, corrected, keep = _var_parts(x, dim, unbiased, correction, keepdim)
     return STD.apply((x,), dims=dims, keepdim=keep, correction=corrected)
 
@@ -603,6 +615,11 @@ LOGSUMEXP = operator("logsumexp", _logsumexp, tensors=("x",), grads={"x": _logsu
 @autocasts
 def logsumexp(x: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) over dimensions, without overflow."""
+    if x.is_complex():
+        dims = dims_of(dim, x.dim())
+        top = x.real.detach().amax(dims, keepdim=True)
+        top = top.masked_fill(top.abs() == math.inf, 0.0)
+        return (x - top).exp().sum(dims, keepdim).log() + (top if keepdim else top.squeeze(dims))
     if x.dtype.category != dtypes.FLOATING:
         x = dispatch.cast(x, dtypes.get_default_dtype())
     return LOGSUMEXP.apply((x,), dims=dims_of(dim, x.dim()), keepdim=keepdim)
@@ -667,8 +684,10 @@ def norm(x: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtyp
         x = dispatch.cast(x, dtype)
     _need_floating("norm", x)
     dims = dims_of(dim, x.dim())
-    if p in ("fro", 2, None):
+    if p in ("fro", 2, None) and not x.is_complex():
         return NORM.apply((x,), dims=dims, keepdim=keepdim)
+    if x.is_complex():
+        return norm(x.abs(), p, dim, keepdim)
     if not isinstance(p, (int, float)):
         raise RuntimeError(f"norm(): unsupported norm {p!r}; expected a number or 'fro'")
     if (p < 0 or p == math.inf) and not all(x._shape[d] for d in dims):

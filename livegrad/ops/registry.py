@@ -82,7 +82,7 @@ def elementwise(
     grads: dict[str, Any] | None = None,
     fixed: tuple = (),
     aside: tuple = (),
-    not_complex: Exception | None = None,
+    not_complex: Exception | str | None = None,
     aliases: tuple = (),
     reference: str | None = None,
     domain: tuple = (-3.0, 3.0),

@@ -13,6 +13,7 @@ from ..lazy.value import Value
 from ..tensor import Tensor
 from . import dispatch
 from .casting import autocasts
+from .instruction import real_only
 from .copying import clone
 from .order import comparable, picked, place_zero
 from .registry import operator, public
@@ -22,11 +23,11 @@ from .view import normal_dim, on_either
 
 def _running(name: str, x: Value, dim: int, backwards: bool = False) -> Value:
     """Running totals; those of integers are int64."""
-    return run_scan(x, name, dim, x.dtype if x.dtype.is_floating_point else dtypes.int64, backwards)
+    return run_scan(x, name, dim, x.dtype if x.dtype.category >= dtypes.FLOATING else dtypes.int64, backwards)
 
 
 def _total_of_one(x: Tensor) -> Tensor:
-    return clone(x) if x.dtype.is_floating_point else dispatch.cast(x, dtypes.int64)
+    return clone(x) if x.dtype.category >= dtypes.FLOATING else dispatch.cast(x, dtypes.int64)
 
 
 def _cumsum(x: Value, dim: int) -> Value:
@@ -65,12 +66,12 @@ def _cumprod_gradient(g: Any, x: Any, result: Any, dim: int) -> Any:
         if x.__class__ is not Value:
             raise RuntimeError("the recorded gradient of cumprod() is not available where an element is zero")
         return _cumprod_gradient_with_zeros(g, x, dim)
-    return on_either(REVERSE_CUMSUM, g * result, dim=dim) / x
+    return on_either(REVERSE_CUMSUM, g * result.conj(), dim=dim) / x.conj()
 
 
 def _cumprod_gradient_with_zeros(g: Value, x: Value, dim: int) -> Value:
     """Sum over k >= i of g[k] times the product of x[0..k] without x[i], formed position by position."""
-    a, gg = np.moveaxis(x.native(), dim, 0), np.moveaxis(g.native(), dim, 0)
+    a, gg = np.moveaxis(x.conj().native(), dim, 0), np.moveaxis(g.native(), dim, 0)
     out = np.zeros_like(a)
     before = np.ones_like(a[0])
     for i in range(a.shape[0]):
@@ -106,6 +107,7 @@ def cumprod(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 
 
 def _running_extreme(x: Tensor, dim: int, largest: bool, result: Any) -> Any:
+    real_only(x, "cummax_cpu" if largest else "cummin_cpu")
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         return result(clone(x), place_zero(x))

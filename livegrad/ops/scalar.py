@@ -256,7 +256,11 @@ sinh = Primitive("sinh", lambda g, x: (g * cosh(x),))
 cosh = Primitive("cosh", lambda g, x: (g * sinh(x),))
 tanh = Primitive("tanh", lambda g, x, r: (g * (1 - r * r),), wants_result=True)
 asinh = Primitive("asinh", lambda g, x: (g * rsqrt(x * x + 1),))
-acosh = Primitive("acosh", lambda g, x: (g * rsqrt(x * x - 1),))
+acosh = Primitive(
+    "acosh",
+    lambda g, x: (g * rsqrt(x * x - 1),),
+    complex_derivative=lambda g, x: (g * conj(rsqrt(x - 1) * rsqrt(x + 1)),),
+)
 atanh = Primitive("atanh", lambda g, x: (g / (1 - x * x),))
 sigmoid = Primitive("sigmoid", lambda g, x, r: (g * ((1 - r) * r),), wants_result=True)
 

@@ -779,6 +779,11 @@ COPY_SLICES = operator(
 
 def record_copy_slices(base: Tensor, window: tuple, source: Tensor) -> None:
     """The history of `base` after `source` was written into a window of it."""
+    if source.dtype is not base.dtype:
+        from .parts import record_part_slices  # it depends on this module
+
+        record_part_slices(base, window, source)
+        return
     metas = (_Meta(base._shape, base.dtype), _Meta(source._shape, source.dtype))
     args = {"base": base._geometry(), "window": window}
     node = COPY_SLICES.record((base,), metas, (base, source), None, args)
@@ -790,6 +795,11 @@ def record_as_strided(view: Tensor, base: Tensor) -> None:
     """The history of a view of `base`, from the present one of `base`."""
     if base._edge is None:
         view._edge = None
+        return
+    if view.dtype is not base.dtype:
+        from .parts import record_part_strided  # it depends on this module
+
+        record_part_strided(view, base)
         return
     offset, shape, strides = view._geometry()
     args = {"size": shape, "stride": strides, "start": offset, "base": base._geometry()}

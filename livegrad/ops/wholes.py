@@ -34,6 +34,8 @@ _whole_numbers("lcm", np.lcm)
 def heaviside(x: Tensor, values: Tensor) -> Tensor:
     """0 where x is negative, 1 where it is positive, and values where it is 0. It has no derivative."""
     if x.dtype is not values.dtype:
+        if x.is_complex() or values.is_complex():
+            raise RuntimeError("heaviside is not yet implemented for complex tensors.")
         raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes.")
     return dispatch.call(ELEMENTWISE["_heaviside"], (x, values))
 

@@ -247,7 +247,19 @@ def _fields(type_, names):
     return [(type_, name) for name in names.split()]
 
 
-def _kernel_text():
+_REAL = (("f32", "float", "s", 4), ("f64", "double", "d", 8))  # kind, its type in IR, BLAS's letter, bytes
+_COMPLEX = (("c64", "float", "c", 8), ("c128", "double", "z", 16))
+
+# Complex factors are passed by address.
+_BY_ADDRESS = """  %NAME.r = fptrunc double %NAME.d to TYPE
+  %NAME = alloca [2 x TYPE], align 16
+  %NAME.i = getelementptr TYPE, ptr %NAME, i64 1
+  store TYPE %NAME.r, ptr %NAME
+  store TYPE 0.0, ptr %NAME.i
+"""
+
+
+def _kernel_text(kinds):
     """The IR: per kind, `one` for a whole product, `gemm` over its tiles, and `vector` for matrix times vector."""
     head = _fields("i32", "m n k ta tb lda ldb ldc") + _fields("double", "alpha.d beta.d")
     single = head + _fields("ptr", "a.p b.p c.p gemm")
@@ -261,9 +273,14 @@ def _kernel_text():
     vector += _fields("i64", "a x y") + _fields("ptr", "gemv") + _fields("i64", outputs)
     kernels = _KERNEL.replace("LOADS", _loads(many)).replace("ONE", _loads(single)).replace("VECTOR", _loads(vector))
     text = "declare i64 @llvm.smin.i64(i64, i64)\n"
-    for kind, type_, size in (("f32", "float", 4), ("f64", "double", 8)):
+    for kind, type_, _, size in kinds:
         part = kernels
-        if kind == "f64":
+        if kinds is _COMPLEX:
+            part = re.sub(
+                r"  %(\w+) = fptrunc double \S+ to TYPE\n", lambda found: _BY_ADDRESS.replace("NAME", found[1]), part
+            )
+            part = re.sub(r"TYPE (%alpha|%beta),", r"ptr \1,", part)
+        if type_ == "double":
             part = re.sub(r"fptrunc (double \S+) to TYPE", r"bitcast \1 to double", part)
         text += part.replace("KIND", kind).replace("TYPE", type_).replace("SIZE", str(size))
     return text
@@ -285,17 +302,17 @@ _kernels: dict[str, _Kernels] = {}
 
 def _kernel(kind):
     """The entry of `_kernels`, compiled when first asked for."""
-    if kind not in ("f32", "f64"):
-        raise ValueError(f"kind must be 'f32' or 'f64', not {kind!r}")
-    if not _kernels:
+    kinds = next((group for group in (_REAL, _COMPLEX) if any(kind == entry[0] for entry in group)), None)
+    if kinds is None:
+        raise ValueError(f"kind must be 'f32', 'f64', 'c64' or 'c128', not {kind!r}")
+    if kind not in _kernels:
         if not _available():
             raise RuntimeError(f"matrix products need llvmlite and scipy-openblas32 ({info()})")
-        kinds = (("f64", "d", 8), ("f32", "s", 4))
         address = cache.functions(
-            _kernel_text(), [form + name for form in ("one_", "gemm_", "vector_") for name, _, _ in kinds]
+            _kernel_text(kinds), [form + name for form in ("one_", "gemm_", "vector_") for name, *_ in kinds]
         )
         entries = {}
-        for name, letter, size in kinds:
+        for name, _, letter, size in kinds:
             gemm, gemv = (
                 ctypes.cast(getattr(_library(), f"scipy_cblas_{letter}{operation}"), ctypes.c_void_p).value
                 for operation in ("gemm", "gemv")
@@ -370,7 +387,7 @@ def gemm(
 ) -> bool:  # fmt: skip
     """C = alpha·A·B + beta·C for A of m×k, B of k×n and C of m×n elements; False, with nothing done, if it cannot.
 
-    `kind` is 'f32' or 'f64'; `a`, `b`, `c` are addresses; `_rs` and `_cs` are strides in elements from row to row and
+    `kind` is 'f32', 'f64', 'c64' or 'c128'; `a`, `b`, `c` are addresses; `_rs` and `_cs` are strides in elements from row to row and
     from column to column, and C's columns are adjacent. A and B may be plain or transposed, with rows of any
     distance. False means a layout that BLAS cannot express, or a size beyond 32 bits: copy or split first. With
     `beta` 0, C is not read. Raises RuntimeError where the library or llvmlite is missing (see `available`).

@@ -33,11 +33,11 @@ def _kernel(kind: str, b_transposed: bool) -> Any:
 
 @functools.cache
 def _panel(kind: str) -> int:
-    """Columns of a panel; 0 where the machine's vectors are not for this."""
+    """Columns of a panel; 0 where the machine's vectors, or the numbers, are not for this."""
     from ..codegen import gemm
     from ..llvm import machine
 
-    if not machine.compiler_available() or machine.host_vector_bytes() != 64:
+    if kind[0] == "c" or not machine.compiler_available() or machine.host_vector_bytes() != 64:
         return 0
     return gemm.panel_of(kind)
 
