@@ -16,6 +16,7 @@ from .devices import cpu as CPU
 from .lazy import backend
 from .lazy.value import from_array
 from .native import hot
+from .ops.instruction import refuse
 from .runtime import array as arrays
 from .runtime.array import SMALL, contiguous_strides, row_of
 from .tensor import Tensor, adopt_numpy, require_floating, wrap
@@ -405,6 +406,8 @@ def arange(
     if dtype is None:
         floating = lo.__class__ is float or hi.__class__ is float or by.__class__ is float
         dtype = dtypes.get_default_dtype() if floating else dtypes.int64
+    if dtype.category == dtypes.COMPLEX:
+        refuse("arange_cpu", dtype)
     n = max(0, math.ceil((hi - lo) / by))
     if where is not CPU:
         return _finish(_range_elsewhere(lo, by, n, dtype, where), requires_grad)
@@ -463,7 +466,11 @@ def linspace(
         raise RuntimeError("number of steps must be non-negative")
     if isinstance(start, complex) or isinstance(end, complex) or (dtype is not None and dtype.is_complex):
         d = dtype or dtypes.get_default_dtype().to_complex()
-        return _finish(_from_numpy_copy(np.linspace(start, end, steps, dtype=np.complex128), d), requires_grad, where)
+        low, high = complex(start), complex(end)
+        made = np.empty(max(steps, 0), d.np)
+        made.real = linspace(low.real, high.real, steps, dtype=d.to_real())._to_numpy()
+        made.imag = linspace(low.imag, high.imag, steps, dtype=d.to_real())._to_numpy()
+        return _finish(_from_numpy_copy(made, d), requires_grad, where)
     d = dtype or dtypes.get_default_dtype()
     # Counted from both ends in the dtype itself, so that the last number is `end` exactly.
     work = d.np if d.itemsize >= 4 and d.is_floating_point else np.float32 if d.is_floating_point else np.float64

@@ -6,6 +6,7 @@ Drawn when called, in program order, whatever is deferred.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -253,8 +254,8 @@ def randn(
     where = devices.available(device)
     shape = _sizes((ignored["size"],) if "size" in ignored else size)
     if dtype is not None and dtype.is_complex:
-        parts = randn((*shape, 2), generator=generator, dtype=dtype.to_real(), device=device)
-        return _of_parts(parts * 0.5**0.5, requires_grad)
+        parts = normal(0.0, 1 / math.sqrt(2), (*shape, 2), generator=generator, dtype=dtype.to_real(), device=device)
+        return _of_parts(parts, requires_grad)
     d = _float(dtype)
     draw = _draw(generator, where, shape)
     if draw is not None:

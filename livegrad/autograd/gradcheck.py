@@ -24,22 +24,38 @@ def _outputs(function: Callable, inputs: tuple) -> list[Tensor]:
 
 
 def _numerical(function: Callable, inputs: tuple, x: Tensor, eps: float) -> list[np.ndarray]:
-    """For each output the Jacobian by x, (elements of x, elements of the output), by central differences."""
+    """For each output the Jacobian by x, (elements of x, directions, elements of the output), by central differences.
+
+    Directions: real, and for complex x imaginary.
+    """
     data = x.detach()
+    directions = (1, 1j) if x.is_complex() else (1,)
     flat = data.reshape(-1)
     columns: list[list[np.ndarray]] = []
     with no_grad():
         for i in range(flat.numel()):
             keep = flat[i].item()
-            pair = []
-            for shift in (eps, -eps):
-                flat[i] = keep + shift
-                pair.append([t._to_numpy().astype(np.float64).copy() for t in _outputs(function, inputs)])
-            flat[i] = keep
-            columns.append([(a - b).reshape(-1) / (2 * eps) for a, b in zip(*pair)])
+            for direction in directions:
+                pair = []
+                for shift in (eps, -eps):
+                    flat[i] = keep + shift * direction
+                    pair.append([_wide(t).copy() for t in _outputs(function, inputs)])
+                flat[i] = keep
+                columns.append([(a - b).reshape(-1) / (2 * eps) for a, b in zip(*pair)])
     if not columns:
         return []
-    return [np.stack([c[k] for c in columns]) for k in range(len(columns[0]))]
+    jacobians = [np.stack([c[k] for c in columns]) for k in range(len(columns[0]))]
+    return [j.reshape(-1, len(directions), j.shape[-1]) for j in jacobians]
+
+
+def _wide(t: Tensor) -> np.ndarray:
+    return t._to_numpy().astype(np.complex128 if t.is_complex() else np.float64)
+
+
+def _expected(numerical: np.ndarray, seed: complex) -> np.ndarray:
+    """The gradient of Re(conj(seed) * output) by x, whose imaginary part is that in the imaginary direction."""
+    along = (np.conj(seed) * numerical).real
+    return along[:, 0] if along.shape[1] == 1 else along[:, 0] + 1j * along[:, 1]
 
 
 def gradcheck(
@@ -51,7 +67,8 @@ def gradcheck(
     raise_exception: bool = True,
     **ignored: Any,
 ) -> bool:
-    """Compare the gradients of `func` with central differences, at float64 inputs that require gradients.
+    """Compare the gradients of `func` with central differences, at inputs that require gradients, in float64 or
+    complex128.
 
     Returns True; raises GradcheckError where they differ (or returns False with raise_exception=False).
     """
@@ -67,22 +84,25 @@ def gradcheck(
         if not output.requires_grad:
             continue
         for x_number, (x, numerical) in enumerate(zip(wanted, differences)):
-            expected = numerical[o_number] if numerical else np.zeros((0, output.numel()))
-            analytical = np.zeros_like(expected)
-            for j in range(output.numel()):
-                seed = output.new_zeros(output.numel())
-                seed[j] = 1
-                (g,) = grad(output, x, seed.reshape(output.shape), retain_graph=True, allow_unused=True)
-                if g is not None:
-                    analytical[:, j] = g._to_numpy().astype(np.float64).reshape(-1)
-            if not np.allclose(analytical, expected, rtol, atol, equal_nan=True):
-                if not raise_exception:
-                    return False
-                worst = float(np.nanmax(np.abs(analytical - expected)))
-                raise GradcheckError(
-                    f"Jacobian mismatch for output {o_number} with respect to input {x_number} (largest difference "
-                    f"{worst:g}),\nnumerical:{expected}\nanalytical:{analytical}"
-                )
+            for direction in (1, 1j) if output.is_complex() else (1,):
+                expected = np.zeros((0, output.numel()))
+                if numerical:
+                    expected = _expected(numerical[o_number], direction)
+                analytical = np.zeros_like(expected)
+                for j in range(output.numel()):
+                    seed = output.new_zeros(output.numel())
+                    seed[j] = direction
+                    (g,) = grad(output, x, seed.reshape(output.shape), retain_graph=True, allow_unused=True)
+                    if g is not None:
+                        analytical[:, j] = _wide(g).reshape(-1)
+                if not np.allclose(analytical, expected, rtol, atol, equal_nan=True):
+                    if not raise_exception:
+                        return False
+                    worst = float(np.nanmax(np.abs(analytical - expected)))
+                    raise GradcheckError(
+                        f"Jacobian mismatch for output {o_number} with respect to input {x_number} (largest difference "
+                        f"{worst:g}),\nnumerical:{expected}\nanalytical:{analytical}"
+                    )
     return True
 
 

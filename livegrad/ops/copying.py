@@ -167,6 +167,11 @@ def filled(self: Tensor, value: Any, label: str) -> Tensor:
 
 
 def checked_number(value: Any, d: dtypes.dtype) -> Any:
+    if isinstance(value, complex) and d.category != dtypes.COMPLEX:
+        if value.imag:
+            name = {"float64": "double", "float32": "float"}.get(d.name, d.name)
+            raise RuntimeError(f"value cannot be converted to type {name} without overflow")
+        value = value.real
     if d.category == dtypes.INTEGRAL:
         if isinstance(value, float) and not np.isfinite(value):
             raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")

@@ -43,16 +43,25 @@ elementwise("rsub", lambda input, other: other - input, rule="same", bool_error=
             function=False, reference="")  # fmt: skip
 _primitive("neg", rule="same", bool_error=_NEG_BOOL, aliases=("negative",))
 _primitive("abs", rule="same", aliases=("absolute",))
-_primitive("sign", rule="same", not_complex=NotImplementedError(
-    "Unlike NumPy, torch.sign is not intended to support complex numbers. Please use torch.sgn instead."))
+_primitive(
+    "sign",
+    rule="same",
+    not_complex=NotImplementedError(
+        "Unlike NumPy, torch.sign is not intended to support complex numbers. Please use torch.sgn instead."
+    ),
+)
 elementwise("sgn", scalar.sign, names=("input",), rule="same")
 _primitive("square", rule="count", node="Pow")
 _primitive("reciprocal")
 elementwise("_conj", scalar.conj, names=("input",), rule="same", node="Conj", reference="", method=False,
             function=False)  # fmt: skip
 _primitive("angle", inplace=False)
-_primitive("maximum", 2, rule="same", inplace=False, not_complex=_refuses("maximum not implemented for complex tensors."))
-_primitive("minimum", 2, rule="same", inplace=False, not_complex=_refuses("minimum not implemented for complex tensors."))
+_primitive(
+    "maximum", 2, rule="same", inplace=False, not_complex=_refuses("maximum not implemented for complex tensors.")
+)
+_primitive(
+    "minimum", 2, rule="same", inplace=False, not_complex=_refuses("minimum not implemented for complex tensors.")
+)
 elementwise(
     "fmax",
     lambda input, other: scalar.where(scalar.or_(scalar.ge(input, other), scalar.ne(other, other)), input, other),
@@ -79,15 +88,18 @@ _floor_quotient, _floor_divide = (
     )
 )  # fmt: skip
 _trunc_divide = elementwise(
-    "_trunc_divide", scalar.trunc_divide, not_complex="div_trunc_cpu", names=("input", "other"), rule="number", node="TruncDivide", reference="",
+    "_trunc_divide", scalar.trunc_divide,
+    not_complex="div_trunc_cpu", names=("input", "other"), rule="number", node="TruncDivide", reference="",
     method=False, function=False,
 )  # fmt: skip
 _remainder = elementwise(
-    "_remainder", scalar.remainder, not_complex="remainder_cpu", names=("input", "other"), rule="number", node="Remainder", reference="",
+    "_remainder", scalar.remainder,
+    not_complex="remainder_cpu", names=("input", "other"), rule="number", node="Remainder", reference="",
     method=False, function=False, domain=POSITIVE,
 )  # fmt: skip
 elementwise(
-    "_remainder_of_number", scalar.remainder, not_complex="remainder_cpu", names=("input", "other"), rule="number", node="Remainder", reference="",
+    "_remainder_of_number", scalar.remainder,
+    not_complex="remainder_cpu", names=("input", "other"), rule="number", node="Remainder", reference="",
     grads={"other": Refusal("remainder")}, method=False, function=False, domain=POSITIVE,
 )  # fmt: skip
 _fmod = elementwise(
@@ -205,7 +217,8 @@ for _short, _long in (("asin", "arcsin"), ("acos", "arccos"), ("atan", "arctan")
     FUNCTIONS[_long] = FUNCTIONS[_short]
 elementwise("_logit", lambda input: scalar.log(input / (1 - input)), grads={"input": lambda g, input: scalar.where(
                 scalar.or_(input < 0, input > 1), math.nan, g / scalar.abs(input * (1 - input)))},
-            node="Logit", reference="logit", not_complex="logit_cpu", method=False, function=False, domain=(0.05, 0.95))  # fmt: skip
+            node="Logit", reference="logit", not_complex="logit_cpu", method=False, function=False,
+            domain=(0.05, 0.95))  # fmt: skip
 elementwise("xlogy", lambda input, other: scalar.where(
     scalar.ne(other, other), other, scalar.where(scalar.eq(input, 0), 0.0, input * scalar.log(other))),
     grads={"input": lambda g, input, other: scalar.where(
@@ -291,8 +304,9 @@ _UP_TO: dict = {
 elementwise("clamp_min", **_FROM, rule="same", not_complex=_NO_CLAMP)
 elementwise("clamp_max", **_UP_TO, rule="same", not_complex=_NO_CLAMP)
 _clamp_from, _clamp_up_to = (
-    elementwise(name, **bound, rule="same", node="Clamp", reference="", method=False, function=False,
-                not_complex=_NO_CLAMP)  # fmt: skip
+    elementwise(
+        name, **bound, rule="same", node="Clamp", reference="", method=False, function=False, not_complex=_NO_CLAMP
+    )  # fmt: skip
     for name, bound in (("_clamp_from", _FROM), ("_clamp_up_to", _UP_TO))
 )
 

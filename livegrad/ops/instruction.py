@@ -269,9 +269,7 @@ class ElementwiseOp:
             if number >= dtypes.FLOATING and common.category < number and self.rule != "float":
                 scale = self.names[self.aside[-1]]
                 if number == dtypes.COMPLEX:
-                    raise RuntimeError(
-                        f"For non-complex input tensors, argument {scale} must not be a complex number."
-                    )
+                    raise RuntimeError(f"For non-complex input tensors, argument {scale} must not be a complex number.")
                 raise RuntimeError(f"For integral input tensors, argument {scale} must not be a floating point number.")
         else:
             common = dtypes.promote_operands(ranked)

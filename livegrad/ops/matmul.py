@@ -252,6 +252,11 @@ MATMUL = operator(
 )
 
 
+def _type_in_c(d: dtypes.dtype) -> str:
+    name = SCALAR_TYPE_NAMES[d].lower()
+    return f"c10::complex<{name[7:]}>" if d.is_complex else name
+
+
 @hot
 def _check(a: Tensor, b: Tensor) -> None:
     for x in (a, b):
@@ -259,8 +264,7 @@ def _check(a: Tensor, b: Tensor) -> None:
             raise TypeError(f"matmul(): argument must be Tensor, not {type(x).__name__}")
     if a.dtype is not b.dtype:
         raise RuntimeError(
-            f"expected m1 and m2 to have the same dtype, but got: {SCALAR_TYPE_NAMES[a.dtype].lower()} != "
-            f"{SCALAR_TYPE_NAMES[b.dtype].lower()}"
+            f"expected m1 and m2 to have the same dtype, but got: {_type_in_c(a.dtype)} != {_type_in_c(b.dtype)}"
         )
     if not a._shape or not b._shape:
         raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {a.dim()}D and {b.dim()}D")
@@ -338,7 +342,10 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 
 @public("dot", kind="library")
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
-    """The sum of the products of two vectors' elements."""
+    """The sum of the products of two vectors' elements; complex ones are not conjugated (see `vdot`)."""
+    if input.dtype is not tensor.dtype:
+        first, second = SCALAR_TYPE_NAMES[input.dtype], SCALAR_TYPE_NAMES[tensor.dtype]
+        raise RuntimeError(f"dot : expected both vectors to have same dtype, but found {first} and {second}")
     return _of_dims("dot", input, tensor, 1, 1)
 
 

@@ -12,9 +12,9 @@ from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
 from ..runtime.interpreter import library
 from ..tensor import Tensor, wrap
-from .instruction import real_only
 from .copying import clone
 from .gather import GATHER
+from .instruction import real_only
 from .reduce import share_evenly
 from .registry import named, operator, public
 from .results import KthValue, Median, Mode, Sort, TopK

@@ -21,7 +21,6 @@ from .instruction import SCALAR_TYPE_NAMES
 from .registry import ELEMENTWISE, FUNCTIONS, named, operator
 from .view import CLEAR, EXTRACT, INSERT, View, _Meta, on_either, select
 
-
 # --- the views --------------------------------------------------------------------------------------------------
 
 

@@ -10,9 +10,9 @@ from .. import dtypes
 from ..lazy import backend
 from ..lazy.value import Value
 from ..tensor import Tensor
-from .instruction import real_only
 from .casting import autocasts
 from .copying import clone
+from .instruction import real_only
 from .order import comparable, picked, place_zero
 from .reduce import share_evenly
 from .registry import operator, public

@@ -723,6 +723,8 @@ def _over_dim(op: Any, x: Tensor, dim: int, dtype: Any) -> Tensor:
         if not numel(x._shape):
             return x.clone()  # type: ignore[attr-defined]
         kernel = f"{op.name}_lastdim_kernel_impl" if d == x.dim() - 1 or not d else op.name
+        if x.is_complex():
+            kernel = f"{op.name}_{'lastdim_' * (d >= x.dim() - 1)}kernel_impl"
         raise NotImplementedError(f"\"{kernel}\" not implemented for '{SCALAR_TYPE_NAMES[x.dtype]}'")
     if x.dim() == 0:
         return _over_dim(op, x.reshape(1), 0, None).reshape(())

@@ -91,8 +91,8 @@ def elementwise(
     """Declare an elementwise operator by its formula; returns the function on tensors.
 
     formula: a function of scalars written with `livegrad.ops.scalar`, or one of its primitives.
-    rule, grads, aside, not_complex: see `ElementwiseOp`. node: the graph node's name without "Backward0". domain: where the
-    samples of its tests lie. reference: PyTorch's dotted name, the operator's own if not given.
+    rule, grads, aside, not_complex: see `ElementwiseOp`. node: the graph node's name without "Backward0". domain: where
+    the samples of its tests lie. reference: PyTorch's dotted name, the operator's own if not given.
     """
     op = ElementwiseOp(
         name, formula, names=names, rule=rule, node=node, differentiable=differentiable, bool_error=bool_error,

@@ -13,8 +13,8 @@ from ..lazy.value import Value
 from ..tensor import Tensor
 from . import dispatch
 from .casting import autocasts
-from .instruction import real_only
 from .copying import clone
+from .instruction import real_only
 from .order import comparable, picked, place_zero
 from .registry import operator, public
 from .results import CumMax, CumMin

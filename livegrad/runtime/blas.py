@@ -387,9 +387,9 @@ def gemm(
 ) -> bool:  # fmt: skip
     """C = alpha·A·B + beta·C for A of m×k, B of k×n and C of m×n elements; False, with nothing done, if it cannot.
 
-    `kind` is 'f32', 'f64', 'c64' or 'c128'; `a`, `b`, `c` are addresses; `_rs` and `_cs` are strides in elements from row to row and
-    from column to column, and C's columns are adjacent. A and B may be plain or transposed, with rows of any
-    distance. False means a layout that BLAS cannot express, or a size beyond 32 bits: copy or split first. With
+    `kind` is 'f32', 'f64', 'c64' or 'c128'; `a`, `b`, `c` are addresses; `_rs` and `_cs` are strides in elements from
+    row to row and from column to column, and C's columns are adjacent. A and B may be plain or transposed, with rows of
+    any distance. False means a layout that BLAS cannot express, or a size beyond 32 bits: copy or split first. With
     `beta` 0, C is not read. Raises RuntimeError where the library or llvmlite is missing (see `available`).
     """
     least = gemm_kernel.LEAST if b_cs == 1 else gemm_kernel.LEAST_TURNED

@@ -129,5 +129,9 @@ class Decoder:
         if (name, storage) in self._tensors:
             tensor = self._tensors[name, storage].detach()
         else:
-            tensor = self._tensors[name, storage] = self._place(from_array(self._array(name)), device)
+            array = self._array(name)
+            if node.get("parts"):
+                need(array.dtype == np.float64 and array.shape[-1:] == (2,), f"complex numbers {name!r} of other parts")
+                array = np.ascontiguousarray(array).view(np.complex128)[..., 0]
+            tensor = self._tensors[name, storage] = self._place(from_array(array), device)
         return dress(tensor, kind, bool(node.get("requires_grad")), bool(node.get("persistent", True)))

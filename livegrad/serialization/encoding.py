@@ -120,7 +120,11 @@ class Encoder:
         )
 
     def _tensor(self, tensor: Any, kind: str, path: str, parts: tuple[str, ...]) -> dict:
-        name = self._store(to_array(tensor), path, parts)
+        array = to_array(tensor)
+        wide = array.dtype == np.complex128  # which safetensors files have no name for: they hold its parts
+        if wide:
+            array = np.ascontiguousarray(array).view(np.float64).reshape(*array.shape, 2)
+        name = self._store(array, path, parts)
         storage = storage_of(tensor)
         alone = len(self._storages) if storage is None else None
         encoded = {
@@ -130,6 +134,8 @@ class Encoder:
             "device": str(tensor.device),
             "requires_grad": bool(tensor.requires_grad),
         }
+        if wide:
+            encoded["parts"] = True
         if kind == "buffer":
             encoded["persistent"] = bool(tensor.persistent)
         return encoded

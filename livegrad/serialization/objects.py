@@ -31,7 +31,7 @@ NUMPY = {
     "C64": np.dtype("complex64"),
 }
 CODES = {dtype: code for code, dtype in NUMPY.items()}
-BY_NAME = {dtype.name: dtype for dtype in NUMPY.values()}
+BY_NAME = {dtype.name: dtype for dtype in (*NUMPY.values(), np.dtype("complex128"))}
 
 
 def library() -> Any:
@@ -72,10 +72,10 @@ def from_array(array: np.ndarray) -> Any:
 def dress(tensor: Any, kind: str, requires_grad: bool, persistent: bool = True) -> Any:
     """Give a fresh tensor its class (``tensor``, ``parameter`` or ``buffer``) and its ``requires_grad``."""
     lg = library()
-    if requires_grad and not tensor.dtype.is_floating_point:
+    if requires_grad and not (tensor.dtype.is_floating_point or tensor.dtype.is_complex):
         raise CheckpointError(
-            f"the file has a {tensor.dtype.name} tensor that requires gradients; only floating-point tensors can. "
-            "The file is damaged: copy or download it again, or save anew"
+            f"the file has a {tensor.dtype.name} tensor that requires gradients; only floating-point and complex "
+            "tensors can. The file is damaged: copy or download it again, or save anew"
         )
     if kind == "parameter":
         return lg.nn.Parameter(tensor, requires_grad=requires_grad)

@@ -34,11 +34,12 @@ STORAGES = {
     "ByteStorage": "uint8",
     "BoolStorage": "bool",
     "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
     "UntypedStorage": "uint8",
 }
 
 _TORCH_DTYPES = {
-    *("uint16", "uint32", "uint64", "complex32", "complex64", "complex128", "chalf", "cfloat", "cdouble"),
+    *("uint16", "uint32", "uint64", "complex32", "chalf"),
     *("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn_x2"),
     *("quint8", "qint8", "qint32", "quint4x2", "quint2x4", "bits8", "bits16"),
 }

@@ -21,7 +21,7 @@ except ImportError:  # the comparisons with float64 and NumPy still run
 
 needs_torch = pytest.mark.skipif(torch is None, reason="PyTorch, to compare with, is not installed")
 
-ALL = dtypes.ALL
+ALL = [d for d in dtypes.ALL if not d.is_complex]  # complex ones have tests of their own
 FLOATS = [d for d in ALL if d.is_floating_point]
 INTEGERS = [d for d in ALL if d.category == dtypes.INTEGRAL]
 # Relative error allowed against PyTorch: both may be 2 units in the last place off, half types one rounding.

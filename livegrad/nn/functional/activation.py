@@ -80,7 +80,7 @@ def _gelu_tanh(x):
 _KEEP_INTEGERS = ("hardtanh", "threshold")  # which their functions below see to
 
 
-def _activation(name, formula, node, torch_has_it=False, numbers=(), **grads):
+def _activation(name, formula, node, torch_has_it=False, numbers=(), not_complex=None, **grads):
     """An activation as an operator: a method, its in-place form, and a function of the package if PyTorch has one.
 
     ``numbers`` are values of the formula's further parameters, for its samples.
@@ -94,6 +94,7 @@ def _activation(name, formula, node, torch_has_it=False, numbers=(), **grads):
     return elementwise(
         name, formula, node=node, grads=grads, function=torch_has_it, reference=reference, domain=(0.1, 3.0),
         rule="float" if name in _KEEP_INTEGERS else "floating", samples=samples if numbers else None,
+        not_complex=not_complex,
     )  # fmt: skip
 
 
@@ -107,7 +108,9 @@ _celu = _activation(
 _elu = _activation(
     "elu", lambda input, alpha: where(input <= 0, expm1(_negative(input)) * alpha, input), "Elu", numbers=(1.5,)
 )
-_gelu = _activation("gelu", lambda input: input * 0.5 * (1 + erf(input * math.sqrt(0.5))), "Gelu")
+_gelu = _activation(
+    "gelu", lambda input: input * 0.5 * (1 + erf(input * math.sqrt(0.5))), "Gelu", not_complex="GeluKernelImpl"
+)
 _gelu_tanh = elementwise("_gelu_tanh", _gelu_tanh, node="Gelu", function=False, inplace=False, reference="")
 _hardshrink = _activation(
     "hardshrink",
