@@ -466,10 +466,10 @@ def linspace(
         raise RuntimeError("number of steps must be non-negative")
     if isinstance(start, complex) or isinstance(end, complex) or (dtype is not None and dtype.is_complex):
         d = dtype or dtypes.get_default_dtype().to_complex()
-        low, high = complex(start), complex(end)
+        first, last = complex(start), complex(end)
         made = np.empty(max(steps, 0), d.np)
-        made.real = linspace(low.real, high.real, steps, dtype=d.to_real())._to_numpy()
-        made.imag = linspace(low.imag, high.imag, steps, dtype=d.to_real())._to_numpy()
+        made.real = linspace(first.real, last.real, steps, dtype=d.to_real())._to_numpy()
+        made.imag = linspace(first.imag, last.imag, steps, dtype=d.to_real())._to_numpy()
         return _finish(_from_numpy_copy(made, d), requires_grad, where)
     d = dtype or dtypes.get_default_dtype()
     # Counted from both ends in the dtype itself, so that the last number is `end` exactly.
