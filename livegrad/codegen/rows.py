@@ -12,6 +12,11 @@ Arguments, packed: pointers of the results, of the leaves, the program's numbers
 inner size, the number of blocks of rows (across), sizes of the outer kept dimensions, of the outer reduced ones and
 their product; and for each leaf, then for each result with elements, strides of the outer kept dimensions, of the
 outer reduced ones, and for leaves that of the innermost dimension.
+
+Results that are added up over all rows (along only): a work item is a segment of rows, with a row of sums of its own
+for each of them, whose memory the pointer of the result says for the first item; somebody else adds those up. How many
+rows there are and how many a segment has come before the sizes of the outer kept dimensions; such results have no
+strides.
 """
 
 from __future__ import annotations
@@ -62,11 +67,16 @@ class _Emitter:
         self.params = [args.numbers(param_formats(item.code)) for item in shape.inputs]
         self.inner = args.word()
         self.blocks = args.word() if shape.across else None
+        self.rows, self.segment = (args.word(), args.word()) if self.program.added else (None, None)
         self.kept_sizes = [args.word() for _ in range(shape.kept)]
         self.outer_sizes = [args.word() for _ in range(shape.outer)]
         self.outer_total = args.word()
         self.leaf_strides = [self._strides(True) for _ in shape.classes]
-        self.out_strides = [self._strides(False) if full else None for full in self.program.full]
+        self.out_strides = [
+            self._strides(False) if full and not self.program.is_added(k) else None
+            for k, full in enumerate(self.program.full)
+        ]
+        self.sums: dict[int, str] = {}  # the rows of sums of an item, by result
         self.slot = slot(shape)
         self.kept = keep(shape)
         self.unroll = unroll(shape)
@@ -86,6 +96,8 @@ class _Emitter:
         with b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as items:
             if self.shape.across:
                 self._across(items.i)
+            elif self.program.added:
+                self._segment(items.i)
             else:
                 self._along(items.i)
         return self.module.text()
@@ -97,8 +109,8 @@ class _Emitter:
             b.gep(p, k.kind, offset_of(b, coords, s[0])) for p, k, s in zip(self.ptrs, self.kinds, self.leaf_strides)
         ]
         self.out_bases = [
-            None if s is None else b.gep(p, d.kind, offset_of(b, coords, s[0]))
-            for p, d, s in zip(self.outs, self.shape.results, self.out_strides)
+            self.sums.get(k) if s is None else b.gep(p, d.kind, offset_of(b, coords, s[0]))
+            for k, (p, d, s) in enumerate(zip(self.outs, self.shape.results, self.out_strides))
         ]
 
     def _at(self, index: Reg | None) -> tuple[list, list]:
@@ -112,10 +124,28 @@ class _Emitter:
             for p, k, s in zip(self.leaf_bases, self.kinds, self.leaf_strides)
         ]
         outs = [
-            None if p is None or s is None else b.gep(p, d.kind, offset_of(b, coords, s[1]))
+            None
+            if p is None
+            else b.gep(p, d.kind, b.mul(index, self.inner) if s is None else offset_of(b, coords, s[1]))
             for p, d, s in zip(self.out_bases, self.shape.results, self.out_strides)
         ]
         return leaves, outs
+
+    def _segment(self, item: Reg) -> None:
+        """A segment of rows, and the row of sums of each result that is added up."""
+        b = self.b
+        first = b.mul(item, self.segment)  # type: ignore[arg-type]
+        last = b.smin(b.add(first, self.segment), self.rows)  # type: ignore[arg-type]
+        length = b.mul(self.inner, self.outer_total)
+        place = b.mul(b.mul(item, length), self.number(self.program.added))
+        for k, result in enumerate(self.shape.results):
+            if self.program.is_added(k):
+                sums = self.sums[k] = b.gep(self.outs[k], result.kind, place)
+                with b.at_width(self.width), b.loop(self.number(0), length, self.width) as loop:
+                    mask = b.icmp("slt", b.add(b.splat(loop.i), b.iota("i64")), b.splat(length))
+                    self._store(b.const(self.kind, 0.0), k, b.gep(sums, result.kind, loop.i), mask)
+        with b.loop(first, last) as rows:
+            self._along(rows.i)
 
     def _along(self, row: Reg) -> None:
         b = self.b
@@ -330,8 +360,10 @@ class _Emitter:
         for k in written:
             value(self.program.results[k])
         for k in written:
-            node = self.program.results[k]
-            self._store(value(node), k, b.gep(place.outs[k], self.shape.results[k].kind, place.i), place.mask)
+            made = value(self.program.results[k])
+            if self.program.is_added(k):
+                made = b.fadd(self._load(place.outs[k], self.kind, place), made)
+            self._store(made, k, b.gep(place.outs[k], self.shape.results[k].kind, place.i), place.mask)
         if now is not before and now is not None:
             place_out = place.outs[self.slot]  # type: ignore[index]
             self._store(value(now), self.slot, b.gep(place_out, self.kind, place.i), place.mask)  # type: ignore[arg-type]

@@ -92,7 +92,12 @@ def slot(shape: Shape) -> int | None:
     """The result in whose row values may be kept meanwhile: one written last, in the kind that is computed in."""
     program = shape.program
     for k, (r, full) in enumerate(zip(program.results, program.full)):
-        if full and program.levels[id(r)] == program.stages - 1 and shape.results[k].kind == shape.compute.compute_kind:
+        if (
+            full
+            and not program.is_added(k)
+            and program.levels[id(r)] == program.stages - 1
+            and shape.results[k].kind == shape.compute.compute_kind
+        ):
             return k
     return None
 

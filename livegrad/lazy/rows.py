@@ -21,7 +21,7 @@ from ..observe import WATCH
 from ..ops.rowprogram import RowProgram
 from ..runtime import array as arrays
 from ..runtime import interpreter, pool
-from ..runtime.array import numel
+from ..runtime.array import Array, numel
 from . import evaluate, log, value
 from .program import broadcast_strides, merged_dims
 from .value import Value
@@ -30,12 +30,13 @@ from .value import Value
 FEW = 8
 LONG = 256 << 10
 MAX_LEAVES = 96
+SEGMENT_ROWS, FEWEST_ROWS = 128, 4  # rows that sums over rows are added up from, at most and at least
 
 
 class Plan:
     """What follows from a program, its operands' code and layouts, and the sizes."""
 
-    __slots__ = ("kernel", "tail", "total", "grain", "elements")
+    __slots__ = ("kernel", "tail", "total", "grain", "elements", "sums")
 
 
 _plans: dict[tuple, Plan] = {}
@@ -48,6 +49,15 @@ def few_long_rows(shape: tuple, dims: tuple, itemsize: int) -> bool:
     return length * itemsize > LONG and numel(shape) < FEW * length
 
 
+@hot
+def adds_up(shape: tuple, dims: tuple, itemsize: int) -> bool:
+    """Whether programs over such rows may have results that are added up over all of them."""
+    lead = len(shape) - len(dims)
+    if lead < 1 or dims != tuple(range(lead, len(shape))) or numel(shape[lead:]) < 2 or not numel(shape):
+        return False
+    return not few_long_rows(shape, dims, itemsize)
+
+
 def run(
     program: RowProgram, inputs: list[Value], numbers: tuple, dims: tuple, shape: tuple, compute: dtypes.dtype,
     results: tuple,
@@ -55,7 +65,8 @@ def run(
     """The results of a row program over the index space `shape`, to which the inputs broadcast.
 
     dims: the dimensions that make up a row. results: the dtype of each result. A result with one value a row keeps
-    the reduced dimensions with size 1.
+    the reduced dimensions with size 1; one that is added up over all rows, the others. The latter are computed in
+    `compute`, on the CPU, where `adds_up` allows it.
     """
     with evaluate._lock:
         pieces = _pieces(inputs)
@@ -75,7 +86,10 @@ def run(
             token = observer.begin(program.name, fused, leaves, (), shape, "rows")
         row_shape = tuple([1 if d in dims else n for d, n in enumerate(shape)])
         device = inputs[0].device
-        made = [arrays.empty_on(device, shape if full else row_shape, d) for full, d in zip(program.full, results)]
+        written = len(results) - program.added
+        made = []
+        for k in range(written):
+            made.append(arrays.empty_on(device, shape if program.full[k] else row_shape, results[k]))
         if device is not cpu:
             from . import cuda_rows  # it depends on this module, and is needed where there is such a device
 
@@ -96,14 +110,35 @@ def run(
         if kernel is None or not (
             (kernel.address and kernels.Policy.mode != "never") or kernel.available(plan.elements)
         ):
+            for d in results[written:]:
+                made.append(arrays.empty(tuple([n if d in dims else 1 for d, n in enumerate(shape)]), d))
             how = _tier0(program, compute, shape, dims, inputs, pieces, made, numbers)
         else:
-            pointers = [a.ptr for a in made] + [leaf.array.ptr for leaf in leaves]  # type: ignore[union-attr]
+            pointers = [a.ptr for a in made]
+            if program.added:
+                sums = arrays.empty(plan.sums, compute)
+                for k in range(program.added):
+                    pointers.append(sums.ptr + k * plan.sums[2] * compute.itemsize)
+            for leaf in leaves:
+                pointers.append(leaf.array.ptr)  # type: ignore[union-attr]
             args = kernel.pack(*pointers, *numbers, *params) + plan.tail
             pool.launch(kernel.address, args, plan.total, plan.grain)
+            if program.added:
+                made += _added_up(sums, dims, shape)
         if observer is not None:
             observer.end(token, how or log.origin(kernel))
         return tuple([value.from_array(a) for a in made])
+
+
+@hot
+def _added_up(sums: Array, dims: tuple, shape: tuple) -> list[Array]:
+    """The sums over all rows, of those over segments: (segments, results, places)."""
+    segments, results, places = sums.shape
+    if segments > 1:
+        sums = evaluate._reduce(value.from_array(sums), "sum", (0,), sums.dtype, "partial results", 0)
+    row = tuple([n if d in dims else 1 for d, n in enumerate(shape)])
+    strides = arrays.contiguous_strides(row)
+    return [Array(sums.block, sums.offset + k * places, row, strides, sums.dtype, True) for k in range(results)]
 
 
 def _tier0(
@@ -173,7 +208,7 @@ def _lay_out(
     pieces: list, leaves: list,
 ) -> None:  # fmt: skip
     own = arrays.contiguous_strides(shape)
-    full = [k for k, f in enumerate(program.full) if f]
+    full = [k for k, f in enumerate(program.full) if f and not program.is_added(k)]
     strides = [broadcast_strides(leaf.array, shape) for leaf in leaves] + [own for _ in full]
     kinds = tuple("r" if d in dims else "k" for d in range(len(shape)))
     sizes, merged, labels = merged_dims(shape, strides, kinds)
@@ -200,6 +235,14 @@ def _lay_out(
         blocks = -(-inner // block)
         words.append(blocks)
         plan.total *= blocks
+    if program.added:
+        rows, places = plan.total, numel(tuple([shape[d] for d in dims]))
+        # Enough segments for the threads to share, each long enough to be worth its rows of sums.
+        length = SEGMENT_ROWS if plan.elements < evaluate.GRAIN else max(FEWEST_ROWS, rows // evaluate.SHARES)
+        length = min(length, SEGMENT_ROWS, rows)
+        plan.total = -(-rows // length)
+        plan.sums = (plan.total, program.added, places)
+        words += [rows, length]
     words += [*kept_sizes, *outer_sizes, numel(tuple(outer_sizes))]
     for m in merged[: len(leaves)]:
         words += [*(m[d] for d in kept), *(m[d] for d in outer), m[-1]]

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..autograd.mode import MODE
+from ..devices import cpu
+from ..lazy.rows import adds_up
 from ..lazy.value import Value
 from ..runtime.array import numel
 from ..tensor import Tensor, wrap
@@ -45,20 +47,20 @@ def _forward(x: Any, mean_wanted: bool, w: Any, b: Any, n: Any, eps: Any) -> tup
 
 
 def _backward(g: Any, x: Any, spread: Any, mean: Any, w: Any, n: Any, eps: Any) -> tuple:
-    """The gradient of x, and each row's sums that the gradients of weight and bias can be made of."""
+    """The gradient of x, and what has to be summed for the gradients of weight and bias."""
     scale = rsqrt(spread + eps)
     unit = (x if mean is None else x - mean) * scale
     h = g if w is None else g * w
     inner = h - unit * (total(h * unit) / n)
     if mean is not None:
         inner = inner - total(h) / n
-    return inner * scale, total(g * unit), total(g)
+    return inner * scale, g * unit, g
 
 
 class Normaliser(Operator):
     """The operator for one combination of what there is: a mean to subtract, a weight, a bias."""
 
-    __slots__ = ("centred", "program", "gradient", "gradient_only")
+    __slots__ = ("centred", "program", "gradient", "gradient_only", "gradient_added")
 
     def __init__(self, centred: bool, weight: bool, bias: bool):
         given = (*(["weight"] if weight else []), *(["bias"] if bias else []))
@@ -74,11 +76,20 @@ class Normaliser(Operator):
         def backward(*args: Any) -> Any:
             return _backward(*args)[0]
 
+        def sums(*args: Any) -> tuple:
+            inner, of_weight, of_bias = _backward(*args)
+            return inner, total(of_weight), total(of_bias)
+
+        def added(*args: Any) -> tuple:
+            inner, of_weight, of_bias = _backward(*args)
+            return (inner, *([of_weight] if weight else []), *([of_bias] if bias else []))
+
         name = "normalise" if centred else "rms"
         self.program = RowProgram(name, *_named(forward, "x weight bias", optional, stored))
         names = "g x spread mean weight"
-        self.gradient = RowProgram(f"{name}_gradient", *_named(_backward, names, optional, stored))
+        self.gradient = RowProgram(f"{name}_gradient", *_named(sums, names, optional, stored))
         self.gradient_only = RowProgram(f"{name}_gradient", *_named(backward, names, optional, stored))
+        self.gradient_added = RowProgram(f"{name}_gradient", *_named(added, names, optional, stored), len(given))
 
     def _values(self, *values: Value, shape: tuple, dims: tuple, affine: tuple, eps: float) -> tuple:
         x = values[0]
@@ -120,8 +131,13 @@ class Normaliser(Operator):
         lead = len(shape) - len(affine)
         per_row = all(d < lead or affine[d - lead] == 1 for d in dims)
         found: dict[str, Any] = {}
-        if bare and per_row and len(self.tensors) > 1:
-            kept = rows.computing(x.dtype)
+        kept = rows.computing(x.dtype)
+        affine_wanted = wanted.get("weight") or wanted.get("bias")
+        if bare and wanted["x"] and affine_wanted and _by_place(shape, dims, affine, x):
+            # Where they have one value a place of the row, they are sums over the rows that it meets anyway.
+            made = rows.apply(self.gradient_added, given, dims, numbers, (x.dtype, kept, kept)[: len(self.tensors)])
+            found = {n: v if n == "x" else v.reshape(affine) for n, v in zip(self.tensors, made)}
+        elif bare and per_row and len(self.tensors) > 1:
             made = rows.apply(self.gradient, given, dims, numbers, (x.dtype, kept, kept))
             found = dict(zip(("x", "weight", "bias"), made))
         else:
@@ -140,6 +156,14 @@ class Normaliser(Operator):
             else:
                 out.append(_cast_like(found[name].sum_to_size(affine).reshape(own), dtype))
         return tuple(out)
+
+
+def _by_place(shape: tuple, dims: tuple, affine: tuple, x: Value) -> bool:
+    """Whether weight and bias have one value a place of a row, and their gradients can be added up row by row."""
+    if x.device is not cpu or not adds_up(shape, dims, rows.computing(x.dtype).itemsize):
+        return False
+    lead = len(shape) - len(affine)
+    return all(n == (shape[d + lead] if d + lead in dims else 1) for d, n in enumerate(affine))
 
 
 _made: dict[tuple, Normaliser] = {}

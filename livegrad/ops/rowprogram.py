@@ -67,18 +67,20 @@ class RowProgram:
     """A formula over rows; see the module's description.
 
     formula: a function of scalars that returns one expression or several. tensors: how many of its parameters, the
-    first ones, are tensors; the others are Python numbers.
+    first ones, are tensors; the others are Python numbers. added: how many of the results, the last ones, are not
+    written but added up over all rows, place by place; only `lazy.rows` and tier 0 know such programs.
     levels: for each node (by id) how many reductions have to be finished before it can be computed.
     per_row: ids of the nodes that have one value a row. full: for each result whether it has a value an element.
     """
 
-    __slots__ = ("name", "formula", "parameters", "tensors", "results", "order", "levels", "per_row", "full", "stages",
-                 "steps", "positional", "_canonical", "_traced")  # fmt: skip
+    __slots__ = ("name", "formula", "parameters", "tensors", "added", "results", "order", "levels", "per_row", "full",
+                 "stages", "steps", "positional", "_canonical", "_traced")  # fmt: skip
 
-    def __init__(self, name: str, formula: Callable, tensors: int = 1):
+    def __init__(self, name: str, formula: Callable, tensors: int = 1, added: int = 0):
         self.name = name
         self.formula = formula
         self.tensors = tensors
+        self.added = added
         self._traced: dict[str, RowProgram] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -89,7 +91,7 @@ class RowProgram:
         # threads make one, or Ctrl-C end one.
         made = self._traced.get("first")
         if made is None:
-            made = RowProgram(self.name, self.formula, self.tensors)
+            made = RowProgram(self.name, self.formula, self.tensors, self.added)
             made._trace()
             made = self._traced.setdefault("first", made)
         for each in RowProgram.__slots__:
@@ -145,8 +147,13 @@ class RowProgram:
                 args = ",".join(numbers[id(a)] if a.__class__ is Expr else repr(a) for a in node.args)
                 numbers[id(node)] = f"%{len(steps)}"
                 steps.append(f"{node.primitive.name}({args})")
-            self._canonical = ";".join([f"{self.tensors}", *steps, ",".join(numbers[id(r)] for r in self.results)])
+            results = ",".join(numbers[id(r)] for r in self.results) + f"+{self.added}" * bool(self.added)
+            self._canonical = ";".join([f"{self.tensors}", *steps, results])
         return self._canonical
+
+    def is_added(self, k: int) -> bool:
+        """Whether result k is added up over all rows."""
+        return k >= len(self.results) - self.added
 
     def reductions(self, stage: int) -> list[Expr]:
         """The reductions that a stage carries out: those whose operand needs just the ones before it."""
@@ -184,7 +191,10 @@ class RowProgram:
     # --- NumPy ------------------------------------------------------------------------------------------------------
 
     def numpy(self, arrays: list, numbers: tuple, dims: tuple, compute: Any) -> list:
-        """Tier 0: the results as arrays, given native arrays of one shape."""
+        """Tier 0: the results as arrays, given native arrays of one shape.
+
+        What is added up over all rows keeps their dimensions with size 1.
+        """
         import numpy as np
 
         from ..codegen.layout import REDUCTIONS
@@ -213,7 +223,13 @@ class RowProgram:
                 inputs = {f"a{i}": a for i, a in enumerate(args) if node.args[i].__class__ is Expr}
                 names = [Expr(None, (), f"a{i}") if a.__class__ is Expr else a for i, a in enumerate(node.args)]
                 made[id(node)] = interpreter.run_formula(Expr(node.primitive, tuple(names)), inputs, compute)
-        return [made[id(r)] for r in self.results]
+        rows = tuple(d for d in range(len(shape)) if d not in dims)
+        return [
+            np.broadcast_to(made[id(r)], shape).sum(rows, dtype=dtype, keepdims=True)
+            if self.is_added(k)
+            else made[id(r)]
+            for k, r in enumerate(self.results)
+        ]
 
     # --- the library's operators --------------------------------------------------------------------------------------
 
