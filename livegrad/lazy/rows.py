@@ -58,6 +58,7 @@ def adds_up(shape: tuple, dims: tuple, itemsize: int) -> bool:
     return not few_long_rows(shape, dims, itemsize)
 
 
+@hot
 def run(
     program: RowProgram, inputs: list[Value], numbers: tuple, dims: tuple, shape: tuple, compute: dtypes.dtype,
     results: tuple,
@@ -82,7 +83,7 @@ def run(
         observer = WATCH.observer
         token = None
         if observer is not None:
-            fused = [v for piece in pieces if piece is not None for v in piece.nodes]
+            fused = _nodes(pieces)
             token = observer.begin(program.name, fused, leaves, (), shape, "rows")
         row_shape = tuple([1 if d in dims else n for d, n in enumerate(shape)])
         device = inputs[0].device
@@ -91,13 +92,7 @@ def run(
         for k in range(written):
             made.append(arrays.empty_on(device, shape if program.full[k] else row_shape, results[k]))
         if device is not cpu:
-            from . import cuda_rows  # it depends on this module, and is needed where there is such a device
-
-            how = cuda_rows.run(
-                program, compute, results, shape, dims, inputs, pieces, leaves, made, numbers, params
-            )  # fmt: skip
-            if how is None:
-                how = _tier0(program, compute, shape, dims, inputs, pieces, made, numbers)
+            how = _elsewhere(program, compute, results, shape, dims, inputs, pieces, leaves, made, numbers, params)
             if observer is not None:
                 observer.end(token, how)
             return tuple([value.from_array(a) for a in made])
@@ -128,6 +123,20 @@ def run(
         if observer is not None:
             observer.end(token, how or log.origin(kernel))
         return tuple([value.from_array(a) for a in made])
+
+
+def _nodes(pieces: list) -> list[Value]:
+    return [v for piece in pieces if piece is not None for v in piece.nodes]
+
+
+def _elsewhere(
+    program: RowProgram, compute: dtypes.dtype, results: tuple, shape: tuple, dims: tuple, inputs: list, pieces: list,
+    leaves: list, made: list, numbers: tuple, params: tuple,
+) -> str:  # fmt: skip
+    from . import cuda_rows  # it depends on this module, and is needed where there is such a device
+
+    how = cuda_rows.run(program, compute, results, shape, dims, inputs, pieces, leaves, made, numbers, params)
+    return _tier0(program, compute, shape, dims, inputs, pieces, made, numbers) if how is None else how
 
 
 @hot

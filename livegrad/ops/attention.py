@@ -16,6 +16,7 @@ from ..codegen.product import lanes_of
 from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value, from_array
+from ..native import hot
 from ..observe import library
 from ..runtime import array as arrays
 from ..runtime import pool
@@ -40,6 +41,7 @@ def _kernel(what: str, kind: str, *options: Any) -> Kernel:
     return Kernel(lambda: ("attention", what, kind, *options), lambda: source(kind, *options), codegen.formats(what), 1)
 
 
+@hot
 def _kernels(kind: str, masked: bool, columns: int) -> tuple:
     vectors = codegen.vectors_of(columns, kind)
     return (
@@ -63,11 +65,14 @@ class _Sizes:
 
 
 @library("attention")
+@hot
 def _launch(
     kernel: Kernel, sizes: _Sizes, pointers: tuple, strided: tuple, scale: float, items: int, work: int
 ) -> None:
     """Run a kernel; `work` is the multiply-adds of an item."""
-    strides = [s for a in strided for s in (a.strides[:3] if a is not None else (0, 0, 0))]
+    strides: list = []
+    for a in strided:
+        strides += (0, 0, 0) if a is None else a.strides[:3]
     args = kernel.pack(*pointers, *sizes.numbers, *strides, scale)
     grain = max(1, min(-(-items // pool.get_num_threads()), _GRAIN // max(work, 1)))
     if items <= grain and items * work > 4 * _GRAIN:
@@ -76,6 +81,7 @@ def _launch(
         pool.launch(kernel.address, args, items, grain)
 
 
+@hot
 def _heads(v: Value, wide: int) -> Array:
     """(batch, head, row, column) with adjacent columns, padded with zeros to `wide` of them."""
     a = v.ready()
@@ -88,6 +94,7 @@ def _heads(v: Value, wide: int) -> Array:
     return out
 
 
+@hot
 def _by_rows(batch: int, heads: int, rows: int, columns: int, dtype: dtypes.dtype) -> Array:
     """Memory for (batch, head, row, column) in which a row of all heads lies together, as a model joins them again."""
     flat = arrays.empty((batch, rows, heads, columns), dtype)
@@ -95,16 +102,19 @@ def _by_rows(batch: int, heads: int, rows: int, columns: int, dtype: dtypes.dtyp
     return Array(flat.block, 0, (batch, heads, rows, columns), strides, dtype, heads == 1 or rows == 1)
 
 
+@hot
 def _interleaved(q: Array, k: Array, v: Array) -> bool:
     """Whether rows of q, k and v lie side by side, as one product for all three makes them."""
     _, heads, _, columns = q.shape
     together = 3 * heads * columns
     return (
-        q.block is k.block is v.block and q.shape == k.shape and q.strides == k.strides == v.strides
-        and q.strides[1:] == (columns, together, 1) and k.offset - q.offset == v.offset - k.offset == heads * columns
+        q.block is k.block and k.block is v.block and q.shape == k.shape and q.strides == k.strides
+        and k.strides == v.strides and q.strides[1:] == (columns, together, 1)
+        and k.offset - q.offset == heads * columns and v.offset - k.offset == heads * columns
     )  # fmt: skip
 
 
+@hot
 def _interleaved_rows(batch: int, heads: int, rows: int, columns: int, dtype: dtypes.dtype) -> list[Array]:
     """Memory for three of (batch, head, row, column) that lie like that, so that they need not be put together."""
     together = 3 * heads * columns
@@ -114,18 +124,21 @@ def _interleaved_rows(batch: int, heads: int, rows: int, columns: int, dtype: dt
     return [Array(block, i * heads * columns, shape, strides, dtype, False) for i in range(3)]
 
 
+@hot
 def _turned(a: Array) -> Array:
     """Heads and rows exchanged."""
     (x, y, z, w), (i, j, k, m) = a.shape, a.strides
     return a.view(a.offset, (x, z, y, w), (i, k, j, m))
 
 
+@hot
 def _value(a: Array, columns: int) -> Value:
     if a.shape[3] == columns:
         return from_array(a)
     return backend.copied(a.native()[..., :columns])
 
 
+@hot
 def _transposed(x: Array, sizes: _Sizes, kind: str) -> Array:
     out = arrays.empty((sizes.items, sizes.wide, sizes.padded), x.dtype)
     work = sizes.wide * sizes.padded // 2
@@ -148,6 +161,7 @@ def _padded_mask(mask: Value | None, sizes: _Sizes, dtype: dtypes.dtype) -> Arra
     return Array(out.block, 0, out.shape, (*strides, 1), dtype, False)
 
 
+@hot
 def _forward(q: Value, k: Value, v: Value, *, mask: Value | None, causal: bool, scale: float) -> tuple:
     """(the result as (batch, row, head, column), for each query the logarithm of its sum of exponentials).
 
@@ -169,6 +183,7 @@ def _forward(q: Value, k: Value, v: Value, *, mask: Value | None, causal: bool, 
     return _value(_turned(out), sizes.columns), from_array(lse)
 
 
+@hot
 def _backward(node: Any, g: Any, saved: dict) -> tuple:
     """The gradients of q, k and v."""
     g = g[0]
@@ -246,13 +261,14 @@ ATTENTION = JointOperator(
 )  # fmt: skip
 
 
+@hot
 def _check(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> None:
     if min(q.dim(), k.dim(), v.dim()) < 2:
         raise RuntimeError(
             "Expected query, key, and value to all be  at least 2 dimensional, but got query.dim: "
             f"{q.dim()} key.dim: {k.dim()} and value.dim: {v.dim()} instead."
         )
-    if not q.dtype is k.dtype is v.dtype:
+    if q.dtype is not k.dtype or k.dtype is not v.dtype:
         names = [SCALAR_TYPE_NAMES[x.dtype].lower() for x in (q, k, v)]
         raise RuntimeError(
             "Expected query, key, and value to have the same dtype, but got query.dtype: "
@@ -330,6 +346,7 @@ def _fits(shape: tuple, whole: tuple) -> bool:
     return all(n in (1, m) for n, m in zip(shape[::-1], whole[::-1]))
 
 
+@hot
 def _by_kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
     rank = q.dim()
     if rank < 4:

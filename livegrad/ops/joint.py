@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..native import hot
 from ..tensor import Tensor
 from .registry import Operator
 
@@ -28,9 +29,11 @@ class JointOperator(Operator):
         self._backward, self._composed = backward, composed
         self._results = tuple((f"result_{i}", i) for i in kept)
 
+    @hot
     def _kept(self, edges: tuple) -> tuple:
         return tuple((n, i) for i, n in enumerate(self.tensors[: len(edges)])), self._results, True
 
+    @hot
     def gradients(self, node: Any, g: Any, saved: dict, edges: tuple) -> tuple:
         gs = g if isinstance(g, (list, tuple)) else (g,)
         recorded = any(isinstance(x, Tensor) for x in gs)

@@ -10,6 +10,7 @@ from ..autograd.mode import MODE
 from ..devices import cpu
 from ..lazy.rows import adds_up
 from ..lazy.value import Value
+from ..native import hot
 from ..runtime.array import numel
 from ..tensor import Tensor, wrap
 from . import rows
@@ -91,27 +92,33 @@ class Normaliser(Operator):
         self.gradient_only = RowProgram(f"{name}_gradient", *_named(backward, names, optional, stored))
         self.gradient_added = RowProgram(f"{name}_gradient", *_named(added, names, optional, stored), len(given))
 
+    @hot
     def _values(self, *values: Value, shape: tuple, dims: tuple, affine: tuple, eps: float) -> tuple:
         x = values[0]
         viewed = (x.reshape(shape), *(v.reshape(affine) for v in values[1:]))  # type: ignore[attr-defined]
         kept = rows.computing(x.dtype)
         n = float(numel(tuple([shape[d] for d in dims])))
         results = (x.dtype, kept, kept)[: len(self.program.results)]
-        y, *statistics = rows.apply(self.program, viewed, dims, (n, eps), results)
-        return (y.reshape(x.shape), *statistics)
+        made = rows.apply(self.program, viewed, dims, (n, eps), results)
+        return (made[0].reshape(x.shape), *made[1:])
 
+    @hot
     def recorded(self, tensors: tuple, label: str, args: dict) -> tuple:
         """Run on tensors and record: the result, and unrecorded the mean squares and, if centred, the means."""
         values = [t._read() if t._v is None else t._v for t in tensors]
-        y, spread, *mean = self._values(*values, **args)
-        out = wrap(y)
+        made = self._values(*values, **args)
+        out = wrap(made[0])
         if MODE.grad and any(t._edge is not None for t in tensors):
-            self.record((out,), values, tensors, label, {**args, "spread": spread, "mean": mean[0] if mean else None})
-        return (out, wrap(spread), *map(wrap, mean))
+            kept = dict(args)
+            kept["spread"], kept["mean"] = made[1], made[2] if self.centred else None
+            self.record((out,), values, tensors, label, kept)
+        return (out, *[wrap(v) for v in made[1:]])
 
+    @hot
     def _kept(self, edges: tuple) -> tuple:
         return tuple((n, i) for i, n in enumerate(self.tensors) if n != "bias"), (), True
 
+    @hot
     def gradients(self, node: Any, g: Any, saved: dict, edges: tuple) -> tuple:
         args = node.args
         shape, dims, affine, eps = args["shape"], args["dims"], args["affine"], args["eps"]
@@ -136,7 +143,8 @@ class Normaliser(Operator):
         if bare and wanted["x"] and affine_wanted and _by_place(shape, dims, affine, x):
             # Where they have one value a place of the row, they are sums over the rows that it meets anyway.
             made = rows.apply(self.gradient_added, given, dims, numbers, (x.dtype, kept, kept)[: len(self.tensors)])
-            found = {n: v if n == "x" else v.reshape(affine) for n, v in zip(self.tensors, made)}
+            for name, v in zip(self.tensors, made):
+                found[name] = v if name == "x" else v.reshape(affine)
         elif bare and per_row and len(self.tensors) > 1:
             made = rows.apply(self.gradient, given, dims, numbers, (x.dtype, kept, kept))
             found = dict(zip(("x", "weight", "bias"), made))
@@ -158,6 +166,7 @@ class Normaliser(Operator):
         return tuple(out)
 
 
+@hot
 def _by_place(shape: tuple, dims: tuple, affine: tuple, x: Value) -> bool:
     """Whether weight and bias have one value a place of a row, and their gradients can be added up row by row."""
     if x.device is not cpu or not adds_up(shape, dims, rows.computing(x.dtype).itemsize):
@@ -169,6 +178,7 @@ def _by_place(shape: tuple, dims: tuple, affine: tuple, x: Value) -> bool:
 _made: dict[tuple, Normaliser] = {}
 
 
+@hot
 def normalise(
     x: Tensor,
     weight: Tensor | None,

@@ -10,6 +10,7 @@ from ..autograd.node import cast_value
 from ..lazy import rows as runner
 from ..lazy.evaluate import reduce as run_reduction
 from ..lazy.value import Value
+from ..native import hot
 from ..runtime.array import numel
 from . import dispatch
 from .instruction import SCALAR_TYPE_NAMES
@@ -19,6 +20,7 @@ from .rowprogram import RowProgram
 from .view import spread
 
 
+@hot
 def computing(d: dtypes.dtype, name: str = "rows") -> dtypes.dtype:
     """The dtype that a row of `d` is worked on in."""
     if d.category == dtypes.COMPLEX:
@@ -26,6 +28,7 @@ def computing(d: dtypes.dtype, name: str = "rows") -> dtypes.dtype:
     return dtypes.float32 if d.category == dtypes.FLOATING and d.itemsize < 4 else d
 
 
+@hot
 def apply(program: RowProgram, given: tuple, dims: tuple, numbers: tuple = (), results: tuple | None = None) -> Any:
     """The result of a row program, or the tuple of its results.
 

@@ -16,6 +16,7 @@ from .view import SELECT, _Meta, normal_dim
 
 
 @public("split", kind="view", keywords={"split_size": "split_size_or_sections"})
+@hot
 def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple:
     """Views of pieces along a dimension: of one size (the last may be smaller), or of the sizes listed."""
     if not x._shape:
@@ -70,6 +71,7 @@ def _put_together(g: Any, op: Operator, shapes: list, dtype: dtypes.dtype, dim: 
     return op.apply(whole, dim=dim)
 
 
+@hot
 def _split_gradient(g: Any, x_shape: tuple, x_dtype: Any, dim: int, sizes: tuple) -> Any:
     shapes = [(*x_shape[:dim], s, *x_shape[dim + 1 :]) for s in sizes]
     return _put_together(g, CAT, shapes, x_dtype, dim)

@@ -219,6 +219,7 @@ def from_native(a: np.ndarray) -> Array:
     return made
 
 
+@hot
 def empty_on(where: device, shape: tuple, dtype: dtypes.dtype) -> Array:
     """Uninitialised row-major memory on a device."""
     return empty(shape, dtype) if where is cpu else _cuda().empty(shape, dtype, where)

@@ -101,6 +101,7 @@ def worthwhile(kind: str, m: int, n: int, k: int, batch: int = 1) -> bool:
     return work >= _LEAST_HALVES
 
 
+@hot
 def product(
     kind: str, batch: int, m: int, n: int, k: int, a: int, a_bs: int, a_rs: int, a_cs: int, b: int, b_bs: int,
     b_rs: int, b_cs: int, c: int, c_bs: int, c_rs: int, beta: float = 0.0, bias: int = 0,

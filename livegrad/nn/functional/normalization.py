@@ -3,6 +3,7 @@
 import math
 
 import livegrad
+from livegrad.native import hot
 from livegrad.ops.casting import autocasts
 from livegrad.ops.normalise import normalise
 
@@ -79,37 +80,49 @@ def instance_norm(
     return result
 
 
-def _check_normalized(input, shape, parameters, comma):
-    shape = [shape] if isinstance(shape, int) else list(shape)
+@hot
+def _rows(input, normalized_shape, weight, bias, comma):
+    """The dimensions that make up a row, and their sizes; raises where sizes do not fit."""
+    sizes = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    shape = input._shape
+    lead = len(shape) - len(sizes)
+    fit = lead >= 0 and shape[lead:] == sizes and sizes != ()
+    if fit and weight is not None:
+        fit = weight._shape == sizes
+    if fit and bias is not None:
+        fit = bias._shape == sizes
+    if not fit:
+        _refuse_normalized(input, sizes, weight, bias, comma)
+    return tuple(range(lead, len(shape))), sizes
+
+
+def _refuse_normalized(input, sizes, weight, bias, comma):
+    shape = list(sizes)
     if not shape:
         raise RuntimeError(
             "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, "
             "but got normalized_shape = []"
         )
-    for name, tensor in parameters:
+    for name, tensor in (("weight", weight), ("bias", bias)):
         if tensor is not None and list(tensor.shape) != shape:
             raise RuntimeError(
                 f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape "
                 f"{list(tensor.shape)} and normalized_shape = {shape}"
             )
-    if list(input.shape[-len(shape) :]) != shape:
-        expected = "".join(f"{comma}{size}" if i == 0 else f", {size}" for i, size in enumerate(shape))
-        raise RuntimeError(
-            f"Given normalized_shape={shape}, expected input with shape [*{expected}], "
-            f"but got input of size{list(input.shape)}"
-        )
-    return {
-        "shape": tuple(input.shape),
-        "dims": tuple(range(input.dim() - len(shape), input.dim())),
-        "affine": tuple(shape),
-    }
+    expected = "".join(f"{comma}{size}" if i == 0 else f", {size}" for i, size in enumerate(shape))
+    raise RuntimeError(
+        f"Given normalized_shape={shape}, expected input with shape [*{expected}], "
+        f"but got input of size{list(input.shape)}"
+    )
 
 
 @autocasts
+@hot
 def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     """Normalises over the last dimensions, whose sizes are ``normalized_shape``; then scales and shifts."""
-    layout = _check_normalized(input, normalized_shape, (("weight", weight), ("bias", bias)), ", ")
-    return normalise(input, weight, bias, **layout, eps=eps, label="NativeLayerNormBackward0")[0]
+    dims, affine = _rows(input, normalized_shape, weight, bias, ", ")
+    label = "NativeLayerNormBackward0"
+    return normalise(input, weight, bias, shape=input._shape, dims=dims, affine=affine, eps=eps, label=label)[0]
 
 
 @autocasts
@@ -118,11 +131,13 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
 
     ``eps`` is the dtype's machine epsilon unless given.
     """
-    layout = _check_normalized(input, normalized_shape, (("weight", weight),), "")
+    dims, affine = _rows(input, normalized_shape, weight, None, "")
     if eps is None:
         eps = livegrad.finfo(input.dtype).eps
     label = "FusedRmsNormBackward0"
-    return normalise(input, weight, None, **layout, eps=eps, label=label, centred=False)[0]
+    return normalise(
+        input, weight, None, shape=input._shape, dims=dims, affine=affine, eps=eps, label=label, centred=False
+    )[0]  # fmt: skip
 
 
 @autocasts
