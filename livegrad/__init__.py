@@ -92,8 +92,8 @@ from .legacy import (
     use_deterministic_algorithms,
 )  # fmt: skip
 from .random import (
-    Generator, bernoulli, default_generator, get_rng_state, initial_seed, manual_seed, multinomial, normal, poisson,
-    rand, rand_like, randint, randint_like, randn, randn_like, randperm, seed, set_rng_state,
+    Generator, bernoulli, binomial, default_generator, get_rng_state, initial_seed, manual_seed, multinomial, normal,
+    poisson, rand, rand_like, randint, randint_like, randn, randn_like, randperm, seed, set_rng_state,
 )  # fmt: skip
 from .runtime.pool import get_num_threads, set_num_threads
 
@@ -114,7 +114,7 @@ _MODULES = frozenset(
     ("nn", "optim", "utils", "cuda", "linalg", "fft", "func", "distributed", "testing", "ops", "serialization",
      "printing", "special", "backends", "amp", "profiler", "distributions",
      "multiprocessing", "legacy", "jit", "version", "compat", "debug", "hub", "library", "compiler", "accelerator",
-     "types", "_C", "_custom_ops", "_dynamo")
+     "types", "onnx", "ao", "_C", "_custom_ops", "_dynamo")
 )  # fmt: skip
 _LAZY = {
     "save": "serialization",

@@ -5,7 +5,7 @@ The state is a seed and how many draws there were. What a draw gives is `livegra
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,20 +89,31 @@ class Counter:
         return Drawn().multinomial(probabilities, count, replacement)
 
     def poisson(self, rates: np.ndarray) -> np.ndarray:
-        """On the CPU, by rejection: an element takes its number from as many draws as it needs."""
+        """On the CPU, by rejection."""
         from .sampling import rejection
 
+        return self._by_need(rejection.poisson, rates)
+
+    def binomial(self, counts: np.ndarray, probs: np.ndarray) -> np.ndarray:
+        """On the CPU, by rejection, for arrays of one shape."""
+        from .sampling import rejection
+
+        return self._by_need(rejection.binomial, counts, probs)
+
+    def _by_need(self, draw: Callable, *parameters: np.ndarray) -> np.ndarray:
+        """``draw(*parameters, uniform)`` of each element, which takes its numbers from as many draws as it needs."""
         drawn: list[list[float]] = []
+        like = parameters[-1]
 
         def numbers(i: int) -> Iterator[float]:
             for k in range(1 << 30):
                 if k == len(drawn):
-                    drawn.append(self.units((rates.size,)).tolist())
+                    drawn.append(self.units((like.size,)).tolist())
                 yield drawn[k][i]
 
-        flat = rates.astype(np.float64).ravel().tolist()
-        counts = [rejection.poisson(rate, numbers(i).__next__) for i, rate in enumerate(flat)]
-        return np.array(counts, np.float64).reshape(rates.shape).astype(rates.dtype)
+        each = zip(*(p.astype(np.float64).ravel().tolist() for p in parameters))
+        made = [draw(*given, numbers(i).__next__) for i, given in enumerate(each)]
+        return np.array(made, np.float64).reshape(like.shape).astype(like.dtype)
 
 
 def of_any_dtype(draw: Draw, d: Any) -> Value:

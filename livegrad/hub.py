@@ -17,6 +17,32 @@ from urllib.parse import urlparse
 
 from .serialization import load as _load_file
 
+try:
+    from tqdm import tqdm
+except ImportError:
+
+    class tqdm:  # type: ignore[no-redef]
+        """Shows no progress, where tqdm is not installed."""
+
+        def __init__(self, iterable: Any = (), **options: Any):
+            self._iterable = iterable
+
+        def __iter__(self) -> Any:
+            return iter(self._iterable)
+
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *exc: Any) -> None:
+            pass
+
+        def update(self, n: float = 1) -> None:
+            """Nothing is shown."""
+
+        def close(self) -> None:
+            """Nothing is shown."""
+
+
 __all__ = ["download_url_to_file", "get_dir", "help", "list", "load", "load_state_dict_from_url", "set_dir"]
 
 HASH_REGEX = re.compile(r"-([a-f0-9]*)\.")  # resnet18-bfd8deac.pth: the start of the file's SHA-256
@@ -43,12 +69,16 @@ def download_url_to_file(url: str, dst: Any, hash_prefix: str | None = None, pro
     """Fetch a file, whole or not at all. Raises RuntimeError if its SHA-256 does not start with `hash_prefix`."""
     dst = os.path.expanduser(dst)
     digest = hashlib.sha256()
+    name = os.path.basename(dst)
     descriptor, part = tempfile.mkstemp(dir=os.path.dirname(dst) or ".", suffix=".part")
     try:
-        with urllib.request.urlopen(url) as source, os.fdopen(descriptor, "wb") as out:  # noqa: S310
-            while block := source.read(1 << 20):
-                out.write(block)
-                digest.update(block)
+        with os.fdopen(descriptor, "wb") as out, urllib.request.urlopen(url) as source:  # noqa: S310
+            total = int(source.headers.get("Content-Length") or 0) or None
+            with tqdm(total=total, disable=not progress, unit="B", unit_scale=True, desc=name) as shown:
+                while block := source.read(1 << 20):
+                    out.write(block)
+                    digest.update(block)
+                    shown.update(len(block))
         if hash_prefix is not None and digest.hexdigest()[: len(hash_prefix)] != hash_prefix:
             raise RuntimeError(f'invalid hash value (expected "{hash_prefix}", got "{digest.hexdigest()}")')
         shutil.move(part, dst)

@@ -366,6 +366,19 @@ def poisson(input: Tensor, generator: Any = None) -> Tensor:
     return _made(np.asarray(draw.poisson(a)), a.shape, input.dtype, where=input.device)
 
 
+def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
+    """How many of `count` trials succeed, each with probability `prob`; the two are broadcast against each other.
+
+    >>> import livegrad
+    >>> livegrad.binomial(livegrad.tensor([0.0, 5.0]), livegrad.tensor(1.0))
+    tensor([0., 5.])
+    """
+    counts, probs = np.broadcast_arrays(count.detach()._to_numpy(), prob.detach()._to_numpy())
+    counter = _counter(generator, prob.device)
+    draw = _stream(generator) if counter is None else counter
+    return _made(np.asarray(draw.binomial(counts, probs)), probs.shape, prob.dtype, where=prob.device)
+
+
 def rand_like(
     input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
 ) -> Tensor:

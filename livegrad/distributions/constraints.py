@@ -7,9 +7,11 @@ from typing import Any
 import livegrad
 
 __all__ = [
-    "Constraint", "boolean", "dependent", "greater_than", "half_open_interval", "independent", "integer_interval",
-    "interval", "less_than", "nonnegative", "nonnegative_integer", "one_hot", "positive", "positive_definite",
-    "real", "real_vector", "simplex", "unit_interval", "lower_cholesky",
+    "Constraint", "boolean", "cat", "corr_cholesky", "dependent", "dependent_property", "greater_than",
+    "greater_than_eq", "half_open_interval", "independent", "integer_interval", "interval", "is_dependent",
+    "less_than", "lower_cholesky", "lower_triangular", "multinomial", "nonnegative", "nonnegative_integer", "one_hot",
+    "positive", "positive_definite", "positive_integer", "positive_semidefinite", "real", "real_vector", "simplex",
+    "square", "stack", "symmetric", "unit_interval",
 ]  # fmt: skip
 
 
@@ -31,6 +33,22 @@ class _Dependent(Constraint):
 
     def check(self, value: Any) -> Any:
         raise ValueError("Cannot determine validity of dependent constraint")
+
+
+class dependent_property(property, _Dependent):  # noqa: N801
+    """A property that gives a constraint; asked of the class it is one itself, of which only the kind is known."""
+
+    def __init__(self, fn: Any = None, *, is_discrete: bool | None = None, event_dim: int | None = None):
+        super().__init__(fn)
+        self.is_discrete, self.event_dim = bool(is_discrete), event_dim or 0
+
+    def __call__(self, fn: Any) -> Any:
+        return dependent_property(fn, is_discrete=self.is_discrete, event_dim=self.event_dim)
+
+
+def is_dependent(constraint: Any) -> bool:
+    """Whether a constraint depends on the distribution."""
+    return isinstance(constraint, _Dependent)
 
 
 class _Real(Constraint):
@@ -60,14 +78,49 @@ class _OneHot(Constraint):
         return ((value == 0) | (value == 1)).all(-1) & (value.sum(-1) == 1)
 
 
-class _PositiveDefinite(Constraint):
+class _Square(Constraint):
     event_dim = 2
 
     def check(self, value: Any) -> Any:
-        symmetric = livegrad.isclose(value, value.mT, atol=1e-6).all(-2).all(-1)
+        return livegrad.full(value.shape[:-2], value.shape[-1] == value.shape[-2], dtype=livegrad.bool)
+
+
+class _Symmetric(_Square):
+    def check(self, value: Any) -> Any:
+        square = super().check(value)
+        return square if not bool(square.all()) else livegrad.isclose(value, value.mT, atol=1e-6).all(-2).all(-1)
+
+
+class _PositiveSemidefinite(_Symmetric):
+    def _fine(self, smallest: Any) -> Any:
+        return smallest >= 0
+
+    def check(self, value: Any) -> Any:
+        symmetric = super().check(value)
         if not bool(symmetric.all()):
             return symmetric
-        return livegrad.linalg.eigvalsh(value.detach()).amin(-1) > 0
+        return self._fine(livegrad.linalg.eigvalsh(value.detach()).amin(-1))
+
+
+class _PositiveDefinite(_PositiveSemidefinite):
+    def _fine(self, smallest: Any) -> Any:
+        return smallest > 0
+
+
+class _LowerTriangular(Constraint):
+    event_dim = 2
+
+    def check(self, value: Any) -> Any:
+        return (value.tril() == value).all(-2).all(-1)
+
+
+class _CorrCholesky(Constraint):
+    event_dim = 2
+
+    def check(self, value: Any) -> Any:
+        tolerance = livegrad.finfo(value.dtype).eps * value.size(-1) * 10
+        length = value.detach().pow(2).sum(-1)  # of each row, which is to be 1
+        return _LowerCholesky().check(value) & ((length - 1).abs() <= tolerance).all(-1)
 
 
 class _LowerCholesky(Constraint):
@@ -116,6 +169,52 @@ class independent(Constraint):  # noqa: N801
         return f"IndependentConstraint({self.base_constraint!r}, {self.reinterpreted_batch_ndims})"
 
 
+class multinomial(Constraint):  # noqa: N801
+    """Counts: not negative, adding up to at most a number."""
+
+    is_discrete = True
+    event_dim = 1
+
+    def __init__(self, upper_bound: Any):
+        self.upper_bound = upper_bound
+
+    def check(self, value: Any) -> Any:
+        return (value >= 0).all(-1) & (value.sum(-1) <= self.upper_bound)
+
+
+class _Parts(Constraint):
+    """A constraint for each part of a tensor along a dimension."""
+
+    def __init__(self, cseq: Any, dim: int = 0):
+        self.cseq, self.dim = list(cseq), dim
+        self.is_discrete = any(c.is_discrete for c in self.cseq)
+        self.event_dim = max(c.event_dim for c in self.cseq)
+
+
+class cat(_Parts):  # noqa: N801
+    """A constraint for each stretch along a dimension; their lengths are 1 unless given."""
+
+    def __init__(self, cseq: Any, dim: int = 0, lengths: Any = None):
+        super().__init__(cseq, dim)
+        self.lengths = [1] * len(self.cseq) if lengths is None else list(lengths)
+
+    def check(self, value: Any) -> Any:
+        parts = value.split(self.lengths, self.dim)
+        return livegrad.cat([c.check(part) for c, part in zip(self.cseq, parts)], self.dim)
+
+
+class stack(_Parts):  # noqa: N801
+    """A constraint for each index along a dimension."""
+
+    def __init__(self, cseq: Any, dim: int = 0):
+        super().__init__(cseq, dim)
+        self.event_dim += 1 if dim + self.event_dim < 0 else 0
+
+    def check(self, value: Any) -> Any:
+        parts = [value.select(self.dim, i) for i in range(value.size(self.dim))]
+        return livegrad.stack([c.check(part) for c, part in zip(self.cseq, parts)], self.dim)
+
+
 def interval(lower_bound: Any, upper_bound: Any) -> Constraint:
     """Between two bounds, which count."""
     return _Bounds(lower_bound, upper_bound, "", "Interval")
@@ -136,6 +235,11 @@ def greater_than(lower_bound: Any) -> Constraint:
     return _Bounds(lower_bound, None, "l", "GreaterThan")
 
 
+def greater_than_eq(lower_bound: Any) -> Constraint:
+    """A bound, which counts, and above."""
+    return _Bounds(lower_bound, None, "", "GreaterThanEq")
+
+
 def less_than(upper_bound: Any) -> Constraint:
     """Below a bound."""
     return _Bounds(None, upper_bound, "u", "LessThan")
@@ -149,7 +253,13 @@ simplex = _Simplex()
 one_hot = _OneHot()
 positive_definite = _PositiveDefinite()
 lower_cholesky = _LowerCholesky()
+lower_triangular = _LowerTriangular()
+corr_cholesky = _CorrCholesky()
+square = _Square()
+symmetric = _Symmetric()
+positive_semidefinite = _PositiveSemidefinite()
 positive = greater_than(0.0)
 nonnegative = _Bounds(0.0, None, "", "GreaterThanEq")
 nonnegative_integer = _Bounds(0, None, "", "IntegerGreaterThan", True)
+positive_integer = _Bounds(1, None, "", "IntegerGreaterThan", True)
 unit_interval = interval(0.0, 1.0)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import livegrad
 
+from .circular import ContinuousBernoulli
 from .continuous import Exponential, Laplace, MultivariateNormal, Normal, Uniform
+from .counts import Binomial
 from .discrete import Bernoulli, Categorical, Geometric, OneHotCategorical, Poisson
 from .distribution import Distribution, sum_rightmost
 from .gamma import Beta, Dirichlet, Gamma
+from .heavy_tails import Cauchy
 from .independent import Independent
+from .low_rank import LowRankMultivariateNormal
+from .transformed import EULER, Gumbel, HalfNormal, Pareto, TransformedDistribution
 
 __all__ = ["kl_divergence", "register_kl"]
 
@@ -145,3 +151,61 @@ def _dirichlets(p: Dirichlet, q: Dirichlet) -> Any:
 @register_kl(Beta, Beta)
 def _betas(p: Beta, q: Beta) -> Any:
     return _dirichlet(p._dirichlet.concentration, q._dirichlet.concentration)
+
+
+@register_kl(TransformedDistribution, TransformedDistribution)
+def _transformed(p: Any, q: Any) -> Any:
+    """The same, one-to-one transforms change nothing."""
+    if p.transforms != q.transforms or p.event_shape != q.event_shape:
+        raise NotImplementedError
+    return kl_divergence(p.base_dist, q.base_dist)
+
+
+@register_kl(HalfNormal, HalfNormal)
+def _half_normals(p: Any, q: Any) -> Any:
+    return _normal(p.base_dist, q.base_dist)
+
+
+@register_kl(Cauchy, Cauchy)
+def _cauchy(p: Any, q: Any) -> Any:
+    return ((p.scale + q.scale).pow(2) + (p.loc - q.loc).pow(2)).log() - (4 * p.scale * q.scale).log()
+
+
+@register_kl(Gumbel, Gumbel)
+def _gumbel(p: Any, q: Any) -> Any:
+    ratio, away = p.scale / q.scale, q.loc / q.scale
+    moved = p.loc / q.scale
+    return -ratio.log() - away + moved + ratio * EULER + (away + (1 + ratio).lgamma() - moved).exp() - (1 + EULER)
+
+
+@register_kl(Pareto, Pareto)
+def _pareto(p: Any, q: Any) -> Any:
+    ratio = p.alpha.reciprocal() * q.alpha
+    made = q.alpha * (p.scale / q.scale).log() - ratio.log() + ratio - 1
+    return livegrad.where(p.support.lower_bound < q.support.lower_bound, math.inf, made)
+
+
+@register_kl(Binomial, Binomial)
+def _binomials(p: Any, q: Any) -> Any:
+    if bool((p.total_count < q.total_count).any()):
+        raise NotImplementedError("KL between Binomials where q.total_count > p.total_count is not implemented")
+    made = p.total_count * (p.probs * (p.logits - q.logits) + (-p.probs).log1p() - (-q.probs).log1p())
+    return livegrad.where(p.total_count > q.total_count, math.inf, made)
+
+
+@register_kl(ContinuousBernoulli, ContinuousBernoulli)
+def _continuous_bernoullis(p: Any, q: Any) -> Any:
+    own = p._log_constant() + (-p.probs).log1p() + p.mean * (p.logits - q.logits)
+    return own - q._log_constant() - (-q.probs).log1p()
+
+
+def _dense(d: Any) -> Any:
+    """A normal distribution of vectors with its covariance written out."""
+    return MultivariateNormal(d.loc, scale_tril=d.scale_tril) if isinstance(d, LowRankMultivariateNormal) else d
+
+
+@register_kl(LowRankMultivariateNormal, LowRankMultivariateNormal)
+@register_kl(LowRankMultivariateNormal, MultivariateNormal)
+@register_kl(MultivariateNormal, LowRankMultivariateNormal)
+def _low_rank_normals(p: Any, q: Any) -> Any:
+    return _multivariate_normal(_dense(p), _dense(q))

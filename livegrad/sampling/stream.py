@@ -361,6 +361,12 @@ class Stream:
         counts = self._draw_by_need(lambda uniform: [rejection.poisson(rate, uniform) for rate in flat])
         return np.array(counts, np.float64).reshape(rates.shape).astype(rates.dtype)
 
+    def binomial(self, counts: np.ndarray, probs: np.ndarray) -> np.ndarray:
+        """How many of `counts` trials succeed with `probs`, arrays of one shape, in the dtype of `probs`."""
+        pairs = list(zip(counts.astype(np.float64).ravel().tolist(), probs.astype(np.float64).ravel().tolist()))
+        made = self._draw_by_need(lambda uniform: [rejection.binomial(n, p, uniform) for n, p in pairs])
+        return np.array(made, np.float64).reshape(probs.shape).astype(probs.dtype)
+
     def _draw_by_need(self, use: Callable[[rejection.Uniform], list], chunk: int = 1024) -> list:
         """Call `use` with a source of float64 uniforms, and leave the stream where the source was left."""
         place, drawn = self._engine.place(), 0

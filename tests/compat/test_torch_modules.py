@@ -246,3 +246,46 @@ def test_modules_under_their_other_names():
     )
     assert callable(layer.register_forward_hook(lambda *a: None).remove)
     assert livegrad.utils.hooks.RemovableHandle is nn.hooks.RemovableHandle
+
+
+def test_jit_runs_what_it_is_given():
+    jit = livegrad.jit
+
+    class Scripted(jit.ScriptModule):
+        @jit.script_method
+        def forward(self, x):
+            return x * 2
+
+    assert Scripted()(livegrad.ones(2)).tolist() == [2.0, 2.0]
+    assert jit.wait(jit.fork(lambda a, b: a + b, 1, b=2)) == 3
+    assert jit.isinstance([1], list[int]) and not jit.isinstance(1, (list[int], str))
+    assert jit.Attribute(3, int) == 3 and jit.optimize_for_inference(3) == 3
+    with jit.optimized_execution(False):
+        pass
+
+
+def test_a_prefix_is_taken_off_a_state_dict():
+    for module in (livegrad, torch):
+        net = module.nn.Sequential(module.nn.Linear(2, 1))
+        state = module.nn.DataParallel(net).state_dict()
+        module.nn.modules.utils.consume_prefix_in_state_dict_if_present(state, "module.")
+        assert list(state) == ["0.weight", "0.bias"]
+        assert sorted(state._metadata) == ["", "0"]
+        net.load_state_dict(state)
+        assert module.nn.modules.utils._pair(3) == (3, 3) and module.nn.modules.utils._pair([1, 2]) == (1, 2)
+        assert module.nn.modules.utils._reverse_repeat_tuple((1, 2), 2) == (2, 2, 1, 1)
+
+
+def test_what_libraries_ask_when_they_are_imported():
+    import livegrad._custom_ops
+    import livegrad._dynamo.utils
+    import livegrad.ao.quantization
+    import livegrad.jit.annotations
+    import livegrad.onnx
+
+    assert not livegrad._dynamo.utils.is_compile_supported("cpu") and not livegrad.onnx.is_in_onnx_export()
+    assert livegrad.onnx.symbolic_helper.parse_args("v")(len) is len
+    assert livegrad.jit.annotations.BroadcastingList2[int] == list[int]
+    stub = nn.Sequential(livegrad.ao.quantization.QuantStub(), livegrad.ao.quantization.DeQuantStub())
+    assert stub(livegrad.ones(1)).tolist() == [1.0]
+    assert livegrad._custom_ops.impl_abstract is livegrad.library.register_fake

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from .compiler import allow_in_graph, assume_constant_result, disable, is_compiling, list_backends, reset
+from ..compiler import allow_in_graph, assume_constant_result, disable, is_compiling, list_backends, reset
 
 __all__ = ["allow_in_graph", "assume_constant_result", "config", "disable", "is_compiling", "list_backends", "reset"]
 

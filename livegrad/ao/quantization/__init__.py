@@ -1,0 +1,23 @@
+"""Marks in a model for where quantised arithmetic would begin and end. They hand on what they get."""
+
+from typing import Any
+
+from ...nn.module import Module
+
+__all__ = ["DeQuantStub", "QuantStub"]
+
+
+class QuantStub(Module):
+    """Where quantised arithmetic would begin: gives back its input, as in PyTorch before `convert`."""
+
+    def __init__(self, qconfig: Any = None):
+        super().__init__()
+        if qconfig is not None:
+            self.qconfig = qconfig
+
+    def forward(self, x: Any) -> Any:
+        return x
+
+
+class DeQuantStub(QuantStub):
+    """Where quantised arithmetic would end: gives back its input."""

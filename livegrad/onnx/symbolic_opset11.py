@@ -1,0 +1,3 @@
+"""The module that holds PyTorch's own such functions; there are none here."""
+
+__all__: list[str] = []
