@@ -223,8 +223,8 @@ class Gumbel(TransformedDistribution):
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None):
         self.loc, self.scale = broadcast_all(loc, scale)
         info = livegrad.finfo(self.loc.dtype)
-        ends = [livegrad.full_like(self.loc, x) for x in (info.tiny, 1 - info.eps)]
-        base = Uniform(*ends, validate_args=validate_args)
+        low, high = (livegrad.full_like(self.loc, x) for x in (info.tiny, 1 - info.eps))
+        base = Uniform(low, high, validate_args=validate_args)
         steps = [ExpTransform().inv, AffineTransform(loc=0, scale=-livegrad.ones_like(self.scale)),
                  ExpTransform().inv, AffineTransform(loc=self.loc, scale=-self.scale)]  # fmt: skip
         super().__init__(base, steps, validate_args=validate_args)

@@ -76,8 +76,9 @@ def script_method(fn: Callable) -> Callable:
 
 def isinstance(obj: Any, target_type: Any) -> bool:  # noqa: A001
     """Whether an object is of a type; of ``list[int]`` and its like, only the outer type is looked at."""
-    types = target_type if builtins.isinstance(target_type, tuple) else (target_type,)
-    return builtins.isinstance(obj, tuple(getattr(t, "__origin__", t) for t in types))
+    types: tuple[Any, ...] = target_type if builtins.isinstance(target_type, tuple) else (target_type,)
+    plain: Any = tuple(getattr(t, "__origin__", t) for t in types)
+    return builtins.isinstance(obj, plain)
 
 
 def Attribute(value: Any, type: Any) -> Any:  # noqa: A002, N802

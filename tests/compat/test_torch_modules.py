@@ -285,7 +285,7 @@ def test_what_libraries_ask_when_they_are_imported():
 
     assert not livegrad._dynamo.utils.is_compile_supported("cpu") and not livegrad.onnx.is_in_onnx_export()
     assert livegrad.onnx.symbolic_helper.parse_args("v")(len) is len
-    assert livegrad.jit.annotations.BroadcastingList2[int] == list[int]
+    assert livegrad.jit.annotations.BroadcastingList2[int].__origin__ is list
     stub = nn.Sequential(livegrad.ao.quantization.QuantStub(), livegrad.ao.quantization.DeQuantStub())
     assert stub(livegrad.ones(1)).tolist() == [1.0]
     assert livegrad._custom_ops.impl_abstract is livegrad.library.register_fake
