@@ -21,7 +21,7 @@ from . import (
     rnn,
     sparse,
     transformer,
-    utils,
+    utils,  # noqa: F401  where layers outside this library look for it
 )
 from .activation import *  # noqa: F403
 from .attention import *  # noqa: F403
