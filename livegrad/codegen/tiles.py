@@ -9,7 +9,8 @@ Intelligence Datatype For Higher-Precision Computations" (2019). float16 numbers
 
 Operands are packed as tiles of parts, in squares of 32 lines (rows of A, columns of B): B by a kernel of its own
 (`pack_source`), since all rows of A meet it; A by the kernel that multiplies (`source`), 32 rows at a time, which then
-stay in the first-level cache while all columns pass by.
+stay near while all columns pass by. It packs the rows that come next before it multiplies those that it has: what was
+written just now takes the unit long to load (measured on Granite Rapids: a microsecond for each 32 rows).
 
 The unit takes subnormal numbers for zeros, and an infinity has no parts. So packing also looks at the largest number
 of each line, and says when the unit is not for them.
@@ -44,7 +45,7 @@ PACK_POINTERS = ("x", "out", "bad")
 PACK_NUMBERS = ("lines", "k", "line", "step", "batch", "squares", "groups", "blocks")
 PACK_FORMATS = "q" * (len(PACK_POINTERS) + len(PACK_NUMBERS))
 
-POINTERS = ("a", "b", "c", "s", "sums", "strips", "bad")
+POINTERS = ("a", "b", "c", "s", "sums", "bad")
 NUMBERS = (
     "m", "n", "k", "a.line", "a.step", "a.batch", "c.row", "s.row", "s.column", "c.batch", "b.squares", "down",
     "across", "rows", "columns", "b.batch",
@@ -74,6 +75,8 @@ class _Packer:
         self.lane = b.iota("i64")
         if not along:  # the largest numbers so far of each line
             b.line(f"%most = alloca [{MOST_SQUARES * SQUARE} x i32], align 64")
+            if by_lines:
+                b.line(f"%turning = alloca [{self.parts * 2 * TILE_BYTES} x i8], align 64")
 
     def number(self, value: int) -> Reg:
         return self.b.const("i64", value, 1)
@@ -81,23 +84,28 @@ class _Packer:
     def pack(self, source: str, out: str, lines: Reg, k: Reg, line: Reg, step: Reg, squares: Reg, distance: Reg) -> Reg:
         """Pack `k` numbers of each line, `source` being the first; gives whether there are lines not for the unit.
 
-        Where the lines of a k are neighbours there are some `squares`, `distance` bytes apart in `out`, so that what is
+        Where the lines of a k are neighbours B has some `squares`, `distance` bytes apart in `out`, so that what is
         read at once is long. Otherwise there is one.
         """
         b = self.b
-        if self.along:
-            bad = self._along(source, out, lines, k, line)
-        else:
-            bad = self._across(source, out, lines, k, step, squares, distance)
-        if self.along != self.by_lines:
+        if not self.along:
+            return self._across(source, out, lines, k, step, squares, distance)
+        bad = self._along(source, out, lines, k, line)
+        if not self.by_lines:
             tiles = b.mul(b.udiv(b.add(k, self.number(DEPTH - 1)), self.number(DEPTH)), self.number(2 * self.parts))
-            with b.loop(0, squares) as which, b.loop(0, tiles) as each:
-                place = b.add(b.mul(which.i, distance), b.mul(each.i, self.number(TILE_BYTES)))
-                tile = b.gep(out, "i8", place)
-                rows = [b.load(b.gep(tile, "i32", i * EDGE), "i32", align=64) for i in range(EDGE)]
-                for i, row in enumerate(transposed(b, rows)):
-                    b.store(row, b.gep(tile, "i32", i * EDGE), align=64)
+            with b.loop(0, squares) as which:
+                place = b.gep(out, "i8", b.mul(which.i, distance))
+                self._turn(place, place, tiles)
         return bad
+
+    def _turn(self, source: str, target: str, count: Reg) -> None:
+        """Transpose some tiles, as squares of 32-bit words."""
+        b = self.b
+        with b.loop(0, count) as each:
+            tile, out = (b.gep(p, "i8", b.mul(each.i, self.number(TILE_BYTES))) for p in (source, target))
+            rows = [b.load(b.gep(tile, "i32", i * EDGE), "i32", align=64) for i in range(EDGE)]
+            for i, row in enumerate(transposed(b, rows)):
+                b.store(row, b.gep(out, "i32", i * EDGE), align=64)
 
     def fetch_ahead(self, source: str, low: Reg, high: Reg, k: Reg, line: Reg) -> None:
         """Have the cache fetch 32 k, from `k` on, of some lines that are packed soon."""
@@ -137,35 +145,50 @@ class _Packer:
         return b.icmp("ne", each.values[0], self.number(0))
 
     def _across(self, source: str, out: str, lines: Reg, k: Reg, step: Reg, squares: Reg, distance: Reg) -> Reg:
-        """A pair of k after the other, for the lines of all squares."""
+        """A pair of k after the other, for the lines of all squares. Tiles that have to be turned round are of one."""
         b = self.b
         whole = b.and_(k, self.number(-DEPTH))
         with b.loop(0, b.mul(squares, self.number(SQUARE)), EDGE) as each:
             b.store(b.const("i32", 0), b.gep("%most", "i32", each.i), align=64)
         for start, end in ((self.number(0), whole), (whole, k)):
-            with b.loop(start, end, DEPTH) as ks, b.loop(0, EDGE) as pairs:
-                tile = b.mul(ks.i, self.number(self.parts * 2 * TILE_BYTES // DEPTH))
-                target = b.gep(out, "i8", b.add(tile, b.mul(pairs.i, self.number(64))))
-                at = [b.add(ks.i, b.add(pairs.i, self.number(h * EDGE))) for h in range(2)]
-                rows = [b.gep(source, self.kind, b.mul(place, step)) for place in at]
-                with b.loop(0, squares) as which:
-                    first = b.mul(which.i, self.number(SQUARE))
-                    here = b.gep(target, "i8", b.mul(which.i, distance))
-                    for t in range(2):
-                        column = b.add(first, self.number(t * EDGE))
-                        exists = b.icmp("slt", self.lane, b.splat(b.sub(lines, column)))
-                        masks = [exists] * 2
-                        if start is whole:
-                            masks = [b.and_(exists, b.splat(b.icmp("slt", place, k))) for place in at]
-                        words, largest = self._words([b.gep(row, self.kind, column) for row in rows], masks)
-                        most = b.gep("%most", "i32", column)
-                        b.store(b.umax(largest, b.load(most, "i32", align=64)), most, align=64)
-                        for part, word in enumerate(words):
-                            b.store(word, b.gep(here, "i8", (2 * part + t) * TILE_BYTES), align=64)
+            limit = k if start is whole else None
+            with b.loop(start, end, DEPTH) as ks:
+                target = b.gep(out, "i8", b.mul(ks.i, self.number(self.parts * 2 * TILE_BYTES // DEPTH)))
+                if self.by_lines:
+                    with b.loop(0, EDGE) as pairs:
+                        self._pair(source, "%turning", lines, ks.i, pairs.i, step, self.number(0), limit)
+                    self._turn("%turning", target, self.number(2 * self.parts))
+                else:
+                    with b.loop(0, EDGE) as pairs, b.loop(0, squares) as which:
+                        here = b.gep(target, "i8", b.mul(which.i, distance))
+                        self._pair(source, here, lines, ks.i, pairs.i, step, which.i, limit)
         with b.loop(0, b.mul(squares, self.number(SQUARE)), EDGE, [self.number(0)]) as each:
             outside = b.any(self._outside(b.load(b.gep("%most", "i32", each.i), "i32", align=64)))
             each.next(b.select(outside, self.number(1), each.values[0]))
         return b.icmp("ne", each.values[0], self.number(0))
+
+    def _pair(
+        self, source: str, tiles: str, lines: Reg, k0: Reg, pair: Reg, step: Reg, square: Reg, limit: Reg | None
+    ) -> None:
+        """A pair of k for the lines of a square. limit: how many k there are, unless both exist for certain."""
+        b = self.b
+        target = b.gep(tiles, "i8", b.mul(pair, self.number(64)))
+        at = [b.add(k0, b.add(pair, self.number(h * EDGE))) for h in range(2)]
+        rows = [b.gep(source, self.kind, b.mul(place, step)) for place in at]
+        first = b.mul(square, self.number(SQUARE))
+        for t in range(2):
+            column = b.add(first, self.number(t * EDGE))
+            masks = exists = [b.icmp("slt", self.lane, b.splat(b.sub(lines, column)))] * 2
+            if limit is not None:
+                masks = [b.and_(e, b.splat(b.icmp("slt", place, limit))) for e, place in zip(exists, at)]
+            if self.by_lines:
+                for row in rows:
+                    b.prefetch(b.gep(row, self.kind, b.add(column, self.number(SQUARE))))
+            words, largest = self._words([b.gep(row, self.kind, column) for row in rows], masks)
+            most = b.gep("%most", "i32", column)
+            b.store(b.umax(largest, b.load(most, "i32", align=64)), most, align=64)
+            for part, word in enumerate(words):
+                b.store(word, b.gep(target, "i8", (2 * part + t) * TILE_BYTES), align=64)
 
     def _words(self, places: list[str], masks: list) -> tuple[list[Reg], Reg]:
         """For each part the pairs of 16 numbers and 16 others, and the larger of each two as bits."""
@@ -289,8 +312,7 @@ class _Multiply:
         self.packer, self.unit = _Packer(b, kind, along, True), _Unit(b)
         self.step_bytes = self.parts * 2 * TILE_BYTES
         b.line("%square = alloca [1024 x float], align 64")
-        if along:
-            b.line(f"%strip = alloca [{BLOCK * self.step_bytes} x i8], align 64")
+        b.line(f"%strips = alloca [{2 * BLOCK * self.step_bytes} x i8], align 64")
 
     def number(self, value: int) -> Reg:
         return self.b.const("i64", value, 1)
@@ -322,29 +344,39 @@ class _Multiply:
         b_first = b.mul(b.mul(b.mul(self.matrix, n["b.batch"]), n["b.squares"]), self.square_bytes)
         self.right = b.gep(self.p["b"], "i8", b_first)
         self.sums = b.gep(self.p["sums"], "f32", b.mul(item, b.mul(n["rows"], n["columns"])))
-        self.strip_bytes = self.number(BLOCK * self.step_bytes)
-        self.strips = b.gep(self.p["strips"], "i8", b.mul(b.mul(item, self.squares(n["rows"])), self.strip_bytes))
+        self.strips = self.squares(b.sub(self.row_end, self.row0))
+        blocks = b.udiv(b.add(n["k"], self.number(BLOCK * DEPTH - 1)), self.number(BLOCK * DEPTH))
+        self.steps = b.mul(self.strips, blocks)
 
-    def block(self, k0: Reg) -> None:
-        """All rows and columns of the item for a block of k from `k0` on."""
-        b, n = self.b, self.n
-        left = b.sub(n["k"], k0)
-        self.k0, self.depth = k0, b.smin(left, self.number(BLOCK * DEPTH))
-        self.is_first, self.is_last = b.icmp("eq", k0, self.number(0)), b.icmp("eq", self.depth, left)
-        if not self.along:
-            self.pack(self.row0, self.strips, self.squares(b.sub(self.row_end, self.row0)))
-        with b.loop(self.row0, self.row_end, SQUARE) as rows:
-            strip = "%strip"
-            if self.along:
-                self.pack(rows.i, strip, self.number(1))
-            else:
-                strip = b.gep(self.strips, "i8", b.mul(self.squares(b.sub(rows.i, self.row0)), self.strip_bytes))
+    def place(self, step: Reg) -> tuple[Reg, Reg, Reg]:
+        """The first row of a step, its first k and how many k: block by block of k, all rows for each."""
+        b = self.b
+        row = b.add(self.row0, b.mul(b.urem(step, self.strips), self.number(SQUARE)))
+        k0 = b.mul(b.udiv(step, self.strips), self.number(BLOCK * DEPTH))
+        return row, k0, b.smin(b.sub(self.n["k"], k0), self.number(BLOCK * DEPTH))
+
+    def strip(self, step: Reg) -> str:
+        """Where the rows of a step are packed: two places take turns."""
+        b = self.b
+        return b.gep("%strips", "i8", b.mul(b.and_(step, self.number(1)), self.number(BLOCK * self.step_bytes)))
+
+    def work(self) -> None:
+        """All steps of the item."""
+        b, number = self.b, self.number
+        self.pack(number(0))
+        with b.loop(0, self.steps) as steps:
+            following = b.add(steps.i, number(1))
+            _branch(b, b.icmp("slt", following, self.steps), lambda: self.pack(following), lambda: None)
+            self.step = steps.i
+            row, self.k0, self.depth = self.place(steps.i)
+            self.is_first = b.icmp("eq", self.k0, number(0))
+            self.is_last = b.icmp("eq", b.add(self.k0, self.depth), self.n["k"])
             with b.loop(self.column0, self.column_end, SQUARE) as columns:
-                self.multiply(rows.i, columns.i, strip)
-                sums = self.at(self.sums, "f32", b.mul(b.sub(columns.i, self.column0), n["rows"]),
-                               b.mul(b.sub(rows.i, self.row0), self.number(SQUARE)))  # fmt: skip
+                self.multiply(columns.i, self.strip(steps.i))
+                sums = self.at(self.sums, "f32", b.mul(b.sub(columns.i, self.column0), self.n["rows"]),
+                               b.mul(b.sub(row, self.row0), number(SQUARE)))  # fmt: skip
 
-                def end(rows: Reg = rows.i, columns: Reg = columns.i, sums: str = sums) -> None:
+                def end(rows: Reg = row, columns: Reg = columns.i, sums: str = sums) -> None:
                     _branch(b, self.is_first, lambda: self.finish(rows, columns, None),
                             lambda: self.finish(rows, columns, sums))  # fmt: skip
 
@@ -353,27 +385,27 @@ class _Multiply:
 
                 _branch(b, self.is_last, end, keep)
 
-    def corner(self, row: Reg) -> str:
-        """The first number of a row in this block of k."""
-        return self.at(self.a, self.kind, self.b.mul(row, self.n["a.line"]), self.b.mul(self.k0, self.n["a.step"]))
+    def corner(self, row: Reg, k0: Reg) -> str:
+        """The first number of a row in a block of k."""
+        return self.at(self.a, self.kind, self.b.mul(row, self.n["a.line"]), self.b.mul(k0, self.n["a.step"]))
 
-    def pack(self, row: Reg, out: str, squares: Reg) -> None:
-        """Pack some squares of rows."""
-        n = self.n
-        lines = self.b.sub(n["m"], row)
+    def pack(self, step: Reg) -> None:
+        """Pack the rows of a step."""
+        n, one = self.n, self.number(1)
+        row, k0, depth = self.place(step)
         bad = self.packer.pack(
-            self.corner(row), out, lines, self.depth, n["a.line"], n["a.step"], squares, self.strip_bytes
+            self.corner(row, k0), self.strip(step), self.b.sub(n["m"], row), depth, n["a.line"], n["a.step"], one, one
         )
         _report(self.b, bad, self.p["bad"])
 
-    def multiply(self, row: Reg, column: Reg, strip: str) -> None:
+    def multiply(self, column: Reg, strip: str) -> None:
         """A square's products of this block of k, to the square in memory."""
         b, unit, n = self.b, self.unit, self.n
         step_bytes = self.number(self.step_bytes)
         right = b.mul(b.udiv(column, self.number(SQUARE)), self.square_bytes)
         right_place = self.at(self.right, "i8", right, b.mul(b.udiv(self.k0, self.number(DEPTH)), step_bytes))
-        # Each square of columns fetches a part of the rows that follow.
-        following = b.add(row, self.number(SQUARE))
+        # Each square of columns fetches a part of the rows that are packed next.
+        following, k0, _ = self.place(b.smin(b.add(self.step, self.number(2)), b.sub(self.steps, self.number(1))))
         squares = self.squares(b.sub(self.column_end, self.column0))
         each_fetches = b.udiv(b.add(squares, self.number(SQUARE - 1)), squares)
         fetch0 = b.mul(b.udiv(b.sub(column, self.column0), self.number(SQUARE)), each_fetches)
@@ -383,7 +415,7 @@ class _Multiply:
         with b.loop(0, self.tiles(self.depth)) as steps:
             if self.along:
                 self.packer.fetch_ahead(
-                    self.corner(following), fetch0, b.smin(exist, b.add(fetch0, each_fetches)),
+                    self.corner(following, k0), fetch0, b.smin(exist, b.add(fetch0, each_fetches)),
                     b.mul(steps.i, self.number(DEPTH)), n["a.line"],
                 )  # fmt: skip
             offset = b.mul(steps.i, step_bytes)
@@ -447,22 +479,15 @@ def source(kind: str, along: bool) -> str:
     an element does not depend on what an item is.
 
     Arguments: `b.squares` is how many squares a packed matrix has, `b.batch` 0 where all products have the same B.
-    `strips` is memory for a block of k of all rows of an item, where the rows of a k are neighbours (see
-    `strip_bytes`). Distances are in elements.
+    Distances are in elements.
     """
     g = _Multiply(kind, along)
     g.unit.begin()
     with g.b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as items:
         g.item(items.i)
-        with g.b.loop(0, g.n["k"], BLOCK * DEPTH) as blocks:
-            g.block(blocks.i)
+        g.work()
     g.unit.end()
     return g.module.text()
-
-
-def strip_bytes(kind: str, along: bool, rows: int) -> int:
-    """Bytes that an item of so many rows needs at `strips`."""
-    return 0 if along else packed_bytes(kind, -(-rows // SQUARE), BLOCK * DEPTH)
 
 
 def _branch(b: Builder, condition: Reg, yes: Callable[[], None], no: Callable[[], None]) -> None:

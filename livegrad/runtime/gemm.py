@@ -65,7 +65,6 @@ def worthwhile(m: int, n: int, k: int, batch: int = 1, turned: bool = False) -> 
     return work <= _MOST and m >= _LEAST_ROWS and n >= _LEAST_COLUMNS and k >= _LEAST_DEPTH
 
 
-@hot
 def product(
     kind: str, batch: int, m: int, n: int, k: int, a: int, a_bs: int, a_rs: int, a_cs: int, b: int, b_bs: int,
     b_rs: int, b_cs: int, c: int, c_bs: int, c_rs: int, beta: float = 0.0, bias: int = 0,

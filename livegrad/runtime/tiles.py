@@ -101,7 +101,6 @@ def worthwhile(kind: str, m: int, n: int, k: int, batch: int = 1) -> bool:
     return work >= _LEAST_HALVES
 
 
-@hot
 def product(
     kind: str, batch: int, m: int, n: int, k: int, a: int, a_bs: int, a_rs: int, a_cs: int, b: int, b_bs: int,
     b_rs: int, b_cs: int, c: int, c_bs: int, c_rs: int, beta: float = 0.0, bias: int = 0,
@@ -131,7 +130,7 @@ class _Plan:
 
     __slots__ = (
         "whole", "matrix", "work", "pack", "multiply", "squares", "groups", "blocks", "pack_items", "pack_grain",
-        "rows", "columns", "down", "across", "items", "grain", "b_step", "sums", "strips", "bad", "kept_bytes",
+        "rows", "columns", "down", "across", "items", "grain", "b_step", "sums", "bad", "kept_bytes",
     )  # fmt: skip
 
 
@@ -164,11 +163,10 @@ def _make_plan(key: tuple) -> Any:
     plan.rows, plan.columns, plan.down, plan.across = _cut(m, n, k, batch, threads, a_along)
     plan.items = batch * plan.down * plan.across
     plan.grain = _grain(plan.rows * plan.columns * k)
-    # The memory of a call: packed B, sums, strips of A, the word that tells of numbers not for the unit, C as it was.
+    # The memory of a call: packed B, sums, the word that tells of numbers not for the unit, C as it was.
     plan.sums = tiles.packed_bytes(kind, b_count * plan.squares, k)
     several = k > tiles.BLOCK * tiles.DEPTH
-    plan.strips = plan.sums + (plan.items * plan.rows * plan.columns * 4 if several else 0)
-    plan.bad = plan.strips + plan.items * tiles.strip_bytes(kind, a_along, plan.rows)
+    plan.bad = plan.sums + (plan.items * plan.rows * plan.columns * 4 if several else 0)
     plan.kept_bytes = ((m - 1) * c_rs + n) * _SIZE[kind]
     _plans[key] = plan
     return plan
@@ -235,7 +233,7 @@ def _multiply(plan: Any, a: int, a_bs: int, b: int, b_bs: int, c: int, c_bs: int
     else:
         start, start_row, start_column = _ZEROS_PTR, 0, 0
     args = multiplier.pack(
-        a, packed, c, start, packed + plan.sums, packed + plan.strips, bad, m, n, k, a_rs, a_cs, a_bs, c_rs, start_row,
+        a, packed, c, start, packed + plan.sums, bad, m, n, k, a_rs, a_cs, a_bs, c_rs, start_row,
         start_column, c_bs, plan.squares, plan.down, plan.across, plan.rows, plan.columns, plan.b_step,
     )  # fmt: skip
     if plan.items == 1:
