@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from .devices import cpu as CPU
 from .lazy import backend
 from .lazy.value import from_array
 from .native import hot
+from .ops.arguments import checked
 from .ops.instruction import refuse
+from .ops.registry import write_out
 from .runtime import array as arrays
 from .runtime.array import SMALL, contiguous_strides, row_of
 from .tensor import Tensor, adopt_numpy, require_floating, wrap
@@ -30,6 +33,25 @@ def _finish(t: Tensor, requires_grad: bool, where: devices.device | None = None)
         require_floating(t.dtype)
         t._edge = AccumulateGrad(t)
     return t
+
+
+def makes(f: Callable) -> Callable:
+    """Decorator of functions that make tensors: they take `out=`, a tensor to put the result into (see `write_out`)."""
+    within = checked(f)
+
+    @functools.wraps(f)
+    @hot
+    def function(*args: Any, **kwargs: Any) -> Tensor:
+        if "out" not in kwargs:
+            return within(*args, **kwargs)
+        out = kwargs.pop("out")
+        if out is None:
+            return within(*args, **kwargs)
+        kwargs.setdefault("dtype", out.dtype)
+        kwargs.setdefault("device", out.device)
+        return write_out(out, within(*args, **kwargs))
+
+    return function
 
 
 def _sizes(size: tuple) -> tuple:
@@ -237,6 +259,7 @@ def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_gra
     return tensor(s, dtype=dtype or dtypes.get_default_dtype(), device=device, requires_grad=requires_grad)
 
 
+@checked
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """`data` as a tensor, sharing memory and history where that is possible."""
     if isinstance(data, Tensor):
@@ -300,6 +323,7 @@ def _filled(size: tuple, value: Any, dtype: Any, device: Any, requires_grad: boo
     return _finish(wrap(from_array(arrays.full_on(where, size, d, value))), requires_grad)
 
 
+@makes
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
     """Uninitialised memory of a shape."""
     where = devices.available(device)
@@ -309,9 +333,8 @@ def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     return _finish(wrap(from_array(arrays.empty_on(where, _sizes(size), d))), requires_grad)
 
 
-def zeros(
-    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None, **ignored: Any
-) -> Tensor:
+@makes
+def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
     """Zeros of a shape.
 
     >>> import livegrad
@@ -324,15 +347,15 @@ def zeros(
     return _filled(_sizes(size), 0, dtype, device, requires_grad)
 
 
-def ones(
-    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None, **ignored: Any
-) -> Tensor:
+@makes
+def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
     """Ones of a shape."""
     if "size" in ignored:
         size = (ignored["size"],)
     return _filled(_sizes(size), 1, dtype, device, requires_grad)
 
 
+@makes
 def full(
     size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
 ) -> Tensor:
@@ -355,7 +378,7 @@ def _like(make: Any) -> Any:
 
     function.__name__ = make.__name__ + "_like"
     function.__doc__ = f"`{make.__name__}` with the shape and dtype of `input`."
-    return function
+    return checked(function)
 
 
 empty_like, zeros_like, ones_like, full_like = _like(empty), _like(zeros), _like(ones), _like(full)
@@ -367,6 +390,7 @@ def _plain(x: Any) -> Any:
     return float(x) if isinstance(x, float) else x
 
 
+@makes
 @hot
 def arange(
     *args: Any,
@@ -376,7 +400,6 @@ def arange(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
-    out: Any = None,
     **ignored: Any,
 ) -> Tensor:
     """start, start + step, ... below end. Integers give int64, else the default float dtype.
@@ -443,12 +466,14 @@ def _short_range(lo: Any, by: Any, n: int, dtype: dtypes.dtype) -> Any:
         return None
 
 
+@makes
 def range_(start: Any = 0, end: Any = None, step: Any = 1, **options: Any) -> Tensor:
     """Like `arange`, with the end included, as floats."""
     n = math.floor((end - start) / step) + 1
     return tensor(start + np.arange(n) * step, dtype=options.get("dtype") or dtypes.get_default_dtype())
 
 
+@makes
 def linspace(
     start: Any,
     end: Any,
@@ -457,7 +482,6 @@ def linspace(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
-    out: Any = None,
 ) -> Tensor:
     """`steps` numbers evenly spaced from start to end, both included."""
     where = devices.available(device)
@@ -488,12 +512,14 @@ def linspace(
     return _finish(_from_numpy_copy(a, d), requires_grad, where)
 
 
+@makes
 def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **options: Any) -> Tensor:
     """base to the power of `linspace(start, end, steps)`."""
     exponents = np.linspace(start, end, steps)
     return tensor(base**exponents, dtype=options.get("dtype") or dtypes.get_default_dtype())
 
 
+@makes
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal of an n x m matrix."""
     where = devices.available(device)
@@ -504,16 +530,19 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, 
     return _finish((rows.reshape((n, 1)) == columns).to(d), requires_grad)
 
 
+@makes
 def tril_indices(row: int, col: int, offset: int = 0, **options: Any) -> Tensor:
     """Row and column numbers of the lower triangle."""
     return tensor(np.stack(np.tril_indices(row, offset, col)))
 
 
+@makes
 def triu_indices(row: int, col: int, offset: int = 0, **options: Any) -> Tensor:
     """Row and column numbers of the upper triangle."""
     return tensor(np.stack(np.triu_indices(row, offset, col)))
 
 
+@checked
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple:
     """Coordinate grids of one-dimensional tensors."""
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):

@@ -184,7 +184,14 @@ def promote_types(a: dtype, b: dtype) -> dtype:
     >>> promote_types(int64, float16)
     torch.float16
     """
-    return _PROMOTED[a.index][b.index]
+    try:
+        return _PROMOTED[a.index][b.index]
+    except AttributeError:
+        place, wrong = (2, b) if isinstance(a, dtype) else (1, a)
+        raise TypeError(
+            f"promote_types(): argument 'type{place}' (position {place}) must be torch.dtype, "
+            f"not {type(wrong).__name__}"
+        ) from None
 
 
 def of_scalar(x: Any) -> dtype:

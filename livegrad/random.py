@@ -15,10 +15,12 @@ from . import devices, dtypes
 from .autograd.mode import MODE
 from .autograd.node import cast_value
 from .counter import STATE_BYTES, Counter, of_any_dtype
-from .creation import _finish, _from_numpy_copy, _sizes
+from .creation import _finish, _from_numpy_copy, _sizes, makes
 from .lazy.value import Value
 from .llvm import service
 from .ops import dispatch
+from .ops.arguments import checked, type_name
+from .ops.registry import with_out
 from .runtime.array import numel
 from .tensor import Tensor, wrap
 
@@ -155,6 +157,8 @@ def seed_cuda(seed: int) -> None:
 
 def _counter(generator: Generator | None, where: devices.device) -> Counter | None:
     """The counter to draw with for a tensor on a device; None for the CPU's own stream."""
+    if generator is not None and not isinstance(generator, Generator):
+        raise TypeError(f"argument 'generator' must be torch.Generator, not {type_name(generator)}")
     if generator is not None and generator.device.type != where.type and not PORTABLE.on:
         raise RuntimeError(f"Expected a '{where.type}' device type for generator but found '{generator.device.type}'")
     if where is devices.cpu and not PORTABLE.on:
@@ -196,6 +200,7 @@ def get_rng_state() -> Tensor:
     return default_generator.get_state()
 
 
+@checked
 def set_rng_state(new_state: Tensor) -> None:
     default_generator.set_state(new_state)
 
@@ -222,6 +227,7 @@ def _of_parts(parts: Tensor, requires_grad: bool) -> Tensor:
     return _drawn(VIEW_AS_COMPLEX.of_value(parts._value(), {}), requires_grad)
 
 
+@makes
 def rand(
     *size: Any,
     generator: Any = None,
@@ -242,6 +248,7 @@ def rand(
     return _made(_stream(generator).uniform(numel(shape), d.np), shape, d, requires_grad)
 
 
+@makes
 def randn(
     *size: Any,
     generator: Any = None,
@@ -263,6 +270,7 @@ def randn(
     return _made(_stream(generator).normal(numel(shape), d.np), shape, d, requires_grad)
 
 
+@makes
 def randint(
     *args: Any,
     generator: Any = None,
@@ -297,6 +305,7 @@ def randint(
     return _made(_stream(generator).random_int(low, high, numel(shape), d.np), shape, d, requires_grad)
 
 
+@makes
 def randperm(
     n: int, *, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
 ) -> Tensor:
@@ -309,6 +318,7 @@ def randperm(
     return _made(_stream(generator).permutation(int(n)), (int(n),), d, requires_grad)
 
 
+@makes
 def normal(
     mean: Any = 0.0,
     std: Any = 1.0,
@@ -317,7 +327,6 @@ def normal(
     generator: Any = None,
     dtype: Any = None,
     device: Any = None,
-    out: Any = None,
     **ignored: Any,
 ) -> Tensor:
     """Normal numbers; mean and std are numbers (with a size) or tensors."""
@@ -335,7 +344,8 @@ def normal(
     return _made(_stream(generator).normal(numel(shape), d.np, float(mean), float(std)), shape, d)
 
 
-def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None, out: Any = None) -> Tensor:
+@with_out
+def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
     """Ones with the probability that each element states (or p for all), else zeros."""
     if p is not None:
         return input.new_empty(input._shape).bernoulli_(p, generator=generator)
@@ -350,6 +360,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None, o
     return _made(_stream(generator).bernoulli_array(a), a.shape, input.dtype, where=input.device)
 
 
+@with_out
 def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
     """Indices drawn with the probabilities (up to a factor) in each row."""
     counter = _counter(generator, input.device)
@@ -358,6 +369,7 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
     return _made(a, a.shape, dtypes.int64, where=input.device)
 
 
+@with_out
 def poisson(input: Tensor, generator: Any = None) -> Tensor:
     """Poisson numbers with the given rates."""
     a = input.detach()._to_numpy()
@@ -366,6 +378,7 @@ def poisson(input: Tensor, generator: Any = None) -> Tensor:
     return _made(np.asarray(draw.poisson(a)), a.shape, input.dtype, where=input.device)
 
 
+@checked
 def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
     """How many of `count` trials succeed, each with probability `prob`; the two are broadcast against each other.
 
@@ -379,6 +392,7 @@ def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
     return _made(np.asarray(draw.binomial(counts, probs)), probs.shape, prob.dtype, where=prob.device)
 
 
+@checked
 def rand_like(
     input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
 ) -> Tensor:
@@ -386,6 +400,7 @@ def rand_like(
     return rand(input._shape, dtype=dtype or input.dtype, device=where, requires_grad=requires_grad)
 
 
+@checked
 def randn_like(
     input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
 ) -> Tensor:
@@ -393,6 +408,7 @@ def randn_like(
     return randn(input._shape, dtype=dtype or input.dtype, device=where, requires_grad=requires_grad)
 
 
+@checked
 def randint_like(
     input: Tensor, low: int, high: int | None = None, *, dtype: Any = None, device: Any = None, **ignored: Any
 ) -> Tensor:

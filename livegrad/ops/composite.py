@@ -17,13 +17,8 @@ from . import dispatch
 from .casting import autocasts
 from .instruction import SCALAR_TYPE_NAMES, real_only
 from .reduce import _sum, back_to, dims_of
-from .registry import FUNCTIONS, operator, public, write_out
+from .registry import FUNCTIONS, function, operator, public, write_out
 from .view import normal_dim
-
-
-def _function(f: Any) -> Any:
-    FUNCTIONS[f.__name__] = f
-    return f
 
 
 @public("isclose")
@@ -171,7 +166,7 @@ def renorm(x: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     return x * FUNCTIONS["where"](length > maxnorm, maxnorm / (length + 1e-7), 1.0)
 
 
-@_function
+@function
 def einsum(equation: str, *operands: Any) -> Tensor:
     """Sums of products by Einstein's notation: repeated letters that the output lacks are summed over.
 
@@ -262,7 +257,7 @@ def _contract(a: Tensor, ta: str, b: Tensor, tb: str, later: str) -> tuple[Tenso
     return made.reshape(tuple(size[c] for c in letters)), "".join(letters)
 
 
-@_function
+@function
 def broadcast_tensors(*tensors: Tensor) -> tuple:
     """Tensors expanded to their common shape."""
     shape: tuple = ()
@@ -271,7 +266,7 @@ def broadcast_tensors(*tensors: Tensor) -> tuple:
     return tuple(t if t._shape == shape else t.expand(shape) for t in tensors)
 
 
-@_function
+@function
 def broadcast_shapes(*shapes: Any) -> Any:
     """The common shape of several shapes."""
     made: tuple = ()
@@ -280,21 +275,21 @@ def broadcast_shapes(*shapes: Any) -> Any:
     return dtypes.Size(made)
 
 
-@_function
+@function
 def atleast_1d(*tensors: Tensor) -> Any:
     """Tensors with at least one dimension."""
     made = tuple(t if t.dim() else t.reshape(1) for t in tensors)
     return made[0] if len(made) == 1 else made
 
 
-@_function
+@function
 def atleast_2d(*tensors: Tensor) -> Any:
     """Tensors with at least two dimensions."""
     made = tuple(t if t.dim() > 1 else t.reshape(1, -1) for t in tensors)
     return made[0] if len(made) == 1 else made
 
 
-@_function
+@function
 @autocasts
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
     """Distances between all pairs of rows."""
@@ -311,7 +306,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
     return (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(p, -1)
 
 
-@_function
+@function
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out: Tensor | None = None) -> Tensor:
     """Counts of elements in equal bins between min and max (the data's own range if both are 0)."""
     if not input.is_floating_point():
@@ -329,32 +324,32 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out
     return made if out is None else write_out(out, made)
 
 
-@_function
+@function
 def numel(input: Tensor) -> int:
     """The number of elements."""
     return input.numel()
 
 
-@_function
+@function
 def is_tensor(obj: Any) -> bool:
     """Whether an object is a tensor."""
     return isinstance(obj, Tensor)
 
 
-@_function
+@function
 def is_floating_point(input: Tensor) -> bool:
     """Whether the dtype is a floating-point one."""
     return input.dtype.is_floating_point
 
 
-@_function
+@function
 def result_type(a: Any, b: Any) -> dtypes.dtype:
     """The dtype of an operation on two tensors or numbers."""
     ranked = [(x.dtype, 2 if x._shape else 1) if isinstance(x, Tensor) else (dtypes.of_scalar(x), 0) for x in (a, b)]
     return dtypes.promote_operands(ranked)
 
 
-@_function
+@function
 def can_cast(from_: dtypes.dtype, to: dtypes.dtype) -> bool:
     """Whether an in-place operator may convert a result of one dtype to the other."""
     return from_.category <= to.category
@@ -565,13 +560,13 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     return wrap(backend.copied(np.isin(elements._to_numpy(), tests, invert=invert))).to(elements.device)
 
 
-@_function
+@function
 def column_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """Vectors as columns, and matrices, side by side."""
     return FUNCTIONS["hstack"]([t.reshape(-1, 1) if t.dim() < 2 else t for t in tensors], out=out)
 
 
-@_function
+@function
 def is_nonzero(input: Tensor) -> bool:
     """Whether a tensor of one element is not zero."""
     if input.numel() != 1:

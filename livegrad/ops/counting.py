@@ -13,7 +13,7 @@ from ..runtime.interpreter import library
 from ..tensor import Tensor, wrap
 from .instruction import SCALAR_TYPE_NAMES, real_only
 from .order import comparable
-from .registry import FUNCTIONS, public, write_out
+from .registry import function, public, write_out
 
 
 def on_device(x: Tensor, name: str) -> Any:
@@ -25,6 +25,7 @@ def on_device(x: Tensor, name: str) -> Any:
     return x.detach()._value().native()
 
 
+@function
 def unique(
     input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,
     dim: int | None = None,
@@ -42,10 +43,10 @@ def unique(
     return out[0] if len(out) == 1 else tuple(out)
 
 
-FUNCTIONS["unique"] = unique
 Tensor.unique = unique  # type: ignore[attr-defined]
 
 
+@function
 def unique_consecutive(
     input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
@@ -72,7 +73,6 @@ def unique_consecutive(
     return out[0] if len(out) == 1 else tuple(out)
 
 
-FUNCTIONS["unique_consecutive"] = unique_consecutive
 Tensor.unique_consecutive = unique_consecutive  # type: ignore[attr-defined]
 
 
@@ -95,6 +95,7 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
     return wrap(backend.copied(made.astype(np.float32) if weights.dtype is dtypes.float32 else made))
 
 
+@function
 def searchsorted(
     sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False, side: str | None = None,
     sorter: Tensor | None = None, out: Tensor | None = None,
@@ -135,7 +136,9 @@ def searchsorted(
     return made
 
 
-FUNCTIONS["searchsorted"] = searchsorted
-FUNCTIONS["bucketize"] = lambda input, boundaries, *, out_int32=False, right=False, out=None: searchsorted(
-    boundaries, input, out_int32=out_int32, right=right, out=out
-)
+@function
+def bucketize(
+    input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False, out: Tensor | None = None
+) -> Tensor:
+    """For each element the number of the bucket that it falls into: `searchsorted(boundaries, input)`."""
+    return searchsorted(boundaries, input, out_int32=out_int32, right=right, out=out)

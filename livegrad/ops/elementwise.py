@@ -12,6 +12,7 @@ from ..precision import REGIONS
 from ..tensor import Tensor
 from . import dispatch, scalar
 from .instruction import Refusal
+from .arguments import checked
 from .registry import ELEMENTWISE, FUNCTIONS, elementwise, public
 
 POSITIVE, UNIT = (0.1, 4.0), (-0.9, 0.9)
@@ -523,7 +524,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tenso
     return made
 
 
-FUNCTIONS["where"] = where
+FUNCTIONS["where"] = checked(where)
 Tensor.where = lambda self, condition, other: where(condition, self, other)  # type: ignore[attr-defined]
 
 

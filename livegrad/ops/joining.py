@@ -15,6 +15,7 @@ from ..runtime.array import contiguous_strides, is_contiguous, numel
 from ..runtime.memory import peek, poke
 from ..tensor import Tensor, wrap
 from . import dispatch
+from .arguments import checked
 from .registry import FUNCTIONS, operator, with_numpy_names, write_out
 from .view import normal_dim
 
@@ -204,7 +205,7 @@ STACK = operator(
 
 for _function, _names in ((cat, ("cat", "concat", "concatenate")), (stack, ("stack",))):
     for _name in _names:
-        FUNCTIONS[_name] = _function
+        FUNCTIONS[_name] = checked(_function)
 
 
 def _joined(name: str, dim_of: Any, at_least: int) -> Any:
@@ -217,10 +218,10 @@ def _joined(name: str, dim_of: Any, at_least: int) -> Any:
         return cat(raised, dim_of(raised[0].dim()), out=out)
 
     function.__name__ = name
-    FUNCTIONS[name] = function
+    FUNCTIONS[name] = checked(function)
     return function
 
 
 vstack = _joined("vstack", lambda n: 0, 2)
 hstack = _joined("hstack", lambda n: 0 if n == 1 else 1, 1)
-FUNCTIONS["row_stack"] = vstack
+FUNCTIONS["row_stack"] = FUNCTIONS["vstack"]

@@ -11,7 +11,7 @@ import numpy as np
 from .. import dtypes
 from ..tensor import Tensor
 from .casting import autocasts
-from .registry import FUNCTIONS, named, public
+from .registry import FUNCTIONS, function, named, public
 from .results import named as result_type
 
 _SVD, _QR = result_type("svd", "U S V"), result_type("qr", "Q R")
@@ -234,12 +234,7 @@ def ldexp(x: Tensor, other: Tensor) -> Tensor:
     return x * 2.0**other
 
 
-def _function(f: Any) -> Any:
-    FUNCTIONS[f.__name__] = f
-    return f
-
-
-@_function
+@function
 def block_diag(*tensors: Tensor) -> Tensor:
     """Matrices along the diagonal of a larger one.
 
@@ -259,13 +254,13 @@ def block_diag(*tensors: Tensor) -> Tensor:
     return FUNCTIONS["cat"](rows)
 
 
-@_function
+@function
 def chain_matmul(*matrices: Tensor) -> Tensor:
     """The product of several matrices."""
     return _linalg().multi_dot(matrices[0] if len(matrices) == 1 else matrices) if len(matrices) > 1 else matrices[0]
 
 
-@_function
+@function
 def cartesian_prod(*tensors: Tensor) -> Tensor:
     """All combinations of one element of each vector, as rows."""
     if len(tensors) == 1:
@@ -276,7 +271,7 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
     return FUNCTIONS["stack"]([g.reshape(-1) for g in grids], 1)
 
 
-@_function
+@function
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All ways to choose r elements of a vector, as rows."""
     from ..creation import tensor
@@ -306,7 +301,7 @@ for _name, _dim in (("hsplit", lambda x: 0 if x.dim() == 1 else 1), ("vsplit", l
     _split_along(_name, _dim)
 
 
-@_function
+@function
 def dstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """Joined along the third dimension."""
     raised = []

@@ -11,8 +11,9 @@ from .. import dtypes
 from ..lazy import backend
 from ..tensor import Tensor, from_native, wrap
 from . import dispatch
+from .arguments import checked
 from .elementwise import ELEMENTWISE
-from .registry import FUNCTIONS, elementwise, named, operator
+from .registry import FUNCTIONS, elementwise, function, named, operator
 from .scalar import trigamma
 from .view import normal_dim, on_either
 
@@ -60,6 +61,7 @@ def fill(input: Tensor, value: Any) -> Tensor:
     return input.clone().fill_(value)
 
 
+@function
 def atleast_3d(*tensors: Any) -> Any:
     """Tensors with at least three dimensions: a row of n becomes (1, n, 1), a matrix (m, n, 1)."""
 
@@ -75,9 +77,6 @@ def atleast_3d(*tensors: Any) -> Any:
     return made[0] if len(made) == 1 else made
 
 
-FUNCTIONS["atleast_3d"] = atleast_3d
-
-
 @named("unravel_index", method=False)
 def unravel_index(indices: Tensor, shape: Any) -> tuple:
     """Places in a flat tensor as one index for each dimension of `shape`; they count from its end, and around."""
@@ -89,6 +88,7 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple:
     return tuple(from_native(np.ascontiguousarray(i)) for i in np.unravel_index(a % max(total, 1), sizes))
 
 
+@function
 def gradient(
     input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1
 ) -> tuple:  # the name of NumPy's function, and PyTorch's
@@ -135,9 +135,6 @@ def _slope(x: Tensor, d: int, step: Any, edge_order: int) -> Tensor:
     return FUNCTIONS["cat"]([first, inner, last], d)
 
 
-FUNCTIONS["gradient"] = gradient
-
-
 # --- parts of numbers -------------------------------------------------------------------------------------------
 
 
@@ -161,6 +158,7 @@ elementwise("_trigamma", lambda input: trigamma(input), node="Polygamma", refere
             domain=(0.1, 4.0))  # fmt: skip
 
 
+@function
 def polygamma(n: int, input: Tensor) -> Tensor:
     """The n-th derivative of digamma, for n = 0 and 1."""
     if n < 0:
@@ -170,7 +168,6 @@ def polygamma(n: int, input: Tensor) -> Tensor:
     return input.digamma() if n == 0 else dispatch.call(ELEMENTWISE["_trigamma"], (input,))
 
 
-FUNCTIONS["polygamma"] = polygamma
 Tensor.polygamma = lambda self, n: polygamma(n, self)  # type: ignore[attr-defined]
 
 
@@ -253,5 +250,5 @@ def _over(result: Any, x: Any) -> Any:
     return (result / (x + zero)).masked_zero(zero) + zero * 0.5
 
 
-FUNCTIONS["i0"] = i0
+FUNCTIONS["i0"] = checked(i0)
 Tensor.i0 = i0  # type: ignore[attr-defined]

@@ -40,6 +40,7 @@ from ..observe import WATCH
 from ..runtime import array as arrays
 from ..tensor import Tensor, wrap
 from . import dispatch
+from .arguments import checked, refuse_types, type_name
 from .instruction import ElementwiseOp
 from .parameters import parameters
 
@@ -455,12 +456,13 @@ def public(
 
     def enter(f: Callable) -> Callable:
         shown = with_numpy_names(f, keywords)
-        exported = _with_out(shown, number_first)
+        exported = with_out(shown, number_first)
+        as_method = _checked_method(shown, f)
         for each in (name, *aliases):
             if method:
-                setattr(Tensor, each, shown)
+                setattr(Tensor, each, as_method)
                 if inplace:
-                    setattr(Tensor, each + "_", dispatch.in_place(shown, each + "_"))
+                    setattr(Tensor, each + "_", dispatch.in_place(as_method, each + "_"))
             if function:
                 FUNCTIONS[each] = exported
         REGISTRY[name] = Entry(name, kind, op, exported, samples, name if reference is None else reference, None)
@@ -478,11 +480,23 @@ def named(name: str, *, method: bool = True, aliases: tuple = ()) -> Callable:
     def enter(f: Callable) -> Callable:
         for each in (name, *aliases):
             if method:
-                setattr(Tensor, each, f)
-            FUNCTIONS[each] = _with_out(f)
+                setattr(Tensor, each, checked(f, method=True))
+            FUNCTIONS[each] = with_out(f)
         return f
 
     return enter
+
+
+def function(f: Callable) -> Callable:
+    """Decorator: a Python function as one of the package, and nothing else. It takes `out=` itself, if at all."""
+    FUNCTIONS[f.__name__] = checked(f)
+    return f
+
+
+def _checked_method(shown: Callable, f: Callable) -> Callable:
+    """The form for methods. What is hot and takes numbers only is called as it is: they are converted, or refused."""
+    annotations = list(f.__annotations__.values())
+    return shown if f.__code__ in HOT and "Tensor" not in annotations[1:-1] else checked(shown, method=True)
 
 
 NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
@@ -512,17 +526,7 @@ def with_numpy_names(f: Callable, more: dict[str, str] | None = None) -> Callabl
     return function
 
 
-def _need_tensors(f: Callable, args: tuple, kwargs: dict) -> None:
-    """Raise TypeError if an argument is no tensor where one is wanted."""
-    given = [*zip(parameters(f), args), *kwargs.items()]
-    for place, (name, value) in enumerate(given, 1):
-        if f.__annotations__.get(name) in ("Tensor", Tensor) and not isinstance(value, Tensor):
-            raise TypeError(
-                f"{f.__name__}(): argument '{name}' (position {place}) must be Tensor, not {type(value).__name__}"
-            )
-
-
-def _with_out(f: Callable, number_first: Callable | None = None) -> Callable:
+def with_out(f: Callable, number_first: Callable | None = None) -> Callable:
     """The function form: checks that the first argument is a tensor, and takes `input=` and `out=`."""
     first = parameters(f)[0]
 
@@ -535,14 +539,15 @@ def _with_out(f: Callable, number_first: Callable | None = None) -> Callable:
             if number_first is not None and isinstance(args[0], (int, float)):
                 chosen = number_first
             else:
+                refuse_types(f, args, kwargs)
                 raise TypeError(
-                    f"{f.__name__}(): argument 'input' (position 1) must be Tensor, not {type(args[0]).__name__}"
+                    f"{f.__name__}(): argument 'input' (position 1) must be Tensor, not {type_name(args[0])}"
                 )
         out = kwargs.pop("out", None) if "out" in kwargs else None
         try:
             made = chosen(*args, **kwargs)
-        except AttributeError:
-            _need_tensors(f, args, kwargs)
+        except Exception:
+            refuse_types(chosen, args, kwargs)
             raise
         if out is None:
             return made

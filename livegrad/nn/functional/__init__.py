@@ -1,5 +1,8 @@
 """The functional forms of layers, activations and losses: functions of tensors, without state."""
 
+from livegrad.ops.arguments import checked
+from livegrad.ops.registry import FUNCTIONS
+
 from . import (
     activation,
     affine,
@@ -50,3 +53,8 @@ __all__ = [
     *pooling.__all__,
     *spatial.__all__,
 ]
+
+for _name in __all__:
+    _function = globals()[_name]
+    if _function is not FUNCTIONS.get(_name):  # (those have been seen to)
+        globals()[_name] = checked(_function)
