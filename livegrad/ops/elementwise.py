@@ -11,8 +11,8 @@ from ..native import hot
 from ..precision import REGIONS
 from ..tensor import Tensor
 from . import dispatch, scalar
-from .instruction import Refusal
 from .arguments import checked
+from .instruction import Refusal
 from .registry import ELEMENTWISE, FUNCTIONS, elementwise, public
 
 POSITIVE, UNIT = (0.1, 4.0), (-0.9, 0.9)
