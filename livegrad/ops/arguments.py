@@ -1,0 +1,167 @@
+"""What is said of arguments of a wrong type: TypeError with PyTorch's text, whatever came of them inside.
+
+Nothing is checked while all goes well. Where a function raises, its arguments are compared with its annotations, and
+with what parameters of its name always are; one that does not fit is the reason, and is named.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..native import hot
+from ..tensor import Tensor
+
+# What parameters of these names are, where they have no annotation that says more.
+TENSORS = frozenset(
+    (
+        "input", "input1", "input2", "target", "target1", "target2", "other", "weight", "bias", "query", "key", "value",
+        "tensor", "mask", "attn_mask", "index", "indices", "mat", "mat1", "mat2", "vec", "vec1", "vec2", "x1", "x2",
+        "anchor", "positive", "negative", "log_probs", "running_mean", "running_var", "grid", "theta", "tensor1",
+        "tensor2", "batch1", "batch2", "source", "src", "offsets", "per_sample_weights", "bias_k", "bias_v",
+        "key_padding_mask",
+    )
+)  # fmt: skip
+SEQUENCES = frozenset(("tensors", "matrices", "operands"))
+SIZES = frozenset(
+    (
+        "dim", "dims", "size", "shape", "sizes", "kernel_size", "stride", "padding", "dilation", "output_size",
+        "normalized_shape", "repeats", "split_sizes", "shifts",
+    )
+)  # fmt: skip
+
+
+def checked(f: Callable, method: bool = False) -> Callable:
+    """The function, which raises TypeError where it raises anything because of an argument's type.
+
+    method: it is called on its first argument, which is not counted in the text.
+    """
+
+    @functools.wraps(f)
+    @hot
+    def function(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return f(*args, **kwargs)
+        except Exception:
+            refuse_types(f, args, kwargs, method)
+            raise
+
+    return function
+
+
+def refuse_types(f: Callable, args: tuple, kwargs: dict, method: bool = False) -> None:
+    """Raise TypeError for the first argument that `f` cannot take because of its type, if there is one."""
+    signature = inspect.signature(f)
+    try:
+        given = signature.bind(*args, **kwargs).arguments
+    except TypeError:
+        return  # which Python has said already
+    for place, (name, parameter) in enumerate(signature.parameters.items(), 1 - method):
+        if name not in given or parameter.kind is parameter.VAR_KEYWORD:
+            continue
+        wrong = _wrong(name, parameter, given[name])
+        if wrong:
+            if place == 1 - method and name in ("x", "t", "a", "self"):
+                name = "input"  # as PyTorch calls it
+            raise TypeError(f"{f.__name__}(): argument '{name}' (position {place}) must be {wrong}") from None
+
+
+def _wrong(name: str, parameter: inspect.Parameter, value: Any) -> str:
+    """What an argument must be instead, and what it is; empty where it may be what it is."""
+    default = parameter.default
+    if value is default:
+        return ""
+    wanted = _annotation(parameter)
+    if value is None and ("None" in wanted or not wanted and (default is not parameter.empty or "running" in name)):
+        return ""
+    wanted = wanted.removesuffix("| None").strip()
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        value = _only(value)
+    if wanted in ("", "Any"):
+        if name == "dtype":
+            wanted = "dtypes.dtype"
+        elif name in SEQUENCES:
+            wanted = "Sequence[Tensor]"
+        elif name in SIZES:
+            wanted = "Sequence[int]"
+        elif name in TENSORS and not wanted and not (name == "value" and default is None):
+            wanted = "Tensor"
+        elif default.__class__ in (int, float):
+            wanted = default.__class__.__name__
+    if wanted in ("Sequence[Tensor]", "Sequence[int]"):
+        return _wrong_elements(value, wanted == "Sequence[int]")
+    fits = FITS.get(wanted)
+    return "" if fits is None or fits(value) else f"{wanted.rpartition('.')[2]}, not {type_name(value)}"
+
+
+def _annotation(parameter: inspect.Parameter) -> str:
+    a = parameter.annotation
+    if a is parameter.empty:
+        return ""
+    return a if isinstance(a, str) else getattr(a, "__name__", str(a))
+
+
+def _only(values: tuple) -> Any:
+    """What was given for `*names`: one sequence, or several values."""
+    return values[0] if len(values) == 1 and not isinstance(values[0], (int, Tensor)) else values
+
+
+def _wrong_elements(values: Any, ints: bool) -> str:
+    what, fits = ("ints", _is_int) if ints else ("Tensors", _is_tensor)
+    if ints and (_is_int(values) or isinstance(values, str) and values in ("same", "valid")):
+        return ""  # (these two are kinds of padding)
+    if not isinstance(values, (list, tuple)) and (
+        isinstance(values, (str, bytes, Tensor, np.ndarray)) or not isinstance(values, Iterable)
+    ):
+        return f"tuple of {what}, not {type_name(values)}"
+    if not isinstance(values, Collection):
+        return ""  # an iterator is gone
+    for place, value in enumerate(values):
+        if not fits(value):
+            return f"tuple of {what}, but found element of type {type_name(value)} at pos {place}"
+    return ""
+
+
+def _is_tensor(x: Any) -> bool:
+    return isinstance(x, Tensor)
+
+
+def _is_int(x: Any) -> bool:
+    if isinstance(x, Tensor):
+        return not x.dtype.is_floating_point and x.numel() == 1
+    if isinstance(x, np.ndarray):
+        return False
+    try:
+        operator.index(x)
+    except TypeError:
+        return False
+    return True
+
+
+def _is_number(x: Any) -> bool:
+    if isinstance(x, Tensor):
+        return x.numel() == 1
+    return hasattr(type(x), "__float__") and not isinstance(x, np.ndarray)
+
+
+# What an argument is, by its annotation.
+FITS = {
+    "Tensor": _is_tensor,
+    "int": _is_int,
+    "float": _is_number,
+    "bool": _is_number,
+    "str": lambda x: isinstance(x, str),
+    "dtypes.dtype": lambda x: isinstance(x, dtypes.dtype),
+}
+
+
+def type_name(x: Any) -> str:
+    """The name of an object's type, as PyTorch writes it."""
+    kind = type(x)
+    return f"numpy.{kind.__name__}" if kind.__module__ == "numpy" else kind.__name__
