@@ -5,8 +5,9 @@ any safetensors reader; the metadata in its header describes the structure they 
 parameters, which tensor appears twice ...) as JSON.  :func:`load` reads such files, plain safetensors files, and the
 files that PyTorch's ``torch.save`` writes.
 
-Loading never runs anything from a file.  The structure is data, not code, and PyTorch's pickles are read by a small
-interpreter (`machine`), which knows tensors and plain containers and refuses everything else by name.
+Loading never runs anything from a file, but for whole modules and on request (`modules`).  The structure is data, not
+code, and PyTorch's pickles are read by a small interpreter (`machine`), which knows tensors and plain containers and
+refuses everything else by name.
 
 Layout of a file: eight bytes with the length of the header, the header (JSON: for every tensor its dtype, shape and
 place), the tensors' bytes.  The header's ``__metadata__`` has these strings:

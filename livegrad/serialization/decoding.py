@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import pickle
 from collections import OrderedDict
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 
 from .encoding import MAX_DEPTH
 from .errors import Malformed, need
+from .modules import restore_module
 from .objects import dress, dtype_named, from_array, library
-from .placing import Placer
+from .placing import NotPlaced, Placer
 
 __all__ = ["Decoder"]
 
@@ -19,8 +21,9 @@ __all__ = ["Decoder"]
 class Decoder:
     """The reverse of :class:`Encoder`; takes nothing in the structure on trust."""
 
-    def __init__(self, arrays: dict[str, np.ndarray], place: Placer):
+    def __init__(self, arrays: dict[str, np.ndarray], place: Placer, weights_only: bool = True):
         self._arrays = arrays
+        self._weights_only = weights_only
         self._place = place
         self._made: list[Any] = []  # containers and tensors by number
         self._tensors: dict[tuple, Any] = {}  # by array and storage, so that tensors of one storage share it again
@@ -52,6 +55,11 @@ class Decoder:
             self._made.append(self._unfinished)
             obj = self._made[number] = self._container(tag, node, depth + 1)
             return obj
+        if tag == "module":
+            number = len(self._made)
+            self._made.append(self._unfinished)
+            obj = self._made[number] = self._module(node, depth + 1)
+            return obj
         return self._scalar(tag, node)
 
     def _container(self, tag: str, node: dict, depth: int) -> Any:
@@ -68,6 +76,22 @@ class Decoder:
         if "_metadata" in node:
             made._metadata = self.decode(node["_metadata"], depth)  # type: ignore[attr-defined]
         return made
+
+    def _module(self, node: dict, depth: int) -> Any:
+        text, name, tensors = node["module"], node["class"], node["tensors"]
+        need(isinstance(text, str) and isinstance(tensors, list), f"a module of class {name!r} without its parts")
+        try:
+            if self._weights_only:
+                raise pickle.UnpicklingError(
+                    f"Weights only load failed: the file holds a whole module of class {name}, and making it again "
+                    "runs what the file says. If you trust where the file is from, pass weights_only=False; or save "
+                    "the module's state_dict() instead"
+                )
+            return restore_module(text, [self.decode(each, depth) for each in tensors])
+        except (Malformed, NotPlaced):
+            raise
+        except Exception as error:  # about the caller's classes, not about the file
+            raise NotPlaced from error
 
     def _key(self, node: Any, depth: int = 0) -> Any:
         if not isinstance(node, (dict, list)):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .modules import encode_module, is_module
 from .objects import CODES, kind_of, library, storage_of, to_array
 
 __all__ = ["MAX_DEPTH", "Encoder", "compact"]
@@ -75,6 +76,11 @@ class Encoder:
                 return self._container(obj, kind, path, parts)
             finally:
                 self._open.discard(identity)
+        if is_module(obj):
+            self._count(obj)
+            return encode_module(
+                obj, lambda t, name: self.encode(t, f"{path}.{name}", (*parts, *name.split("."))), path
+            )
         raise TypeError(f"cannot save {path}: {_describe(obj)}. {_advice(obj)}")
 
     def _count(self, obj: Any) -> None:

@@ -26,15 +26,16 @@ def load(
         map_location: where to put tensors: a device or its name, a dict from devices they were saved on to others, or
             a function of a tensor (on the CPU) and the name of the device it was saved on, that returns the tensor to
             use or None.  Without it, tensors go back to the devices they were saved on.
-        weights_only, pickle_module, mmap, encoding: accepted for PyTorch's sake.  Files are never allowed to run code,
-            and tensors are always read into memory, so they make no difference.
+        weights_only: whether whole modules in the file are refused.  Making one again runs what the file says, so
+            pass False only for files that you trust.  Nothing else in any file ever runs code.
+        pickle_module, mmap, encoding: accepted for PyTorch's sake.  Tensors are always read into memory.
 
     A safetensors file from elsewhere gives a dict of tensors by name.  From a PyTorch file, of its old format too,
     tensors, parameters and plain containers can be read.  Damage is noticed by checksums, which all these files have
     but for safetensors files from elsewhere and PyTorch's old format.
 
     Raises CheckpointError for a file that is damaged, cut short or of another kind, and ``pickle.UnpicklingError`` for
-    a PyTorch file that holds objects of other classes.
+    a PyTorch file that holds objects of other classes, and for a whole module without ``weights_only=False``.
 
     >>> import os, tempfile, livegrad
     >>> path = os.path.join(tempfile.mkdtemp(), "weights.safetensors")
@@ -44,16 +45,16 @@ def load(
     """
     place = Placer(map_location)
     try:
-        return _load(f, place)
+        return _load(f, place, weights_only)
     except NotPlaced as error:
         raise error.__cause__ from None  # type: ignore[misc]
 
 
-def _load(f: Any, place: Placer) -> Any:
+def _load(f: Any, place: Placer, weights_only: bool) -> Any:
     if isinstance(f, (str, bytes, os.PathLike)):
         path = os.fsdecode(f)
         with open(path, "rb") as file:
-            return _from(Reader(file, repr(path), whole_file=True), place)
+            return _from(Reader(file, repr(path), whole_file=True), place, weights_only)
     if not callable(getattr(f, "read", None)):
         raise TypeError(f"load() needs a file name or a binary file object, not {type(f).__name__}")
     if isinstance(f, io.TextIOBase):
@@ -64,7 +65,7 @@ def _load(f: Any, place: Placer) -> Any:
         f.seek(f.tell())
     except (AttributeError, OSError):
         f = io.BytesIO(f.read())
-    return _from(Reader(f, source, whole_file=False), place)
+    return _from(Reader(f, source, whole_file=False), place, weights_only)
 
 
 _ELSEWHERE = [
@@ -78,7 +79,7 @@ _ELSEWHERE = [
 ]
 
 
-def _from(reader: Reader, place: Placer) -> Any:
+def _from(reader: Reader, place: Placer, weights_only: bool) -> Any:
     """What is in the file, by its first bytes."""
     first = reader.file.read(32)
     if not isinstance(first, bytes):
@@ -92,7 +93,7 @@ def _from(reader: Reader, place: Placer) -> Any:
         return load_stream(reader, place)
     # A header is JSON, so a brace follows its length.
     if first[8:9] == b"{":
-        return load_safetensors(reader, place)
+        return load_safetensors(reader, place, weights_only)
     known = [name for beginning, name in _ELSEWHERE if first.startswith(beginning)]
     what = known[0] if known else f"a file that begins with {first[:16]!r}"
     if not first.strip(b"\0"):

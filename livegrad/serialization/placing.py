@@ -10,7 +10,8 @@ __all__ = ["NotPlaced", "Placer"]
 
 
 class NotPlaced(Exception):
-    """Carries an error of the caller's ``map_location`` past the handlers of errors in the file."""
+    """Carries an error of the caller's ``map_location``, or of a saved module's classes, past the handlers of errors in
+    the file."""
 
 
 class Placer:

@@ -21,7 +21,7 @@ from .reader import Reader
 __all__ = ["load_safetensors"]
 
 
-def load_safetensors(reader: Reader, place: Placer) -> Any:
+def load_safetensors(reader: Reader, place: Placer, weights_only: bool = True) -> Any:
     """The object in a file of ours, or a dict of the tensors in another safetensors file."""
     length = struct.unpack("<Q", reader.file.read(8))[0]
     if length > MAX_HEADER:
@@ -61,7 +61,7 @@ def load_safetensors(reader: Reader, place: Placer) -> Any:
         structure = json.loads(metadata["structure"])
         need(isinstance(checksums, dict) and checksums.keys() == table.keys(), "checksums for other tensors")
         arrays = _arrays(reader, table, checksums)
-        return Decoder(arrays, place).decode(structure)
+        return Decoder(arrays, place, weights_only).decode(structure)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, Malformed) as error:
         what = str(error) or type(error).__name__
         raise reader.damaged("the description of a saved object", what) from error

@@ -28,9 +28,10 @@ def save(
     Args:
         obj: tensors, parameters, dtypes, devices, sizes, NumPy arrays, numbers, strings, bytes, None, and dicts,
             OrderedDicts, lists, tuples and sets of these, such as the ``state_dict()`` of a module or an optimizer.
-            A tensor or container that appears in several places is one object again after loading.
+            A tensor or container that appears in several places is one object again after loading. Whole modules
+            too, whose classes can be imported: :func:`load` makes them again for ``weights_only=False``.
         f: the file's name, or a binary file object such as ``io.BytesIO()``.
-        pickle_module, pickle_protocol: accepted for PyTorch's sake; nothing is pickled.
+        pickle_module, pickle_protocol: accepted for PyTorch's sake.
 
     A named file is written under another name and takes the place of the old one only when it is complete and on the
     disk: when saving fails or is interrupted, the old file is still there, whole.
