@@ -60,6 +60,18 @@ def histogram(tag, values, bins="tensorflow", max_bins=None):
     return proto("summary").Summary.Value(tag=tag, histo=proto_value)
 
 
+def counted(tag, low, high, num, total, total_squares, limits, counts):
+    """A histogram from its numbers; buckets are given by their right edges."""
+    limits, counts = (to_numpy(x).reshape(-1).tolist() for x in (limits, counts))
+    if len(limits) != len(counts):
+        raise ValueError(f"len(bucket_limits) != len(bucket_counts): {len(limits)} limits for {len(counts)} counts")
+    numbers = {"min": low, "max": high, "num": num, "sum": total, "sum_squares": total_squares}
+    value = proto("histogram").HistogramProto(
+        **{name: to_number(x) for name, x in numbers.items()}, bucket_limit=limits, bucket=counts
+    )
+    return proto("summary").Summary.Value(tag=tag, histo=value)
+
+
 def image(tag, pixels):
     height, width, channels = pixels.shape
     value = proto("summary").Summary.Image(height=height, width=width, colorspace=channels)

@@ -5,13 +5,13 @@ import os
 import socket
 import time
 
-from . import events
+from . import events, media, plugins
 from .images import figure_image, to_image
 from .require import proto, require
 
 
 class SummaryWriter:
-    """Writes scalars, images, histograms, text, hyperparameters and graphs to ``log_dir`` for TensorBoard to show.
+    """Writes scalars, images, sound, text, curves, embeddings, graphs and more to ``log_dir`` for TensorBoard to show.
 
     ``log_dir`` is by default ``runs/DATE_TIME_HOST`` with ``comment`` at the end. ``purge_step`` hides what an earlier
     run wrote to the directory from that step on. Entries are written by a thread, at the latest after ``flush_secs``,
@@ -31,6 +31,7 @@ class SummaryWriter:
         self.purge_step, self.max_queue, self.flush_secs = purge_step, max_queue, flush_secs
         self.filename_suffix = filename_suffix
         self._files = {}
+        self._embeddings = []
         self._file(self.log_dir)
 
     def get_logdir(self):
@@ -58,6 +59,13 @@ class SummaryWriter:
         """How values are distributed. ``bins`` is ``"tensorflow"``, or what ``numpy.histogram`` takes."""
         self._write(events.summary(events.histogram(tag, values, bins, max_bins)), global_step, walltime)
 
+    def add_histogram_raw(
+        self, tag, min, max, num, sum, sum_squares, bucket_limits, bucket_counts, global_step=None, walltime=None
+    ):
+        """A histogram that has been counted already; ``bucket_limits`` are the buckets' right edges."""
+        value = events.counted(tag, min, max, num, sum, sum_squares, bucket_limits, bucket_counts)
+        self._write(events.summary(value), global_step, walltime)
+
     def add_image(self, tag, img_tensor, global_step=None, walltime=None, dataformats="CHW"):
         """An image, bytes or floats from 0 to 1; ``dataformats`` names its axes: ``"CHW"``, ``"HWC"``, ``"HW"``..."""
         self._write(events.summary(events.image(tag, to_image(img_tensor, dataformats))), global_step, walltime)
@@ -65,6 +73,21 @@ class SummaryWriter:
     def add_images(self, tag, img_tensor, global_step=None, walltime=None, dataformats="NCHW"):
         """Several images, as a grid."""
         self.add_image(tag, img_tensor, global_step, walltime, dataformats)
+
+    def add_image_with_boxes(
+        self, tag, img_tensor, box_tensor, global_step=None, walltime=None, rescale=1, dataformats="CHW", labels=None
+    ):
+        """An image with boxes, rows of left, top, right and bottom, and a label for each."""
+        pixels = media.with_boxes(to_image(img_tensor, dataformats), box_tensor, rescale, labels)
+        self._write(events.summary(events.image(tag, pixels)), global_step, walltime)
+
+    def add_video(self, tag, vid_tensor, global_step=None, fps=4, walltime=None):
+        """Videos of axes N, T, C, H, W, side by side."""
+        self._write(events.summary(media.video(tag, vid_tensor, fps)), global_step, walltime)
+
+    def add_audio(self, tag, snd_tensor, global_step=None, sample_rate=44100, walltime=None):
+        """A sound of one channel, numbers from -1 to 1."""
+        self._write(events.summary(media.audio(tag, snd_tensor, sample_rate)), global_step, walltime)
 
     def add_figure(self, tag, figure, global_step=None, close=True, walltime=None):
         """A matplotlib figure, or a list of them, as an image. It is closed unless ``close`` is False."""
@@ -85,6 +108,55 @@ class SummaryWriter:
         for tag, value in metric_dict.items():
             self._write(events.summary(events.scalar(tag, value)), global_step, None, directory)
         self._files.pop(directory).close()
+
+    def add_tensor(self, tag, tensor, global_step=None, walltime=None):
+        """A tensor as it is."""
+        self._write(events.summary(plugins.tensor(tag, tensor)), global_step, walltime)
+
+    def add_pr_curve(
+        self, tag, labels, predictions, global_step=None, num_thresholds=127, weights=None, walltime=None
+    ):  # fmt: skip
+        """The precision-recall curve of predictions from 0 to 1 for labels of 0 and 1."""
+        value = plugins.pr_curve(tag, labels, predictions, num_thresholds, weights)
+        self._write(events.summary(value), global_step, walltime)
+
+    def add_pr_curve_raw(
+        self, tag, true_positive_counts, false_positive_counts, true_negative_counts, false_negative_counts, precision,
+        recall, global_step=None, num_thresholds=127, weights=None, walltime=None,
+    ):  # fmt: skip
+        """A precision-recall curve from its numbers for each threshold."""
+        value = plugins.pr_curve_raw(
+            tag, true_positive_counts, false_positive_counts, true_negative_counts, false_negative_counts, precision,
+            recall, num_thresholds,
+        )  # fmt: skip
+        self._write(events.summary(value), global_step, walltime)
+
+    def add_custom_scalars(self, layout):
+        """A page of charts of scalars: ``{category: {title: ["Multiline" or "Margin", tags]}}``. Once for a writer."""
+        self._write(events.summary(plugins.custom_scalars(layout)), None, None)
+
+    def add_custom_scalars_multilinechart(self, tags, category="default", title="untitled"):
+        """A chart of several scalars."""
+        self.add_custom_scalars({category: {title: ["Multiline", tags]}})
+
+    def add_custom_scalars_marginchart(self, tags, category="default", title="untitled"):
+        """A chart of a scalar between two others: tags of the value, the lower and the upper one."""
+        self.add_custom_scalars({category: {title: ["Margin", tags]}})
+
+    def add_mesh(
+        self, tag, vertices, colors=None, faces=None, config_dict=None, global_step=None, walltime=None
+    ):  # fmt: skip
+        """Meshes or clouds of points: vertices (B, N, 3), colours (B, N, 3) from 0 to 255, faces (B, M, 3)."""
+        values = plugins.mesh(tag, vertices, colors, faces, config_dict)
+        self._write(events.summary(*values), global_step, walltime)
+
+    def add_embedding(
+        self, mat, metadata=None, label_img=None, global_step=None, tag="default", metadata_header=None
+    ):  # fmt: skip
+        """Points, the rows of a matrix, for the projector; with a label or a row of them, and a picture, for each."""
+        made = plugins.embedding(self.log_dir, mat, metadata, label_img, global_step, tag, metadata_header)
+        self._embeddings = [e for e in self._embeddings if e.tensor_name != made.tensor_name] + [made]
+        plugins.write_projector_config(self.log_dir, self._embeddings)
 
     def add_graph(self, model, input_to_model=None, verbose=False, use_strict_trace=True):
         """The graph that ran: of a model called once with an input, or of a tensor that is already there.
