@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..runtime.cuda import driver, ledger
+from ..runtime.cuda import checks, driver, ledger
 from ._which import index_of
 
 __all__ = [
@@ -18,6 +18,7 @@ def synchronize(device: Any = None) -> None:
     chosen = driver.cupy().cuda.Device(index_of(device))
     ledger.note("synchronize", 0, "synchronize()")
     chosen.synchronize()
+    checks.look()
 
 
 class Stream:
@@ -67,6 +68,7 @@ class Stream:
         ledger.note("synchronize", 0, "Stream.synchronize()")
         driver.cupy()
         self.native.synchronize()
+        checks.look()
 
     def query(self) -> bool:
         """Whether everything in this stream is done."""
@@ -132,6 +134,7 @@ class Event:
         if self.native is not None:
             ledger.note("synchronize", 0, "Event.synchronize()")
             self.native.synchronize()
+            checks.look()
 
     def elapsed_time(self, end_event: Event) -> float:
         """Milliseconds from this event to a later one.

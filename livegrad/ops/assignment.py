@@ -10,18 +10,26 @@ import numpy as np
 from ..autograd.mode import MODE
 from ..devices import cpu
 from ..lazy import backend
-from ..lazy.value import Value
-from ..tensor import Tensor
+from ..lazy.places import shape_of
+from ..lazy.value import Value, from_array
+from ..runtime import array as arrays
+from ..runtime.array import numel
+from ..tensor import Tensor, wrap
 from . import dispatch
 from .casting import autocasts
 from .copying import broadcast, checked_number, clone, copied, filled
 from .gather import index_array
-from .index import INDEX, advanced, as_index, basic, items_of
+from .elementwise import where
+from .index import INDEX, advanced, as_index, basic, elsewhere, is_mask, items_of
 from .registry import named, operator, public
 from .view import normal_dim, on_either
 
 
-def _index_put(x: Value, source: Value, index: tuple, accumulate: bool) -> Value:
+def _index_put(x: Value, source: Value, index: Any, accumulate: bool) -> Value:
+    if x.device is not cpu:
+        if accumulate:
+            return elsewhere("combine", _combined, (x, source), index, "sum")
+        return elsewhere("put", _put, (x, source), index)
     made = backend.copied(x.native())
     target, values = made.native(), source.native()
     if accumulate:
@@ -31,16 +39,27 @@ def _index_put(x: Value, source: Value, index: tuple, accumulate: bool) -> Value
     return made
 
 
+def _put(x: Value, source: Value, index: Any) -> Value:
+    return _index_put(x, source, index, False)
+
+
+def _combined(x: Value, source: Value, index: Any, name: str) -> Value:
+    return _index_put(x, source, index, True)
+
+
 INDEX_CLEAR = operator(
     "index_clear",
     lambda x, index: _cleared(x, index),
     tensors=("x",),
     grads={"x": lambda g, index: on_either(INDEX_CLEAR, g, index=index)},
     holds=("index",),
+    anywhere=True,
 )
 
 
-def _cleared(x: Value, index: tuple) -> Value:
+def _cleared(x: Value, index: Any) -> Value:
+    if x.device is not cpu:
+        return elsewhere("put", _put, (x, from_array(arrays.full_on(x.device, (), x.dtype, 0))), index)
     made = backend.copied(x.native())
     made.native()[index] = 0
     return made
@@ -55,6 +74,7 @@ INDEX_PUT = operator(
         "source": lambda g, source_shape, index: on_either(INDEX, g, index=index).sum_to_size(source_shape),
     },
     holds=("index",),
+    anywhere=True,
 )
 INDEX_ADD = operator(
     "index_put",
@@ -65,6 +85,7 @@ INDEX_ADD = operator(
         "source": lambda g, source_shape, index: on_either(INDEX, g, index=index).sum_to_size(source_shape),
     },
     holds=("index",),
+    anywhere=True,
 )
 
 
@@ -74,7 +95,10 @@ def _as_source(x: Tensor, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return dispatch.cast(value, x.dtype) if value.dtype is not x.dtype else value
     if isinstance(value, (int, float, complex)):
-        return tensor(checked_number(value, x.dtype), dtype=x.dtype, device=x.device)
+        number = checked_number(value, x.dtype)
+        if x.device is not cpu:
+            return wrap(from_array(arrays.full_on(x.device, (), x.dtype, number)))
+        return tensor(number, dtype=x.dtype)
     return as_tensor(value, dtype=x.dtype, device=x.device)
 
 
@@ -82,7 +106,10 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     """x[index] = value, in place; `value` broadcasts."""
     window, left = basic(x, items_of(x, index))
     if any(i is not None for i in left):
-        write_at(window, advanced(window, left), _as_source(x, value), False)
+        source = _as_source(x, value)
+        if window.device is not cpu and source.numel() == 1 and _write_where(window, left, source):
+            return
+        write_at(window, advanced(window, left), source, False)
         return
     if isinstance(value, (int, float, complex)):
         dispatch.check_in_place(window, MODE.grad)
@@ -102,10 +129,26 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     copied(window, source, "CopyBackwards" if source._shape or not shape else "FillBackward1")
 
 
+def _write_where(window: Tensor, left: list, source: Tensor) -> bool:
+    """Write one number where the only index, a mask, holds, which nobody has to count for that; False for others."""
+    places = [d for d, i in enumerate(left) if i is not None]
+    mask = left[places[0]]
+    if len(places) > 1 or mask.__class__ is not Value or not is_mask(mask):
+        return False
+    dispatch.check_in_place(window, MODE.grad, repeated=True)
+    after = len(window._shape) - places[0] - len(mask.shape)
+    wide = wrap(mask).reshape(*mask.shape, *(1,) * after)
+    dispatch.assign_result(window, where(wide, source.reshape(()), window))
+    return True
+
+
 def write_at(window: Tensor, index: tuple, source: Tensor, accumulate: bool) -> None:
     """Write `source` at advanced indices of a tensor, in place."""
     dispatch.check_in_place(window, MODE.grad, repeated=True)
-    shape = np.empty(window._shape, np.bool_)[index].shape
+    if window.device is cpu:
+        shape = np.empty(window._shape, np.bool_)[index].shape
+    else:
+        shape = shape_of(window._shape, index)
     own = source._shape
     lead = len(own) - len(shape)
     if lead > 0 and all(n == 1 for n in own[:lead]):
@@ -159,7 +202,7 @@ Tensor.index_put_ = index_put_  # type: ignore[attr-defined]
 def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """A copy of x with source's slices added at the named indices of one dimension."""
     d = normal_dim(dim, x.dim())
-    where = (slice(None),) * d + (index_array("index_add", index, x._shape[d], d),)
+    where = (slice(None),) * d + (index_array("index_add", index, x, d),)
     return INDEX_ADD.apply(
         (x, source if alpha == 1 else source * alpha), "IndexAddBackward", index=where, accumulate=True
     )
@@ -170,7 +213,7 @@ def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any 
 def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """A copy of x with source's slices put at the named indices of one dimension."""
     d = normal_dim(dim, x.dim())
-    where = (slice(None),) * d + (index_array("index_copy", index, x._shape[d], d),)
+    where = (slice(None),) * d + (index_array("index_copy", index, x, d),)
     return INDEX_PUT.apply((x, source), "IndexCopyBackward", index=where, accumulate=False)
 
 
@@ -178,15 +221,15 @@ def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
 def index_fill(x: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """A copy of x with a number put at the named indices of one dimension."""
     d = normal_dim(dim, x.dim())
-    where = (slice(None),) * d + (index_array("index_fill", index, x._shape[d], d),)
+    where = (slice(None),) * d + (index_array("index_fill", index, x, d),)
     return INDEX_PUT.apply((x, _as_source(x, value)), "IndexFillBackward", index=where, accumulate=False)
 
 
 @public("masked_scatter", kind="library", inplace=True)
 def masked_scatter(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """A copy of x with consecutive elements of source put where the mask holds."""
-    where = (as_index(mask.expand(x._shape)),)
-    n = int(where[0].sum())
+    where = advanced(x, [as_index(mask.expand(x._shape), x.device)])
+    n = numel(shape_of(x._shape, where)) if x.device is not cpu else int(where[0].sum())
     return INDEX_PUT.apply((x, source.reshape(-1)[:n]), index=where, accumulate=False)
 
 

@@ -7,34 +7,37 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..devices import cpu
 from ..lazy import backend
+from ..lazy.places import Strict
 from ..tensor import Tensor, from_native, wrap
 from . import dispatch
 from .copying import clone
-from .index import INDEX, INDEX_BACKWARD, as_index, getitem
-from .registry import operator, public
+from .index import INDEX, INDEX_BACKWARD, advanced, as_index, as_numbers, getitem, grid, held_places
+from .registry import FUNCTIONS, operator, public
 from .view import normal_dim, on_either
 
 
-def index_array(name: str, index: Any, n: int, dim: int) -> np.ndarray:
-    """An index tensor as an array, checked."""
+def index_array(name: str, index: Any, x: Tensor, dim: int) -> Any:
+    """An index tensor of a dimension as an array, checked; on a CUDA device as a value, which kernels check.
+
+    Raises RuntimeError where it is on another device.
+    """
     if not isinstance(index, Tensor):
         raise TypeError(f"{name}(): argument 'index' must be Tensor, not {type(index).__name__}")
     if index.dtype not in (dtypes.int64, dtypes.int32):
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, but got {index.dtype}")
+    if index.device is not x.device:
+        dispatch.check_devices((x, index))
+    if index.device is not cpu:
+        return as_numbers(index)
+    n = x._shape[dim]
     a = np.array(index._to_numpy(), np.int64)
     if a.size and (int(a.min()) < 0 or int(a.max()) >= n):
         bad = int(a.max()) if int(a.max()) >= n else int(a.min())
         wrong = IndexError if name.startswith("index_") and name != "index_add" else RuntimeError
         raise wrong(f"index {bad} is out of bounds for dimension {dim} with size {n}")
     return a
-
-
-def grid(a: np.ndarray, dim: int) -> tuple:
-    """Full indices that vary along `dim` as `a` says and run along the others."""
-    # Not np.ogrid, which takes 20 us.
-    ones = (1,) * (a.ndim - 1)
-    return tuple([a if d == dim else np.arange(n).reshape(*ones[:d], n, *ones[d:]) for d, n in enumerate(a.shape)])
 
 
 def elements_at(x: Tensor, dim: int, places: np.ndarray, keepdim: bool, label: str) -> Tensor:
@@ -45,10 +48,11 @@ def elements_at(x: Tensor, dim: int, places: np.ndarray, keepdim: bool, label: s
 
 GATHER = operator(
     "gather",
-    lambda x, index, dim: backend.copied(x.native()[grid(index, dim)]),
+    lambda x, index, dim: INDEX.forward(x, grid(index, dim)),
     tensors=("x",),
     grads={"x": lambda g, x_shape, index, dim: on_either(INDEX_BACKWARD, g, shape=x_shape, index=grid(index, dim))},
     holds=("index",),
+    anywhere=True,
 )
 
 
@@ -68,7 +72,7 @@ def gather(x: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> 
                 f"Size does not match at dimension {k} expected index {list(index._shape)} to be no larger than self "
                 f"{list(x._shape)} apart from dimension {d}"
             )
-    return GATHER.apply((x,), index=index_array("gather", index, x._shape[d], d), dim=d)
+    return GATHER.apply((x,), index=index_array("gather", index, x, d), dim=d)
 
 
 @public("take_along_dim", kind="library")
@@ -94,18 +98,18 @@ def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
         raise IndexError("index_select(): Index is supposed to be a vector")
     if x.dim() == 0:
         return clone(x)
-    a = index_array("index_select", index, x._shape[d], d).reshape(-1)
-    where = (slice(None),) * d + (a,)
+    a = index_array("index_select", index.reshape(-1), x, d)
+    where = Strict((*(slice(None),) * d, a))
     return INDEX.apply((x,), "IndexSelectBackward", index=where)
 
 
 def rows_at(table: Tensor, index: Tensor) -> Tensor:
     """The rows of a table that an index of any shape names: what an embedding is."""
     try:
-        a = index_array("index_select", index, table._shape[0], 0)
+        a = index_array("index_select", index, table, 0)
     except IndexError as error:
         raise (IndexError if table._shape[0] else RuntimeError)(f"index out of range in self: {error}") from None
-    return INDEX.apply((table,), "EmbeddingBackward", index=(a,))
+    return INDEX.apply((table,), "EmbeddingBackward", index=Strict((a,)))
 
 
 @public("masked_select", kind="library")
@@ -114,7 +118,9 @@ def masked_select(x: Tensor, mask: Tensor) -> Tensor:
     if mask.dtype is not dtypes.bool_:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
     shape = dispatch.broadcast_shapes(x._shape, mask._shape)
-    return INDEX.apply((x.expand(shape),), "MaskedSelectBackward", index=(as_index(mask.expand(shape)),))
+    wide = x.expand(shape)
+    where = advanced(wide, [as_index(mask.expand(shape), x.device)]) if shape else (as_index(mask, x.device),)
+    return INDEX.apply((wide,), "MaskedSelectBackward", index=where)
 
 
 @public("take", kind="library")
@@ -126,11 +132,18 @@ def take(x: Tensor, index: Tensor) -> Tensor:
 @public("nonzero", kind="library")
 def nonzero(x: Tensor, *, as_tuple: bool = False) -> Any:
     """Indices of the elements that are not zero: one row each, or one tensor per dimension."""
+    if x.device is not cpu:
+        found = [wrap(i) for i in held_places((x.detach() if x.dim() else x.detach().reshape(1))._value())]
+        if as_tuple:
+            return tuple(found)
+        if not x.dim():
+            return found[0].new_empty((found[0]._shape[0], 0))
+        return FUNCTIONS["stack"](found, 1)
     a = x._to_numpy()
     if as_tuple:
         found = (from_native(np.ascontiguousarray(i)) for i in np.nonzero(np.atleast_1d(a)))
-        return tuple(i.to(x.device) for i in found)  # type: ignore[attr-defined]
-    return wrap(backend.copied(np.argwhere(a).astype(np.int64))).to(x.device)  # type: ignore[attr-defined]
+        return tuple(found)
+    return wrap(backend.copied(np.argwhere(a).astype(np.int64)))
 
 
 @public("argwhere", kind="library")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .. import dtypes
+from ..autograd.node import cast_value
 from ..codegen.kernels import Kernel
+from ..devices import cpu, device
 from ..lazy import backend
+from ..lazy.places import Along, Distinct
 from ..lazy.storage import contiguous_copy
 from ..lazy.value import Value, from_array
 from ..llvm import machine
@@ -22,7 +26,38 @@ from .registry import operator
 from .view import EXPAND, SELECT, on_either, select, unsqueeze
 
 
-def _index_value(x: Value, index: tuple) -> Value:
+def grid(a: Any, dim: int) -> Any:
+    """Full indices that vary along `dim` as `a` says and run along the others."""
+    if a.__class__ is Value:
+        return Along(a, dim)
+    # Not np.ogrid, which takes 20 us.
+    ones = (1,) * (a.ndim - 1)
+    return tuple([a if d == dim else np.arange(n).reshape(*ones[:d], n, *ones[d:]) for d, n in enumerate(a.shape)])
+
+
+def elsewhere(what: str, here: Callable, values: tuple, index: Any, *args: Any) -> Value:
+    """A function of `lazy.cuda_index`, of values on a CUDA device; where there are no kernels, `here` on the CPU."""
+    from ..lazy import cuda_index
+
+    if cuda_index.usable(values[0]):
+        return getattr(cuda_index, what)(*values, index, *args)
+    where = values[0].device
+    made = here(*[from_array(arrays.moved(v.ready(), cpu)) for v in values], _on_host(index), *args)
+    return from_array(arrays.moved(made.ready(), where))
+
+
+def _on_host(index: Any) -> tuple:
+    """An index with its index tensors as NumPy's arrays."""
+    if index.__class__ is Along:
+        return grid(arrays.on_host(index.index.ready(), "indexing").native(), index.dim)
+    return tuple([
+        arrays.on_host(i.ready(), "indexing").native() if i.__class__ is Value else i for i in index
+    ])  # fmt: skip
+
+
+def _index_value(x: Value, index: Any) -> Value:
+    if x.device is not cpu:
+        return elsewhere("read", _index_value, (x,), index)
     return backend.copied(x.native()[index])
 
 
@@ -57,19 +92,24 @@ def _rows_backward(g: Value, shape: tuple, places: np.ndarray) -> Value | None:
     return from_array(out)
 
 
-def _index_backward(g: Value, shape: tuple, index: tuple) -> Value:
+def _index_backward(g: Value, shape: tuple, index: Any) -> Value:
+    if g.device is not cpu:
+        return elsewhere("added_to_zeros", _added_to_zeros, (g,), index, shape)
     if len(index) == 1 and isinstance(index[0], np.ndarray) and index[0].dtype.kind == "i":
         made = _rows_backward(g, shape, index[0])
         if made is not None:
             return made
-    xp = backend.of(g)
-    out = xp.zeros(shape, g.dtype.np)
+    out = np.zeros(shape, g.dtype.np)
     source = g.native()
     if any(isinstance(i, np.ndarray) and i.dtype == np.bool_ for i in index):
         out[index] = source  # a mask names no place twice
     else:
-        xp.add.at(out, index, source)
+        np.add.at(out, index, source)
     return backend.fresh(out)
+
+
+def _added_to_zeros(g: Value, index: Any, shape: tuple) -> Value:
+    return _index_backward(g, shape, index)
 
 
 INDEX_BACKWARD = operator(
@@ -78,16 +118,17 @@ INDEX_BACKWARD = operator(
     tensors=("x",),
     grads={"x": lambda g, index: on_either(INDEX, g, index=index)},
     holds=("index",),
+    anywhere=True,
 )
 
 
-def _index_gradient(g: Any, x_shape: tuple, index: tuple) -> Any:
+def _index_gradient(g: Any, x_shape: tuple, index: Any) -> Any:
     return on_either(INDEX_BACKWARD, g, shape=x_shape, index=index)
 
 
-INDEX = operator("index", _index_value, tensors=("x",), grads={"x": _index_gradient}, holds=("index",))
+INDEX = operator("index", _index_value, tensors=("x",), grads={"x": _index_gradient}, holds=("index",), anywhere=True)
 # The same with an index that follows from a few numbers (of a flip, a roll), so that nothing is freed with its nodes.
-REORDER = operator("index", _index_value, tensors=("x",), grads={"x": _index_gradient})
+REORDER = operator("index", _index_value, tensors=("x",), grads={"x": _index_gradient}, anywhere=True)
 
 
 def _is_advanced(i: Any) -> bool:
@@ -98,11 +139,23 @@ def _is_int0(t: Tensor) -> bool:
     return t._shape == () and t.dtype.category == dtypes.INTEGRAL and t.dtype is not dtypes.uint8
 
 
-def as_index(i: Any) -> np.ndarray:
-    """An advanced index as the backend's array. Raises IndexError for floating-point ones."""
+def as_index(i: Any, where: device) -> Any:
+    """An advanced index as NumPy's array, or, of a tensor on a CUDA device, as its value.
+
+    where: the device of what is indexed. Raises IndexError for floating-point indices.
+    """
     if isinstance(i, Tensor):
         if i.dtype.category == dtypes.FLOATING:
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+        if i.device is not cpu:
+            if i.device is not where:
+                raise RuntimeError(
+                    f"indices should be either on cpu or on the same device as the indexed tensor ({where}), but this "
+                    f"one is on {i.device}"
+                )
+            if i.dtype in (dtypes.bool_, dtypes.uint8):
+                return cast_value(i.detach()._value(), dtypes.bool_)
+            return as_numbers(i)
         a = i._to_numpy()
         return a.astype(np.bool_) if i.dtype is dtypes.uint8 else np.array(a)
     a = np.asarray([x.item() if isinstance(x, Tensor) else x for x in i] if isinstance(i, (list, tuple)) else i)
@@ -111,6 +164,17 @@ def as_index(i: Any) -> np.ndarray:
     if a.dtype.kind not in "iub":
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     return a
+
+
+def as_numbers(index: Tensor) -> Value:
+    """An index tensor as a value of 32 or 64 bits."""
+    v = index.detach()._value()
+    return v if v.dtype in (dtypes.int64, dtypes.int32) else cast_value(v, dtypes.int64)
+
+
+def is_mask(a: Any) -> bool:
+    """Whether an index, as `as_index` gives it, is a mask."""
+    return a.dtype is dtypes.bool_ if a.__class__ is Value else a.dtype == np.bool_
 
 
 def items_of(x: Tensor, index: Any) -> list:
@@ -177,9 +241,9 @@ def basic(x: Tensor, items: list) -> tuple[Tensor, list]:
             left.append(None)
             dim += 1
         elif _is_advanced(i):
-            a = as_index(i)
-            width = a.ndim if a.dtype == np.bool_ else 1
-            if a.dtype == np.bool_:
+            a = as_index(i, x.device)
+            width = a.ndim if is_mask(a) else 1
+            if is_mask(a):
                 expected = x._shape[dim : dim + width]
                 if tuple(a.shape) != expected:
                     bad = next(k for k in range(width) if a.shape[k] != expected[k])
@@ -189,7 +253,7 @@ def basic(x: Tensor, items: list) -> tuple[Tensor, list]:
                     )
                 if width == 0:
                     x = unsqueeze(x, dim)
-                    a = np.asarray([0] if a else [], np.int64)
+                    a = np.asarray([0] if (a.native() if a.__class__ is Value else a) else [], np.int64)
                     width = 1
             left.append(a)
             dim += width
@@ -209,24 +273,33 @@ def basic(x: Tensor, items: list) -> tuple[Tensor, list]:
 
 
 def advanced(x: Tensor, left: list) -> tuple:
-    """The advanced indices as the backend takes them, checked against the sizes that they index."""
+    """The advanced indices as operators take them.
+
+    Those on the CPU are checked against the sizes that they index; the others are by the kernels that read them. On a
+    CUDA device masks become the places where they hold, for which the host has to wait.
+    """
     index: list = []
+    masks = others = 0
     dim = 0
     for i in left:
         if i is None:
             index.append(slice(None))
             dim += 1
             continue
-        if i.dtype != np.bool_:
+        masks, others = masks + is_mask(i), others + (not is_mask(i))
+        if not is_mask(i):
             n = x._shape[dim]
-            if i.size and (int(i.max()) >= n or int(i.min()) < -n):
+            if i.__class__ is not Value and i.size and (int(i.max()) >= n or int(i.min()) < -n):
                 bad = int(i.max()) if int(i.max()) >= n else int(i.min())
                 raise IndexError(f"index {bad} is out of bounds for dimension {dim} with size {n}")
             dim += 1
         else:
             dim += i.ndim
-        index.append(i)
-    shapes = [i.shape for i in index if isinstance(i, np.ndarray) and i.dtype != np.bool_]
+        if x.device is cpu:
+            index.append(i)
+        else:
+            index += [_on_device(a, x.device) for a in (held_places(i) if is_mask(i) else [i])]
+    shapes = [i.shape for i in index if i.__class__ is not slice and not is_mask(i)]
     try:
         np.broadcast_shapes(*shapes)
     except ValueError:
@@ -234,7 +307,25 @@ def advanced(x: Tensor, left: list) -> tuple:
         raise IndexError(
             f"shape mismatch: indexing tensors could not be broadcast together with shapes {text}"
         ) from None
-    return tuple(index)
+    return Distinct(index) if masks == 1 and not others else tuple(index)
+
+
+def _on_device(a: Any, where: device) -> Value:
+    """An index of the CPU's as a value on a device."""
+    if a.__class__ is Value:
+        return a
+    return from_array(arrays.moved(arrays.from_native(np.ascontiguousarray(a, np.int64)), where))
+
+
+def held_places(mask: Any) -> list:
+    """The places where a mask holds, for each of its dimensions."""
+    if mask.__class__ is not Value:
+        return list(np.nonzero(mask))
+    from ..runtime.cuda import ledger
+
+    ledger.note("synchronize", 0, "a mask, of which the host has to know how often it holds,")
+    with backend.on(mask.device):
+        return [backend.fresh(i) for i in backend.of(mask).nonzero(mask.native())]
 
 
 @hot

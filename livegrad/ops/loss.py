@@ -13,8 +13,8 @@ from ..lazy.value import Value
 from ..native import hot
 from ..tensor import Tensor, wrap
 from . import dispatch, rows
-from .gather import GATHER, grid
-from .index import INDEX_BACKWARD
+from .gather import GATHER
+from .index import INDEX_BACKWARD, grid
 from .instruction import ElementwiseOp
 from .reduce import LOG_SOFTMAX, SOFTMAX, _cast_like, _mean, _mean_gradient, _sum, back_to
 from .registry import Operator, operator

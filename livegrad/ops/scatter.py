@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.node import cast_value
+from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
@@ -15,13 +16,18 @@ from ..tensor import Tensor, wrap
 from . import dispatch
 from .assignment import INDEX_CLEAR
 from .casting import autocasts
-from .gather import GATHER, grid, index_array
-from .index import INDEX_BACKWARD
+from .gather import GATHER, index_array
+from .index import INDEX_BACKWARD, elsewhere, grid
 from .registry import named, operator, public
 from .view import normal_dim, on_either
 
 
-def _scatter_value(x: Value, source: Value, index: np.ndarray, dim: int, reduce: str | None) -> Value:
+def _scatter_value(x: Value, source: Value, index: Any, dim: int, reduce: str | None) -> Value:
+    if x.device is not cpu:
+        if reduce is None:
+            return elsewhere("put", _index_put, (x, _window(source, index)), grid(index, dim))
+        name = "sum" if reduce == "add" else "prod"
+        return elsewhere("combine", _combined, (x, _window(source, index)), grid(index, dim), name)
     made = backend.copied(x.native())
     where = grid(index, dim)
     values = source.native()[tuple(slice(n) for n in index.shape)]
@@ -31,6 +37,25 @@ def _scatter_value(x: Value, source: Value, index: np.ndarray, dim: int, reduce:
         np.add.at(made.native(), where, values)
     else:
         np.multiply.at(made.native(), where, values)
+    return made
+
+
+def _window(source: Value, index: Value) -> Value:
+    """As much of a source as there are indices."""
+    a = source.ready()
+    return source if a.shape == index.shape else from_array(a.view(a.offset, index.shape, a.strides))
+
+
+def _index_put(x: Value, source: Value, where: tuple) -> Value:
+    made = backend.copied(x.native())
+    made.native()[where] = source.native()
+    return made
+
+
+def _combined(x: Value, source: Value, where: tuple, name: str) -> Value:
+    made = backend.copied(x.native())
+    with np.errstate(all="ignore"):
+        _UFUNCS[name].at(made.native(), where, source.native())
     return made
 
 
@@ -73,6 +98,7 @@ SCATTER = operator(
     tensors=("x", "source"),
     grads={"x": _scatter_gradient_x, "source": _scatter_gradient_source},
     holds=("index",),
+    anywhere=True,
 )
 SCATTER_ADD = operator(
     "scatter",
@@ -80,6 +106,7 @@ SCATTER_ADD = operator(
     tensors=("x", "source"),
     grads={"x": lambda g: g, "source": _scatter_gradient_source},
     holds=("index",),
+    anywhere=True,
 )
 
 
@@ -87,11 +114,9 @@ def _scatter(name: str, x: Tensor, dim: int, index: Tensor, src: Any, reduce: st
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         x = x.reshape(1)
-    a = index_array(name, index, x._shape[d], d)
+    a = index_array(name, index, x, d)
     if not isinstance(src, Tensor):
-        full = arrays.empty_on(x.device, index._shape, x.dtype)
-        full.native()[...] = src
-        src = wrap(from_array(full))
+        src = wrap(from_array(arrays.full_on(x.device, index._shape, x.dtype, src)))
     if src.dtype is not x.dtype:
         raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype")
     if (
@@ -126,10 +151,12 @@ def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     return _scatter("scatter_add", x, dim, index, src, "add")
 
 
-_UFUNCS = {"prod": np.multiply, "amax": np.maximum, "amin": np.minimum}
+_UFUNCS = {"sum": np.add, "prod": np.multiply, "amax": np.maximum, "amin": np.minimum}
 
 
-def _reduce_value(x: Value, src: Value, index: np.ndarray, dim: int, reduce: str) -> Value:
+def _reduce_value(x: Value, src: Value, index: Any, dim: int, reduce: str) -> Value:
+    if x.device is not cpu:
+        return elsewhere("combine", _combined, (x, _window(src, index)), grid(index, dim), reduce)
     made = backend.copied(x.native())
     window = src.native()[tuple(slice(n) for n in index.shape)]
     with np.errstate(all="ignore"):
@@ -177,6 +204,7 @@ SCATTER_REDUCE = operator(
     _reduce_value,
     tensors=("x", "src"),
     grads={"x": _gradient_x, "src": _gradient_src},
+    anywhere=True,
 )
 
 
@@ -228,7 +256,7 @@ def scatter_reduce(
         count = count if include_self else count.scatter(d, index, 0)
         count = count.scatter_add(d, index, ones).clamp(min=1)
         return total / count if x.is_floating_point() else total.div(count, rounding_mode="floor")
-    where = index_array("scatter_reduce", index, x._shape[d], d)
+    where = index_array("scatter_reduce", index, x, d)
     return SCATTER_REDUCE.apply((start, src), index=where, dim=d, reduce=reduce)
 
 

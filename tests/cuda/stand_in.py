@@ -52,6 +52,7 @@ def buffers(device):
         if owner is not None and a.device == device and a.nbytes:
             raw = owner[a.start : a.start + a.nbytes]
             found.append((raw.__array_interface__["data"][0], raw, f"{a.nbytes} bytes"))
+    found += [(first, raw[: raw.nbytes // 16 * 16], "pinned") for first, _, raw in PINNED if not first % 16]
     return found
 
 

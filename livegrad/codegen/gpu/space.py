@@ -82,16 +82,21 @@ class Space:
             found.append(c)
         return [*found, left]
 
-    def moved(self, pointer: str, kind: str, operand: int, coords: list[Reg], which: int) -> str:
-        """An operand's pointer moved by coordinates."""
+    def offset(self, operand: int, coords: list[Reg], which: int) -> Reg | None:
+        """How far coordinates are from an operand's beginning, in elements; None for not at all."""
         strides = self.strides[operand]
         if strides is None or not coords:
-            return pointer
+            return None
         b = self.b
         offset = b.mul(coords[0], strides[which][0])
         for c, s in zip(coords[1:], strides[which][1:]):
             offset = b.add(offset, b.mul(c, s))
-        return b.gep(pointer, kind, b.convert(offset, "i64"))
+        return b.convert(offset, "i64")
+
+    def moved(self, pointer: str, kind: str, operand: int, coords: list[Reg], which: int) -> str:
+        """An operand's pointer moved by coordinates."""
+        offset = self.offset(operand, coords, which)
+        return pointer if offset is None else self.b.gep(pointer, kind, offset)
 
 
 class Leaves:

@@ -11,7 +11,7 @@ from ... import devices, dtypes
 from ...site import MODULES, user_frame
 from ..array import Array, contiguous_strides, from_native, is_contiguous, numel
 from ..refusal import out_of_memory
-from . import driver, ledger, pinned
+from . import checks, driver, ledger, pinned
 
 LARGE = 1 << 16  # bytes of a block from which on it is known who asked for it
 
@@ -119,14 +119,16 @@ def view(a: Array, offset: int, shape: tuple, strides: tuple, dtype: dtypes.dtyp
 
 
 def to_host(a: Array, why: str, non_blocking: bool = False) -> Array:
-    """A copy on the CPU; this waits for the device.
+    """A copy on the CPU; this waits for the device, and raises what was found wrong there (see `checks`).
 
     non_blocking: it does not, and the copy lies in pinned memory: whoever reads it has to wait first.
     """
     nbytes = numel(a.shape) * a.dtype.itemsize
     if not non_blocking or not nbytes:
         ledger.note("device to host", nbytes, why)
-        return from_native(np.asarray(a.native().get(), order="C"))
+        made = from_native(np.asarray(a.native().get(), order="C"))
+        checks.look()
+        return made
     ledger.note("device to host", nbytes, why, waits=False)
     xp = driver.cupy()
     with driver.on(a.device.index or 0):
