@@ -230,5 +230,3 @@ def check(index: Value, size: int, besides: int, error: Callable[[int], Exceptio
     launch = kernels.check(a.dtype.kind, driver.multiprocessors(where), numel(a.shape))
     _launch(launch, where, [memory.address(a), checks.word(where), size, checks.report(error), besides])
     _finish(where)
-
-

@@ -1,4 +1,4 @@
-"""What an index says of an array on a device: which index tensors there are, and how they and the array lie in a space."""
+"""What an index says of an array on a device: its index tensors, and how they and the array lie in one space."""
 
 from __future__ import annotations
 

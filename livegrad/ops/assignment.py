@@ -18,8 +18,8 @@ from ..tensor import Tensor, wrap
 from . import dispatch
 from .casting import autocasts
 from .copying import broadcast, checked_number, clone, copied, filled
-from .gather import index_array
 from .elementwise import where
+from .gather import index_array
 from .index import INDEX, advanced, as_index, basic, elsewhere, is_mask, items_of
 from .registry import named, operator, public
 from .view import normal_dim, on_either

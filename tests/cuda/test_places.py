@@ -4,6 +4,8 @@ Where there is a GPU these tests run on it; elsewhere the interpreter of PTX run
 """
 
 import contextlib
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import livegrad
+from livegrad.codegen.gpu import grouping, places
 from livegrad.nn import functional as F
 from livegrad.ops import index as host_index
 from livegrad.runtime.cuda import driver, ledger
@@ -114,7 +117,7 @@ def on(items, device):
 
 
 @given(indexed(), st.sampled_from(DTYPES))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_advanced_indexing(layout, dtype):
     """Reading is exact; so is writing, whose last one stays; what is added agrees to rounding."""
     shape, order, step, seed = layout
@@ -143,7 +146,7 @@ def test_advanced_indexing(layout, dtype):
 
 
 @given(indexed(), st.sampled_from(DTYPES), st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_along_a_dimension(layout, dtype, large):
     """gather, take_along_dim, scatter and its forms, index_select, index_add, index_copy, index_fill."""
     shape, order, step, seed = layout
@@ -192,13 +195,13 @@ def test_gradients_of_scatter_reduce(dtype):
 
 @pytest.mark.parametrize("arrivals", [1, 31, 33, 513, 3000])
 @pytest.mark.parametrize("columns", [1, 5])
-@pytest.mark.parametrize("places", [1, 3, 700])
-def test_many_arrivals(arrivals, columns, places):
+@pytest.mark.parametrize("size", [1, 3, 700])
+def test_many_arrivals(arrivals, columns, size):
     """Beyond a tile of what is sorted, and carried several times: the sum of all, the last of all, in float64."""
     rng = np.random.default_rng(arrivals)
-    x = numbers(rng, (places, columns), livegrad.float64)
+    x = numbers(rng, (size, columns), livegrad.float64)
     source = numbers(rng, (arrivals, columns), livegrad.float64)
-    index = livegrad.tensor(rng.integers(0, places, arrivals))
+    index = livegrad.tensor(rng.integers(0, size, arrivals))
     same(lambda x, s, i: x.index_add(0, i, s), x, source, index)
     same(lambda x, s, i: x.index_copy(0, i, s), x, source, index, exact=True)
 
@@ -297,6 +300,25 @@ def test_eager_mode_finds_wrong_indices_at_their_line():
     x, i = livegrad.randn(3).cuda(), livegrad.tensor([3]).cuda()
     with livegrad.eager(), pytest.raises(IndexError, match="index 3 is out of bounds"):
         x[i]
+
+
+@pytest.mark.skipif(shutil.which("ptxas") is None, reason="NVIDIA's assembler is not installed")
+def test_the_assembler_takes_them(tmp_path):
+    kernels = {}
+    for d in (livegrad.float32, livegrad.bfloat16, livegrad.int64, livegrad.bool):
+        x, i = livegrad.ones(6, 8).to(d).cuda(), livegrad.tensor([3, 0, 3]).cuda()
+        livegrad.eval([x[i], x[:, i], x.gather(0, i.reshape(3, 1)), x.index_add(0, i, x[i]), x.index_copy(0, i, x[i])])
+        livegrad.eval([x.scatter_reduce(1, i.int().long().expand(6, 3), x[:, :3], "amax"), x[i.int()]])
+    for found in (places._kernels, grouping._kernels):
+        kernels |= found
+    assert len(kernels) > 12
+    for n, kernel in enumerate(kernels.values()):
+        architecture = ("sm_75", "sm_80", "sm_90", "sm_100")[n % 4]
+        path = tmp_path / "kernel.ptx"
+        path.write_text(kernel.ptx(architecture))
+        command = ["ptxas", f"-arch={architecture}", "-v", str(path), "-o", str(tmp_path / "kernel.cubin")]
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+        assert "0 bytes spill stores" in said, said
 
 
 def test_an_index_of_nothing():

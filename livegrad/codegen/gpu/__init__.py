@@ -8,6 +8,8 @@
 | `space` | an index space of kept and reduced dimensions, and how operands lie in it |
 | `team` | threads that work on one row together |
 | `reductions`, `rows`, `scans` | reductions, row programs, running totals: their source, and which one a launch takes |
+| `places` | reading and writing at places that index tensors name; what is wrong with these is reported |
+| `grouping` | what arrives at one place brought together: sorted, then combined |
 
 Nothing here knows of CUDA's libraries or needs a GPU. `runtime.cuda.driver` loads and starts what is made here.
 

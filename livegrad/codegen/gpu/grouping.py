@@ -5,10 +5,10 @@ place side by side, in order. Words are all different, so any way of sorting the
 them in shared memory, and each pass merges neighbouring runs, for which a thread finds by bisection how many words of
 the other run come before its own.
 
-Sorted words are cut into chunks. For each chunk and column a thread combines the arrivals of one place after the other
-and puts the outcome into the place in which they began; what belongs to a place that began in an earlier chunk is carried
-over. What is carried is combined in the same way, in another launch, until a single chunk is left. The tree follows from
-the number of arrivals, so a result repeats bit for bit.
+Sorted words are cut into chunks. For each chunk and column a thread combines the arrivals of one place after the
+other and puts the outcome into the place if it began in this chunk; what belongs to one that began in an earlier chunk
+is carried over. What is carried is combined in the same way, in another launch, until a single chunk is left. The tree
+follows from the number of arrivals, so a result repeats bit for bit.
 """
 
 from __future__ import annotations
@@ -258,4 +258,3 @@ def _last_source(kind: str, key: tuple, words: int) -> str:
             target = b.gep(space.moved(places, kind, 0, coords, 0), kind, b.mul(place, unit))
             b.store(b.load(where, kind, width=1), target)
     return args.finish(module)
-

@@ -1,9 +1,9 @@
 """What kernels find wrong with indices, which are on the device: the host looks at it when it next waits.
 
-A kernel takes a wrong index for 0 and keeps the least of (number of the report, index) in a word of pinned memory, which
-device and host see. So nothing waits for the check, and the device goes on. The error is raised where the host next waits
-for the device, and names the line that used the index. PyTorch's assertions on a device come as late, and leave the
-process without one.
+A kernel takes a wrong index for 0 and keeps the least of (number of the report, index) in a word of pinned memory,
+which device and host see. So nothing waits for the check, and the device goes on. The error is raised where the host
+next waits for the device, and names the line that used the index. PyTorch's assertions on a device come as late, and
+leave the process without one.
 """
 
 from __future__ import annotations
