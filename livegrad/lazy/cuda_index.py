@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -41,7 +42,8 @@ class _Given:
         """Of each its size, its stride in units, and its report."""
         found = []
         for named in self.named:
-            report = checks.report(lambda bad, named=named: out_of_bounds(named, bad))  # type: ignore[misc]
+            # It must not keep the index tensor alive.
+            report = checks.report(functools.partial(out_of_bounds, named.dim, named.size))
             found += [named.size, named.step // unit, report]
         return found
 

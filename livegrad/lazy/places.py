@@ -76,12 +76,12 @@ def places(shape: tuple, strides: tuple, index: Any) -> Places:
     if 0 not in made.shape:
         for named in made.indices:
             if not named.size:
-                raise out_of_bounds(named, 0)
+                raise out_of_bounds(named.dim, named.size, 0)
     return made
 
 
-def out_of_bounds(named: Named, bad: int) -> IndexError:
-    return IndexError(f"index {bad} is out of bounds for dimension {named.dim} with size {named.size}")
+def out_of_bounds(dim: int, size: int, bad: int) -> IndexError:
+    return IndexError(f"index {bad} is out of bounds for dimension {dim} with size {size}")
 
 
 def _as_numpy(shape: tuple, strides: tuple, index: tuple) -> Places:

@@ -4,6 +4,7 @@ Where there is a GPU these tests run on it; elsewhere the interpreter of PTX run
 """
 
 import contextlib
+import gc
 import shutil
 import subprocess
 
@@ -319,6 +320,15 @@ def test_the_assembler_takes_them(tmp_path):
         command = ["ptxas", f"-arch={architecture}", "-v", str(path), "-o", str(tmp_path / "kernel.cubin")]
         said = subprocess.run(command, capture_output=True, text=True, check=False).stderr
         assert "0 bytes spill stores" in said, said
+
+
+def test_reports_keep_no_memory():
+    gc.collect()
+    before = livegrad.cuda.memory_allocated()
+    x, i = livegrad.randn(5, 5).cuda(), livegrad.tensor([1, 1]).cuda()
+    livegrad.eval([x[i], x.index_add(0, i, x[:2])])
+    del x, i
+    assert livegrad.cuda.memory_allocated() == before
 
 
 def test_an_index_of_nothing():
