@@ -2,8 +2,8 @@
 
 A program (`ops.rowprogram`) runs in stages. Each stage is a sweep over the row that carries out the reductions whose
 operands are known, or writes results; between sweeps the row's own values are worked out. The second and later sweeps
-find the row in the cache. What is expensive and needed by several sweeps is kept in the row of a result until that is
-written (`rowshape.keep`); everything else is computed again.
+find the row in the cache; meanwhile the next row is fetched (`rowshape.fetching`). What is expensive and needed by
+several sweeps is kept in the row of a result until that is written (`rowshape.keep`); the rest is computed again.
 
 along: the innermost dimension is reduced. A work item is a row; lanes are neighbours in it.
 across: the innermost dimension is kept. A work item is a block of neighbouring rows; lanes are different rows.
@@ -28,14 +28,17 @@ from ..ops.scalar import Expr
 from .body import emit_body
 from .elementwise import Arguments, coordinates, load_along, offset_of
 from .ir import Module, Reg
-from .layout import NAME, REDUCTIONS, SCALAR, STRIDED, leaf_dtypes, param_formats
+from .layout import CONTIGUOUS, NAME, REDUCTIONS, SCALAR, STRIDED, leaf_dtypes, param_formats
 from .lower import lower
-from .rowshape import Shape, keep, slot, unroll, vector_width
+from .rowshape import Shape, fetching, keep, slot, unroll, vector_width
 
 # Partial sums are added to the row's total after so many elements (along) or rows of lanes (across), so that the
 # rounding errors of long rows do not pile up.
 ALONG_BLOCK = 8192
 ACROSS_BLOCK = 128
+# The next row is fetched from memory while this one is computed with, if it has at most so many elements: both have to
+# fit into a core's own cache.
+AHEAD = 1 << 17
 
 
 def source(shape: Shape) -> str:
@@ -80,6 +83,7 @@ class _Emitter:
         self.slot = slot(shape)
         self.kept = keep(shape)
         self.unroll = unroll(shape)
+        self.fetching = fetching(shape)
 
     def _strides(self, inner: bool) -> tuple:
         shape, args = self.shape, self.args
@@ -102,12 +106,16 @@ class _Emitter:
                 self._along(items.i)
         return self.module.text()
 
+    def _leaf_bases(self, coords: list[Reg]) -> list[str]:
+        b = self.b
+        return [
+            b.gep(p, k.kind, offset_of(b, coords, s[0])) for p, k, s in zip(self.ptrs, self.kinds, self.leaf_strides)
+        ]
+
     def _bases(self, coords: list[Reg]) -> None:
         """Where the item's part of every leaf and result with elements begins."""
         b = self.b
-        self.leaf_bases = [
-            b.gep(p, k.kind, offset_of(b, coords, s[0])) for p, k, s in zip(self.ptrs, self.kinds, self.leaf_strides)
-        ]
+        self.leaf_bases = self._leaf_bases(coords)
         self.out_bases = [
             self.sums.get(k) if s is None else b.gep(p, d.kind, offset_of(b, coords, s[0]))
             for k, (p, d, s) in enumerate(zip(self.outs, self.shape.results, self.out_strides))
@@ -147,9 +155,24 @@ class _Emitter:
         with b.loop(first, last) as rows:
             self._along(rows.i)
 
+    def _ahead(self, index: Reg | None) -> list[tuple[str, str]]:
+        """The same place in the next row, of leaves that are contiguous there: where it begins, and its kind."""
+        b = self.b
+        bases = self.next_bases
+        if index is not None and self.shape.outer:
+            coords = coordinates(b, index, self.outer_sizes)
+            bases = [
+                b.gep(p, k.kind, offset_of(b, coords, s[1])) for p, k, s in zip(bases, self.kinds, self.leaf_strides)
+            ]
+        return [(p, k.kind) for p, k, c in zip(bases, self.kinds, self.shape.classes) if c == CONTIGUOUS]
+
     def _along(self, row: Reg) -> None:
         b = self.b
         self._bases(coordinates(b, row, self.kept_sizes))
+        if self.fetching is not None:
+            size = b.mul(self.inner, self.outer_total)
+            ahead = b.select(b.icmp("sle", size, self.number(AHEAD)), self.number(1), self.number(0))
+            self.next_bases = self._leaf_bases(coordinates(b, b.add(row, ahead), self.kept_sizes))
         known: dict[int, Reg] = {}  # what the row has, as scalars
         for stage in range(self.program.stages):
             self._row_values(known, stage, 1)
@@ -167,6 +190,7 @@ class _Emitter:
 
         def outer(index: Reg | None, held: list[Reg]) -> list[Reg]:
             leaves, outs = self._at(index)
+            ahead = self._ahead(index) if stage == self.fetching else []
             once = self._once(leaves)
             before = b.mul(index, self.inner) if index is not None else None
             with b.loop(zero, self.inner, ALONG_BLOCK, held) as blocks:
@@ -180,6 +204,9 @@ class _Emitter:
                     made = list(sums)
                     for u in range(copies):
                         at = b.add(i, self.number(u * w)) if u else i
+                        if copies > 1:
+                            for base, kind in ahead:
+                                b.prefetch(b.gep(base, kind, at))
                         place = _Place(leaves, outs, once, at, before, mask, spread, last)
                         for k, value in enumerate(self._visit(stage, reductions, place)):
                             made[k * self.unroll + u] = self.combine(reductions[k], made[k * self.unroll + u], value)

@@ -131,6 +131,17 @@ def unroll(shape: Shape) -> int:
     return UNROLL if max(costs) < LONG else UNROLL // 2
 
 
+def fetching(shape: Shape) -> int | None:
+    """The sweep that fetches the next row while it computes: the longest of those that find their row in the cache.
+
+    Without it, memory would have nothing to do then: the processor looks ahead a few lines only.
+    """
+    if shape.across or shape.program.stages < 2:
+        return None
+    kept = keep(shape)
+    return max(range(1, shape.program.stages), key=lambda s: Stage(shape, s, kept[s - 1]).cost)
+
+
 def vector_width(shape: Shape) -> int:
     """How many lanes a vector has."""
     used: list = [shape.compute, *shape.results]
