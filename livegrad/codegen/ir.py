@@ -751,6 +751,13 @@ class Builder:
         space = pointer.rpartition(" ")[0]
         return name if space == "ptr" else f"{space} {name}"
 
+    def opaque(self, x: Reg) -> Reg:
+        """The scalar ``x``, of which the optimiser knows nothing any more."""
+        kind = {"f32": "i32", "f64": "i64"}.get(x.kind, x.kind)
+        word = x if kind == x.kind else self.bitcast(x, kind)
+        made = self.op(kind, 1, f'call {kind} asm "", "=r,0"({word.operand})')
+        return made if kind == x.kind else self.bitcast(made, x.kind)
+
     def prefetch(self, ptr: str) -> None:
         """Have the cache fetch the line at ``ptr``, which need not be an address that exists."""
         self.declare("declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)")

@@ -92,23 +92,22 @@ class _Emitter:
         else:
             self.b.store_some(made, target, mask)
 
-    def _scanned(self, x: Reg) -> Reg:
+    def _scanned(self, x: Reg, neutral: Reg) -> Reg:
         """Each lane combined with all lanes before it (behind it, backwards)."""
         b, w = self.b, self.width
-        neutral = self.start()
         shift = 1
         while shift < w:
-            if self.backwards:
-                moved = b.shuffle(x, neutral, [i + shift if i + shift < w else w for i in range(w)])
-            else:
-                moved = b.shuffle(x, neutral, [i - shift if i >= shift else w for i in range(w)])
-            x = self.combine(moved, x)
+            lanes = range(shift, w + shift) if self.backwards else range(-shift, w - shift)
+            x = self.combine(b.shuffle(x, neutral, [i % (2 * w) for i in lanes]), x)
             shift *= 2
         return x
 
     def along(self) -> None:
         b, w = self.b, self.width
         zero = self.number(0)
+        # Moving a vector's lanes with those of a register behind them takes one instruction; with zeros, two.
+        with b.at_width(w):
+            neutral = b.splat(b.opaque(b.const(self.acc.compute_kind, self.neutral, 1)))
         with b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as rows:
             leaves, out = self.bases(rows.i)
             whole = b.and_(self.inner, self.number(-w))
@@ -117,9 +116,10 @@ class _Emitter:
                 """A vector that begins at a distance from where the walk begins; returns the total after it."""
                 i = b.sub(b.sub(self.inner, distance), self.number(w)) if self.backwards else distance
                 x = self.value(leaves, i, mask, zero, self.inner)
-                total = self.combine(carried, self._scanned(x))
-                self.store(total, b.gep(out, self.out_dtype.kind, i), mask)
-                return b.splat(b.extract(total, 0 if self.backwards else w - 1), w)
+                scanned = self._scanned(x, neutral)
+                self.store(self.combine(carried, scanned), b.gep(out, self.out_dtype.kind, i), mask)
+                # Not the last lane of what is stored, though it is the same: the next vector waits for one operation.
+                return self.combine(carried, b.shuffle(scanned, None, [0 if self.backwards else w - 1] * w))
 
             with b.at_width(w):
                 with b.loop(zero, whole, w, [self.start()]) as loop:
