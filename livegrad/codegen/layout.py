@@ -123,7 +123,7 @@ REDUCTIONS = {
 
 # By name: the primitive, and the value that changes nothing.
 SCANS = {"cumsum": ("add", 0), "cumprod": ("mul", 1)}
-SCAN_COLUMNS = 4  # vectors of rows in a work item of a scan across them
+SCAN_COLUMNS = 8  # vectors of rows in a work item of a scan across them
 
 
 def running_dtype(d: dtypes.dtype) -> dtypes.dtype:

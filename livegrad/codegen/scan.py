@@ -17,8 +17,13 @@ from .. import dtypes
 from .body import emit_body
 from .elementwise import Arguments, coordinates, load_along, offset_of
 from .ir import Module, Reg
-from .layout import NAME, SCALAR, SCAN_COLUMNS, SCANS, STRIDED, leaf_dtypes, param_formats, running_dtype, scan_width
+from .layout import (
+    CONTIGUOUS, NAME, SCALAR, SCAN_COLUMNS, SCANS, STRIDED, leaf_dtypes, param_formats, running_dtype, scan_width,
+)  # fmt: skip
 from .lower import lower
+
+# A scan across rows fetches elements so many steps before they are due: the processor does not foresee such strides.
+AHEAD = 4
 
 
 class _Emitter:
@@ -144,6 +149,12 @@ class _Emitter:
             last = b.select(full, last, self.inner)
             middle = b.select(full, last, first)
 
+            def fetch(at: list[str], column: Reg) -> None:
+                for p, k, s, c in zip(at, self.kinds, self.strides, self.classes):
+                    if c == CONTIGUOUS:
+                        steps = self.number(-AHEAD if self.backwards else AHEAD)
+                        b.prefetch(b.gep(b.gep(p, k.kind, b.mul(s[1], steps)), k.kind, column))
+
             def walk(column: Reg, copies: int, mask: Reg | None) -> None:
                 columns = [b.add(column, self.number(u * w)) if u else column for u in range(copies)]
                 with b.loop(0, self.length, 1, [self.start() for _ in columns]) as loop:
@@ -152,6 +163,8 @@ class _Emitter:
                     target = b.gep(out, self.out_dtype.kind, b.mul(i, self.out_step))
                     totals = []
                     for column_at, carried in zip(columns, loop.values):
+                        if copies > 1:
+                            fetch(at, column_at)
                         total = self.combine(carried, self.value(at, column_at, mask, first, last))
                         self.store(total, b.gep(target, self.out_dtype.kind, column_at), mask)
                         totals.append(total)
