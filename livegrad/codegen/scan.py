@@ -18,7 +18,16 @@ from .body import emit_body
 from .elementwise import Arguments, coordinates, load_along, offset_of
 from .ir import Module, Reg
 from .layout import (
-    CONTIGUOUS, NAME, SCALAR, SCAN_COLUMNS, SCANS, STRIDED, leaf_dtypes, param_formats, running_dtype, scan_width,
+    CONTIGUOUS,
+    NAME,
+    SCALAR,
+    SCAN_COLUMNS,
+    SCANS,
+    STRIDED,
+    leaf_dtypes,
+    param_formats,
+    running_dtype,
+    scan_width,
 )  # fmt: skip
 from .lower import lower
 
