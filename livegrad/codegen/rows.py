@@ -401,7 +401,9 @@ class _Emitter:
         if self.shape.across:
             return b.splat(b.convert(place.before, self.kind))
         at = b.add(place.i, place.before) if place.before is not None else place.i
-        return b.convert(b.add(b.splat(at), b.iota("i64")), self.kind)
+        # Converted before it is spread, which takes one conversion instead of one for each lane.
+        add = b.fadd if self.compute.is_floating_point else b.add
+        return add(b.splat(b.convert(at, self.kind)), b.iota(self.kind))
 
     def _input(self, name: str, place: _Place) -> Reg:
         """An input's value in the kind that is computed in."""

@@ -144,7 +144,9 @@ def fetching(shape: Shape) -> int | None:
 
 def vector_width(shape: Shape) -> int:
     """How many lanes a vector has."""
-    used: list = [shape.compute, *shape.results]
+    # Along a row, results with one value a row are scalars.
+    vectors = [d for d, full in zip(shape.results, shape.program.full) if full or shape.across]
+    used: list = [shape.compute, *vectors]
     for item in shape.inputs:
         used += node_dtypes(item.code) + (leaf_dtypes(item.code, item.leaves) if item.code else [item.dtype])
     return max(2, lanes(used, host_vector_bytes()))
