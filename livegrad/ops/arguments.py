@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import dtypes
 from ..native import hot
+from ..runtime.refusal import OutOfMemoryError
 from ..tensor import Tensor
 
 # What parameters of these names are, where they have no annotation that says more.
@@ -28,6 +29,8 @@ TENSORS = frozenset(
         "key_padding_mask",
     )
 )  # fmt: skip
+# How NumPy begins to say that an array would have more bytes than can be counted.
+NUMPYS_WORDS = ("Maximum allowed", "array is too big")
 SEQUENCES = frozenset(("tensors", "matrices", "operands"))
 SIZES = frozenset(
     (
@@ -48,11 +51,19 @@ def checked(f: Callable, method: bool = False) -> Callable:
     def function(*args: Any, **kwargs: Any) -> Any:
         try:
             return f(*args, **kwargs)
-        except Exception:
-            refuse_types(f, args, kwargs, method)
+        except Exception as error:
+            explain(error, f, args, kwargs, method)
             raise
 
     return function
+
+
+def explain(error: Exception, f: Callable, args: tuple, kwargs: dict, method: bool = False) -> None:
+    """Raise what is to be said instead of `error`, which `f` has raised; nothing where that is clear enough."""
+    refuse_types(f, args, kwargs, method)
+    too_large = isinstance(error, ValueError) and str(error).startswith(NUMPYS_WORDS)
+    if too_large or (isinstance(error, MemoryError) and not isinstance(error, OutOfMemoryError)):
+        raise OutOfMemoryError(f"out of memory in {f.__name__}(): {error or 'more than there can be'}") from None
 
 
 def refuse_types(f: Callable, args: tuple, kwargs: dict, method: bool = False) -> None:
@@ -97,6 +108,8 @@ def _wrong(name: str, parameter: inspect.Parameter, value: Any) -> str:
     if wanted in ("Sequence[Tensor]", "Sequence[int]"):
         return _wrong_elements(value, wanted == "Sequence[int]")
     fits = FITS.get(wanted)
+    if wanted == "int" and isinstance(value, int) and not _is_int(value):
+        return f"an int of 64 bits, not {value}"
     return "" if fits is None or fits(value) else f"{wanted.rpartition('.')[2]}, not {type_name(value)}"
 
 
@@ -114,6 +127,8 @@ def _only(values: tuple) -> Any:
 
 def _wrong_elements(values: Any, ints: bool) -> str:
     what, fits = ("ints", _is_int) if ints else ("Tensors", _is_tensor)
+    if ints and isinstance(values, int):
+        values = (values,)
     if ints and (_is_int(values) or isinstance(values, str) and values in ("same", "valid")):
         return ""  # (these two are kinds of padding)
     if not isinstance(values, (list, tuple)) and (
@@ -123,6 +138,8 @@ def _wrong_elements(values: Any, ints: bool) -> str:
     if not isinstance(values, Collection):
         return ""  # an iterator is gone
     for place, value in enumerate(values):
+        if ints and isinstance(value, int) and not _is_int(value):
+            return f"tuple of ints of 64 bits, but found {value} at pos {place}"
         if not fits(value):
             return f"tuple of {what}, but found element of type {type_name(value)} at pos {place}"
     return ""
@@ -138,10 +155,9 @@ def _is_int(x: Any) -> bool:
     if isinstance(x, np.ndarray):
         return False
     try:
-        operator.index(x)
+        return -(1 << 63) <= operator.index(x) < 1 << 63
     except TypeError:
         return False
-    return True
 
 
 def _is_number(x: Any) -> bool:

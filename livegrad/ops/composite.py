@@ -301,6 +301,11 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
     for name, x in (("X1", x1), ("X2", x2)):
         if not x.is_floating_point():
             raise RuntimeError(f"cdist only supports floating-point dtypes, {name} got: {SCALAR_TYPE_NAMES[x.dtype]}")
+    if x1.dtype is not x2.dtype and x1.numel() and x2.numel():
+        raise RuntimeError(
+            f"expected scalar type {SCALAR_TYPE_NAMES[x1.dtype]} but found {SCALAR_TYPE_NAMES[x2.dtype]}: cdist() "
+            "takes rows of one dtype; convert one with .to(dtype)"
+        )
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
     return (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(p, -1)
@@ -391,19 +396,19 @@ Tensor.narrow_copy = lambda self, dim, start, length: self.narrow(dim, start, le
 def _reshaping_in_place(name: str) -> Any:
     def method(self: Tensor, *args: Any) -> Tensor:
         dispatch.check_in_place(self, MODE.grad, repeated=True)
+        self._touch()  # who has kept this tensor for a gradient is told, as in PyTorch
         base = self._storage().base
         made = getattr(self, name)(*args)
         window = made._s
         window.base = base
         window.storage.register(self)
         self._v, self._s, self._edge, self._nr = None, window, made._edge, made._nr
-        window.counter.n += 1
         return self
 
     return method
 
 
-for _name in ("squeeze", "unsqueeze", "transpose", "t"):
+for _name in ("squeeze", "unsqueeze", "transpose", "swapaxes", "swapdims", "t"):
     setattr(Tensor, _name + "_", _reshaping_in_place(_name))
 
 

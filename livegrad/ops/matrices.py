@@ -207,8 +207,9 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
         raise RuntimeError(f"N must be non-negative, but got {n}.")
     if not n:
         return x.new_empty((x.shape[0], 0))
-    powers = [x**k for k in range(n)]
-    return FUNCTIONS["stack"](powers if increasing else powers[::-1], 1)
+    columns = [x.new_ones((x.shape[0], 1)), x.unsqueeze(1).expand(x.shape[0], n - 1)]
+    powers = FUNCTIONS["cat"](columns, 1).cumprod(1)
+    return powers if increasing else powers.flip(1)
 
 
 def _widest(x: Any) -> Any:

@@ -40,7 +40,7 @@ from ..observe import WATCH
 from ..runtime import array as arrays
 from ..tensor import Tensor, wrap
 from . import dispatch
-from .arguments import checked, refuse_types, type_name
+from .arguments import checked, explain, refuse_types, type_name
 from .instruction import ElementwiseOp
 from .parameters import parameters
 
@@ -546,8 +546,8 @@ def with_out(f: Callable, number_first: Callable | None = None) -> Callable:
         out = kwargs.pop("out", None) if "out" in kwargs else None
         try:
             made = chosen(*args, **kwargs)
-        except Exception:
-            refuse_types(chosen, args, kwargs)
+        except Exception as error:
+            explain(error, chosen, args, kwargs)
             raise
         if out is None:
             return made

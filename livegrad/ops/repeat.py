@@ -9,6 +9,7 @@ import numpy as np
 from ..lazy import backend
 from ..lazy.value import Value
 from ..tensor import Tensor
+from .arguments import checked
 from .copying import clone
 from .index import INDEX, REORDER
 from .registry import operator, public
@@ -43,7 +44,7 @@ def repeat(x: Tensor, *sizes: Any) -> Tensor:
     return REPEAT.apply((x,), reps=tuple(reps), between=tuple(k for n in shape for k in (1, n)))
 
 
-Tensor.repeat = repeat  # type: ignore[attr-defined]
+Tensor.repeat = checked(repeat, method=True)  # type: ignore[attr-defined]
 
 
 @public("tile", kind="view")

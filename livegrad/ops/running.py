@@ -16,7 +16,7 @@ from .casting import autocasts
 from .copying import clone
 from .instruction import real_only
 from .order import comparable, picked, place_zero
-from .registry import operator, public
+from .registry import FUNCTIONS, operator, public
 from .results import CumMax, CumMin
 from .view import normal_dim, on_either
 
@@ -64,7 +64,7 @@ def _cumprod_gradient(g: Any, x: Any, result: Any, dim: int) -> Any:
     values = x if x.__class__ is Value else x._value()
     if bool((values.native() == 0).any()):
         if x.__class__ is not Value:
-            raise RuntimeError("the recorded gradient of cumprod() is not available where an element is zero")
+            return _recorded_cumprod_gradient(g, x, dim)
         return _cumprod_gradient_with_zeros(g, x, dim)
     return on_either(REVERSE_CUMSUM, g * result.conj(), dim=dim) / x.conj()
 
@@ -82,6 +82,21 @@ def _cumprod_gradient_with_zeros(g: Value, x: Value, dim: int) -> Value:
             out[i] += gg[k] * running
         before = before * a[i]
     return backend.copied(np.moveaxis(out, 0, dim))
+
+
+def _recorded_cumprod_gradient(g: Tensor, x: Tensor, dim: int) -> Tensor:
+    """The same in operators, position by position: nothing is divided by an element, which may be zero."""
+    x = x.conj()
+    n = x._shape[dim]
+    parts = []
+    for i in range(n):
+        # The products of the first elements without x[i]: of those before it, and with each that follows.
+        before = x.narrow(dim, 0, i).prod(dim, True)
+        others = before
+        if i + 1 < n:
+            others = FUNCTIONS["cat"]([before, before * x.narrow(dim, i + 1, n - i - 1).cumprod(dim)], dim)
+        parts.append((g.narrow(dim, i, n - i) * others).sum(dim, True))
+    return FUNCTIONS["cat"](parts, dim)
 
 
 def _cumprod(x: Value, dim: int) -> Value:

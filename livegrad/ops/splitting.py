@@ -9,6 +9,7 @@ from .. import dtypes
 from ..autograd.mode import MODE
 from ..lazy.value import Value
 from ..native import hot
+from ..runtime.refusal import OutOfMemoryError
 from ..tensor import Tensor
 from .joining import CAT, STACK
 from .registry import Operator, operator, public
@@ -115,6 +116,10 @@ def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple:
     return split(x, -(-n // chunks), d) if n else split(x, [0] * chunks, d)
 
 
+# More tensors than this, a few hundred bytes each, are refused before they fill the memory.
+MOST_PIECES = 1 << 26
+
+
 @public("tensor_split", kind="view", keywords=dict.fromkeys(("sections", "indices"), "indices_or_sections"))
 def tensor_split(x: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple:
     """Views of nearly equal pieces, or of what lies between the given indices."""
@@ -128,6 +133,8 @@ def tensor_split(x: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple:
         k = indices_or_sections
         if k <= 0:
             raise RuntimeError(f"number of sections must be larger than 0, got {k}")
+        if k > MOST_PIECES:
+            raise OutOfMemoryError(f"out of memory: tensor_split() cannot make {k} tensors of {n} elements")
         sizes = [n // k + (i < n % k) for i in range(k)]
         return split(x, sizes, d)
     edges = [0, *[min(max(int(i) + (n if i < 0 else 0), 0), n) for i in indices_or_sections], n]

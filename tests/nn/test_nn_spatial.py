@@ -71,3 +71,11 @@ def test_wrong_arguments_raise_as_in_pytorch():
         assert errors[0] == errors[1]
     with pytest.warns(UserWarning, match="align_corners"):
         F.grid_sample(livegrad.ones(1, 1, 2, 2), livegrad.zeros(1, 1, 1, 2))
+
+
+def test_nearest_sampling_has_a_gradient_of_zero_at_the_places():
+    x = livegrad.arange(16.0).reshape(1, 1, 4, 4).requires_grad_()
+    grid = livegrad.linspace(-0.9, 0.8, 8).reshape(1, 2, 2, 2).clone().requires_grad_()
+    livegrad.nn.functional.grid_sample(x, grid, mode="nearest", align_corners=False).sum().backward()
+    assert grid.grad.tolist() == livegrad.zeros_like(grid).tolist()
+    assert x.grad.sum().item() == 4

@@ -65,3 +65,16 @@ def test_same_bits_with_any_number_of_threads():
     finally:
         livegrad.set_num_threads(before)
     assert made[0] == made[1] == made[2]
+
+
+@pytest.mark.parametrize("data", [[2.0, 0.0, 4.0], [0.0, 3.0, 0.0, 2.0], [1.5, -2.0, 0.5, 3.0]])
+def test_second_derivative_of_cumprod_where_elements_are_zero(data):
+    torch = pytest.importorskip("torch")
+    found = []
+    for lib in (torch, livegrad):
+        x = lib.tensor(data, dtype=lib.float64, requires_grad=True)
+        w = lib.arange(1.0, len(data) + 1, dtype=lib.float64)
+        (g,) = lib.autograd.grad((x.cumprod(0) * w).sum(), x, create_graph=True)
+        (h,) = lib.autograd.grad((g * g * w).sum(), x)
+        found.append((g.tolist(), h.tolist()))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-12, atol=1e-12)

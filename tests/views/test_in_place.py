@@ -379,3 +379,25 @@ def test_what_changed_the_operand_of_an_operator_names_who_made_it(f):
         RuntimeError, match="modified by an inplace operation: .* which is output 0 of Mul, is at version 1"
     ):
         z.backward()
+
+
+@pytest.mark.parametrize("keeps", ["y * y", "y.exp()"])
+@pytest.mark.parametrize("change", ["t_()", "unsqueeze_(0)", "squeeze_()", "transpose_(0, 1)", "swapaxes_(0, 1)"])
+def test_a_change_of_shape_in_place_counts_as_a_change(change, keeps):
+    """What is kept for a gradient must not be changed, be it in shape only, as in PyTorch; what is not kept may be."""
+    x = livegrad.ones(2, 2, requires_grad=True)
+    y = x * 1
+    z = eval(keeps)
+    version = y._version
+    eval(f"y.{change}")
+    assert y._version == version + 1
+    if keeps == "y * y":
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            z.sum().backward()
+    else:
+        z.sum().backward()  # it keeps its result, not y
+        eval(f"z.{change}")
+        assert x.grad is not None
+    fresh = x * 2
+    eval(f"fresh.{change}")
+    fresh.sum().backward()

@@ -59,7 +59,7 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
 
     A place is (x, y) or (x, y, z), from -1 to 1 along each dimension: see `affine_grid`. mode: "bilinear" (in three
     dimensions as well), "nearest" or, in two dimensions, "bicubic". padding_mode, what is outside: "zeros", "border"
-    or "reflection". Gradients flow to the input and, but for "nearest", to the grid.
+    or "reflection". Gradients flow to the input and to the grid (zeros for "nearest").
 
     >>> import livegrad
     >>> image = livegrad.tensor([[[[1.0, 3.0]]]])
@@ -86,7 +86,11 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
     if mode != "bicubic":
         places = [_inside(p, k, padding_mode, aligned) for p, k in zip(places, sizes)]
     if mode == "nearest":
-        return _at(input, [p.detach().round() for p in places], padding_mode)
+        found = _at(input, [p.detach().round() for p in places], padding_mode)
+        if grid.requires_grad:  # whose gradient is zero
+            nowhere = livegrad.zeros(1, dtype=livegrad.bool, device=grid.device)
+            found = found + livegrad.where(nowhere, grid.sum(-1), 0.0).unsqueeze(1)
+        return found
     lows = [p.detach().floor() for p in places]
     parts = [p - low for p, low in zip(places, lows)]
     if mode == "bilinear":
