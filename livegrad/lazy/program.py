@@ -30,7 +30,7 @@ class Piece:
     relabels: nodes that somebody can ask for and that take the memory of an output, in another shape.
     """
 
-    __slots__ = ("nodes", "leaves", "code", "outputs", "params", "counts", "relabels")
+    __slots__ = ("nodes", "leaves", "code", "outputs", "params", "relabels")
 
 
 @hot
@@ -44,6 +44,11 @@ def linearize(root: Value, evaluate: Any, write_root: bool = True) -> Piece:
         if root.instr.relabels and root.operands[0].array is not None:
             take_memory(root)
             return Piece()  # there is nothing left to do
+        for o in root.operands:
+            if o.array is None:
+                break
+        else:
+            return _alone(root, write_root)
         shape = root.shape
         cone = [root]
         counts = {root: 0}
@@ -91,6 +96,33 @@ def linearize(root: Value, evaluate: Any, write_root: bool = True) -> Piece:
             evaluate(cone[len(cone) // 2 - 1 if len(cone) > 2 else 0], "bound: arguments")
             continue
         return piece
+
+
+@hot
+def _alone(root: Value, write_root: bool) -> Piece:
+    """The piece of a single operator, whose operands are all ready: what `encode` would make, with less ado."""
+    code = [root.instr.id]
+    leaves: list[Value] = []
+    for o in root.operands:
+        k = 0
+        for leaf in leaves:
+            if leaf is o:
+                break
+            k += 1
+        else:
+            leaves.append(o)
+        code.append(k)
+    piece = Piece()
+    piece.nodes = [root]
+    piece.leaves = leaves
+    piece.code = tuple(code)
+    piece.outputs = _FIRST if write_root else ()
+    piece.params = root.params
+    piece.relabels = []
+    return piece
+
+
+_FIRST = (0,)
 
 
 @hot
@@ -201,7 +233,6 @@ def encode(cone: list[Value], counts: dict[Value, int], write_root: bool, stand_
     piece.code = tuple(code)
     piece.outputs = tuple(outputs)
     piece.params = params
-    piece.counts = counts
     piece.relabels = relabels
     return piece
 

@@ -213,6 +213,22 @@ def _either(x: Any, y: Any) -> Any:
 
 
 @hot
+def _by_transposed(x: Any, y: Any) -> Any:
+    """x @ y.mT on tensors or bare values; for complex numbers the conjugate of y."""
+    if x.__class__ is Value and len(x.shape) == 2 and len(y.shape) == 2:
+        return _product(x, _conjugate(y), False, True)
+    return _either(x, _turned(y))
+
+
+@hot
+def _transposed_by(x: Any, y: Any) -> Any:
+    """x.mT @ y on tensors or bare values; for complex numbers the conjugate of x."""
+    if x.__class__ is Value and len(x.shape) == 2 and len(y.shape) == 2:
+        return _product(_conjugate(x), y, True, False)
+    return _either(_turned(x), y)
+
+
+@hot
 def _gradient_a(g: Any, b: Any, a_shape: tuple) -> Any:
     nb = len(b.shape)
     if len(a_shape) == 1:
@@ -223,7 +239,7 @@ def _gradient_a(g: Any, b: Any, a_shape: tuple) -> Any:
         return made.reshape(made.shape[:-2] + made.shape[-1:]).sum_to_size(a_shape)
     if nb == 1:
         return (g.unsqueeze(-1) * _conjugate(b)).sum_to_size(a_shape)
-    return _either(g, _turned(b)).sum_to_size(a_shape)
+    return _by_transposed(g, b).sum_to_size(a_shape)
 
 
 @hot
@@ -238,8 +254,8 @@ def _gradient_b(g: Any, a: Any, b_shape: tuple) -> Any:
         return made.reshape(made.shape[:-1]).sum_to_size(b_shape)
     if len(b_shape) == 2 and na > 2:
         k, n = b_shape
-        return _either(_turned(a.reshape((-1, k))), g.reshape((-1, n)))
-    return _either(_turned(a), g).sum_to_size(b_shape)
+        return _transposed_by(a.reshape((-1, k)), g.reshape((-1, n)))
+    return _transposed_by(a, g).sum_to_size(b_shape)
 
 
 MATMUL = operator(
@@ -484,8 +500,8 @@ ADDMM = operator(
     tensors=("input", "a", "b"),
     grads={
         "input": lambda g, input_shape: g.sum_to_size(input_shape),
-        "a": lambda g, b: _either(g, _turned(b)),
-        "b": lambda g, a: _either(_turned(a), g),
+        "a": hot(lambda g, b: _by_transposed(g, b)),
+        "b": hot(lambda g, a: _transposed_by(a, g)),
     },
     anywhere=True,
 )

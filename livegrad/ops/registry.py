@@ -205,6 +205,10 @@ def _any_floating(tensors: tuple) -> bool:
     return any(t.dtype.category >= dtypes.FLOATING for t in tensors)
 
 
+# Where a gradient formula finds what it reads.
+G, ARGUMENT, KEPT, SHAPE, DTYPE = range(5)
+
+
 @slotted
 class Rule:
     """A gradient formula and the names that it reads."""
@@ -219,13 +223,16 @@ class Rule:
 
     @hot
     def reads(self, tensors: tuple) -> tuple:
-        """For each name (name, place): place is (input number, 0 for its shape or 1 for its dtype), else None."""
+        """For each name where it is found: (G, None), (ARGUMENT, name), (KEPT, name), (SHAPE or DTYPE, input number)."""
         found = self._reads
         return self._find_reads(tensors) if found is None else found
 
     def _find_reads(self, tensors: tuple) -> tuple:
-        places = {n + end: (i, k) for i, n in enumerate(tensors) for k, end in enumerate(("_shape", "_dtype"))}
-        self._reads = tuple((n, places.get(n)) for n in self.names)
+        places: dict[str, tuple] = {"g": (G, None)}
+        for i, n in enumerate(tensors):
+            places[n], places[n + "_shape"], places[n + "_dtype"] = (KEPT, n), (SHAPE, i), (DTYPE, i)
+        results = {n: (KEPT, n) for n in self.names if n == "result" or n.startswith("result_")}
+        self._reads = tuple((places | results).get(n, (ARGUMENT, n)) for n in self.names)
         return self._reads
 
 
@@ -323,8 +330,10 @@ class Operator:
         if self.variadic:
             node.next = edges = tuple([t._edge for t in tensors])
         else:
-            grads = self.grads
-            node.next = edges = tuple([t._edge if self.tensors[i] in grads else None for i, t in enumerate(tensors)])
+            edges = tuple([t._edge for t in tensors])
+            if len(self.grads) < len(self.tensors):  # some inputs get no gradient
+                edges = tuple([e if self.tensors[i] in self.grads else None for i, e in enumerate(edges)])
+            node.next = edges
         node.nrs = None
         for t in tensors:
             if t._nr:
@@ -391,24 +400,21 @@ class Operator:
         if self.variadic:
             return self._gradients_of_many(node, g, saved)
         out: list = []
-        args, metas = node.args, node.metas
         for k, edge in enumerate(edges):
             if edge is None:
                 out.append(None)
                 continue
-            n = self.tensors[k]
-            rule = self.grads[n]
+            rule = self.grads[self.tensors[k]]
             given = []
-            for name, place in rule.reads(self.tensors):
-                if name == "g":
+            for place, key in rule.reads(self.tensors):
+                if place == G:
                     given.append(g)
-                elif name in args:
-                    given.append(args[name])
-                elif place is None:
-                    given.append(saved[name])
+                elif place == KEPT:
+                    given.append(saved[key])
+                elif place == ARGUMENT:
+                    given.append(node.args[key])
                 else:
-                    i, part = place
-                    given.append(metas[i][part])
+                    given.append(node.metas[key][0 if place == SHAPE else 1])
             out.append(rule.function(*given))
         return tuple(out)
 
