@@ -273,19 +273,26 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
 asarray = as_tensor
 
 
+@hot
 def from_numpy(ndarray: np.ndarray) -> Tensor:
     """A tensor that shares memory with a NumPy array. Raises TypeError for anything else or an unsupported dtype."""
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
-    dtypes.from_numpy_dtype(ndarray.dtype)
-    if any(s < 0 for s in ndarray.strides):
-        raise ValueError(
-            "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
-            "currently supported. (You can probably work around this by making a copy of your array with array.copy().)"
-        )
-    if ndarray.dtype.byteorder not in "=|" and not ndarray.dtype.isnative:
+    kind, size = ndarray.dtype, ndarray.itemsize
+    dtypes.from_numpy_dtype(kind)
+    odd = False
+    for s in ndarray.strides:
+        if s < 0:
+            raise ValueError(
+                "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
+                "currently supported. (You can probably work around this by making a copy of your array with "
+                "array.copy().)"
+            )
+        if s % size:
+            odd = True
+    if not kind.isnative:
         raise ValueError("given numpy array has byte order different from the native byte order; convert it first")
-    if any(s % ndarray.itemsize for s in ndarray.strides):
+    if odd:
         raise ValueError("given numpy array strides not a multiple of the element byte size; copy the array first")
     return adopt_numpy(ndarray)
 

@@ -574,6 +574,7 @@ class Tensor(Registered):
         """The content as a NumPy array that may share memory and must not be written to."""
         return arrays.on_host(self._value().ready(), "reading").native()
 
+    @hot
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """The same memory as a NumPy array.
 
@@ -585,18 +586,25 @@ class Tensor(Registered):
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return self._pinned_numpy()
 
+    @hot
     def _pinned_numpy(self) -> np.ndarray:
+        a = self._storage()
+        storage = a.storage
+        if storage.device is not devices.cpu or storage.dtype is dtypes.bfloat16:
+            self._refuse_numpy()
+        memory = storage.pin()
+        if a.layout is None:
+            return memory.native().view()  # an object of its own
+        offset, shape, strides = a.layout
+        return memory.view(memory.offset + offset, shape, strides).native()
+
+    def _refuse_numpy(self) -> None:
         if self.device is not devices.cpu:
             raise TypeError(
                 f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
                 "memory first."
             )
-        if self.dtype is dtypes.bfloat16:
-            raise TypeError("Got unsupported ScalarType BFloat16: NumPy has none; use .float().numpy()")
-        a = self._storage()
-        memory = a.storage.pin()
-        offset, shape, strides = a.geometry()
-        return memory.view(memory.offset + offset, shape, strides).native()
+        raise TypeError("Got unsupported ScalarType BFloat16: NumPy has none; use .float().numpy()")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         a = self.numpy()

@@ -266,6 +266,7 @@ class Storage:
         value.owner = None
         return copied
 
+    @hot
     def pin(self) -> Array:
         """Make the memory visible to the outside; from now on it stays where it is."""
         if not self.pinned:

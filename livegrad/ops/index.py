@@ -207,17 +207,30 @@ def items_of(x: Tensor, index: Any) -> list:
 def _slice_bounds(s: slice, n: int) -> tuple[int, int, int]:
     """(start, step, length). Raises ValueError for a step that is not positive."""
     start, stop, step = s.start, s.stop, s.step
-    step = 1 if step is None else int(step)
-    if step <= 0:
-        raise ValueError("step must be greater than zero")
+    if step is None:
+        step = 1
+    else:
+        step = int(step)
+        if step <= 0:
+            raise ValueError("step must be greater than zero")
     start = 0 if start is None else int(start)
     if start < 0:
-        start = max(start + n, 0)
-    stop = n if stop is None else int(stop)
-    if stop < 0:
-        stop += n
-    start, stop = min(start, n), min(stop, n)
-    return start, step, max(0, -(-(stop - start) // step))
+        start += n
+        if start < 0:
+            start = 0
+    elif start > n:
+        start = n
+    if stop is None:
+        stop = n
+    else:
+        stop = int(stop)
+        if stop < 0:
+            stop += n
+        elif stop > n:
+            stop = n
+    if stop <= start:
+        return start, step, 0
+    return start, step, stop - start if step == 1 else -(-(stop - start) // step)
 
 
 def basic(x: Tensor, items: list) -> tuple[Tensor, list]:
@@ -346,27 +359,42 @@ def getitem(x: Tensor, index: Any) -> Tensor:
                 start, step, length = _slice_bounds(index, shape[0])
                 return x._window(offset + start * strides[0], (length, *shape[1:]), (strides[0] * step, *strides[1:]))
         elif kind is tuple:
-            made = _element(x, index)
+            made = _window_at(x, index)
             if made is not None:
                 return made
     return _getitem(x, index)
 
 
 @hot
-def _element(x: Tensor, index: tuple) -> Tensor | None:
-    """x[i, j, ...] of ints alone that are in range; None for anything else."""
+def _window_at(x: Tensor, index: tuple) -> Tensor | None:
+    """x[i, a:b, ...] of ints that are in range and slices alone; None for anything else."""
     offset, shape, strides = x._geometry()
-    n = len(index)
-    if n > len(shape):
+    k = len(index)
+    if k > len(shape):
         return None
-    for d, i in enumerate(index):
-        size = shape[d]
-        if i.__class__ is not int or i >= size or i < -size:
+    sizes = []
+    steps = []
+    for i, n, stride in zip(index, shape, strides):
+        kind = i.__class__
+        if kind is int:
+            if i < 0:
+                i += n
+            if i < 0 or i >= n:
+                return None
+            offset += i * stride
+        elif kind is slice:
+            start, step, length = _slice_bounds(i, n)
+            offset += start * stride
+            sizes.append(length)
+            steps.append(stride * step)
+        else:
             return None
-        offset += (i + size if i < 0 else i) * strides[d]
-    return x._window(offset, shape[n:], strides[n:])
+    if sizes:
+        return x._window(offset, (*sizes, *shape[k:]), (*steps, *strides[k:]))
+    return x._window(offset, shape[k:], strides[k:])
 
 
+@hot
 def _getitem(x: Tensor, index: Any) -> Tensor:
     if index.__class__ is int:
         if x._shape:

@@ -387,6 +387,7 @@ for _name, _function in {
 # --- functions on tensors ---------------------------------------------------------------------------------------
 
 
+@hot
 def _narrow_step(t: Tensor, dim: int, start: int, step: int, length: int) -> Tensor:
     return SLICE.apply((t,), dim=dim, start=start, step=step, length=length)
 
@@ -405,12 +406,15 @@ def view(x: Tensor, *shape: Any) -> Tensor:
     if len(shape) == 1 and isinstance(shape[0], dtypes.dtype):
         return view_dtype(x, shape[0])
     new = infer_shape(sizes_of(shape), x.numel())
-    _, own, strides = x._geometry()
-    if view_strides(own, strides, new) is None:
+    offset, own, strides = x._geometry()
+    found = view_strides(own, strides, new)
+    if found is None:
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
             "contiguous subspaces). Use .reshape(...) instead."
         )
+    if x._edge is None:  # nothing to record
+        return x._window(offset, new, found)
     return RESHAPE.apply((x,), new=new)
 
 
@@ -429,10 +433,14 @@ def view_dtype(x: Tensor, dtype: Any) -> Tensor:
 def reshape(x: Tensor, *shape: Any) -> Tensor:
     """The same elements in another shape; a view where possible, else a copy."""
     new = infer_shape(sizes_of(shape), x.numel())
+    offset, own, strides = x._geometry()
+    found = view_strides(own, strides, new)
     label = None
-    if x._edge is not None and not x.is_contiguous():
-        _, own, strides = x._geometry()
-        label = "UnsafeViewBackward" if view_strides(own, strides, new) is None else "ReshapeAliasBackward"
+    if x._edge is not None:
+        if not x.is_contiguous():
+            label = "UnsafeViewBackward" if found is None else "ReshapeAliasBackward"
+    elif found is not None:  # nothing to record
+        return x._window(offset, new, found)
     return RESHAPE.apply((x,), label=label, new=new)
 
 
@@ -602,6 +610,7 @@ def broadcast_to(x: Tensor, *size: Any) -> Tensor:
 
 
 @public("select", kind="view")
+@hot
 def select(x: Tensor, dim: int, index: int) -> Tensor:
     """One index of a dimension, which is dropped. Raises IndexError if it is out of range."""
     shape = x._shape
@@ -615,6 +624,7 @@ def select(x: Tensor, dim: int, index: int) -> Tensor:
 
 
 @public("narrow", kind="view")
+@hot
 def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
     """A stretch of one dimension."""
     if not x._shape:

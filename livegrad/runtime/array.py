@@ -207,13 +207,18 @@ def empty(shape: tuple, dtype: dtypes.dtype) -> Array:
     return Array(block, 0, shape, contiguous_strides(shape), dtype, True)
 
 
+@hot
 def from_native(a: np.ndarray) -> Array:
     """Wrap a NumPy array without copying. Its strides must be whole multiples of the item size."""
     dt = dtypes.from_numpy_dtype(a.dtype)
     size = dt.itemsize
-    strides = tuple(s // size for s in a.strides)
+    strides = tuple([s // size for s in a.strides])
     block = memory.wrap(a)
-    offset = (a.__array_interface__["data"][0] - block.ptr) // size if a.size else 0
+    offset = 0
+    for s in strides:
+        if s < 0 and a.size:  # the first element is not the one at the lowest address
+            offset = (a.__array_interface__["data"][0] - block.ptr) // size
+            break
     made = Array(block, offset, a.shape, strides, dt, is_contiguous(a.shape, strides))
     made._native = a
     return made
