@@ -223,7 +223,7 @@ class Rule:
 
     @hot
     def reads(self, tensors: tuple) -> tuple:
-        """For each name where it is: (G, None), (ARGUMENT, name), (KEPT, name), (SHAPE or DTYPE, number of the input)."""
+        """For each name where it is: (G, None), (ARGUMENT or KEPT, name), (SHAPE or DTYPE, number of the input)."""
         found = self._reads
         return self._find_reads(tensors) if found is None else found
 
