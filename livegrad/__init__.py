@@ -114,7 +114,7 @@ _MODULES = frozenset(
     ("nn", "optim", "utils", "cuda", "linalg", "fft", "func", "distributed", "testing", "ops", "serialization",
      "printing", "special", "backends", "amp", "profiler", "distributions",
      "multiprocessing", "legacy", "jit", "version", "compat", "debug", "hub", "library", "compiler", "accelerator",
-     "types", "onnx", "ao", "_C", "_custom_ops", "_dynamo")
+     "types", "onnx", "ao", "fx", "_C", "_custom_ops", "_dynamo")
 )  # fmt: skip
 _LAZY = {
     "save": "serialization",
