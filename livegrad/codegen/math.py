@@ -603,16 +603,26 @@ def _scale(p: _V, n: _V, f: _Format) -> _V:
     return p * (half << f.fraction).float() * ((n - half) << f.fraction).float()
 
 
+def _zero_below(x: _V, limit: float, function: Callable[[_V], _V]) -> _V:
+    """function(x), and 0 below a limit, where that rounds to 0: a processor takes hundreds of cycles to find out."""
+    below = x < limit
+    return _where(below, 0.0, function(_where(below, 0.0, x)))
+
+
 def _exp(x: _V, shift: int = 0) -> _V:
     """``exp(x) * 2**shift``"""
     f = x.f
-    limited = x.at_least(f.exp_low).at_most(f.exp_high - shift)
-    if x.b.has_avx512:
-        p, _, power = _exp_mantissa(limited, 0)
-        return p.scaled(power + shift if shift else power)
-    # The constant is the amount by which the scale is to exceed n, so a shift enters there.
-    p, n, _ = _exp_mantissa(limited, 2 * f.bias + shift)
-    return _scale(p, n, f)
+
+    def above(x: _V) -> _V:
+        limited = x.at_most(f.exp_high - shift)
+        if x.b.has_avx512:
+            p, _, power = _exp_mantissa(limited, 0)
+            return p.scaled(power + shift if shift else power)
+        # The constant is the amount by which the scale is to exceed n, so a shift enters there.
+        p, n, _ = _exp_mantissa(limited, 2 * f.bias + shift)
+        return _scale(p, n, f)
+
+    return _zero_below(x, f.exp_low - max(shift, 0), above)
 
 
 def _exp_near(x: _V) -> _V:
@@ -628,12 +638,16 @@ def _exp_near(x: _V) -> _V:
 def _exp_negative(x: _V) -> _V:
     """exp(x) for x <= 0, down to subnormals and zero."""
     f = x.f
-    if x.b.has_avx512:
-        p, _, power = _exp_mantissa(x.at_least(f.exp_low), 0)
-        return p.scaled(power)
-    up = 64
-    p, n, _ = _exp_mantissa(x.at_least(f.exp_low), f.bias + up)
-    return p * (n << f.fraction).float() * 2.0**-up
+
+    def above(x: _V) -> _V:
+        if x.b.has_avx512:
+            p, _, power = _exp_mantissa(x, 0)
+            return p.scaled(power)
+        up = 64
+        p, n, _ = _exp_mantissa(x, f.bias + up)
+        return p * (n << f.fraction).float() * 2.0**-up
+
+    return _zero_below(x, f.exp_low, above)
 
 
 @_function
@@ -645,8 +659,13 @@ def exp(x: _V) -> _V:
 @_function
 def exp2(x: _V) -> _V:
     """2**x"""
+    return _zero_below(x, -152.0 if x.f.bits == 32 else -1077.0, _exp2)
+
+
+def _exp2(x: _V) -> _V:
+    """2**x where it does not round to 0."""
     f = x.f
-    x = x.at_least(-152.0 if f.bits == 32 else -1077.0).at_most(130.0 if f.bits == 32 else 1026.0)
+    x = x.at_most(130.0 if f.bits == 32 else 1026.0)
     magic = f.magic + 2 * f.bias
     shifted = x + magic
     r = x - (shifted - magic)
@@ -684,7 +703,8 @@ def sigmoid(x: _V) -> _V:
     """1 / (1 + exp(-x)), from exp(-|x|), so that it neither overflows nor loses small results."""
     e = _exp_negative(-abs(x))
     d = e + 1.0
-    d_low = e - (d - 1.0)
+    # Where it counts for nothing, it is 0, so that no product with it is subnormal, which is slow.
+    d_low = _where(e < 2.0**-64, 0.0, e - (d - 1.0))
     inverse = _reciprocal(d)
     num = _where(x < 0.0, e, 1.0)
     # A division that makes up for the rounding of the denominator.
