@@ -26,7 +26,8 @@ def _on(i: Any, where: Any) -> Array:
     """An index tensor's memory on a device."""
     if isinstance(i, np.ndarray):
         return arrays.moved(arrays.from_native(np.ascontiguousarray(i, np.int64)), where)
-    return i.ready()
+    a: Array = i.ready()
+    return a if a.device is where else arrays.moved(a, where)
 
 
 class _Given:

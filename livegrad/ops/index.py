@@ -330,6 +330,23 @@ def _on_device(a: Any, where: device) -> Value:
     return from_array(arrays.moved(arrays.from_native(np.ascontiguousarray(a, np.int64)), where))
 
 
+def check_within(index: Tensor, size: int, besides: int, text: str) -> None:
+    """Have a CUDA device look whether an index tensor's elements are below a size and not negative, or `besides`.
+
+    Raises IndexError, with the wrong one in the text, where the host next waits; at once where there are no kernels.
+    """
+    from ..lazy import cuda_index
+
+    v = as_numbers(index)
+    if cuda_index.usable(v):
+        cuda_index.check(v, size, besides, lambda bad: IndexError(text.format(bad)))
+        return
+    a = index._to_numpy().reshape(-1)
+    wrong = a[((a < 0) | (a >= size)) & (a != besides)]
+    if wrong.size:
+        raise IndexError(text.format(wrong[0]))
+
+
 def held_places(mask: Any) -> list:
     """The places where a mask holds, for each of its dimensions."""
     if mask.__class__ is not Value:

@@ -14,11 +14,14 @@ from .. import dtypes
 from ..autograd.node import cast_value
 from ..devices import cpu
 from ..lazy import backend
+from ..lazy.places import Along
 from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
 from ..runtime import pooling
 from ..runtime.pooling import Window
 from ..tensor import wrap
+from .assignment import INDEX_PUT
+from .index import INDEX, INDEX_BACKWARD
 from .registry import operator
 from .view import on_either
 
@@ -92,6 +95,10 @@ def _bare(index: Any) -> Value:
     return index if index.__class__ is Value else index._value()
 
 
+def _rows(v: Value, rows: int, count: int) -> Value:
+    return v.reshape((rows, count))  # type: ignore[attr-defined]
+
+
 def _scatter(x: Value, index: Value, size: tuple, n: int, adds: bool, window: Window | None = None) -> Value:
     wide = _wide(x)
     made = _made(x, n, size, wide.dtype)
@@ -99,10 +106,18 @@ def _scatter(x: Value, index: Value, size: tuple, n: int, adds: bool, window: Wi
     if x.device is not cpu and window is not None:
         pooling.return_to_largest(_planes(wide, n), _planes(index, n), window, _flat(made, *window.size))
         return cast_value(from_array(made), x.dtype)
-    xp = backend.of(x)
+    if x.device is not cpu:
+        rows = math.prod(x.shape[: len(x.shape) - n])
+        flat, where = _rows(wide, rows, count), Along(_rows(index, rows, count), 1)
+        if adds:
+            found = INDEX_BACKWARD.forward(flat, shape=(rows, math.prod(size)), index=where)
+        else:
+            empty = from_array(arrays.full_on(x.device, (rows, math.prod(size)), wide.dtype, 0))
+            found = INDEX_PUT.forward(empty, flat, index=where, accumulate=False)
+        return cast_value(found.reshape(made.shape), x.dtype)
     pooling.scatter(
-        _kind(wide), _planes(wide, n).reshape(-1, count) if count else xp.zeros((0, 0), wide.dtype.np),
-        _planes(index, n).reshape(-1, count) if count else xp.zeros((0, 0), np.int32), _flat(made, math.prod(size)),
+        _kind(wide), _planes(wide, n).reshape(-1, count) if count else np.zeros((0, 0), wide.dtype.np),
+        _planes(index, n).reshape(-1, count) if count else np.zeros((0, 0), np.int32), _flat(made, math.prod(size)),
         adds,
     )  # fmt: skip
     return cast_value(from_array(made), x.dtype)
@@ -110,8 +125,13 @@ def _scatter(x: Value, index: Value, size: tuple, n: int, adds: bool, window: Wi
 
 def _pick(x: Value, index: Value, n: int) -> Value:
     count = math.prod(index.shape[len(index.shape) - n :])
+    if x.device is not cpu:
+        rows = math.prod(index.shape[: len(index.shape) - n])
+        places = Along(_rows(index, rows, count), 1)
+        found = INDEX.forward(_rows(x, rows, math.prod(_size_of(x.shape, n))), index=places)
+        return found.reshape(index.shape)
     a, at = _planes(x, n), _planes(index, n)
-    found = backend.of(x).take_along_axis(a.reshape(a.shape[0], -1), at.reshape(-1, count).astype(np.int64), 1)
+    found = np.take_along_axis(a.reshape(a.shape[0], -1), at.reshape(-1, count).astype(np.int64), 1)
     return backend.copied(found.reshape(index.shape))
 
 

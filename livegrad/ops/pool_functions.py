@@ -10,8 +10,10 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.mode import MODE
+from ..devices import cpu
 from ..runtime.pooling import Window
 from ..tensor import Tensor
+from . import dispatch
 from .casting import autocasts
 from .instruction import SCALAR_TYPE_NAMES
 from .pool import AVG_POOL, MAX_POOL, PICK, SCATTER, as_tensor, largest_places
@@ -256,6 +258,11 @@ def max_unpool(
             f"Expected shape of indices to be same as that of the input tensor ({list(x.shape)}) but got indices "
             f"tensor with shape: {list(indices.shape)}"
         )
+    if indices.device is not x.device:
+        dispatch.check_devices((x, indices))
+    if x.device is not cpu:  # the kernels look whether the indices are good
+        index = indices.detach()._value()
+        return SCATTER.apply((x,), _label("MaxUnpool", n), index=index, size=out, n=n, adds=False)
     places = indices._to_numpy()
     wrong = (places < 0) | (places >= math.prod(out))
     if wrong.any():

@@ -103,11 +103,10 @@ def scatter(kind: str | None, g: Any, index: Any, out: Any, adds: bool) -> None:
         pointers = (g.ctypes.data, out.ctypes.data, index.ctypes.data)
         if _launch(_kernel("scatter_source", kind, adds), pointers, (g.shape[1], out.shape[1]), g.shape[0], work):
             return
-    xp = interpreter.library(g)
     out[...] = 0
-    rows = xp.arange(g.shape[0])[:, None]
+    rows = np.arange(g.shape[0])[:, None]
     if adds:
-        xp.add.at(out, (rows, index), g)
+        np.add.at(out, (rows, index), g)
     else:
         out[rows, index] = g
 

@@ -344,3 +344,29 @@ def test_an_index_elsewhere():
         x[i.cuda()]
     with pytest.raises(RuntimeError, match="at least two devices"):
         x.cuda().gather(0, i.reshape(2, 1))
+
+
+def test_classes_are_checked_without_waiting():
+    x, target = livegrad.randn(4, 3, requires_grad=True), livegrad.tensor([0, -100, 2, 1])
+    weight = livegrad.tensor([1.0, 2.0, 0.5])
+    same(lambda x, t: F.cross_entropy(x, t), x, target)
+    same(lambda x, t: F.cross_entropy(x, t, reduction="none"), x, target)
+    same(lambda x, t, w: F.cross_entropy(x, t, w), x, target, weight)
+    same(lambda x, t: F.nll_loss(x.log_softmax(1), t), x, target)
+    loss = F.cross_entropy(x.cuda(), livegrad.tensor([0, 3, 2, 1]).cuda())
+    with pytest.raises(IndexError, match=r"Target 3 is out of bounds\.[\s\S]*test_places.py"):
+        loss.item()
+
+
+def test_max_pooling_twice_differentiated():
+    """Windows that overlap: what meets is added in one order; and unpooling."""
+    x = livegrad.randn(2, 2, 6, 6)
+    found = []
+    for device in ("cpu", "cuda"):
+        y = x.clone().to(device).detach().requires_grad_()
+        (first,) = livegrad.autograd.grad((F.max_pool2d(y, 3, 1) ** 3).sum(), y, create_graph=True)
+        (first**2).sum().backward()
+        pooled, index = F.max_pool2d(x.to(device), 2, return_indices=True)
+        found.append((host(first), host(y.grad), host(F.max_unpool2d(pooled, index, 2))))
+    for here, there in zip(*found):
+        np.testing.assert_allclose(there, here, rtol=1e-5, atol=1e-6)

@@ -15,7 +15,9 @@ import sys
 import zlib
 from pathlib import Path
 
+import programs
 import pytest
+import stand_in
 import training
 from ops_samples import CASES
 from ops_support import as_dtype, to_livegrad
@@ -28,6 +30,7 @@ from livegrad.lazy import program
 from livegrad.lazy.program import broadcast_strides, merged_dims
 from livegrad.llvm import machine
 from livegrad.observe import WATCH, Observer
+from livegrad.runtime.cuda import driver
 
 ARCHITECTURES = [name for _, name in target.ARCHITECTURES]
 ELEMENTWISE = [name for name, case in CASES.items() if case.formula is not None]
@@ -118,7 +121,9 @@ def assemble(texts, architecture, folder):
         # Names that are not a function's own: the entry, its helper functions and its tables.
         names = set(
             re.findall(
-                r"^\s*(?:\.\w+ )*\.entry (\w+)\(|^\s*(?:\.\w+ )*\.func.*?(\w+)\($|^\.global .*? (\w+)\[", body, re.M
+                r"^\s*(?:\.\w+ )*\.entry (\w+)\(|^\s*(?:\.\w+ )*\.func.*?(\w+)\($|^\s*\.(?:global|shared) .*? (\w+)\[",
+                body,
+                re.M,
             )
         )
         for name in {n for found in names for n in found if n}:
@@ -180,6 +185,33 @@ def test_training_steps_assemble(architecture, tmp_path):
     several = [kernel.together for kernel in kernels.values() if kernel.together is not None]
     texts = [ptx(kernel, architecture) for kernel in [*kernels.values(), *several[::4]]]
     assert_assembles(texts, architecture, tmp_path)
+
+
+@needs_ptxas
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_kernel_of_training_steps_assembles(architecture, tmp_path):
+    """Reductions, row programs, running totals, reading and writing at places, sorting: whatever is launched."""
+    kernels = {}
+    with stand_in.in_use(), pytest.MonkeyPatch.context() as patch:
+        # Nothing is run: what is in memory decides about no launch, but how a loss is read.
+        patch.setattr(driver, "launch", lambda planned, *rest: kernels.setdefault(planned.kernel.describe(), planned))
+        patch.setattr(livegrad.Tensor, "item", lambda self: livegrad.eval(self))
+        for half in (False, True):
+            for name in training.STEPS:
+                training.train(name, "cuda", half, 1)
+        for name in programs.PROGRAMS:
+            programs.train(name, "cuda", 1, livegrad.bfloat16)
+        x, index = livegrad.randn(8, 600).cuda(), livegrad.zeros(8, 600, dtype=livegrad.int64).cuda()
+        y = x.requires_grad_().cumsum(1).gather(1, index).scatter_reduce(1, index, x, "amax")
+        y.backward(livegrad.ones_like(y))
+        livegrad.eval([x.grad, x.detach().index_copy(0, index[0, :3], x.detach()[:3]), y])
+    made = [planned.kernel for planned in kernels.values()]
+    kinds = {str(kernel.describe()[0]) for kernel in made}
+    assert kinds >= {
+        "map", "reduction", "row program", "running totals", "move", "name places", "sort tiles", "combine arrivals",
+        "last arrivals", "merge runs",
+    }, kinds  # fmt: skip
+    assert_assembles([ptx(kernel, architecture) for kernel in made], architecture, tmp_path)
 
 
 def large_programs():

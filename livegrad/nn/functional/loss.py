@@ -9,6 +9,7 @@ import livegrad
 from livegrad.native import hot
 from livegrad.ops.casting import autocasts
 from livegrad.ops.composite import broadcast_tensors
+from livegrad.ops.index import check_within
 from livegrad.ops.loss import nll, reduced
 from livegrad.ops.registry import ELEMENTWISE, elementwise
 from livegrad.ops.scalar import abs as abs_
@@ -324,15 +325,21 @@ def _nll(log_probabilities, target, weight, ignore_index, reduction, logits=Fals
     classes = log_probabilities.size(class_dim)
     _check_class_weight(weight, classes)
     index = target.detach().long().reshape(log_probabilities.shape[:class_dim] + (1,) + log_probabilities.shape[2:])
-    low, high = _span(index)
-    every = not low <= ignore_index <= high
-    if not every or low < 0 or high >= classes:
-        counted = index != ignore_index
-        every = bool(counted.all())
+    if target.is_cuda:
+        # Nothing waits to see the classes: a kernel looks at them, and those to ignore may be there.
+        every, counted = False, index != ignore_index
+        check_within(index, classes, ignore_index, "Target {} is out of bounds.")
         index = index.where(counted, livegrad.zeros_like(index))
-        if bool(((index < 0) | (index >= classes)).any()):
-            wrong = next(c for c in index.reshape(-1).tolist() if not 0 <= c < classes)
-            raise IndexError(f"Target {wrong} is out of bounds.")
+    else:
+        low, high = _span(index)
+        every = not low <= ignore_index <= high
+        if not every or low < 0 or high >= classes:
+            counted = index != ignore_index
+            every = bool(counted.all())
+            index = index.where(counted, livegrad.zeros_like(index))
+            if bool(((index < 0) | (index >= classes)).any()):
+                wrong = next(c for c in index.reshape(-1).tolist() if not 0 <= c < classes)
+                raise IndexError(f"Target {wrong} is out of bounds.")
     factor = None if weight is None else weight.detach()[index]
     divisor = None
     if reduction == "mean":
