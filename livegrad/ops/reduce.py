@@ -521,7 +521,9 @@ VAR = operator("var", _var, tensors=("x",), grads={"x": _var_gradient}, anywhere
 
 
 def _std(x: Value, dims: tuple, keepdim: bool, correction: float) -> Value:
-    return dispatch.value_call(ELEMENTWISE["sqrt"], (_var(x, dims, keepdim, correction),))
+    # In float32 at least: the variance of half numbers may be more than they hold where its root is not.
+    work = cast_value(x, dtypes.float32) if x.dtype.itemsize < 4 else x
+    return cast_value(dispatch.value_call(ELEMENTWISE["sqrt"], (_var(work, dims, keepdim, correction),)), x.dtype)
 
 
 def _std_gradient(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple, correction: float) -> Any:

@@ -90,4 +90,4 @@ def roll(x: Tensor, shifts: Any, dims: Any = None) -> Tensor:
         if n:
             order = (np.arange(n) - s) % n
             x = REORDER.apply((x,), "RollBackward", index=(slice(None),) * d + (order,))
-    return x
+    return x if x.numel() else x.clone()  # never the tensor itself

@@ -7,7 +7,8 @@ from typing import Any
 
 from ..autograd.function import Function
 from ..autograd.functions import backward as run_backward
-from ..autograd.mode import enable_grad
+from ..autograd.functions import grad
+from ..autograd.mode import enable_grad, is_grad_enabled
 from ..random import get_rng_state, set_rng_state
 from ..tensor import Tensor
 
@@ -27,27 +28,74 @@ class CheckpointFunction(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple:
-        args = list(ctx.others)
-        for place, t, needed in zip(ctx.places, ctx.saved_tensors, [ctx.needs_input_grad[2 + i] for i in ctx.places]):
-            args[place] = t.detach().requires_grad_(needed)
-        now = get_rng_state() if ctx.rng is not None else None
-        if now is not None:
-            set_rng_state(ctx.rng)
-        try:
-            with enable_grad():
-                made = ctx.function(*args)
-        finally:
-            if now is not None:
-                set_rng_state(now)
-        outputs = made if isinstance(made, tuple) else (made,)
-        pairs = [(o, g) for o, g in zip(outputs, grads) if isinstance(o, Tensor) and o.requires_grad]
-        if not pairs:
-            raise RuntimeError(
-                "none of output has requires_grad=True, this checkpoint() is not necessary: its function's results do "
-                "not depend on anything that requires gradients"
-            )
+        if is_grad_enabled():
+            return _recorded(ctx, grads)
+        args = _arguments(ctx, lambda t, needed: t.detach().requires_grad_(needed))
+        pairs = _again(ctx, args, grads)
         run_backward([o for o, _ in pairs], [g for _, g in pairs])
         return (None, None, *[a.grad if isinstance(a, Tensor) else None for a in args])
+
+
+def _arguments(ctx: Any, taken: Callable) -> list:
+    """The function's arguments; the tensors among them as `taken` gives them, told whether they need gradients."""
+    args = list(ctx.others)
+    for place, t in zip(ctx.places, ctx.saved_tensors):
+        args[place] = taken(t, ctx.needs_input_grad[2 + place])
+    return args
+
+
+def _again(ctx: Any, args: list, grads: tuple) -> list:
+    """Run the function again, recorded, with the random numbers of the first time: (result, its gradient) pairs."""
+    now = get_rng_state() if ctx.rng is not None else None
+    if now is not None:
+        set_rng_state(ctx.rng)
+    try:
+        with enable_grad():
+            made = ctx.function(*args)
+    finally:
+        if now is not None:
+            set_rng_state(now)
+    outputs = made if isinstance(made, tuple) else (made,)
+    pairs = [(o, g) for o, g in zip(outputs, grads) if isinstance(o, Tensor) and o.requires_grad]
+    if not pairs:
+        raise RuntimeError(
+            "none of output has requires_grad=True, this checkpoint() is not necessary: its function's results do "
+            "not depend on anything that requires gradients"
+        )
+    return pairs
+
+
+def _recorded(ctx: Any, grads: tuple) -> tuple:
+    """The backward pass where it is recorded itself: its results hang on the inputs and on the gradients."""
+    # Copies, at which the gradient stops, and through which that of the gradient goes on.
+    args = _arguments(ctx, lambda t, needed: t.clone() if needed else t.detach())
+    pairs = _again(ctx, args, grads)
+    outputs, given = [o for o, _ in pairs], [g for _, g in pairs]
+    places = [i for i in ctx.places if ctx.needs_input_grad[2 + i]]
+    copies = [args[i] for i in places]
+    found = grad(outputs, copies, given, create_graph=True, allow_unused=True)
+    if _leaves_beside(outputs, copies):
+        # Parameters that the function has by itself. (Their gradients hang on them and on what is given, here.)
+        inner = _arguments(ctx, lambda t, needed: t.detach().requires_grad_(needed))
+        pairs = _again(ctx, inner, grads)
+        run_backward([o for o, _ in pairs], [g for _, g in pairs], create_graph=True)
+    by_place = dict(zip(places, found))
+    return (None, None, *[by_place.get(i) for i in range(len(args))])
+
+
+def _leaves_beside(outputs: list, copies: list) -> bool:
+    """Whether results depend on leaves otherwise than by these tensors."""
+    seen = {t._edge for t in copies}
+    stack = [o._edge for o in outputs]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        if node.is_leaf:
+            return True
+        seen.add(node)
+        stack.extend(node.next)
+    return False
 
 
 def checkpoint(

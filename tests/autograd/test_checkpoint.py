@@ -2,6 +2,7 @@
 
 import importlib
 
+import numpy as np
 import pytest
 from both import same
 
@@ -99,3 +100,30 @@ def test_computes_again():
     assert calls == [False]
     y.sum().backward()
     assert calls == [False, True]
+
+
+@pytest.mark.parametrize("leaves", ["arguments", "arguments and own"])
+def test_second_derivatives_go_through(leaves):
+    found = []
+    for lib, run in ((livegrad, livegrad.utils.checkpoint.checkpoint), (livegrad, lambda f, t, **_: f(t))):
+        a = lib.tensor([2.0, 3.0], dtype=lib.float64, requires_grad=True)
+        x = lib.tensor([1.0, 0.5], dtype=lib.float64, requires_grad=True)
+        w = lib.tensor([0.5, -1.0], dtype=lib.float64, requires_grad=True)
+        own = w if leaves != "arguments" else w.detach()
+        y = run(lambda t, own=own: t.sin() * t * own, x * a, use_reentrant=False)
+        (g,) = lib.autograd.grad((y * a * a).sum(), x, create_graph=True)
+        w.grad = None
+        (g * g).sum().backward()
+        found.append((g.tolist(), a.grad.tolist(), x.grad.tolist()))
+    for mine, plain in zip(*found):
+        np.testing.assert_allclose(mine, plain, rtol=1e-12)
+
+
+def test_recorded_backward_accumulates_in_the_functions_own_parameters():
+    x = livegrad.tensor([1.0, 0.5], requires_grad=True)
+    w = livegrad.tensor([0.5, -1.0], requires_grad=True)
+    livegrad.utils.checkpoint.checkpoint(lambda t: (t * w).exp(), x, use_reentrant=False).sum().backward(
+        create_graph=True
+    )
+    assert livegrad.allclose(w.grad, x * (x * w).exp())
+    assert livegrad.allclose(x.grad, w * (x * w).exp())

@@ -278,3 +278,20 @@ def test_gradients_at_special_values_as_in_pytorch(name):
                     # (1 - tanh² and the like lose what cancels.)
                     rtol, atol = {4: (1e-4, 1e-6), 8: (1e-7, 1e-15)}[d.itemsize]
                     compare(to_numpy(x.grad), to_numpy(y.grad.clone()), rtol, atol)
+
+
+def test_std_of_half_numbers_whose_variance_is_not_one():
+    assert livegrad.tensor([1024.0, -1.0, 2.0], dtype=livegrad.float16).std().item() == 591.0
+
+
+def test_prelu_slopes_have_no_part_where_they_are_not_used():
+    x = livegrad.tensor([1.0, -1.0], requires_grad=True)
+    livegrad.nn.functional.prelu(x, livegrad.tensor([float("nan")])).sum().backward()
+    assert x.grad[0].item() == 1.0
+    assert x.grad[1].isnan().item()
+
+
+def test_roll_of_nothing_is_a_tensor_of_its_own():
+    x = livegrad.zeros(0, requires_grad=True)
+    assert x.roll(1).squeeze_().shape == (0,)
+    assert livegrad.zeros(0).roll(1, 0)._base is None

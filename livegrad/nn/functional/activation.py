@@ -153,6 +153,9 @@ _mish = _activation("mish", lambda input: input * tanh_(_softplus_formula(input,
 _prelu = _activation(
     "prelu", lambda input, weight: where(input > 0, input, weight * input), "PreluKernel", True,
     (np.array([0.2, -0.1, 0.5]),),
+    # (Said, not derived: a slope that is NaN or infinite has no part in where it is not used.)
+    input=lambda g, input, weight: where(input > 0, g, g * weight),
+    weight=lambda g, input: where(input > 0, 0.0, g * input),
 )  # fmt: skip
 _selu = _activation(
     "selu",
