@@ -39,19 +39,23 @@ def arrange(leaves: list[Value], shape: tuple, axes: tuple, more: tuple = ()) ->
 
 
 def run(
-    x: Value, piece: Any, name: str, axes: tuple, acc: dtypes.dtype, out_shape: tuple
-) -> tuple[Array, str]:  # fmt: skip
-    """The result of a reduction, and how it was made (for the log). piece: the pending work that feeds it, or None."""
+    x: Value, piece: Any, name: str, axes: tuple, acc: dtypes.dtype, out_shape: tuple, count: int = 0
+) -> tuple[Array, str]:
+    """The result of a reduction, and how it was made (for the log). piece: the pending work that feeds it, or None.
+
+    count: how many elements partial results stand for, all together; 0 if x holds no such.
+    """
     shape = x.shape
     if not numel(shape):
         return evaluate._filled(out_shape, name, acc, x.device), ""
     leaves, code, params = ([x], (), ()) if piece is None else (piece.leaves, piece.code, piece.params)
     index = x.device.index
-    key = (name, acc, code, x.dtype, shape, axes, layouts(leaves))
+    count = count or numel(tuple([shape[d] for d in axes]))
+    key = (name, acc, code, x.dtype, shape, axes, layouts(leaves), count)
     plan = _plans.get(key)
     if plan is None:
         layout, columns = arrange(leaves, shape, axes)
-        plan = reductions.plan(name, acc, code, x.dtype, layout, columns)
+        plan = reductions.plan(name, acc, code, x.dtype, layout, columns, count)
         if len(_plans) >= evaluate.MAX_PLANS:
             _plans.clear()
         _plans[key] = plan
@@ -62,6 +66,6 @@ def run(
     args = kernel.pack(memory.address(made), *map(cuda.word, leaves), *params) + plan.launch.tail
     driver.launch(plan.launch, index, args)
     if plan.segments > 1:
-        again, _ = run(from_array(made), None, name, (0,), acc, (numel(out_shape),))
+        again, _ = run(from_array(made), None, name, (0,), acc, (numel(out_shape),), count)
         made = memory.again(again, out_shape, acc)
     return made, log.origin(kernel)

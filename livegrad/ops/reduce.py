@@ -129,12 +129,7 @@ def _count(shape: tuple, dims: tuple) -> int:
 def _mean(x: Value, dims: tuple, keepdim: bool, dtype: Any = None) -> Value:
     if dtype:
         x = cast_value(x, dtype)
-    if x.device is cpu:
-        return cast_value(_reduced(x, "mean", dims, keepdim, accumulator(x.dtype)), x.dtype)
-    made = _reduced(x, "sum", dims, keepdim, accumulator(x.dtype))
-    n = _count(x.shape, dims)
-    instr = _DIVIDE_BY_NUMBER["ts", made.dtype, True]
-    return cast_value(pending(instr, (made,), (n if n else math.nan,), made.shape), x.dtype)
+    return cast_value(_reduced(x, "mean", dims, keepdim, accumulator(x.dtype)), x.dtype)
 
 
 @hot

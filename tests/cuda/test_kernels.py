@@ -136,6 +136,22 @@ def test_sums_are_no_worse_than_the_cpu_s():
         assert there <= 1.5 * here + np.abs(exact).max() * 2.0**-24
 
 
+def test_a_mean_is_one_launch_and_two_where_rows_are_long(monkeypatch):
+    launches = []
+    launch = driver.launch
+    monkeypatch.setattr(driver, "launch", lambda *args: launches.append(args) or launch(*args))
+    for shape, dims, expected in (((30, 50), (1,), 1), ((200000,), (0,), 2), ((9000, 20), (0,), 2)):
+        for dtype in (livegrad.float32, livegrad.bfloat16, livegrad.float64):
+            x = (livegrad.rand(shape) + 0.5).to(dtype)
+            there = x.cuda()
+            launches.clear()
+            found = there.mean(dims)
+            livegrad.eval(found)
+            assert len(launches) == expected + (dtype is livegrad.bfloat16)  # rounded by a launch of its own
+            exact = host(x).mean(dims)
+            np.testing.assert_allclose(host(found), exact, rtol=2 * EPSILON[dtype])
+
+
 def test_results_do_not_depend_on_who_runs_first(monkeypatch):
     x = livegrad.randn(3, 40000).cuda()
     found = []

@@ -4,8 +4,8 @@ A team of threads takes a segment of a row; lane i takes elements i, i + lanes, 
 brings them together. Where a row has several segments their results lie as [segment, row] and are reduced again. Team
 and segments depend on the sizes alone, so a result does not depend on the GPU, and repeats bit for bit.
 
-Parameters: pointers of the result and the leaves, Python numbers; the number of rows, the length of a row and of a
-segment, blocks for a segment; then the words of `space`.
+Parameters: pointers of the result and the leaves, Python numbers; what a mean is divided by; the number of rows, the
+length of a row and of a segment, blocks for a segment; then the words of `space`.
 """
 
 from __future__ import annotations
@@ -59,11 +59,13 @@ class Plan:
         self.launch, self.segments = launch, segments
 
 
-def plan(name: str, acc: dtypes.dtype, code: tuple, source: dtypes.dtype, layout: Layout, columns: bool) -> Plan:
+def plan(
+    name: str, acc: dtypes.dtype, code: tuple, source: dtypes.dtype, layout: Layout, columns: bool, count: int
+) -> Plan:
     """The launch of a reduction of at least one element.
 
     name: one of `layout.REDUCTIONS`. acc: dtype of accumulation and result. source: of what is reduced. columns: the
-    innermost dimension is kept.
+    innermost dimension is kept. count: what the result is divided by, if it is.
     """
     how = COLUMNS if columns else ROWS
     lanes = team_for(how, layout.rows, layout.length)
@@ -71,8 +73,12 @@ def plan(name: str, acc: dtypes.dtype, code: tuple, source: dtypes.dtype, layout
     segments = -(-layout.length // size)
     blocks = -(-layout.rows // (THREADS // lanes))
     words = [layout.rows, layout.length, size, blocks, *layout.words()]
+    if segments > 1:
+        name = REDUCTIONS[name].parts
+    divisor = struct.pack("=d", count) if REDUCTIONS[name].divides else b""
     kernel = _kernel(name, acc, code, source, layout.key, how, lanes)
-    return Plan(Launch(kernel, blocks * segments, struct.pack(f"={len(words)}q", *words)), segments)
+    tail = divisor + struct.pack(f"={len(words)}q", *words)
+    return Plan(Launch(kernel, blocks * segments, tail), segments)
 
 
 def _kernel(
@@ -83,7 +89,7 @@ def _kernel(
     if found is None:
         numbers = param_formats(code)
         formats = "q" * (1 + len(key[0])) + numbers
-        words = len(formats) + 4 + count_words(key)
+        words = len(formats) + REDUCTIONS[name].divides + 4 + count_words(key)
 
         def describe() -> tuple:
             return ("reduction", name, acc.name, describe_code(code), source.name, key, how, lanes)
@@ -102,11 +108,12 @@ def _source(
     out = args.pointer()
     given = read_words(args, own, classes)
     numbers = args.numbers(code)
+    reduction = REDUCTIONS[name]
+    kind = acc.compute_kind
+    divisor = b.convert(args.word("f64"), kind) if reduction.divides else None
     rows, length, size, blocks = (args.word() for _ in range(4))
     space = Space(b, args, key)
     leaves = Leaves(b, given, own, classes)
-    reduction = REDUCTIONS[name]
-    kind = acc.compute_kind
 
     def combine(x: Reg, y: Reg) -> Reg:
         return lower(b, reduction.primitive, [x, y], acc)
@@ -147,6 +154,8 @@ def _source(
     while len(sums) > 1:
         sums = [combine(x, y) for x, y in zip(sums[::2], sums[1::2])]
     (total,) = team.gather(sums, [combine])
+    if divisor is not None:
+        total = lower(b, "div", [total, divisor], acc)
     with when(b, b.and_(team.first(), there)):
         b.store(total, b.gep(out, kind, b.add(b.mul(segment, rows), row)))
     return args.finish(module)
