@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..devices import cpu
 from ..lazy import backend
 from ..lazy.scan import run as run_scan
 from ..lazy.value import Value
@@ -62,6 +63,10 @@ def cumsum(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 
 def _cumprod_gradient(g: Any, x: Any, result: Any, dim: int) -> Any:
     values = x if x.__class__ is Value else x._value()
+    if values.device is not cpu:
+        from ..runtime.cuda import ledger
+
+        ledger.note("synchronize", 0, "the gradient of cumprod(), which looks for zeros,")
     if bool((values.native() == 0).any()):
         if x.__class__ is not Value:
             return _recorded_cumprod_gradient(g, x, dim)
@@ -71,9 +76,10 @@ def _cumprod_gradient(g: Any, x: Any, result: Any, dim: int) -> Any:
 
 def _cumprod_gradient_with_zeros(g: Value, x: Value, dim: int) -> Value:
     """Sum over k >= i of g[k] times the product of x[0..k] without x[i], formed position by position."""
-    a, gg = np.moveaxis(x.conj().native(), dim, 0), np.moveaxis(g.native(), dim, 0)
-    out = np.zeros_like(a)
-    before = np.ones_like(a[0])
+    xp = backend.of(x)
+    a, gg = xp.moveaxis(x.conj().native(), dim, 0), xp.moveaxis(g.native(), dim, 0)  # type: ignore[attr-defined]
+    out = xp.zeros_like(a)
+    before = xp.ones_like(a[0])
     for i in range(a.shape[0]):
         running = before.copy()
         for k in range(i, a.shape[0]):
@@ -81,7 +87,7 @@ def _cumprod_gradient_with_zeros(g: Value, x: Value, dim: int) -> Value:
                 running = running * a[k]
             out[i] += gg[k] * running
         before = before * a[i]
-    return backend.copied(np.moveaxis(out, 0, dim))
+    return backend.copied(xp.moveaxis(out, 0, dim))
 
 
 def _recorded_cumprod_gradient(g: Tensor, x: Tensor, dim: int) -> Tensor:
@@ -108,6 +114,7 @@ CUMPROD = operator(
     lambda x, dim: _cumprod(x, dim),
     tensors=("x",),
     grads={"x": _cumprod_gradient},
+    anywhere=True,
 )
 
 

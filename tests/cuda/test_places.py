@@ -370,3 +370,12 @@ def test_max_pooling_twice_differentiated():
         found.append((host(first), host(y.grad), host(F.max_unpool2d(pooled, index, 2))))
     for here, there in zip(*found):
         np.testing.assert_allclose(there, here, rtol=1e-5, atol=1e-6)
+
+
+def test_running_products():
+    """The gradient waits once, to see whether there are zeros."""
+    x = livegrad.tensor([[1.5, -2.0, 0.5], [3.0, 0.25, -1.0]], requires_grad=True)
+    same(lambda x: x.cumprod(1), x, waits=1)
+    same(lambda x: x.cumprod(0), x, waits=1)
+    x = livegrad.tensor([[1.5, 0.0, 0.5, 0.0], [3.0, 0.25, -1.0, 2.0]], requires_grad=True)
+    same(lambda x: x.cumprod(1), x, waits=1)
