@@ -88,7 +88,7 @@ for _part in (
 from .ops.registry import FUNCTIONS as _FUNCTIONS
 from .legacy import (
     BFloat16Tensor, BoolTensor, ByteTensor, CharTensor, DoubleTensor, FloatTensor, HalfTensor, IntTensor, LongTensor,
-    ShortTensor, are_deterministic_algorithms_enabled, set_default_device, set_default_tensor_type,
+    ShortTensor, are_deterministic_algorithms_enabled, get_default_device, set_default_device, set_default_tensor_type,
     use_deterministic_algorithms,
 )  # fmt: skip
 from .random import (
@@ -129,6 +129,11 @@ _LAZY = {
     **dict.fromkeys(
         ("_assert", "_check", "_check_index", "_check_is_size", "_check_not_implemented", "_check_type",
          "_check_value", "_check_with"), "checks"),
+    **dict.fromkeys(
+        ("alpha_dropout", "batch_norm", "binary_cross_entropy_with_logits", "constant_pad_nd", "cosine_embedding_loss",
+         "ctc_loss", "dropout", "embedding", "feature_alpha_dropout", "feature_dropout", "group_norm",
+         "hinge_embedding_loss", "instance_norm", "kl_div", "layer_norm", "margin_ranking_loss", "poisson_nll_loss",
+         "triplet_margin_loss"), "flat"),
     **dict.fromkeys(
         ("bilinear", "celu", "celu_", "cosine_similarity", "hardshrink", "pairwise_distance", "prelu", "rms_norm",
          "rrelu", "rrelu_", "selu", "selu_", "threshold", "threshold_"), "nn.functional"),

@@ -16,7 +16,7 @@ from .tensor import Tensor, wrap
 
 __all__ = [
     "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor",
-    "IntTensor", "LongTensor", "ShortTensor", "set_default_device", "set_default_tensor_type",
+    "IntTensor", "LongTensor", "ShortTensor", "get_default_device", "set_default_device", "set_default_tensor_type",
     "use_deterministic_algorithms", "are_deterministic_algorithms_enabled",
 ]  # fmt: skip
 

@@ -333,6 +333,7 @@ class Tensor(Registered):
         return self.device.type == "cpu"
 
     is_sparse = is_quantized = is_meta = is_mps = is_nested = False
+    is_sparse_csr = is_mkldnn = is_xpu = is_xla = is_ipu = is_mtia = is_maia = is_vulkan = False
 
     @property
     def layout(self) -> str:

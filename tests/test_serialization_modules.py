@@ -56,8 +56,35 @@ def test_what_is_shared_stays_shared():
 
 
 def test_the_caller_is_asked_before_a_file_runs_anything():
-    with pytest.raises(pickle.UnpicklingError, match=r"whole module of class .*Net.*weights_only=False"):
+    with pytest.raises(pickle.UnpicklingError, match=r"whole module with .*Net,.*weights_only=False"):
         again({"net": Net()})
+
+
+def test_classes_are_named_as_safe():
+    serialization = livegrad.serialization
+    with serialization.safe_globals([Net]):
+        assert serialization.get_safe_globals() == [Net]
+        assert type(again(Net())) is Net
+        with pytest.raises(pickle.UnpicklingError, match="Other"):
+            again(Other())
+    assert serialization.get_safe_globals() == []
+    serialization.add_safe_globals([Other])
+    assert again(Other()).f is livegrad.nn.functional.relu
+    serialization.clear_safe_globals()
+    assert type(again(nn.TransformerEncoderLayer(4, 2))) is nn.TransformerEncoderLayer  # the library's own
+
+
+class Other(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.f = nn.functional.relu
+
+
+def test_only_the_librarys_functions_are_found_by_name():
+    from livegrad.serialization.modules import named_function
+
+    with pytest.raises(pickle.UnpicklingError, match=r"os.system is no function"):
+        named_function("os", "system")
 
 
 def test_tensors_lie_outside_under_their_names():

@@ -25,6 +25,9 @@ from __future__ import annotations
 
 from .errors import CheckpointError
 from .loading import load
+from .modules import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 from .writing import save
 
-__all__ = ["CheckpointError", "load", "save"]
+__all__ = [
+    "CheckpointError", "add_safe_globals", "clear_safe_globals", "get_safe_globals", "load", "safe_globals", "save",
+]  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import pickle
 from collections import OrderedDict
 from typing import Any
 
@@ -78,16 +77,10 @@ class Decoder:
         return made
 
     def _module(self, node: dict, depth: int) -> Any:
-        text, name, tensors = node["module"], node["class"], node["tensors"]
-        need(isinstance(text, str) and isinstance(tensors, list), f"a module of class {name!r} without its parts")
+        text, tensors = node["module"], node["tensors"]
+        need(isinstance(text, str) and isinstance(tensors, list), "a module without its parts")
         try:
-            if self._weights_only:
-                raise pickle.UnpicklingError(
-                    f"Weights only load failed: the file holds a whole module of class {name}, and making it again "
-                    "runs what the file says. If you trust where the file is from, pass weights_only=False; or save "
-                    "the module's state_dict() instead"
-                )
-            return restore_module(text, [self.decode(each, depth) for each in tensors])
+            return restore_module(text, [self.decode(each, depth) for each in tensors], self._weights_only)
         except (Malformed, NotPlaced):
             raise
         except Exception as error:  # about the caller's classes, not about the file

@@ -7,14 +7,70 @@ file is trusted (``weights_only=False``); `objects` and plain containers never n
 from __future__ import annotations
 
 import base64
+import importlib
 import io
 import pickle
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from .objects import kind_of, library
 
-__all__ = ["encode_module", "is_module", "restore_module"]
+__all__ = [
+    "add_safe_globals", "clear_safe_globals", "encode_module", "get_safe_globals", "is_module", "restore_module",
+    "safe_globals",
+]  # fmt: skip
+
+_SAFE: list[Any] = []
+
+
+def add_safe_globals(safe_globals: list) -> None:
+    """Let whole modules of these classes be loaded without ``weights_only=False``, with the functions in the list."""
+    _SAFE.extend(safe_globals)
+
+
+def get_safe_globals() -> list:
+    """The classes and functions that were added."""
+    return list(_SAFE)
+
+
+def clear_safe_globals() -> None:
+    """Forget what was added."""
+    _SAFE.clear()
+
+
+@contextmanager
+def safe_globals(safe_globals: list) -> Iterator[None]:
+    """Context manager: `add_safe_globals`, and as it was before afterwards."""
+    before = list(_SAFE)
+    _SAFE.extend(safe_globals)
+    try:
+        yield
+    finally:
+        _SAFE[:] = before
+
+
+def named_function(module: str, name: str) -> Any:
+    """A function of the library. By name: the compiled form of one may have taken its place meanwhile."""
+    if module.partition(".")[0] != library().__name__:
+        raise pickle.UnpicklingError(f"{module}.{name} is no function of {library().__name__}")
+    return getattr(importlib.import_module(module), name)
+
+
+def _is_own_function(obj: Any) -> bool:
+    if obj is named_function or isinstance(obj, type) or not callable(obj) or not hasattr(obj, "__name__"):
+        return False
+    module = getattr(obj, "__module__", None) or ""
+    return module.partition(".")[0] == library().__name__ and hasattr(importlib.import_module(module), obj.__name__)
+
+
+def _harmless(found: Any) -> bool:
+    """Whether the library's own layers are made of it, or plain containers."""
+    if found in (dict, list, set, frozenset, tuple, slice, OrderedDict, named_function):
+        return True
+    own = isinstance(found, type) and found.__module__.partition(".")[0] == library().__name__
+    return own and issubclass(found, library().nn.Module)
 
 
 def is_module(obj: Any) -> bool:
@@ -32,6 +88,9 @@ def encode_module(module: Any, encode: Callable[[Any, str], Any], path: str) -> 
     outside: list[Any] = []
 
     class Pickler(pickle.Pickler):
+        def reducer_override(self, obj: Any) -> Any:
+            return (named_function, (obj.__module__, obj.__name__)) if _is_own_function(obj) else NotImplemented
+
         def persistent_id(self, obj: Any) -> int | None:
             if kind_of(obj) is None:
                 return None
@@ -47,14 +106,37 @@ def encode_module(module: Any, encode: Callable[[Any, str], Any], path: str) -> 
             f"{type(module).__name__} cannot be ({error}). Save its state_dict() instead"
         ) from error
     text = base64.b64encode(file.getvalue()).decode("ascii")
-    return {"module": text, "class": f"{type(module).__module__}.{type(module).__qualname__}", "tensors": outside}
+    return {"module": text, "tensors": outside}
 
 
-def restore_module(text: str, tensors: list) -> Any:
-    """The module again. Runs what the file says; raises what importing its classes raises."""
+def restore_module(text: str, tensors: list, only_safe: bool) -> Any:
+    """The module again. Runs what the file says; raises what importing its classes raises.
+
+    only_safe: raise ``pickle.UnpicklingError`` for what is not the library's own and was not added as safe.
+    """
 
     class Unpickler(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            if only_safe:
+                for safe in _SAFE:
+                    if (safe.__module__, safe.__qualname__) == (module, name):
+                        return safe
+                if module.partition(".")[0] not in (library().__name__, "builtins", "collections"):
+                    raise pickle.UnpicklingError(_refusal(f"{module}.{name}"))
+            found = super().find_class(module, name)
+            if only_safe and not _harmless(found):
+                raise pickle.UnpicklingError(_refusal(f"{module}.{name}"))
+            return found
+
         def persistent_load(self, pid: Any) -> Any:
             return tensors[pid]
 
     return Unpickler(io.BytesIO(base64.b64decode(text, validate=True))).load()
+
+
+def _refusal(name: str) -> str:
+    return (
+        f"Weights only load failed: the file holds a whole module with {name}, and making it again runs what the file "
+        "says. If you trust where the file is from, pass weights_only=False, or name what it may use with "
+        "livegrad.serialization.add_safe_globals; or save the module's state_dict() instead"
+    )

@@ -2,11 +2,14 @@
 
 from ..module import Module
 from .batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
-from .conv import Conv1d, Conv2d, Conv3d
+from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from .instancenorm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from .linear import Linear
 
 __all__ = [
-    "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d", "LazyConv1d", "LazyConv2d", "LazyConv3d", "LazyLinear",
+    "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d", "LazyConv1d", "LazyConv2d", "LazyConv3d",
+    "LazyConvTranspose1d", "LazyConvTranspose2d", "LazyConvTranspose3d", "LazyInstanceNorm1d", "LazyInstanceNorm2d",
+    "LazyInstanceNorm3d", "LazyLinear",
 ]  # fmt: skip
 
 
@@ -68,6 +71,32 @@ class LazyLinear(_Lazy):
 LazyConv1d, LazyConv2d, LazyConv3d = (
     _layer(f"Lazy{c.__name__}", c, 1, "the number of channels") for c in (Conv1d, Conv2d, Conv3d)
 )
+LazyConvTranspose1d, LazyConvTranspose2d, LazyConvTranspose3d = (
+    _layer(f"Lazy{c.__name__}", c, 1, "the number of channels")
+    for c in (ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)
+)
 LazyBatchNorm1d, LazyBatchNorm2d, LazyBatchNorm3d = (
     _layer(f"Lazy{c.__name__}", c, 1, "the number of features") for c in (BatchNorm1d, BatchNorm2d, BatchNorm3d)
+)
+
+
+class _LazyInstanceNorm(_Lazy):
+    """Whose channels are counted from the end, as a sample may come without a batch. It learns and keeps statistics."""
+
+    def __init__(self, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None):
+        super().__init__(eps, momentum, affine, track_running_stats, device, dtype)
+
+    def forward(self, input):
+        self._dim = input.dim() - self._becomes._spatial - 1
+        return super().forward(input)
+
+
+def _instance_norm(becomes):
+    made = type(f"Lazy{becomes.__name__}", (_LazyInstanceNorm,), {"_becomes": becomes, "__module__": __name__})
+    made.__doc__ = f"A `{becomes.__name__}` without its first argument, the number of features, which the input tells."
+    return made
+
+
+LazyInstanceNorm1d, LazyInstanceNorm2d, LazyInstanceNorm3d = map(
+    _instance_norm, (InstanceNorm1d, InstanceNorm2d, InstanceNorm3d)
 )

@@ -1,0 +1,114 @@
+"""Functions of `nn.functional` under the names, and with the arguments, that they have directly in ``torch``.
+
+There, reductions are numbers (0: none, the default; 1: mean; 2: sum), and some arguments come in another order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .nn import functional as F
+
+__all__ = [
+    "alpha_dropout", "batch_norm", "binary_cross_entropy_with_logits", "constant_pad_nd", "cosine_embedding_loss",
+    "ctc_loss", "dropout", "embedding", "feature_alpha_dropout", "feature_dropout", "group_norm",
+    "hinge_embedding_loss", "instance_norm", "kl_div", "layer_norm", "margin_ranking_loss", "poisson_nll_loss",
+    "triplet_margin_loss",
+]  # fmt: skip
+
+_REDUCTIONS = ("none", "mean", "sum")
+
+
+def _reduction(number: int) -> str:
+    if number not in (0, 1, 2):
+        raise ValueError(f"{number} is not a valid value for reduction")
+    return _REDUCTIONS[number]
+
+
+def dropout(input: Any, p: float, train: bool) -> Any:  # noqa: A002
+    """`nn.functional.dropout`."""
+    return F.dropout(input, p, train)
+
+
+def feature_dropout(input: Any, p: float, train: bool) -> Any:  # noqa: A002
+    """Dropout of whole channels."""
+    return F.dropout2d(input, p, train)
+
+
+def alpha_dropout(input: Any, p: float, train: bool) -> Any:  # noqa: A002
+    """`nn.functional.alpha_dropout`."""
+    return F.alpha_dropout(input, p, train)
+
+
+def feature_alpha_dropout(input: Any, p: float, train: bool) -> Any:  # noqa: A002
+    """`nn.functional.feature_alpha_dropout`."""
+    return F.feature_alpha_dropout(input, p, train)
+
+
+def batch_norm(
+    input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, momentum: float,  # noqa: A002
+    eps: float, cudnn_enabled: bool = True,
+) -> Any:  # fmt: skip
+    """`nn.functional.batch_norm`."""
+    return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def instance_norm(
+    input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, use_input_stats: bool,  # noqa: A002
+    momentum: float, eps: float, cudnn_enabled: bool = True,
+) -> Any:  # fmt: skip
+    """`nn.functional.instance_norm`."""
+    return F.instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
+
+
+def layer_norm(
+    input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5,  # noqa: A002
+    cudnn_enable: bool = True,
+) -> Any:  # fmt: skip
+    """`nn.functional.layer_norm`."""
+    return F.layer_norm(input, normalized_shape, weight, bias, eps)
+
+
+def group_norm(
+    input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, cudnn_enabled: bool = True  # noqa: A002
+) -> Any:  # fmt: skip
+    """`nn.functional.group_norm`."""
+    return F.group_norm(input, num_groups, weight, bias, eps)
+
+
+def embedding(
+    weight: Any, indices: Any, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False
+) -> Any:
+    """Rows of a table; the table comes first. padding_idx: the row that learns nothing; -1 for none."""
+    padding = None if padding_idx < 0 else padding_idx
+    return F.embedding(indices, weight, padding, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse)
+
+
+def constant_pad_nd(input: Any, pad: Any, value: Any = 0) -> Any:  # noqa: A002
+    """`nn.functional.pad` with a number."""
+    return F.pad(input, list(pad), "constant", value)
+
+
+def _loss(function: Callable, count: int, names: tuple[str, ...]) -> Callable:
+    """A loss whose arguments after the tensors come by place, with the reduction's number at the end."""
+    name = function.__name__
+
+    def loss(*args: Any, reduction: int = 0, **options: Any) -> Any:
+        given = dict(zip(names, args[count:]))
+        number = given.pop("reduction", reduction)
+        return function(*args[:count], **{**given, **options}, reduction=_reduction(number))
+
+    loss.__name__ = loss.__qualname__ = name
+    loss.__doc__ = f"`nn.functional.{name}`, with the reduction as a number."
+    return loss
+
+
+binary_cross_entropy_with_logits = _loss(F.binary_cross_entropy_with_logits, 2, ("weight", "pos_weight", "reduction"))
+cosine_embedding_loss = _loss(F.cosine_embedding_loss, 3, ("margin", "reduction"))
+hinge_embedding_loss = _loss(F.hinge_embedding_loss, 2, ("margin", "reduction"))
+kl_div = _loss(F.kl_div, 2, ("reduction", "log_target"))
+margin_ranking_loss = _loss(F.margin_ranking_loss, 3, ("margin", "reduction"))
+poisson_nll_loss = _loss(F.poisson_nll_loss, 2, ("log_input", "full", "eps", "reduction"))
+triplet_margin_loss = _loss(F.triplet_margin_loss, 3, ("margin", "p", "eps", "swap", "reduction"))
+ctc_loss = _loss(F.ctc_loss, 4, ("blank", "reduction", "zero_infinity"))
