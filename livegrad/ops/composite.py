@@ -105,8 +105,13 @@ def cov(x: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweig
     if x.dtype.category < dtypes.FLOATING:
         x = dispatch.cast(x, dtypes.get_default_dtype())
     if x.dim() < 2:
-        whole = cov(x.reshape(1, -1), correction=correction, fweights=fweights, aweights=aweights)
-        return whole.reshape(())
+        x = x.reshape(1, -1)
+    if x.size(0) == 1:
+        return _covariances(x, correction, fweights, aweights).reshape(())
+    return _covariances(x, correction, fweights, aweights)
+
+
+def _covariances(x: Tensor, correction: int, fweights: Tensor | None, aweights: Tensor | None) -> Tensor:
     weights = fweights if aweights is None else aweights if fweights is None else fweights * aweights
     if weights is None:
         centred = x - x.mean(1, keepdim=True)

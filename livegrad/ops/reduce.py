@@ -218,7 +218,9 @@ PROD = operator("prod", _prod, tensors=("x",), grads={"x": _prod_gradient}, anyw
 @public("prod", kind="reduction", op=PROD)
 @autocasts
 def prod(x: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    """The product over all elements or one dimension."""
+    """The product over all elements or one dimension; dtype: what the elements are converted to first."""
+    if dtype is not None:
+        x = dispatch.cast(x, dtype)
     return PROD.apply(
         (x,),
         "ProdBackward0" if dim is None else "ProdBackward1",

@@ -185,3 +185,28 @@ def test_empty_reductions():
                 got, expected = (t[0] if isinstance(t, tuple) else t for t in (got, expected))
                 assert tuple(got.shape) == tuple(expected.shape), (name, shape, dim)
                 compare(to_numpy(got), to_numpy(expected))
+
+
+@needs_torch
+@pytest.mark.parametrize("name", ["sum", "mean", "prod", "nansum", "cumsum", "cumprod", "softmax"])
+def test_gradients_have_the_operands_dtype_where_the_results_is_another(name):
+    import torch
+
+    grads = []
+    for lib in (torch, livegrad):
+        x = lib.tensor([-1.25, 0.5, -1.0], dtype=lib.float16, requires_grad=True)
+        made = getattr(x, name)(0, dtype=lib.float32)
+        assert made.dtype is lib.float32
+        made.sum().backward()
+        assert x.grad.dtype is lib.float16
+        grads.append(x.grad.tolist())
+    np.testing.assert_allclose(grads[1], grads[0], rtol=1e-3, atol=1e-6)
+
+
+@needs_torch
+def test_covariance_of_one_row_has_no_dimensions():
+    import torch
+
+    row = np.array([[1.0, 2.0, 4.0]])
+    assert livegrad.tensor(row).cov().shape == tuple(torch.tensor(row).cov().shape) == ()
+    assert livegrad.tensor(row).corrcoef().item() == torch.tensor(row).corrcoef().item()
