@@ -124,6 +124,7 @@ _LAZY = {
     "get_printoptions": "printing",
     "graph": "graph",
     "vmap": "func",
+    **dict.fromkeys(("istft", "stft"), "spectrogram"),
     **dict.fromkeys(
         ("bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"), "windows"),
     **dict.fromkeys(

@@ -330,3 +330,16 @@ def _H(x: Tensor) -> Tensor:
 
 T.H, T.mH = property(_H), property(_adjoint)
 V.mH = property(lambda v: v.mT.conj())
+
+
+def _short_time(name: str) -> Callable:
+    def method(self: Tensor, *args: Any, **options: Any) -> Tensor:
+        from .. import spectrogram  # it depends on this package
+
+        return getattr(spectrogram, name)(self, *args, **options)
+
+    method.__name__ = name
+    return method
+
+
+T.stft, T.istft = _short_time("stft"), _short_time("istft")

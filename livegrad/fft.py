@@ -1,0 +1,386 @@
+"""Discrete Fourier transforms, through the device's array library.
+
+All of them are three operators: complex to complex, real to complex and complex to real, over any dimensions. The
+gradient of each is the adjoint transform, one of the three again, so they can be differentiated as often as wanted.
+Single precision stays single precision.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import dtypes
+from .autograd.node import cast_value
+from .creation import _finish, _from_numpy_copy
+from .devices import available
+from .lazy import backend
+from .lazy.value import Value
+from .ops import dispatch
+from .ops.instruction import SCALAR_TYPE_NAMES
+from .ops.registry import operator, write_out
+from .ops.view import normal_dim, on_either
+from .tensor import Tensor, wrap
+
+__all__ = [
+    "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "hfft2", "hfftn", "ifft", "ifft2", "ifftn", "ifftshift",
+    "ihfft", "ihfft2", "ihfftn", "irfft", "irfft2", "irfftn", "rfft", "rfft2", "rfftfreq", "rfftn",
+]  # fmt: skip
+
+
+# --- the operators ----------------------------------------------------------------------------------------------
+# forward: the exponent is negative. scale: what every result is multiplied by; the sums themselves are not scaled.
+
+
+def _scaled(a: Any, scale: float) -> Value:
+    if scale != 1:
+        a *= scale
+    return backend.fresh(a)
+
+
+def _c2c(x: Value, dims: tuple, forward: bool, scale: float) -> Value:
+    library = backend.of(x).fft
+    a = x.native()
+    return _scaled(library.fftn(a, axes=dims) if forward else library.ifftn(a, axes=dims, norm="forward"), scale)
+
+
+def _r2c(x: Value, dims: tuple, forward: bool, scale: float, halved: bool) -> Value:
+    """halved: of the last of the dimensions only the half that is not the conjugate of the other."""
+    library = backend.of(x).fft
+    a = x.native()
+    if not halved:
+        return _scaled(library.fftn(a, axes=dims) if forward else library.ifftn(a, axes=dims, norm="forward"), scale)
+    made = library.rfftn(a, axes=dims)
+    return _scaled(made if forward else made.conj(), scale)
+
+
+def _c2r(x: Value, dims: tuple, forward: bool, scale: float, n: int) -> Value:
+    """n: the size of the last of the dimensions, which is halved in x."""
+    library = backend.of(x).fft
+    a = x.native()
+    sizes = [x.shape[d] for d in dims[:-1]] + [n]
+    return _scaled(library.irfftn(a.conj() if forward else a, s=sizes, axes=dims, norm="forward"), scale)
+
+
+def _times(g: Any, n: int, dim: int, factor: float) -> Any:
+    """g with a factor for what stands for its conjugate too, in a halved dimension that is of size n in full."""
+    weights = np.full(g.shape[dim], factor, dtypes.REAL_OF[g.dtype].np)
+    weights[0] = 1
+    if n % 2 == 0:
+        weights[-1] = 1
+    shape = [1] * len(g.shape)
+    shape[dim] = -1
+    v = backend.fresh(backend.of(g if g.__class__ is Value else g._value()).asarray(weights.reshape(shape)))
+    return g * (v if g.__class__ is Value else wrap(v))
+
+
+def _r2c_gradient(g: Any, x_shape: tuple, dims: tuple, forward: bool, scale: float, halved: bool) -> Any:
+    if not halved:
+        return _real_part(on_either(C2C, g, dims=dims, forward=not forward, scale=scale))
+    n = x_shape[dims[-1]]
+    return on_either(C2R, _times(g, n, dims[-1], 0.5), dims=dims, forward=not forward, scale=scale, n=n)
+
+
+def _real_part(g: Any) -> Any:
+    d = dtypes.REAL_OF[g.dtype]
+    return cast_value(g, d) if g.__class__ is Value else dispatch.cast(g, d)
+
+
+def _c2r_gradient(g: Any, dims: tuple, forward: bool, scale: float, n: int) -> Any:
+    made = on_either(R2C, g, dims=dims, forward=not forward, scale=scale, halved=True)
+    return _times(made, n, dims[-1], 2.0)
+
+
+C2C = operator(
+    "fft_c2c",
+    _c2c,
+    tensors=("x",),
+    grads={"x": lambda g, dims, forward, scale: on_either(C2C, g, dims=dims, forward=not forward, scale=scale)},
+    node="FftC2C",
+    anywhere=True,
+)
+R2C = operator("fft_r2c", _r2c, tensors=("x",), grads={"x": _r2c_gradient}, node="FftR2C", anywhere=True)
+C2R = operator("fft_c2r", _c2r, tensors=("x",), grads={"x": _c2r_gradient}, node="FftC2R", anywhere=True)
+
+
+# --- arguments --------------------------------------------------------------------------------------------------
+
+
+def _factor(norm: str | None, n: int, forward: bool) -> float:
+    """What a transform of n points is multiplied by."""
+    if norm == "ortho":
+        return 1 / math.sqrt(n)
+    if norm in (None, "backward"):
+        return 1.0 if forward else 1 / n
+    if norm == "forward":
+        return 1 / n if forward else 1.0
+    raise RuntimeError(f'Invalid normalization mode: "{norm}"')
+
+
+def _ready(x: Tensor, over_complex: bool = False) -> Tensor:
+    """In a dtype that is transformed: integers become the default dtype."""
+    d = x.dtype
+    if d.category == dtypes.FLOATING and d.itemsize < 4:
+        raise RuntimeError(f"Unsupported dtype {SCALAR_TYPE_NAMES[d]}")
+    if d.category < dtypes.FLOATING:
+        d = dtypes.get_default_dtype()
+    return dispatch.cast(x, d.to_complex() if over_complex else d)
+
+
+def _resized(x: Tensor, dims: tuple, sizes: Sequence[int | None]) -> Tensor:
+    """Cut off, or padded by zeros, at the end of each dimension that has a size given."""
+    from .nn.functional import pad
+
+    added = [0] * (2 * x.dim())
+    for d, n in zip(dims, sizes):
+        if n is None or n == -1:
+            n = x.shape[d]
+        if n < 1:
+            raise RuntimeError(f"Invalid number of data points ({n}) specified")
+        if n < x.shape[d]:
+            x = x.narrow(d, 0, n)
+        added[2 * (x.dim() - 1 - d) + 1] = n - x.shape[d]
+    return pad(x, added) if any(added) else x
+
+
+def _one(x: Tensor, dim: int) -> tuple:
+    if not x.dim():
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+    return (normal_dim(dim, x.dim()),)
+
+
+def _several(x: Tensor, s: Any, dim: Any) -> tuple[tuple, list]:
+    """(dimensions, size wanted along each or None)."""
+    n = x.dim()
+    if isinstance(s, int):
+        s = (s,)
+    if dim is not None:
+        given = (dim,) if isinstance(dim, int) else tuple(dim)
+        dims = tuple(normal_dim(d, n) for d in given)
+        if len(set(dims)) != len(dims):
+            raise RuntimeError("FFT dims must be unique")
+        if s is not None and len(s) != len(dims):
+            raise RuntimeError("When given, dim and shape arguments must have the same length")
+    elif s is not None:
+        if len(s) > n:
+            raise RuntimeError(f"Got shape with {len(s)} values but input tensor only has {n} dimensions.")
+        dims = tuple(range(n - len(s), n))
+    else:
+        dims = tuple(range(n))
+    return dims, list(s) if s is not None else [None] * len(dims)
+
+
+def _points(x: Tensor, dims: tuple) -> int:
+    return math.prod(x.shape[d] for d in dims)
+
+
+def _given(out: Tensor | None, made: Tensor) -> Tensor:
+    return made if out is None else write_out(out, made)
+
+
+# --- what all of them do ----------------------------------------------------------------------------------------
+
+
+def _full(x: Tensor, dims: tuple, sizes: list, norm: str | None, forward: bool) -> Tensor:
+    """Between complex numbers; real ones are taken as such."""
+    x = _resized(_ready(x), dims, sizes)
+    scale = _factor(norm, _points(x, dims), forward)
+    if not dims:
+        return dispatch.cast(x, x.dtype.to_complex())
+    if x.is_complex():
+        return C2C.apply((x,), dims=dims, forward=forward, scale=scale)
+    return R2C.apply((x,), dims=dims, forward=forward, scale=scale, halved=False)
+
+
+def _to_half(x: Tensor, dims: tuple, sizes: list, norm: str | None, forward: bool) -> Tensor:
+    """From real numbers to half of their spectrum."""
+    x = _resized(_ready(x), dims, sizes)
+    return R2C.apply((x,), dims=dims, forward=forward, scale=_factor(norm, _points(x, dims), forward), halved=True)
+
+
+def _from_half(x: Tensor, dims: tuple, sizes: list, norm: str | None, forward: bool) -> Tensor:
+    """From half of a spectrum to the real numbers that have it."""
+    x = _ready(x, over_complex=True)
+    n = sizes[-1]
+    if n is None or n == -1:
+        n = 2 * (x.shape[dims[-1]] - 1)
+    if n < 1:
+        raise RuntimeError(f"Invalid number of data points ({n}) specified")
+    x = _resized(x, dims, [*sizes[:-1], n // 2 + 1])
+    scale = _factor(norm, _points(x, dims[:-1]) * n, forward)
+    return C2R.apply((x,), dims=dims, forward=forward, scale=scale, n=n)
+
+
+def _refuse_complex(x: Tensor, text: str) -> None:
+    if x.is_complex():
+        raise RuntimeError(text.format(SCALAR_TYPE_NAMES[x.dtype]))
+
+
+def _need_axes(name: str, dims: tuple) -> None:
+    if not dims:
+        raise RuntimeError(f"{name} must transform at least one axis")
+
+
+# --- one dimension ----------------------------------------------------------------------------------------------
+
+
+def fft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Any = None) -> Tensor:
+    """The discrete Fourier transform along a dimension.
+
+    n: how many points, the input being cut off or padded by zeros. norm: "backward" (the default: the inverse is
+    divided by n), "forward" (this one is) or "ortho" (both are, by the root of n).
+    Raises RuntimeError for a half type, and for no points.
+
+    >>> import livegrad
+    >>> livegrad.fft.fft(livegrad.tensor([1.0, 0.0, -1.0, 0.0]))
+    tensor([0.+0.j, 2.+0.j, 0.+0.j, 2.+0.j])
+    """
+    return _given(out, _full(input, _one(input, dim), [n], norm, True))
+
+
+def ifft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Any = None) -> Tensor:
+    """The inverse of `fft`."""
+    return _given(out, _full(input, _one(input, dim), [n], norm, False))
+
+
+def rfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Any = None) -> Tensor:
+    """`fft` of real numbers: the first n // 2 + 1 results, of which the others are the conjugates.
+
+    >>> import livegrad
+    >>> livegrad.fft.rfft(livegrad.tensor([1.0, 0.0, -1.0, 0.0]))
+    tensor([0.+0.j, 2.+0.j, 0.+0.j])
+    """
+    _refuse_complex(input, "rfft expects a real input tensor, but got {}")
+    return _given(out, _to_half(input, _one(input, dim), [n], norm, True))
+
+
+def irfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Any = None) -> Tensor:
+    """The inverse of `rfft`: n real numbers, 2 * (size - 1) of them unless given."""
+    return _given(out, _from_half(input, _one(input, dim), [n], norm, False))
+
+
+def hfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Any = None) -> Tensor:
+    """`fft` of a signal whose second half is the conjugate of the first, which is given: n real numbers."""
+    return _given(out, _from_half(input, _one(input, dim), [n], norm, True))
+
+
+def ihfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Any = None) -> Tensor:
+    """The inverse of `hfft`."""
+    _refuse_complex(input, "ihfft expects a real input tensor, but got {}")
+    return _given(out, _to_half(input, _one(input, dim), [n], norm, False))
+
+
+# --- several dimensions -----------------------------------------------------------------------------------------
+
+
+def fftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None, *, out: Any = None) -> Tensor:
+    """`fft` along several dimensions: all of them, the last len(s), or those named; s: the size along each."""
+    return _given(out, _full(input, *_several(input, s, dim), norm, True))
+
+
+def ifftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None, *, out: Any = None) -> Tensor:
+    """The inverse of `fftn`."""
+    return _given(out, _full(input, *_several(input, s, dim), norm, False))
+
+
+def rfftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None, *, out: Any = None) -> Tensor:
+    """`fftn` of real numbers; the last of the dimensions is halved, as in `rfft`."""
+    _refuse_complex(input, "rfftn expects a real-valued input tensor, but got {}")
+    dims, sizes = _several(input, s, dim)
+    _need_axes("rfftn", dims)
+    return _given(out, _to_half(input, dims, sizes, norm, True))
+
+
+def irfftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None, *, out: Any = None) -> Tensor:
+    """The inverse of `rfftn`."""
+    dims, sizes = _several(input, s, dim)
+    _need_axes("irfftn", dims)
+    return _given(out, _from_half(input, dims, sizes, norm, False))
+
+
+def hfftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None, *, out: Any = None) -> Tensor:
+    """`fftn` of a signal that is half of one with the symmetry that makes the transform real (see `hfft`)."""
+    dims, sizes = _several(input, s, dim)
+    _need_axes("hfftn", dims)
+    return _given(out, _from_half(input, dims, sizes, norm, True))
+
+
+def ihfftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None, *, out: Any = None) -> Tensor:
+    """The inverse of `hfftn`."""
+    _refuse_complex(input, "Only supports floating-point dtypes, but found: {}")
+    dims, sizes = _several(input, s, dim)
+    _need_axes("ihfftn", dims)
+    return _given(out, _to_half(input, dims, sizes, norm, False))
+
+
+def _of_two(function: Any, name: str) -> Any:
+    def transform(
+        input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: str | None = None, *, out: Any = None
+    ) -> Any:
+        return function(input, s, dim, norm, out=out)
+
+    transform.__name__ = transform.__qualname__ = name
+    transform.__doc__ = f"`{function.__name__}` along two dimensions, the last ones unless named."
+    return transform
+
+
+fft2, ifft2, rfft2, irfft2, hfft2, ihfft2 = (
+    _of_two(f, f.__name__[:-1] + "2") for f in (fftn, ifftn, rfftn, irfftn, hfftn, ihfftn)
+)
+
+
+# --- frequencies ------------------------------------------------------------------------------------------------
+
+
+def _frequencies(name: str, places: np.ndarray, n: int, d: float, options: dict) -> Tensor:
+    dtype = options.get("dtype") or dtypes.get_default_dtype()
+    if dtype.category < dtypes.FLOATING:
+        raise RuntimeError(f"{name} requires a floating point or complex dtype")
+    work = np.float64 if dtype in (dtypes.float64, dtypes.complex128) else np.float32
+    values = places.astype(work) * work(1.0 / (n * d))
+    where = available(options.get("device"))
+    made = _finish(_from_numpy_copy(values, dtype), bool(options.get("requires_grad")), where)
+    return _given(options.get("out"), made)
+
+
+def fftfreq(n: int, d: float = 1.0, **options: Any) -> Tensor:
+    """The frequency of each result of an `fft` of n points that are d apart: 0, 1, ..., -2, -1 over n * d.
+
+    >>> import livegrad
+    >>> livegrad.fft.fftfreq(4)
+    tensor([ 0.0000,  0.2500, -0.5000, -0.2500])
+    """
+    places = np.arange(n)
+    places[(n + 1) // 2 :] -= n
+    return _frequencies("fftfreq", places, n, d, options)
+
+
+def rfftfreq(n: int, d: float = 1.0, **options: Any) -> Tensor:
+    """The frequency of each result of an `rfft` of n points that are d apart."""
+    return _frequencies("rfftfreq", np.arange(n // 2 + 1), n, d, options)
+
+
+def _shift(x: Tensor, dim: Any, sign: int) -> Tensor:
+    dims = range(x.dim()) if dim is None else (dim,) if isinstance(dim, int) else dim
+    dims = tuple(normal_dim(d, x.dim()) for d in dims)
+    if not dims:
+        return x.clone()
+    return x.roll(tuple(sign * (x.shape[d] // 2) for d in dims), dims)
+
+
+def fftshift(input: Tensor, dim: Any = None) -> Tensor:
+    """Reordered so that the frequency 0 is in the middle.
+
+    >>> import livegrad
+    >>> livegrad.fft.fftshift(livegrad.fft.fftfreq(4))
+    tensor([-0.5000, -0.2500,  0.0000,  0.2500])
+    """
+    return _shift(input, dim, 1)
+
+
+def ifftshift(input: Tensor, dim: Any = None) -> Tensor:
+    """The inverse of `fftshift`."""
+    return _shift(input, dim, -1)
