@@ -339,7 +339,7 @@ def _frequencies(name: str, places: np.ndarray, n: int, d: float, options: dict)
     dtype = options.get("dtype") or dtypes.get_default_dtype()
     if dtype.category < dtypes.FLOATING:
         raise RuntimeError(f"{name} requires a floating point or complex dtype")
-    work = np.float64 if dtype in (dtypes.float64, dtypes.complex128) else np.float32
+    work: Any = np.float64 if dtype in (dtypes.float64, dtypes.complex128) else np.float32
     values = places.astype(work) * work(1.0 / (n * d))
     where = available(options.get("device"))
     made = _finish(_from_numpy_copy(values, dtype), bool(options.get("requires_grad")), where)
