@@ -94,7 +94,7 @@ def _c2r_gradient(g: Any, dims: tuple, forward: bool, scale: float, n: int) -> A
     return _times(made, n, dims[-1], 2.0)
 
 
-C2C = operator(
+C2C: Any = operator(
     "fft_c2c",
     _c2c,
     tensors=("x",),
