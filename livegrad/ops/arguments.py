@@ -103,7 +103,7 @@ def _wrong(name: str, parameter: inspect.Parameter, value: Any) -> str:
             wanted = "Sequence[int]"
         elif name in TENSORS and not wanted and not (name == "value" and default is None):
             wanted = "Tensor"
-        elif default.__class__ in (int, float):
+        elif default.__class__ in (int, float) and not isinstance(value, complex):  # which the operator refuses itself
             wanted = default.__class__.__name__
     if wanted in ("Sequence[Tensor]", "Sequence[int]"):
         return _wrong_elements(value, wanted == "Sequence[int]")
