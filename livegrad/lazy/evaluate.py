@@ -665,6 +665,22 @@ SEGMENT_ROWS, FEWEST_ROWS = 128, 16  # at most, and at least where there is work
 SHARES = 24  # items that are enough for the threads to share the work
 
 
+def _as_in_memory(shape: tuple, strides: list, axes: tuple) -> list[int]:
+    """The dimensions in the order in which the largest operand has them in memory, as far as results are in order.
+
+    So dimensions that are reduced may go anywhere, and those that are kept stay as they are among themselves.
+    """
+    spans = [numel(tuple([n for n, step in zip(shape, s) if step])) for s in strides]
+    most = strides[spans.index(max(spans))] if spans else (0,) * len(shape)
+    kept = [d for d in range(len(shape)) if d not in axes]
+    order: list[int] = []
+    for d in sorted(axes, key=lambda d: -abs(most[d])):
+        while kept and abs(most[kept[0]]) >= abs(most[d]):
+            order.append(kept.pop(0))
+        order.append(d)
+    return order + kept
+
+
 def _plan_reduce(
     leaves: list, code: tuple, source: Any, shape: tuple, axes: tuple, name: str, acc: dtypes.dtype, key: tuple,
     writes: bool,
@@ -682,8 +698,11 @@ def _plan_reduce(
     strides = [broadcast_strides(leaf.array, shape) for leaf in leaves]
     if writes:
         strides.append(arrays.contiguous_strides(shape))
-    kinds = tuple("r" if d in axes else "k" for d in range(len(shape)))
-    sizes, merged, labels = merged_dims(shape, strides, kinds)
+    order = _as_in_memory(shape, strides[: len(leaves)], axes)
+    kinds = tuple("r" if d in axes else "k" for d in order)
+    sizes, merged, labels = merged_dims(
+        tuple([shape[d] for d in order]), [tuple([s[d] for d in order]) for s in strides], kinds
+    )
     if "r" not in labels:
         sizes, labels = [*sizes, 1], [*labels, "r"]
         merged = [[*m, 0] for m in merged]
