@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import creation, devices, dtypes
+from .codegen.kernels import Policy
 from .dtypes import Size
 from .lazy.value import from_array
 from .runtime import array as arrays
@@ -104,17 +105,33 @@ def get_default_device() -> devices.device:
     return devices.DEFAULT[0]
 
 
-_deterministic = [False]
+_compiling_before: list[str] = []  # the policy to return to, while algorithms are deterministic
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Notes the wish: results are the same every time in any case."""
-    _deterministic[0] = bool(mode)
+    """Make every run of a program give the same bits.
+
+    Kernels do so, on any number of threads. But a program runs on NumPy until its kernel is there, the two agree only
+    to rounding, and how soon a kernel is there is a matter of chance. So kernels are waited for: as with
+    ``compiling("always")``. warn_only: nothing is refused here in either case.
+
+    >>> import livegrad
+    >>> livegrad.use_deterministic_algorithms(True)
+    >>> livegrad.are_deterministic_algorithms_enabled()
+    True
+    >>> livegrad.use_deterministic_algorithms(False)
+    """
+    if mode and not _compiling_before:
+        _compiling_before.append(Policy.mode)
+        if Policy.mode == "auto":
+            Policy.mode = "always"
+    elif not mode and _compiling_before:
+        Policy.mode = _compiling_before.pop()
 
 
 def are_deterministic_algorithms_enabled() -> bool:
     """What `use_deterministic_algorithms` was last told."""
-    return _deterministic[0]
+    return bool(_compiling_before)
 
 
 def _new(self: Tensor, *data: Any, device: Any = None) -> Tensor:
