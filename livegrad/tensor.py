@@ -208,16 +208,8 @@ class Tensor(Registered):
             return None
         return a.counter.n, a.counter.now, _site(), since or next_seq()
 
-    def _written(self, since: int | None = None, fresh: bool = False) -> Any:
-        """The memory as the backend's array, for changing it in place now; this counts as one change.
-
-        fresh: all of it will be overwritten, so what it held need not be there.
-        """
-        a = self._s
-        if fresh and (a is None or (a.layout is None and not a.storage.pinned)):
-            array = arrays.empty_on(self.device, self._shape, self.dtype)
-            self._assign(from_array(array), since)
-            return array.native()
+    def _written(self, since: int | None = None) -> Any:
+        """The memory as the backend's array, for changing it in place now; this counts as one change."""
         a = self._storage()
         memory = a.storage.window(a, self._stale(a, since))
         a.counter.n += 1
@@ -566,6 +558,7 @@ class Tensor(Registered):
             raise RuntimeError(f"a Tensor with {numel(array.shape)} elements cannot be converted to Scalar")
         return array.numbers() if not array.shape else arrays.on_host(array, "item()").native().item()
 
+    @hot
     @hot
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers (a number for a zero-dimensional tensor)."""

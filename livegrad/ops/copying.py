@@ -12,7 +12,9 @@ from ..autograd.node import cast_value
 from ..devices import cpu
 from ..lazy.storage import contiguous_copy
 from ..lazy.value import Value, from_array, pending
+from ..native import hot
 from ..runtime import array as arrays
+from ..runtime.array import FEW_BYTES, numel
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .instruction import CAST
@@ -21,7 +23,7 @@ from .view import _Meta, on_either
 
 CLONE = operator(
     "clone",
-    lambda x: from_array(contiguous_copy(x.ready())),
+    hot(lambda x: from_array(arrays.copied(x.ready()))),
     tensors=("x",),
     grads={"x": lambda g: g},
     anywhere=True,
@@ -29,11 +31,13 @@ CLONE = operator(
 
 
 @public("clone", kind="library", op=CLONE)
+@hot
 def clone(x: Tensor, *, memory_format: Any = None) -> Tensor:
     """A copy with memory of its own; gradients flow through."""
     return CLONE.apply((x,))
 
 
+@hot
 def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
     """The tensor itself if its elements lie in row-major order, else a copy that does."""
     return x if x.is_contiguous() else clone(x)
@@ -75,6 +79,7 @@ def _meta(t: Tensor) -> _Meta:
     return _Meta(t._shape, t.dtype)
 
 
+@hot
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Copy the elements of `src`, broadcast and converted to this tensor's dtype, into this tensor.
 
@@ -82,9 +87,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     and dtype (then this tensor gets the pinned memory that the device copies to).
     """
     if isinstance(src, (int, float, complex)):
-        from ..creation import tensor
-
-        src = tensor(src)
+        src = _tensor_of(src)
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
     if non_blocking and src.device is not self.device:
@@ -97,6 +100,13 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     return copied(self, src, "CopyBackwards")
 
 
+def _tensor_of(number: Any) -> Tensor:
+    from ..creation import tensor
+
+    return tensor(number)
+
+
+@hot
 def copied(self: Tensor, src: Tensor, label: str) -> Tensor:
     if src.device is not self.device:
         src = src.to(self.device)  # type: ignore[attr-defined]
@@ -123,8 +133,11 @@ def copied(self: Tensor, src: Tensor, label: str) -> Tensor:
             v = from_array(contiguous_copy(v.ready()))
         self._assign(v)
         return self
-    result = wrap(pending(CAST.specialise("t", (v.dtype,), dtype, dtype), (v,), (), shape))
-    del v
+    if v.array is not None and v.dtype is dtype and v.shape == shape and numel(shape) * dtype.itemsize <= FEW_BYTES:
+        result = wrap(from_array(arrays.copied(v.array)))  # which takes no longer than to note that it is to be done
+    else:
+        result = wrap(pending(CAST.specialise("t", (v.dtype,), dtype, dtype), (v,), (), shape))
+    v = None
     if recorded:
         COPY.record((result,), (_meta(self), _meta(src)), (self, src), None, {})
         if result._edge is not None:
@@ -142,6 +155,7 @@ def broadcast(a: tuple, b: tuple) -> tuple | None:
 Tensor.copy_ = copy_  # type: ignore[attr-defined]
 
 
+@hot
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Set every element, in place."""
     if isinstance(value, Tensor):
@@ -153,19 +167,29 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     return filled(self, value, "FillBackward0")
 
 
+@hot
 def filled(self: Tensor, value: Any, label: str) -> Tensor:
     dispatch.check_in_place(self, MODE.grad, repeated=True)
     d = self.dtype
     number = checked_number(value, d)
     if not (MODE.grad and self._edge is not None):
-        with np.errstate(all="ignore"):
-            self._written(fresh=True)[...] = number
+        a = self._s
+        if a is None or (a.layout is None and not a.storage.pinned):  # what it held need not be there
+            self._assign(from_array(arrays.full_on(self.device, self._shape, d, number)))
+        else:
+            _fill_window(self, number)
         return self
     result = wrap(from_array(arrays.full_on(self.device, self._shape, d, number)))
     FILL.record((result,), (_meta(self),), (self,), label, {})
     return dispatch.assign_result(self, result)
 
 
+def _fill_window(self: Tensor, number: Any) -> None:
+    with np.errstate(all="ignore"):
+        self._written()[...] = number
+
+
+@hot
 def checked_number(value: Any, d: dtypes.dtype) -> Any:
     if isinstance(value, complex) and d.category != dtypes.COMPLEX:
         if value.imag:
@@ -176,12 +200,14 @@ def checked_number(value: Any, d: dtypes.dtype) -> Any:
         if isinstance(value, float) and not np.isfinite(value):
             raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
         limits = dtypes.iinfo(d)
-        if not limits.min <= int(value) <= limits.max:
+        whole = int(value)
+        if not limits.min <= whole <= limits.max:
             raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
-        return int(value)
+        return whole
     return value
 
 
+@hot
 def zero_(self: Tensor) -> Tensor:
     """Set every element to zero, in place."""
     return filled(self, 0, "ZeroBackward0")

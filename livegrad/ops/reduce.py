@@ -18,11 +18,12 @@ from ..native import hot
 from ..precision import REGIONS
 from ..runtime import array as arrays
 from ..runtime.array import numel
-from ..tensor import Tensor
+from ..tensor import Tensor, wrap
 from . import dispatch, rows
 from .casting import autocasts
 from .instruction import SCALAR_TYPE_NAMES, real_only
 from .registry import ELEMENTWISE, operator, public
+from .results import Max, Min
 from .rowprogram import RowProgram, largest, position, smallest, total
 from .scalar import eq, exp, isfinite, isnan, log, square, where
 from .view import normal_dim, on_either, spread
@@ -165,6 +166,7 @@ def mean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
     return MEAN._apply((x,), label, {"dims": dims_of(dim, x.dim()), "keepdim": keepdim, "dtype": dtype})
 
 
+@hot
 def _prod(x: Value, dims: tuple, keepdim: bool, dtype: Any = None, whole: bool = False) -> Value:
     if dtype:
         x = cast_value(x, dtype)
@@ -239,6 +241,7 @@ def _refuse_empty(name: str, shape: tuple, dims: tuple) -> None:
     raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
 
 
+@hot
 def _check_size(name: str, x: Tensor, dim: Any) -> None:
     """Raise where a dimension that is named has no elements."""
     if 0 in x._shape and dim not in ((), []):
@@ -248,6 +251,7 @@ def _check_size(name: str, x: Tensor, dim: Any) -> None:
 
 
 def _extreme(name: str) -> Any:
+    @hot
     def forward(x: Value, dims: tuple, keepdim: bool) -> Value:
         if _count(x.shape, dims) == 0 and (numel(x.shape) == 0):
             raise RuntimeError(
@@ -260,12 +264,14 @@ def _extreme(name: str) -> Any:
     return forward
 
 
+@hot
 def _share_among_ties(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple) -> Any:
     chosen = x.eq(back_to(result, x_shape, dims))
     ties = chosen.sum(dims, keepdim=True)
     return chosen * (g.reshape(kept_shape(x_shape, dims)) / ties)
 
 
+@hot
 def share_evenly(g: Any, x: Any, result: Any) -> Any:
     """The gradient of the one extreme of all elements: those equal to it share it, NaN equal to NaN."""
     other = x.eq(result).logical_or(x.isnan().logical_and(result.isnan())).logical_not()
@@ -283,6 +289,7 @@ MAX, MIN = (
 
 
 @public("amax", kind="reduction", op=AMAX)
+@hot
 def amax(x: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The largest element over dimensions; ties share the gradient."""
     real_only(x, "max_values_cpu")
@@ -291,6 +298,7 @@ def amax(x: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 
 
 @public("amin", kind="reduction", op=AMIN)
+@hot
 def amin(x: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The smallest element over dimensions; ties share the gradient."""
     real_only(x, "min_values_cpu")
@@ -323,6 +331,7 @@ _ARG = {
 _ARG_ROW = 4096  # elements of a row when the whole of a tensor is searched
 
 
+@hot
 def _arg(x: Value, largest: bool, dim: int) -> tuple[Value, Value]:
     """The index of the extreme element along a dimension, which stays with size 1, and the element."""
     n = x.shape[dim]
@@ -356,15 +365,21 @@ def _arg_of_all(x: Value, largest: bool) -> int:
     return int(np.concatenate(places)[(np.argmax if largest else np.argmin)(found)])
 
 
+def _arg_elsewhere(x: Value, largest: bool, shape: tuple) -> Value:
+    xp, a = backend.of(x), x.native()
+    a = a if a.dtype.kind in "fiub" else a.astype(np.float32)
+    found = (xp.argmax if largest else xp.argmin)(a)
+    return backend.copied(found.astype(np.int64).reshape(shape))
+
+
 def _refuse_bool(name: str, x: Tensor) -> None:
     if x.dtype is dtypes.bool_:
         raise RuntimeError(f"{name}(): does not support bool input")
 
 
+@hot
 def _argument(x: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tensor:
     real_only(x, RuntimeError(f"{'argmax' if largest else 'argmin'}(): does not support complex input"))
-    from ..tensor import wrap
-
     v = x._value()
     name = "argmax" if largest else "argmin"
     if x.numel() == 0 and (dim is None or x._shape[dim] == 0):
@@ -374,11 +389,10 @@ def _argument(x: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tenso
     if dim is None:
         shape = (1,) * x.dim() if keepdim else ()
         if x.device is not cpu:
-            xp, a = backend.of(v), v.native()
-            a = a if a.dtype.kind in "fiub" else a.astype(np.float32)
-            found = (xp.argmax if largest else xp.argmin)(a)
-            return wrap(backend.copied(found.astype(np.int64).reshape(shape)))
-        return wrap(backend.copied(np.full(shape, _arg_of_all(v, largest), np.int64)))
+            return wrap(_arg_elsewhere(v, largest, shape))
+        if v.numel() <= _ARG_ROW:
+            return wrap(_arg(v.reshape(-1), largest, 0)[0].reshape(shape))
+        return wrap(from_array(arrays.full_on(cpu, shape, dtypes.int64, _arg_of_all(v, largest))))
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         return wrap(from_array(arrays.full_on(x.device, (), dtypes.int64, 0)))
@@ -387,6 +401,7 @@ def _argument(x: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tenso
 
 
 @public("argmax", kind="reduction")
+@hot
 def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """The index of the largest element: of the flattened tensor, or along one dimension."""
     _refuse_bool("argmax", x)
@@ -394,12 +409,14 @@ def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
 
 
 @public("argmin", kind="reduction")
+@hot
 def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """The index of the smallest element: of the flattened tensor, or along one dimension."""
     _refuse_bool("argmin", x)
     return _argument(x, dim, keepdim, False)
 
 
+@hot
 def _along(x: Tensor, dim: int, keepdim: bool, largest: bool, result: Any) -> Any:
     """Values and indices of the extreme elements along a dimension; the gradient goes to the chosen element."""
     real_only(x, RuntimeError(f"{'max' if largest else 'min'}(): does not support complex input"))
@@ -410,19 +427,26 @@ def _along(x: Tensor, dim: int, keepdim: bool, largest: bool, result: Any) -> An
         _refuse_empty("max" if largest else "min", x._shape, (d,))
     label = ("Max" if largest else "Min") + "Backward"
     if x.device is not cpu:
-        from .order import picked
+        return _along_elsewhere(x, d, keepdim, largest, result, label)
+    index = _argument(x, d, keepdim, largest)
+    return result(_elements_at(x, d, index, keepdim, label), index)
 
-        values, index = picked(x, _argument(x, d, True, largest)._value().native(), d, label)
-        return result(values, index) if keepdim else result(values.squeeze(d), index.squeeze(d))
+
+def _along_elsewhere(x: Tensor, d: int, keepdim: bool, largest: bool, result: Any, label: str) -> Any:
+    from .order import picked
+
+    values, index = picked(x, _argument(x, d, True, largest)._value().native(), d, label)
+    return result(values, index) if keepdim else result(values.squeeze(d), index.squeeze(d))
+
+
+def _elements_at(x: Tensor, d: int, index: Tensor, keepdim: bool, label: str) -> Tensor:
     from .gather import elements_at
 
-    index = _argument(x, d, keepdim, largest)
-    return result(elements_at(x, d, index._to_numpy(), keepdim, label), index)
+    return elements_at(x, d, index._to_numpy(), keepdim, label)
 
 
+@hot
 def _max_or_min(x: Tensor, dim: Any, keepdim: bool, largest: bool) -> Any:
-    from .results import Max, Min
-
     name = "max" if largest else "min"
     if dim is None:
         if x.numel() == 0:
@@ -441,12 +465,14 @@ def _max_or_min(x: Tensor, dim: Any, keepdim: bool, largest: bool) -> Any:
 
 
 @public("max", kind="reduction")
+@hot
 def max_(x: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The largest element; along a dimension also its index, as (values, indices); against a tensor, elementwise."""
     return _max_or_min(x, other if other is not None else dim, keepdim, True)
 
 
 @public("min", kind="reduction")
+@hot
 def min_(x: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The smallest element; along a dimension also its index, as (values, indices); against a tensor, elementwise."""
     return _max_or_min(x, other if other is not None else dim, keepdim, False)
@@ -456,9 +482,8 @@ def min_(x: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None
 
 
 def _truth(name: str) -> Any:
+    @hot
     def function(x: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-        from ..tensor import wrap
-
         v = x._value()
         out = dtypes.uint8 if x.dtype is dtypes.uint8 else dtypes.bool_
         made = _reduced(cast_value(v, dtypes.bool_), name, dims_of(dim, x.dim()), keepdim, dtypes.bool_)
@@ -481,12 +506,14 @@ def count_nonzero(x: Tensor, dim: Any = None) -> Tensor:
 # --- spread -----------------------------------------------------------------------------------------------------
 
 
+@hot
 def _correction(unbiased: Any, correction: Any) -> float:
     if correction is not None:
         return correction
     return 1 if unbiased is None or unbiased else 0
 
 
+@hot
 def _var_parts(x: Tensor, dim: Any, unbiased: Any, correction: Any, keepdim: bool) -> tuple:
     if isinstance(dim, bool):
         dim, unbiased = None, dim
@@ -502,12 +529,14 @@ _VAR = RowProgram("var", _mean_square)
 _VAR_GRADIENT = RowProgram("var_gradient", lambda g, x, n, scale: g * ((x - total(x) / n) * scale), tensors=2)
 
 
+@hot
 def _var(x: Value, dims: tuple, keepdim: bool, correction: float) -> Value:
     n = _count(x.shape, dims)
     made = rows.apply(_VAR, (x,), dims, (float(n), float(max(n - correction, 0))))
     return made if keepdim else made.reshape(tuple([n for d, n in enumerate(x.shape) if d not in dims]))
 
 
+@hot
 def _var_gradient(g: Any, x: Any, x_shape: tuple, dims: tuple, correction: float) -> Any:
     n = _count(x_shape, dims)
     scale = 2.0 / (n - correction) if n > correction else math.nan
@@ -517,12 +546,14 @@ def _var_gradient(g: Any, x: Any, x_shape: tuple, dims: tuple, correction: float
 VAR = operator("var", _var, tensors=("x",), grads={"x": _var_gradient}, anywhere=True)
 
 
+@hot
 def _std(x: Value, dims: tuple, keepdim: bool, correction: float) -> Value:
     # In float32 at least: the variance of half numbers may be more than they hold where its root is not.
     work = cast_value(x, dtypes.float32) if x.dtype.itemsize < 4 else x
     return cast_value(dispatch.value_call(ELEMENTWISE["sqrt"], (_var(work, dims, keepdim, correction),)), x.dtype)
 
 
+@hot
 def _std_gradient(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple, correction: float) -> Any:
     shape = kept_shape(x_shape, dims)
     ratio = g.reshape(shape) / (result.reshape(shape) * 2)
@@ -530,6 +561,7 @@ def _std_gradient(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple, corr
     return _var_gradient(ratio.masked_zero(zero), x, x_shape, dims, correction)
 
 
+@hot
 def _masked_zero(x: Any, mask: Any) -> Any:
     """x with zeros where the mask holds, whatever x is there."""
     op = ELEMENTWISE["_masked_fill"]
@@ -541,12 +573,14 @@ Tensor.masked_zero = _masked_zero  # type: ignore[attr-defined]
 STD = operator("std", _std, tensors=("x",), grads={"x": _std_gradient}, anywhere=True)
 
 
+@hot
 def _need_floating(name: str, x: Tensor) -> None:
     if x.dtype.category < dtypes.FLOATING:
         raise RuntimeError(f"{name}(): input dtype should be either floating point or complex, got {x.dtype}")
 
 
 @public("var", kind="reduction", op=VAR)
+@hot
 def var(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Tensor:
     """The variance over all elements or some dimensions; the sum of squares is divided by N - correction (1)."""
     _need_floating("var", x)
@@ -559,6 +593,7 @@ def var(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False,
 
 
 @public("std", kind="reduction", op=STD)
+@hot
 def std(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Tensor:
     """The standard deviation over all elements or some dimensions (see `var`)."""
     _need_floating("std", x)
@@ -595,11 +630,13 @@ def _log_of_total(x: Any) -> Any:
 _LOGSUMEXP = RowProgram("logsumexp", _log_of_total)
 
 
+@hot
 def _logsumexp(x: Value, dims: tuple, keepdim: bool) -> Value:
     made = rows.apply(_LOGSUMEXP, (x,), dims)
     return made if keepdim else made.reshape(tuple(n for d, n in enumerate(x.shape) if d not in dims))
 
 
+@hot
 def _logsumexp_gradient(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple) -> Any:
     shape = kept_shape(x_shape, dims)
     lse = result.reshape(shape)
@@ -624,12 +661,14 @@ def logsumexp(x: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     return LOGSUMEXP.apply((x,), dims=dims_of(dim, x.dim()), keepdim=keepdim)
 
 
+@hot
 def _euclidean(x: Value, dims: tuple, keepdim: bool) -> Value:
     work = cast_value(x, dtypes.float32) if x.dtype.itemsize < 4 else x
     total = _reduced(work * work, "sum", dims, keepdim, work.dtype)
     return cast_value(total.sqrt(), x.dtype)
 
 
+@hot
 def _euclidean_gradient(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple) -> Any:
     shape = kept_shape(x_shape, dims)
     g, length = g.reshape(shape), result.reshape(shape)
@@ -714,6 +753,7 @@ SOFTMAX = rows.row_operator("softmax", _normalised_exponentials, lambda g, resul
 LOG_SOFTMAX = rows.row_operator("log_softmax", _log_of_normalised, lambda g, result: g - exp(result) * total(g))
 
 
+@hot
 def _over_dim(op: Any, x: Tensor, dim: int, dtype: Any) -> Tensor:
     if dtype is not None:
         x = dispatch.cast(x, dtype)
@@ -732,6 +772,7 @@ def _over_dim(op: Any, x: Tensor, dim: int, dtype: Any) -> Tensor:
 
 @public("softmax", kind="reduction", op=SOFTMAX)
 @autocasts
+@hot
 def softmax(x: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """exp(x) / sum(exp(x)) along a dimension."""
     return _over_dim(SOFTMAX, x, dim, dtype)
@@ -739,6 +780,7 @@ def softmax(x: Tensor, dim: int, dtype: Any = None) -> Tensor:
 
 @public("log_softmax", kind="reduction", op=LOG_SOFTMAX)
 @autocasts
+@hot
 def log_softmax(x: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """x - log(sum(exp(x))) along a dimension."""
     return _over_dim(LOG_SOFTMAX, x, dim, dtype)

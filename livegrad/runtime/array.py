@@ -121,6 +121,49 @@ def _cuda() -> Any:
     return cuda_memory
 
 
+# So many bytes are filled and copied without NumPy, whose arrays cost more than that.
+FEW_BYTES = 4096
+
+
+@hot
+def fill(a: Array, value: Any) -> None:
+    """One number everywhere, in row-major memory of the CPU."""
+    pack = _PACK.get(a.dtype)
+    one = None
+    if pack is not None:
+        try:
+            one = pack[0](value)
+        except (OverflowError, struct.error):
+            one = None
+    if one is None:
+        _fill_converted(a, value)
+        return
+    n = numel(a.shape)
+    if n * a.dtype.itemsize <= FEW_BYTES:
+        poke(a.ptr, one * n)
+    else:
+        a.native().fill(value)
+
+
+def _fill_converted(a: Array, value: Any) -> None:
+    """By NumPy, which converts the number, or refuses."""
+    with np.errstate(all="ignore"):
+        a.native()[...] = value
+
+
+@hot
+def copied(a: Array) -> Array:
+    """A row-major copy, on the same device."""
+    made = empty_on(a.device, a.shape, a.dtype)
+    if a.contiguous and a.device is cpu:
+        nbytes = numel(a.shape) * a.dtype.itemsize
+        if nbytes <= FEW_BYTES:
+            poke(made.ptr, peek(a.ptr, nbytes))
+            return made
+    made.native()[...] = a.native()
+    return made
+
+
 @slotted
 class Array:
     """A typed, strided window onto a block of memory. Strides and offset are in elements."""
@@ -171,8 +214,15 @@ class Array:
             return on_host(self, "reading numbers").native().tolist()
         unpack = _UNPACK.get(self.dtype)
         shape = self.shape
-        if unpack is None or len(shape) > 1 or not self.contiguous:
+        if unpack is None or len(shape) > 2 or not self.contiguous:
             return self.native().tolist()
+        if len(shape) == 2:
+            rows, columns = shape
+            n = rows * columns
+            if n > SMALL or n == 0:
+                return self.native().tolist()
+            flat = list(unpack[n](peek(self.ptr, n * self.dtype.itemsize)))
+            return [flat[i * columns : (i + 1) * columns] for i in range(rows)]
         if not shape:
             return unpack[0](peek(self.ptr, self.dtype.itemsize))[0]
         n = shape[0]
@@ -230,12 +280,13 @@ def empty_on(where: device, shape: tuple, dtype: dtypes.dtype) -> Array:
     return empty(shape, dtype) if where is cpu else _cuda().empty(shape, dtype, where)
 
 
+@hot
 def full_on(where: device, shape: tuple, dtype: dtypes.dtype, value: Any) -> Array:
     """Row-major memory on a device with one number everywhere."""
     if where is not cpu:
         return _cuda().full(shape, dtype, where, value)
     made = empty(shape, dtype)
-    made.native()[...] = value
+    fill(made, value)
     return made
 
 
