@@ -117,7 +117,7 @@ def gradgradcheck(
     if grad_outputs is None:
         from ..random import randn
 
-        seeds = [randn(tuple(o.shape), dtype=o.dtype).requires_grad_() for o in outputs]
+        seeds = [randn(tuple(o.shape), dtype=o.dtype, device=o.device).requires_grad_() for o in outputs]
     else:
         seeds = list((grad_outputs,) if isinstance(grad_outputs, Tensor) else grad_outputs)
 

@@ -83,7 +83,7 @@ def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of a matrix given by its Cholesky factor."""
     from ..creation import eye
 
-    return cholesky_solve(eye(L.shape[-1], dtype=L.dtype), L, upper)
+    return cholesky_solve(eye(L.shape[-1], dtype=L.dtype, device=L.device), L, upper)
 
 
 @named("pinverse")

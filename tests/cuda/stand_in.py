@@ -352,6 +352,21 @@ def pointer_attributes(pointer):
     return SimpleNamespace(type=int(any(first <= pointer < end for first, end, _ in PINNED)))
 
 
+def _special_function(name):
+    def function(a):
+        from livegrad.ops.scalar_numpy import NUMPY
+
+        return _run(NUMPY[name], (a,), {})
+
+    return function
+
+
+# What NumPy lacks, by its names in SciPy.
+special = SimpleNamespace(
+    erf=_special_function("erf"), erfc=_special_function("erfc"), erfinv=_special_function("erfinv"),
+    gammaln=_special_function("lgamma"), digamma=_special_function("digamma"),
+)  # fmt: skip
+
 driver = Driver()
 cuda = SimpleNamespace(
     Device=Device, Stream=Stream, Event=Event, driver=driver, alloc=alloc,
@@ -404,7 +419,10 @@ def in_use():
     library.use(sys.modules[__name__])
     ledger.LEDGER.entries.clear()
     _current[0] = 0
-    names = {"cupyx": SimpleNamespace(errstate=lambda linalg: contextlib.nullcontext())}
+    names = {
+        "cupyx": SimpleNamespace(errstate=lambda linalg: contextlib.nullcontext()), "cupyx.scipy": SimpleNamespace(),
+        "cupyx.scipy.special": special,
+    }  # fmt: skip
     try:
         with livegrad.compiling("always"), unittest.mock.patch.dict(sys.modules, names):
             yield

@@ -86,7 +86,7 @@ def run(lib, tensors, steps, kept, layouts=None):
             if layout == "transposed" and t.dim() > 1:
                 values[k] = t.transpose(0, -1).contiguous().transpose(0, -1)
             elif layout == "strided" and t.dim():
-                big = lib.zeros([*t.shape[:-1], 2 * t.shape[-1]], dtype=t.dtype)
+                big = lib.zeros([*t.shape[:-1], 2 * t.shape[-1]], dtype=t.dtype, device=t.device)
                 big[..., ::2] = t
                 values[k] = big[..., ::2]
     flag = lib.bool

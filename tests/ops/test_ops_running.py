@@ -47,10 +47,10 @@ def test_rounding_errors_do_not_pile_up():
 @pytest.mark.parametrize("how", ["always", "never"])
 def test_gradient_is_the_running_sum_from_the_end(shape, dim, how):
     g = np.random.default_rng(0).normal(size=shape)
-    x = livegrad.zeros(*shape, dtype=livegrad.float64, requires_grad=True)
+    x = to_livegrad(np.zeros(shape), requires_grad=True)
     with livegrad.compiling(how):
         (x.cumsum(dim) * to_livegrad(g)).sum().backward()
-    np.testing.assert_allclose(x.grad.numpy(), np.flip(np.cumsum(np.flip(g, dim), dim), dim), 1e-12)
+    np.testing.assert_allclose(to_numpy(x.grad), np.flip(np.cumsum(np.flip(g, dim), dim), dim), 1e-12)
 
 
 def test_same_bits_with_any_number_of_threads():

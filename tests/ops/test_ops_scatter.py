@@ -81,8 +81,8 @@ def test_put(accumulate):
     found = []
     for m, convert in ((livegrad, to_livegrad), (torch, to_torch)):
         x = convert(B.copy())
-        found.append(x.put(m.tensor([1, 7]), m.tensor([9.0, 8.0], dtype=m.float64), accumulate))
-        x.put_(m.tensor([0]), m.tensor([5.0], dtype=m.float64))
+        found.append(x.put(convert(np.array([1, 7])), convert(np.array([9.0, 8.0])), accumulate))
+        x.put_(convert(np.array([0])), convert(np.array([5.0])))
         found.append(x)
     assert_same(found[:2], found[2:])
 
