@@ -370,7 +370,7 @@ def vander(x: Tensor, N: int | None = None) -> Tensor:
     from .creation import arange
 
     powers = x.unsqueeze(-1).expand((*x.shape, n - 1)).cumprod(-1)
-    one = arange(1, 2, dtype=powers.dtype).expand((*x.shape, 1))
+    one = arange(1, 2, dtype=powers.dtype, device=powers.device).expand((*x.shape, 1))
     from .ops.registry import FUNCTIONS
 
     return FUNCTIONS["cat"]([one, powers], -1)

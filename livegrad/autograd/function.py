@@ -121,8 +121,8 @@ class FunctionNode(Node):
                 if self.materialize and self.out_metas[i] is not None:
                     from ..creation import zeros
 
-                    shape, dtype = self.out_metas[i]
-                    given[i] = zeros(shape, dtype=dtype)
+                    shape, dtype, device = self.out_metas[i]
+                    given[i] = zeros(shape, dtype=dtype, device=device)
             elif not recording:
                 given[i] = wrap(part)
         with enable_grad() if recording else no_grad():
@@ -168,8 +168,8 @@ class FunctionNode(Node):
         self.metas = tuple([(args[i]._shape, args[i].dtype) for i in places])
         self.seq = next_seq()
         self.n_outputs = len(results)
-        self.out_metas = tuple([(t._shape, t.dtype) if isinstance(t, Tensor) else None for t in results])
-        self.shape, self.dtype = next((meta for meta in self.out_metas if meta is not None), ((), None))
+        self.out_metas = tuple([(t._shape, t.dtype, t.device) if isinstance(t, Tensor) else None for t in results])
+        self.shape, self.dtype = next((meta[:2] for meta in self.out_metas if meta is not None), ((), None))
         record_site(self)
         given = list(results)
         for nr, t in enumerate(given):

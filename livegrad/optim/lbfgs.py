@@ -48,9 +48,7 @@ class LBFGS(Optimizer):
 
     def _flat_gradient(self):
         """All gradients as one vector; zeros where there is none."""
-        parts = [
-            livegrad.zeros(p.numel(), dtype=p.dtype) if p.grad is None else p.grad.reshape(-1) for p in self._params
-        ]
+        parts = [p.new_zeros(p.numel()) if p.grad is None else p.grad.reshape(-1) for p in self._params]
         return livegrad.cat(parts)
 
     def _move(self, length, direction):

@@ -79,7 +79,7 @@ def test_index_reduce(reduce, include_self):
 @pytest.mark.parametrize("accumulate", [False, True])
 def test_put(accumulate):
     found = []
-    for m, convert in ((livegrad, to_livegrad), (torch, to_torch)):
+    for convert in (to_livegrad, to_torch):
         x = convert(B.copy())
         found.append(x.put(convert(np.array([1, 7])), convert(np.array([9.0, 8.0])), accumulate))
         x.put_(convert(np.array([0])), convert(np.array([5.0])))

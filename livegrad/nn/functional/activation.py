@@ -303,8 +303,8 @@ def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, inplace=False):
         return leaky_relu(input, (lower + upper) / 2, inplace)
     with livegrad.no_grad():
         negative = input <= 0
-        draws = livegrad.empty(int(negative.sum()), dtype=livegrad.float64).uniform_(lower, upper)
-        slopes = livegrad.ones_like(input).masked_scatter_(negative, draws.to(input.device, input.dtype))
+        draws = livegrad.empty(int(negative.sum()), dtype=livegrad.float64, device=input.device).uniform_(lower, upper)
+        slopes = livegrad.ones_like(input).masked_scatter_(negative, draws.to(input.dtype))
     return input.mul_(slopes) if inplace else input * slopes
 
 

@@ -17,7 +17,7 @@ def canonical_mask(mask, name, dtype, other_name="", other=None, check_other=Tru
         raise AssertionError(f"only bool and floating types of {name} are supported")
     if mask.dtype is not livegrad.bool:
         return mask
-    return livegrad.zeros(mask.shape, dtype=dtype).masked_fill(mask, float("-inf"))
+    return livegrad.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(mask, float("-inf"))
 
 
 def _projected(query, key, value, weight, bias):
@@ -129,7 +129,7 @@ def multi_head_attention_forward(
     k = by_heads(k) if static_k is None else static_k.reshape(batch, num_heads, -1, head_width)
     v = by_heads(v) if static_v is None else static_v.reshape(batch, num_heads, -1, head_width)
     if add_zero_attn:
-        zeros = livegrad.zeros((batch, num_heads, 1, head_width), dtype=k.dtype)
+        zeros = livegrad.zeros((batch, num_heads, 1, head_width), dtype=k.dtype, device=k.device)
         k, v = livegrad.cat([k, zeros], 2), livegrad.cat([v, zeros], 2)
         added += 1
     sources = k.shape[2]

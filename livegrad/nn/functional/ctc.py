@@ -51,7 +51,7 @@ def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reducti
         labels[k, : len(row)] = row
     loss = CTC.apply((logs,), labels=labels, lengths=lengths, sizes=sizes, blank=blank, zero_infinity=zero_infinity)
     if reduction == "mean":
-        return (loss / livegrad.tensor(np.maximum(sizes, 1).astype(logs.dtype.np))).mean()
+        return (loss / livegrad.tensor(np.maximum(sizes, 1).astype(logs.dtype.np), device=loss.device)).mean()
     if reduction == "sum":
         return loss.sum()
     if reduction != "none":

@@ -63,7 +63,7 @@ def embedding_bag(
                 f"sequences. However, found offsets of type {type(offsets)}"
             )
         bags, length = input.shape
-        bag = livegrad.arange(bags).repeat_interleave(length)
+        bag = livegrad.arange(bags, device=input.device).repeat_interleave(length)
         input = input.reshape(-1)
         if per_sample_weights is not None:
             per_sample_weights = per_sample_weights.reshape(-1)
@@ -82,7 +82,7 @@ def embedding_bag(
                                f"position 0. However, got {starts[0]}")  # fmt: skip
         bags = len(starts)
         counts = [b - a for a, b in zip(starts, [*starts[1:], stop])]
-        bag = livegrad.arange(bags).repeat_interleave(livegrad.tensor(counts, dtype=livegrad.int64))
+        bag = livegrad.arange(bags).repeat_interleave(livegrad.tensor(counts, dtype=livegrad.int64)).to(input.device)
         input = input[: bag.size(0)]
     else:
         raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}")
@@ -98,7 +98,7 @@ def embedding_bag(
     rows = embedding(input, weight, None, max_norm, norm_type, scale_grad_by_freq, sparse)
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.unsqueeze(-1)
-    out = livegrad.zeros((bags, weight.size(1)), dtype=weight.dtype)
+    out = livegrad.zeros((bags, weight.size(1)), dtype=weight.dtype, device=weight.device)
     if mode == "max":
         # The first of equal rows gets the gradient.
         return _largest_of_bags(rows, bag, out)

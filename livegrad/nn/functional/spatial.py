@@ -47,7 +47,7 @@ def affine_grid(theta, size, align_corners=None):
     aligned = _aligned("affine_grid", align_corners)
     steps = []
     for k in size[2:]:
-        line = livegrad.linspace(-1, 1, k, dtype=theta.dtype) if k > 1 else theta.new_zeros(1)
+        line = livegrad.linspace(-1, 1, k, dtype=theta.dtype, device=theta.device) if k > 1 else theta.new_zeros(1)
         steps.append(line if aligned else line * ((k - 1) / k))
     places = livegrad.meshgrid(*steps, indexing="ij")
     base = livegrad.stack([*reversed(places), livegrad.ones_like(places[0])], -1).reshape(1, -1, n + 1)

@@ -30,9 +30,9 @@ def _copies(module, count):
     return ModuleList([copy.deepcopy(module) for _ in range(count)])
 
 
-def _subsequent_mask(size, dtype=None):
+def _subsequent_mask(size, dtype=None, device=None):
     """Minus infinity above the diagonal, zeros elsewhere."""
-    return livegrad.full((size, size), float("-inf"), dtype=dtype).triu(1)
+    return livegrad.full((size, size), float("-inf"), dtype=dtype, device=device).triu(1)
 
 
 def _is_causal(mask, given, size):
@@ -41,7 +41,7 @@ def _is_causal(mask, given, size):
         return bool(given)
     if tuple(mask.shape[-2:]) != (size, size) or mask.dim() != 2 or not mask.is_floating_point():
         return False
-    return bool((mask == _subsequent_mask(size, mask.dtype)).all())
+    return bool((mask == _subsequent_mask(size, mask.dtype, mask.device)).all())
 
 
 def _checked(mask, name, dtype):
@@ -259,4 +259,4 @@ class Transformer(Module):
     @staticmethod
     def generate_square_subsequent_mask(sz, device=None, dtype=None):
         """(sz, sz): minus infinity where a query would see what comes later, zeros elsewhere."""
-        return _subsequent_mask(sz, dtype)
+        return _subsequent_mask(sz, dtype, device)

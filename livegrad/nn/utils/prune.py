@@ -276,7 +276,7 @@ class RandomStructured(_Structured):
         n = self.count(t)
         if not n:
             return default_mask
-        drawn = livegrad.rand(t.shape[self.dim])
+        drawn = livegrad.rand(t.shape[self.dim], device=t.device)
         return self.slices(t, default_mask, drawn > drawn.kthvalue(n)[0])
 
 
@@ -295,7 +295,7 @@ class LnStructured(_Structured):
         if not pruned:
             return default_mask
         others = tuple(d for d in range(t.dim()) if d != self.dim % t.dim())
-        kept = livegrad.zeros(size)
+        kept = livegrad.zeros(size, device=t.device)
         kept[t.norm(self.n, others).topk(size - pruned)[1]] = 1
         return self.slices(t, default_mask, kept)
 

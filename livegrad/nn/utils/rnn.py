@@ -83,7 +83,7 @@ def invert_permutation(permutation):
     if permutation is None:
         return None
     out = livegrad.empty_like(permutation)
-    out[permutation] = livegrad.arange(permutation.numel(), dtype=permutation.dtype)
+    out[permutation] = livegrad.arange(permutation.numel(), dtype=permutation.dtype, device=permutation.device)
     return out
 
 
@@ -134,7 +134,7 @@ def pack_padded_sequence(input, lengths, batch_first=False, enforce_sorted=True)
     if all(n == batch for n in sizes):
         data = rows[: len(sizes)].reshape(-1, *rows.shape[2:])
     else:
-        places = livegrad.cat([livegrad.arange(n) + t * batch for t, n in enumerate(sizes)])
+        places = livegrad.cat([livegrad.arange(n) + t * batch for t, n in enumerate(sizes)]).to(rows.device)
         data = rows.reshape(-1, *rows.shape[2:]).index_select(0, places)
     return PackedSequence(data, livegrad.tensor(sizes, dtype=livegrad.int64), order)
 
@@ -158,8 +158,8 @@ def pad_packed_sequence(sequence, batch_first=False, padding_value=0.0, total_le
     if all(n == batch for n in sizes) and steps == len(sizes):
         padded = data.reshape(steps, batch, *data.shape[1:])
     else:
-        places = livegrad.cat([livegrad.arange(n) + t * batch for t, n in enumerate(sizes)])
-        padded = livegrad.full((steps * batch, *data.shape[1:]), padding_value, dtype=data.dtype)
+        places = livegrad.cat([livegrad.arange(n) + t * batch for t, n in enumerate(sizes)]).to(data.device)
+        padded = data.new_full((steps * batch, *data.shape[1:]), padding_value)
         padded = padded.index_copy(0, places, data).reshape(steps, batch, *data.shape[1:])
     if batch_first:
         padded = padded.transpose(0, 1)
@@ -183,7 +183,7 @@ def pad_sequence(sequences, batch_first=False, padding_value=0.0, padding_side="
     for s in sequences:
         missing = steps - s.size(0)
         if missing:
-            fill = livegrad.full((missing, *s.shape[1:]), padding_value, dtype=s.dtype)
+            fill = s.new_full((missing, *s.shape[1:]), padding_value)
             s = livegrad.cat([s, fill] if padding_side == "right" else [fill, s])
         padded.append(s)
     return livegrad.stack(padded, 0 if batch_first else 1)
