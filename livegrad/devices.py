@@ -83,7 +83,7 @@ def available(d: Any) -> device:
         return cpu
     from .runtime.cuda import driver
 
-    driver.cupy()  # raises where there is none
+    driver.quiet()  # raises where there is none
     index = driver.current() if found.index is None else found.index
     if index >= driver.count():
         raise RuntimeError(f"invalid device ordinal: {found}; {driver.count()} CUDA devices can be used here")

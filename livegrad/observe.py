@@ -34,6 +34,10 @@ class Observer:
     def begin_call(self, name: str, shapes: tuple, flops: int) -> Any:
         """A library (BLAS, convolution, ...) is about to be called; `end` follows."""
 
+    def begin_graph(self, launches: int) -> Any:
+        """So many launches that were put off are started together, as a CUDA graph; `end` follows."""
+        return self.begin_call(f"CUDA graph of {launches} launches", (), 0)
+
     def recorded(self, v: Any) -> bool:
         """An elementwise operator was recorded. Told only while `WATCH.bound` is set; True leaves it pending."""
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,10 @@ __all__ = [
     "enable_flash_sdp", "enable_math_sdp", "enable_mem_efficient_sdp", "flash_sdp_enabled", "is_built",
     "is_flash_attention_available", "math_sdp_enabled", "matmul", "mem_efficient_sdp_enabled", "sdp_kernel",
 ]  # fmt: skip
+
+# Whether small launches on CUDA devices are put off and started as CUDA graphs when their sequence repeats. Not on by
+# itself: what it does has been tested without a GPU only.
+graphs = os.environ.get("LIVEGRAD_CUDA_GRAPHS", "0") not in ("", "0")
 
 _PRECISIONS = ("highest", "high", "medium")
 

@@ -77,8 +77,8 @@ __all__ = [
     "current_stream", "default_stream", "device", "device_count", "device_of", "empty_cache", "get_arch_list",
     "get_device_capability", "get_device_name", "get_device_properties", "get_gencode_flags", "get_rng_state",
     "get_rng_state_all", "get_stream_from_external", "get_sync_debug_mode", "init",
-    "initial_seed", "ipc_collect", "is_available", "is_bf16_supported",
-    "is_initialized", "is_tf32_supported", "manual_seed", "manual_seed_all",
+    "initial_seed", "ipc_collect", "is_available", "is_bf16_supported", "is_current_stream_capturing",
+    "is_initialized", "is_tf32_supported", "make_graphed_callables", "manual_seed", "manual_seed_all",
     "max_memory_allocated", "max_memory_cached", "max_memory_reserved", "mem_get_info", "memory_allocated",
     "memory_cached", "memory_reserved", "memory_stats", "memory_summary",
     "reset_accumulated_memory_stats", "reset_max_memory_allocated", "reset_max_memory_cached",
@@ -224,6 +224,19 @@ def current_blas_handle() -> int:
 def get_stream_from_external(data_ptr: int, device: Any = None) -> ExternalStream:
     """A stream that another library has made."""
     return ExternalStream(data_ptr, device)
+
+
+def is_current_stream_capturing() -> bool:
+    """Whether a CUDA graph is being captured by the program: never. See `livegrad.backends.cuda.graphs`."""
+    return False
+
+
+def make_graphed_callables(callables: Any, sample_args: Any, *args: Any, **kwargs: Any) -> Any:
+    """The callables as they are: what they launch becomes a CUDA graph by itself, where that is switched on.
+
+    See `livegrad.backends.cuda.graphs`. sample_args and what follows are not looked at.
+    """
+    return callables
 
 
 def ipc_collect() -> None:

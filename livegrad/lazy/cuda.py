@@ -61,6 +61,8 @@ class _Batch:
             settle(v, a)
         self.results.clear()
         self.keep.clear()
+        if jobs and driver.HELD.entries:  # an optimizer's step ends here
+            driver.HELD.release()
 
 
 _batch = _Batch()

@@ -47,6 +47,9 @@ class Log(Observer):
 
     postponed = end
 
+    def begin_graph(self, launches: int) -> Any:
+        return _Launch(f"CUDA graph of {launches} launches", "", "put off")
+
     def line(self, what: str, size: str, reason: str, how: str, seconds: float) -> None:
         """Print one launch; size: its shape, and the device unless that is the CPU."""
         frame = user_frame()

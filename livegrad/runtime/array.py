@@ -188,8 +188,7 @@ class Array:
         made = self._native
         if made is None:
             if self.device is not cpu:
-                made = self._native = _cuda().native(self)
-                return made
+                return _cuda().native(self)  # each time, as whoever asks is about to use it
             size = self.dtype.itemsize
             byte_strides = None if self.contiguous else tuple(s * size for s in self.strides)
             made = memory.ndarray(self.block, self.dtype.np, self.shape, byte_strides, self.offset * size)

@@ -20,6 +20,7 @@ from types import SimpleNamespace
 import numpy as np
 import ptx
 import stand_in_blas
+import stand_in_graphs
 
 COUNT = 2
 _current = [0]
@@ -59,12 +60,12 @@ def buffers(device):
 class Pointer:
     """Memory: an address that can be added to."""
 
-    def __init__(self, owner, offset):
-        self.owner, self.offset = owner, offset
+    def __init__(self, owner, offset, lease=None):
+        self.owner, self.offset, self.lease = owner, offset, lease
         self.ptr = owner.__array_interface__["data"][0] + offset
 
     def __add__(self, nbytes):
-        return Pointer(self.owner, self.offset + nbytes)
+        return Pointer(self.owner, self.offset + nbytes, self.lease)
 
 
 def _owner(inner):
@@ -81,6 +82,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
             inner = np.ndarray(shape, dtype, memptr.owner, memptr.offset, strides)
         found = ALLOCATIONS.get(id(_owner(inner)))
         if found is None:
+            stand_in_graphs.asked(inner.nbytes, True)
             owner, start = _allocate(inner.nbytes, _current[0] if device is None else device)
             order = "F" if inner.flags.f_contiguous and not inner.flags.c_contiguous else "C"
             moved = np.ndarray(inner.shape, inner.dtype, owner, start, order=order)
@@ -104,9 +106,11 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     T = property(lambda self: _wrapped(self.inner.T, self.device.id))
 
     def get(self):
+        stand_in_graphs.forbid(get_current_stream())
         return self.inner.copy()
 
     def set(self, a):
+        stand_in_graphs.forbid(get_current_stream())
         assert type(a) is np.ndarray
         self.inner[...] = a
 
@@ -215,6 +219,12 @@ class Stream:
     def use(self):
         _chosen[_current[0]][-1] = self
 
+    def begin_capture(self, mode=None):
+        stand_in_graphs.begin(self)
+
+    def end_capture(self):
+        return stand_in_graphs.end(self)
+
     def __enter__(self):
         assert self.device_id in (-1, _current[0]), "a stream of another device"
         _chosen[_current[0]].append(self)
@@ -281,8 +291,16 @@ class Driver:
         assert (gy, gz, by, bz, extra) == (1, 1, 1, 1, 0)
         (block,) = (ctypes.c_void_p * 1).from_address(parameters)
         words = ctypes.string_at(block, self.parameter_bytes(module))
-        self.launches.append((self.functions[function - 1], gx, bx, shared, stream, words))
-        ptx.launch(text, name, gx, bx, words, buffers(device), shared)
+
+        def run(words):
+            self.launches.append((self.functions[function - 1], gx, bx, shared, stream, words))
+            ptx.launch(text, name, gx, bx, words, buffers(device), shared)
+
+        if stream in stand_in_graphs.CAPTURING:
+            node = stand_in_graphs.Node(run, words, (function, gx, bx, shared))
+            stand_in_graphs.CAPTURING[stream].append(node)
+        else:
+            run(words)
 
     def parameter_bytes(self, module):
         """How long the parameter block of a module's kernel is."""
@@ -328,7 +346,14 @@ def get_default_memory_pool():
 
 
 def alloc(nbytes):
-    return Pointer(*_allocate(nbytes, _current[0]))
+    Lease = stand_in_graphs.Lease
+    key = (_current[0], -(-nbytes // 512) * 512)
+    free = Lease.free.get(key)
+    stand_in_graphs.asked(nbytes, not free)
+    if not Lease.pooling:
+        return Pointer(*_allocate(nbytes, _current[0]))
+    memory = Lease.free[key].pop() if Lease.free.get(key) else _allocate(key[1], _current[0])
+    return Pointer(*memory, Lease(key, memory))
 
 
 PINNED: list = []  # (first address, one past the last, memory)
@@ -343,6 +368,7 @@ def alloc_pinned_memory(nbytes):
 
 def copy(to, source, nbytes, kind, stream):
     """From the CPU (1) or to it (2): at once, where CUDA would do it in the stream's order."""
+    stand_in_graphs.forbid(get_current_stream())
     here = to if kind == 2 else source
     assert kind in (1, 2) and not any(first <= here < first + len(raw) for first, raw, _ in buffers(_current[0]))
     ctypes.memmove(to, source, nbytes)
@@ -368,9 +394,13 @@ special = SimpleNamespace(
 )  # fmt: skip
 
 driver = Driver()
+cublas = SimpleNamespace(
+    gemmEx=stand_in_graphs.captured(stand_in_blas.gemmEx, get_current_stream),
+    gemmStridedBatchedEx=stand_in_graphs.captured(stand_in_blas.gemmStridedBatchedEx, get_current_stream),
+)
 cuda = SimpleNamespace(
     Device=Device, Stream=Stream, Event=Event, driver=driver, alloc=alloc,
-    alloc_pinned_memory=alloc_pinned_memory, cublas=stand_in_blas, get_cublas_handle=lambda: _current[0] + 1,
+    alloc_pinned_memory=alloc_pinned_memory, cublas=cublas, MemoryHook=stand_in_graphs.MemoryHook, get_cublas_handle=lambda: _current[0] + 1,
     runtime=SimpleNamespace(
         getDeviceCount=lambda: COUNT, getDevice=lambda: _current[0], memGetInfo=lambda: (1 << 29, 1 << 30),
         pointerGetAttributes=pointer_attributes, deviceCanAccessPeer=lambda here, there: int(here != there),
@@ -417,6 +447,7 @@ def in_use():
     driver.capability.cache_clear()
     driver.multiprocessors.cache_clear()
     library.use(sys.modules[__name__])
+    library.native = stand_in_graphs.Native
     ledger.LEDGER.entries.clear()
     _current[0] = 0
     names = {

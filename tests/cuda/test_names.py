@@ -110,7 +110,8 @@ def test_without_a_device():
                  lambda: livegrad.set_default_tensor_type("torch.cuda.FloatTensor")):  # fmt: skip
         with pytest.raises(RuntimeError, match="cannot use CUDA here"):
             asks()
-    assert not isinstance(livegrad.ones(2), cuda.FloatTensor)
+    assert not isinstance(livegrad.ones(2), cuda.FloatTensor) and not cuda.is_current_stream_capturing()
+    assert cuda.make_graphed_callables(abs, ()) is abs
     cuda.manual_seed_all(0)
     cuda.reset_max_memory_allocated()
 

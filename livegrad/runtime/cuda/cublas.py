@@ -19,7 +19,7 @@ from ... import dtypes
 from ...backends import cuda as settings
 from ...observe import WATCH
 from ..array import Array, numel
-from . import driver, memory
+from . import driver, graphs, memory
 
 # Numbers of CUDA's enumerations (library_types.h and cublas_api.h).
 _TYPES = {dtypes.float32: 0, dtypes.float64: 1, dtypes.float16: 2, dtypes.bfloat16: 14}
@@ -112,8 +112,13 @@ def product(a: Array, b: Array) -> Array | None:
     token = None
     if observer is not None:
         token = observer.begin_call("cublas", (a.shape, b.shape), 2 * numel(shape) * k)
-    with driver.on(a.device.index):
-        _run(found, kind, compute_type(a.dtype), memory.address(b), memory.address(a), memory.address(out))
+    compute, addresses = compute_type(a.dtype), (memory.address(b), memory.address(a), memory.address(out))
+    if settings.graphs and 2 * numel(shape) * k <= graphs.FEW_OPERATIONS:
+        held = graphs.Held((found, kind, compute), addresses, functools.partial(_run, found, kind, compute))
+        graphs.hold(held, a.device.index)
+    else:
+        with driver.on(a.device.index):
+            _run(found, kind, compute, *addresses)
     if observer is not None:
         observer.end(token, "")
     return out
@@ -138,7 +143,7 @@ def _copied(a: Array, lead: tuple) -> Array:
 
 def _run(p: Product, kind: int, compute: int, first: int, second: int, out: int) -> None:
     """Ask for C' (m, n) = op(first) op(second), columns first, on the current device and stream."""
-    cuda: Any = driver.cupy().cuda
+    cuda: Any = driver.quiet().cuda
     one = _NUMBERS[compute].ctypes.data
     zero = one + _NUMBERS[compute].itemsize
     (op1, ld1, step1), (op2, ld2, step2) = p.first, p.second

@@ -15,9 +15,10 @@ import os
 import struct
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from ...backends import cuda as settings
 from ...codegen.gpu import target
 from ...codegen.gpu.kernels import Kernel, Launch
 from ...codegen.kernels import Policy
@@ -52,10 +53,14 @@ def _hidden() -> str:
 
 
 class _Library:
-    """The array library of CUDA devices, once it has been looked for. missing: why there is none."""
+    """The array library of CUDA devices, once it has been looked for. missing: why there is none.
+
+    native: CUDA's driver itself, where a function of it was needed that CuPy does not pass on.
+    """
 
     def __init__(self) -> None:
         self.cupy: Any = None
+        self.native: Any = None
         self.missing: str | None = None
         self.count = 0
         self.looked = False
@@ -117,8 +122,39 @@ def missing() -> str | None:
     return LIBRARY.missing
 
 
+class _Held:
+    """Launches that have been put off, and what starts them: see `graphs`, which puts it here.
+
+    allocating: the thread that takes memory which is written by launches alone, in their order.
+    """
+
+    entries: list = []
+    allocating = 0
+    release: Callable[[], None]
+
+
+HELD = _Held()
+
+
 def cupy() -> Any:
-    """CuPy. Raises RuntimeError, saying what is missing, where CUDA cannot be used."""
+    """CuPy, for whatever is to be done now: what has been put off is started first.
+
+    Raises RuntimeError, saying what is missing, where CUDA cannot be used.
+    """
+    if HELD.entries:
+        HELD.release()
+    return quiet()
+
+
+def native() -> Any:
+    """CUDA's driver, by `ctypes`."""
+    if LIBRARY.native is None:
+        LIBRARY.native = ctypes.CDLL(_DRIVER)
+    return LIBRARY.native
+
+
+def quiet() -> Any:
+    """CuPy, for what may come before launches that are put off: memory from its pool, questions, other launches."""
     LIBRARY.look()
     if LIBRARY.cupy is None:
         raise RuntimeError(
@@ -130,20 +166,20 @@ def cupy() -> Any:
 
 def current() -> int:
     """The index of the current device."""
-    return int(cupy().cuda.Device().id)
+    return int(quiet().cuda.runtime.getDevice())
 
 
 @functools.cache
 def capability(index: int) -> tuple[int, int]:
     """The compute capability of a device."""
-    properties = cupy().cuda.runtime.getDeviceProperties(index)
+    properties = quiet().cuda.runtime.getDeviceProperties(index)
     return int(properties["major"]), int(properties["minor"])
 
 
 @functools.cache
 def multiprocessors(index: int) -> int:
     """How many multiprocessors a device has."""
-    return int(cupy().cuda.runtime.getDeviceProperties(index)["multiProcessorCount"])
+    return int(quiet().cuda.runtime.getDeviceProperties(index)["multiProcessorCount"])
 
 
 class _Ready(threading.local):
@@ -163,7 +199,7 @@ def load(kernel: Kernel, index: int) -> int:
         arch = target.architecture(capability(index))
         if arch is None:
             raise RuntimeError(f"kernels need compute capability 7.5 or later; cuda:{index} has {capability(index)}")
-        driver = cupy().cuda.driver
+        driver = quiet().cuda.driver
         if index not in _ready.devices:
             _take_up(index)
         module = driver.moduleLoadData(kernel.ptx(arch).encode() + b"\0")  # never unloaded: kernels are kept
@@ -172,7 +208,7 @@ def load(kernel: Kernel, index: int) -> int:
 
 
 def _take_up(index: int) -> None:
-    cupy().cuda.runtime.memGetInfo()  # any call of the runtime's that needs a context
+    quiet().cuda.runtime.memGetInfo()  # any call of the runtime's that needs a context
     _ready.devices.add(index)
 
 
@@ -182,7 +218,7 @@ def loadable(kernel: Kernel, index: int) -> bool:
         return Policy.mode != "never"
     if kernel.usable():
         try:
-            with on(index):
+            with quietly_on(index):
                 load(kernel, index)
         except Exception as error:
             kernel.failed(error)
@@ -194,7 +230,15 @@ def loadable(kernel: Kernel, index: int) -> bool:
 @contextlib.contextmanager
 def on(index: int) -> Iterator[None]:
     """Make a device the current one for a while."""
-    xp = cupy()
+    cupy()
+    with quietly_on(index):
+        yield
+
+
+@contextlib.contextmanager
+def quietly_on(index: int) -> Iterator[None]:
+    """The same, for what may come before launches that have been put off."""
+    xp = quiet()
     if xp.cuda.runtime.getDevice() == index:
         yield
     else:
@@ -206,8 +250,9 @@ def launch(planned: Launch, index: int, arguments: bytes) -> None:
     """Start a kernel on a device, on the stream that is current there; this does not wait for it.
 
     arguments: what the kernel's `pack` returned, followed by the launch's `tail`. The launch takes a copy of them.
+    Where launches are put off, to be started as a CUDA graph, a small one is.
     """
-    xp = cupy()
+    xp = quiet()
     if xp.cuda.runtime.getDevice() != index:
         with xp.cuda.Device(index):
             _launch(xp, planned, index, arguments)
@@ -220,16 +265,27 @@ def _launch(xp: Any, planned: Launch, index: int, arguments: bytes) -> None:
     handle = kernel.loaded.get(index) or load(kernel, index)
     if index not in _ready.devices:
         _take_up(index)
+    if settings.graphs:
+        from . import graphs
+
+        if planned.blocks <= graphs.SMALL * multiprocessors(index) and kernel.words <= target.DIRECT_WORDS:
+            graphs.hold(graphs.Held((handle, planned.blocks, planned.threads, planned.shared), arguments), index)
+            return
+    if HELD.entries:
+        HELD.release()
     stream = xp.cuda.get_current_stream().ptr
     if kernel.words > target.DIRECT_WORDS:
         # Copied in the stream's order, like the launch; CuPy's pool gives the memory to nobody who comes before it.
         memory = xp.cuda.alloc(len(arguments))
         xp.cuda.runtime.memcpyAsync(memory.ptr, _address(arguments).value, len(arguments), 1, stream)
         arguments = struct.pack("=q", memory.ptr)
+    start(xp, handle, planned.blocks, planned.threads, planned.shared, stream, arguments)
+
+
+def start(xp: Any, handle: int, blocks: int, threads: int, shared: int, stream: int, arguments: bytes) -> None:
+    """Start a loaded kernel on the current device."""
     block = ctypes.c_char_p(arguments)  # in memory, the address of these bytes: CUDA's array of addresses of parameters
-    xp.cuda.driver.launchKernel(
-        handle, planned.blocks, 1, 1, planned.threads, 1, 1, planned.shared, stream, ctypes.addressof(block), 0
-    )
+    xp.cuda.driver.launchKernel(handle, blocks, 1, 1, threads, 1, 1, shared, stream, ctypes.addressof(block), 0)
 
 
 def _address(data: bytes) -> ctypes.c_void_p:

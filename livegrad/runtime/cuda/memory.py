@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gc
+import threading
 from typing import Any
 
 import numpy as np
 
 from ... import devices, dtypes
+from ...backends import cuda as settings
 from ...site import MODULES, user_frame
 from ..array import Array, contiguous_strides, from_native, is_contiguous, numel
 from ..refusal import out_of_memory
-from . import checks, driver, ledger, pinned
+from . import checks, driver, ledger, pinned, spare
 
 LARGE = 1 << 16  # bytes of a block from which on it is known who asked for it
 
@@ -27,13 +29,15 @@ class Block:
 
     memory: CuPy's pointer to its beginning, which keeps it alive. For `livegrad.memory`: device, owner, and, where it
     is large, the user's line that asked for it (code, lasti) and the path of the `nn.Module` that was running.
+    home: where the memory goes when it is given back, if not to CuPy.
     """
 
     device = "cuda"
     owner = None
-    __slots__ = ("nbytes", "memory", "ptr", "index", "code", "lasti", "module")
+    __slots__ = ("nbytes", "memory", "ptr", "index", "code", "lasti", "module", "home")
 
-    def __init__(self, memory: Any, nbytes: int, index: int):
+    def __init__(self, memory: Any, nbytes: int, index: int, home: spare.Home | None = None):
+        self.home = home
         self.memory, self.nbytes, self.ptr, self.index = memory, nbytes, memory.ptr, index
         held = _held[index] = _held.get(index, 0) + nbytes
         if held > _peaks.get(index, 0):
@@ -43,10 +47,12 @@ class Block:
         self.code, self.lasti = (None, 0) if frame is None else (frame.f_code, frame.f_lasti)
         self.module = MODULES.path() if nbytes > LARGE and MODULES.running else None
 
-    def __del__(self, held: dict = _held, freed: dict = _freed) -> None:
+    def __del__(self, held: dict = _held, freed: dict = _freed, give: Any = spare.give) -> None:
         index = self.index
         held[index] -= self.nbytes
         freed[index] = freed.get(index, 0) + 1
+        if self.home is not None:
+            give(self.home, self.ptr, self.memory)
 
 
 def wrap(native: Any, device: devices.device) -> Array:
@@ -54,19 +60,18 @@ def wrap(native: Any, device: devices.device) -> Array:
     d = dtypes.from_numpy_dtype(native.dtype)
     shape = tuple(native.shape)
     made = Array(Block(native.data, native.nbytes, device.index), 0, shape, contiguous_strides(shape), d, True)
-    return _on(made, device, native)
+    return _on(made, device)
 
 
-def _on(made: Array, device: devices.device, native: Any = None) -> Array:
+def _on(made: Array, device: devices.device) -> Array:
     """An array that lies on a device. It has no `ptr`: a kernel of the CPU that reads it is an error, not a crash."""
     made.device = device
-    made._native = native
     del made.ptr
     return made
 
 
 def _alloc(index: int, nbytes: int) -> Any:
-    xp = driver.cupy()
+    xp = driver.quiet()
     with xp.cuda.Device(index):
         return xp.cuda.alloc(nbytes)
 
@@ -75,16 +80,32 @@ def empty(shape: tuple, dtype: dtypes.dtype, device: devices.device) -> Array:
     """Uninitialised row-major memory on a device. Raises OutOfMemoryError where there is none."""
     nbytes = numel(shape) * dtype.itemsize
     index = device.index
-    xp = driver.cupy()
+    xp = driver.quiet()
+    held, home, size = driver.HELD, None, nbytes
+    if settings.graphs and nbytes <= spare.LARGEST:
+        home = spare.home(index, xp.cuda.get_current_stream(index).ptr, nbytes)
+        size = home[2]
+        memory = spare.take(home)
+        if memory is not None:
+            return _over(Block(memory, nbytes, index, home), shape, dtype, device)
+    if held.entries:
+        held.allocating = threading.get_ident()
     try:
-        memory = xp.cuda.alloc(nbytes) if xp.cuda.runtime.getDevice() == index else _alloc(index, nbytes)
+        memory = xp.cuda.alloc(size) if xp.cuda.runtime.getDevice() == index else _alloc(index, size)
     except MemoryError:
+        driver.cupy()
+        spare.clear()
         gc.collect()  # what is only kept by cycles goes back to CuPy's pool
         try:
-            memory = _alloc(index, nbytes)
+            memory = _alloc(index, size)
         except MemoryError as error:
             raise out_of_memory(nbytes, str(error), used(index), shape, dtype, "cuda") from None
-    block = Block(memory, nbytes, index)
+    finally:
+        held.allocating = 0
+    return _over(Block(memory, nbytes, index, home), shape, dtype, device)
+
+
+def _over(block: Block, shape: tuple, dtype: dtypes.dtype, device: devices.device) -> Array:
     return _on(Array(block, 0, shape, contiguous_strides(shape), dtype, True), device)
 
 
@@ -206,6 +227,7 @@ def reset_counts(index: int) -> None:
 def empty_cache() -> None:
     """Give unused memory of all devices back."""
     xp = driver.cupy()
+    spare.clear()
     for index in range(driver.count()):
         with xp.cuda.Device(index):
             xp.get_default_memory_pool().free_all_blocks()
