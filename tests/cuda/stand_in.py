@@ -370,7 +370,9 @@ def copy(to, source, nbytes, kind, stream):
     """From the CPU (1) or to it (2): at once, where CUDA would do it in the stream's order."""
     stand_in_graphs.forbid(get_current_stream())
     here = to if kind == 2 else source
-    assert kind in (1, 2) and not any(first <= here < first + len(raw) for first, raw, _ in buffers(_current[0]))
+    assert kind in (1, 2) and not any(
+        first <= here < first + len(raw) for first, raw, name in buffers(_current[0]) if name != "pinned"
+    )
     ctypes.memmove(to, source, nbytes)
 
 

@@ -107,6 +107,7 @@ def pack_padded_sequence(input, lengths, batch_first=False, enforce_sorted=True)
     order = None
     if not enforce_sorted:
         lengths, order = livegrad.sort(lengths, descending=True)
+        order = order.to(input.device)
         input = input.index_select(0 if batch_first else 1, order)
     counts = lengths.tolist()
     batch = input.size(0 if batch_first else 1)
@@ -165,7 +166,7 @@ def pad_packed_sequence(sequence, batch_first=False, padding_value=0.0, total_le
         padded = padded.transpose(0, 1)
     order = sequence.unsorted_indices
     if order is not None:
-        return padded.index_select(0 if batch_first else 1, order), lengths[order]
+        return padded.index_select(0 if batch_first else 1, order), lengths[order.cpu()]
     return padded, lengths
 
 
