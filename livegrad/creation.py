@@ -54,11 +54,15 @@ def makes(f: Callable) -> Callable:
     return function
 
 
+@hot
 def _sizes(size: tuple) -> tuple:
     if len(size) == 1 and not isinstance(size[0], (int, np.integer, Tensor)):
         size = tuple(size[0])
     out = []
     for n in size:
+        if n.__class__ is int and n >= 0:
+            out.append(n)
+            continue
         if isinstance(n, bool) or not isinstance(n, (int, np.integer, Tensor)):
             raise TypeError(f"sizes must be integers, got {n!r} of type {type(n).__name__}")
         n = int(n)
@@ -241,6 +245,7 @@ def tensor(
     return _finish(t, requires_grad, where)
 
 
+@hot
 def _number(x: Any, d: dtypes.dtype) -> Any:
     if x.__class__ is complex and d.category != dtypes.COMPLEX:
         if x.imag:
@@ -248,9 +253,10 @@ def _number(x: Any, d: dtypes.dtype) -> Any:
         x = x.real
     if d.category == dtypes.INTEGRAL:
         limits = dtypes.iinfo(d)
-        if not limits.min <= int(x) <= limits.max:
+        whole = int(x)
+        if not limits.min <= whole <= limits.max:
             raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
-        return int(x)
+        return whole
     return x
 
 
@@ -324,6 +330,7 @@ def legacy_tensor(data: tuple, device: Any) -> Tensor:
     return empty(*data)
 
 
+@hot
 def _filled(size: tuple, value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     where = devices.available(device)
     d = dtype or dtypes.get_default_dtype()
@@ -331,6 +338,7 @@ def _filled(size: tuple, value: Any, dtype: Any, device: Any, requires_grad: boo
 
 
 @makes
+@hot
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
     """Uninitialised memory of a shape."""
     where = devices.available(device)
@@ -341,6 +349,7 @@ def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
 
 @makes
+@hot
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
     """Zeros of a shape.
 
@@ -355,6 +364,7 @@ def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
 
 @makes
+@hot
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
     """Ones of a shape."""
     if "size" in ignored:
@@ -363,6 +373,7 @@ def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool 
 
 
 @makes
+@hot
 def full(
     size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
 ) -> Tensor:
@@ -377,11 +388,13 @@ def full(
 
 
 def _like(make: Any) -> Any:
+    @hot
     def function(
         input: Tensor, *args: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
     ) -> Tensor:
         d = dtype or input.dtype
-        return make(input._shape, *args, dtype=d, device=device or input.device, requires_grad=requires_grad)
+        options = {"dtype": d, "device": device or input.device, "requires_grad": requires_grad}
+        return make(input._shape, *args, **options)
 
     function.__name__ = make.__name__ + "_like"
     function.__doc__ = f"`{make.__name__}` with the shape and dtype of `input`."
@@ -527,6 +540,7 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **options: An
 
 
 @makes
+@hot
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal of an n x m matrix."""
     where = devices.available(device)
@@ -571,10 +585,12 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple:
 
 
 def _new(make: Any) -> Any:
+    @hot
     def method(
         self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
     ) -> Tensor:
-        return make(*size, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+        options = {"dtype": dtype or self.dtype, "device": device or self.device, "requires_grad": requires_grad}
+        return make(*size, **options)
 
     return method
 

@@ -78,6 +78,10 @@ def available(d: Any) -> device:
     """
     if d is None:
         return DEFAULT[0]
+    return cpu if d is cpu else _available(d)
+
+
+def _available(d: Any) -> device:
     found = device(d)
     if found.type == "cpu":
         return cpu

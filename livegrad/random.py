@@ -16,12 +16,13 @@ from .autograd.mode import MODE
 from .autograd.node import cast_value
 from .counter import STATE_BYTES, Counter, of_any_dtype
 from .creation import _finish, _from_numpy_copy, _sizes, makes
-from .lazy.value import Value
+from .lazy.value import Value, from_array
 from .llvm import service
+from .native import hot
 from .ops import dispatch
 from .ops.arguments import checked, type_name
 from .ops.registry import with_out
-from .runtime.array import numel
+from .runtime.array import SMALL, Array, contiguous_strides, numel, row_of
 from .tensor import Tensor, wrap
 
 if TYPE_CHECKING:
@@ -46,13 +47,14 @@ class Generator:
     @property
     def _stream(self) -> Stream:
         made = self._made.get("stream")
-        if made is None:
-            service.load("livegrad.sampling")
-            from .sampling import Stream
+        return self._make_stream() if made is None else made
 
-            # No lock (such as cached_property has): a child that is forked meanwhile would find it locked for ever.
-            made = self._made.setdefault("stream", Stream())
-        return made
+    def _make_stream(self) -> Stream:
+        service.load("livegrad.sampling")
+        from .sampling import Stream
+
+        # No lock (such as cached_property has): a child that is forked meanwhile would find it locked for ever.
+        return self._made.setdefault("stream", Stream())
 
     @property
     def _state(self) -> Any:
@@ -155,6 +157,7 @@ def seed_cuda(seed: int) -> None:
         generator.manual_seed(seed)
 
 
+@hot
 def _counter(generator: Generator | None, where: devices.device) -> Counter | None:
     """The counter to draw with for a tensor on a device; None for the CPU's own stream."""
     if generator is not None and not isinstance(generator, Generator):
@@ -168,12 +171,14 @@ def _counter(generator: Generator | None, where: devices.device) -> Counter | No
     return generator._counter
 
 
+@hot
 def _draw(generator: Generator | None, where: devices.device, shape: tuple) -> Draw | None:
     """A draw for a tensor on a device, where numbers go by element index there."""
     counter = _counter(generator, where)
     return None if counter is None else counter.draw(shape, where)
 
 
+@hot
 def _stream(generator: Generator | None) -> Stream:
     return (default_generator if generator is None else generator)._stream
 
@@ -205,6 +210,7 @@ def set_rng_state(new_state: Tensor) -> None:
     default_generator.set_state(new_state)
 
 
+@hot
 def _float(dtype: Any) -> dtypes.dtype:
     d = dtype or dtypes.get_default_dtype()
     if d.category != dtypes.FLOATING:
@@ -212,6 +218,7 @@ def _float(dtype: Any) -> dtypes.dtype:
     return d
 
 
+@hot
 def _made(a: np.ndarray, shape: tuple, d: dtypes.dtype, requires_grad: bool = False, where: Any = None) -> Tensor:
     return _finish(_from_numpy_copy(a.reshape(shape), d), requires_grad, where)
 
@@ -227,7 +234,27 @@ def _of_parts(parts: Tensor, requires_grad: bool) -> Tensor:
     return _drawn(VIEW_AS_COMPLEX.of_value(parts._value(), {}), requires_grad)
 
 
+_DIGITS = {dtypes.float32: 24, dtypes.float64: 53}
+
+
+@hot
+def _few(generator: Generator | None, shape: tuple, d: dtypes.dtype, normal: bool) -> Tensor | None:
+    """A few standard normal or uniform numbers of the CPU's stream, without NumPy's arrays; None if they are more."""
+    n = numel(shape)
+    digits = _DIGITS.get(d)
+    if digits is None or n >= SMALL or n == 0:
+        return None
+    stream = _stream(generator)
+    if normal:
+        numbers = [z + 0.0 for z in stream.few_normals(n)]  # no -0, as in a product of which the mean is added to
+    else:
+        numbers = stream.few_uniforms(n, digits)
+    row = row_of(numbers, d)
+    return wrap(from_array(Array(row.block, 0, shape, contiguous_strides(shape), d, True)))  # type: ignore[union-attr]
+
+
 @makes
+@hot
 def rand(
     *size: Any,
     generator: Any = None,
@@ -245,10 +272,14 @@ def rand(
     draw = _draw(generator, where, shape)
     if draw is not None:
         return _drawn(draw.uniform(d), requires_grad)
+    few = _few(generator, shape, d, False)
+    if few is not None:
+        return _finish(few, requires_grad)
     return _made(_stream(generator).uniform(numel(shape), d.np), shape, d, requires_grad)
 
 
 @makes
+@hot
 def randn(
     *size: Any,
     generator: Any = None,
@@ -267,10 +298,14 @@ def randn(
     draw = _draw(generator, where, shape)
     if draw is not None:
         return _drawn(draw.normal(d), requires_grad)
+    few = _few(generator, shape, d, True)
+    if few is not None:
+        return _finish(few, requires_grad)
     return _made(_stream(generator).normal(numel(shape), d.np), shape, d, requires_grad)
 
 
 @makes
+@hot
 def randint(
     *args: Any,
     generator: Any = None,
@@ -420,15 +455,18 @@ def randint_like(
 # --- in place ---------------------------------------------------------------------------------------------------
 
 
+@hot
 def _overwrite(t: Tensor, a: np.ndarray | Value) -> Tensor:
     dispatch.check_in_place(t, MODE.grad)
     return dispatch.assign_result(t, wrap(a) if isinstance(a, Value) else _made(np.asarray(a), t._shape, t.dtype))
 
 
+@hot
 def _draw_into(t: Tensor, generator: Generator | None) -> Draw | None:
     return _draw(generator, t.device, t._shape)
 
 
+@hot
 def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Any = None, **named: Any) -> Tensor:
     """Fill with uniform numbers from [a, b)."""
     a, b = named.get("from", a), named.get("to", b)
@@ -438,9 +476,13 @@ def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Any = N
     draw = _draw_into(self, generator)
     if draw is not None:
         return _overwrite(self, draw.uniform(self.dtype, float(a), float(b)))
+    few = _few(generator, self._shape, self.dtype, False) if a == 0 and b == 1 else None
+    if few is not None:
+        return _overwrite(self, few._value())
     return _overwrite(self, _stream(generator).uniform(self.numel(), self.dtype.np, float(a), float(b)))
 
 
+@hot
 def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
     """Fill with normal numbers."""
     if std < 0:
@@ -449,6 +491,9 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any
     draw = _draw_into(self, generator)
     if draw is not None:
         return _overwrite(self, draw.normal(self.dtype, float(mean), float(std)))
+    few = _few(generator, self._shape, self.dtype, True) if mean == 0 and std == 1 else None
+    if few is not None:
+        return _overwrite(self, few._value())
     stream = _stream(generator)
     a = stream.normal(self.numel(), self.dtype.np, float(mean), float(std), contiguous=self.is_contiguous())
     return _overwrite(self, a)

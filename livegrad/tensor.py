@@ -768,6 +768,7 @@ def from_native(a: np.ndarray) -> Tensor:
     return wrap(from_array(arrays.from_native(a)))
 
 
+@hot
 def adopt_numpy(a: np.ndarray) -> Tensor:
     """A tensor that shares memory with a NumPy array of the outside."""
     t = _new(Tensor)

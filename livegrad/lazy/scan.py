@@ -11,6 +11,7 @@ from .. import dtypes
 from ..codegen import kernels
 from ..codegen.layout import CONTIGUOUS, SCALAR, SCAN_COLUMNS, STRIDED, running_dtype, scan_width
 from ..devices import cpu
+from ..native import hot
 from ..observe import WATCH
 from ..runtime import array as arrays
 from ..runtime import interpreter, pool
@@ -20,6 +21,7 @@ from .program import broadcast_strides, merged_dims
 from .value import Value
 
 
+@hot
 def run(x: Value, name: str, dim: int, out: dtypes.dtype, backwards: bool = False) -> Value:
     """Running totals of `x` along `dim`, with the pending work that feeds it. name: one of `codegen.layout.SCANS`."""
     with evaluate._lock:
@@ -39,14 +41,49 @@ def run(x: Value, name: str, dim: int, out: dtypes.dtype, backwards: bool = Fals
         return value.from_array(made)
 
 
+class Plan:
+    """What follows from the kind of totals, the operand's code and its layout: the kernel and how it is launched."""
+
+    __slots__ = ("kernel", "tail", "total", "grain", "elements")
+
+
+_plans: dict[tuple, Plan] = {}
+
+
+@hot
 def _fill(
     made: Array, x: Value, piece: Any, leaves: list, code: tuple, params: tuple, name: str, dim: int, backwards: bool
 ) -> str:
     if x.device is not cpu:
-        from . import cuda_scan  # it depends on this module's neighbours, and is needed where there is such a device
+        return _fill_elsewhere(made, x, piece, leaves, code, params, name, dim, backwards)
+    shape = x.shape
+    key = (name, code, x.dtype, made.dtype, shape, dim, backwards, evaluate._layouts(leaves, shape))
+    plan = _plans.get(key)
+    if plan is None:
+        plan = _plan(made, x, leaves, code, name, dim, backwards, key)
+    kernel = plan.kernel
+    if not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(plan.elements):
+        return _tier0(made, x, piece, name, dim, backwards)
+    args = kernel.pack(made.ptr, *[leaf.array.ptr for leaf in leaves], *params) + plan.tail
+    pool.launch(kernel.address, args, plan.total, plan.grain)
+    return log.origin(kernel)
 
-        found = cuda_scan.run(made, x, leaves, code, params, name, dim, backwards)
-        return _tier0(made, x, piece, name, dim, backwards) if found is None else found
+
+def _fill_elsewhere(
+    made: Array, x: Value, piece: Any, leaves: list, code: tuple, params: tuple, name: str, dim: int, backwards: bool
+) -> str:
+    from . import cuda_scan  # it depends on this module's neighbours, and is needed where there is such a device
+
+    found = cuda_scan.run(made, x, leaves, code, params, name, dim, backwards)
+    return _tier0(made, x, piece, name, dim, backwards) if found is None else found
+
+
+def _plan(
+    made: Array, x: Value, leaves: list, code: tuple, name: str, dim: int, backwards: bool, key: tuple
+) -> Plan:  # fmt: skip
+    if len(_plans) >= evaluate.MAX_PLANS:
+        _plans.clear()
+    plan = Plan()
     shape = x.shape
     strides = [broadcast_strides(leaf.array, shape) for leaf in leaves]
     # The dimension that is walked stays by itself, whatever its size.
@@ -65,8 +102,6 @@ def _fill(
     classes = tuple(CONTIGUOUS if s == 1 else SCALAR if s == 0 else STRIDED for s in inner_strides[1:])
     kernel = kernels.scan_kernel(name, code, x.dtype, made.dtype, classes, len(kept), across, backwards)
     elements = numel(shape)
-    if not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(elements):
-        return _tier0(made, x, piece, name, dim, backwards)
     words = [inner]
     total = numel(tuple(kept))
     if across:
@@ -76,10 +111,13 @@ def _fill(
     words += [*kept, shape[dim], steps[0], *rows[0]]
     for k in range(1, 1 + len(strides)):
         words += [*rows[k], steps[k], inner_strides[k]]
-    args = kernel.pack(made.ptr, *(leaf.array.ptr for leaf in leaves), *params) + struct.pack(f"={len(words)}q", *words)
-    grain = evaluate.GRAIN // (max(1, elements // total) * kernel.cost) + 1
-    pool.launch(kernel.address, args, total, grain)
-    return log.origin(kernel)
+    plan.kernel = kernel
+    plan.tail = struct.pack(f"={len(words)}q", *words)
+    plan.total = total
+    plan.elements = elements
+    plan.grain = evaluate.GRAIN // (max(1, elements // total) * kernel.cost) + 1
+    _plans[key] = plan
+    return plan
 
 
 def _tier0(made: Array, x: Value, piece: Any, name: str, dim: int, backwards: bool) -> str:

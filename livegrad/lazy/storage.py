@@ -364,6 +364,7 @@ def face_of(storage: Storage, dtype: Any) -> Storage:
     return source if source.dtype is dtype else Face(source, dtype)
 
 
+@hot
 def adopt(array: Array) -> Storage:
     """A storage over memory that the outside can see."""
     s = Storage(from_array(array))

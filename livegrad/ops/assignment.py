@@ -12,6 +12,7 @@ from ..devices import cpu
 from ..lazy import backend
 from ..lazy.places import shape_of
 from ..lazy.value import Value, from_array
+from ..native import hot
 from ..runtime import array as arrays
 from ..runtime.array import numel
 from ..tensor import Tensor, wrap
@@ -89,19 +90,23 @@ INDEX_ADD = operator(
 )
 
 
+@hot
 def _as_source(x: Tensor, value: Any) -> Tensor:
-    from ..creation import as_tensor, tensor
-
     if isinstance(value, Tensor):
         return dispatch.cast(value, x.dtype) if value.dtype is not x.dtype else value
     if isinstance(value, (int, float, complex)):
         number = checked_number(value, x.dtype)
-        if x.device is not cpu:
-            return wrap(from_array(arrays.full_on(x.device, (), x.dtype, number)))
-        return tensor(number, dtype=x.dtype)
+        return wrap(from_array(arrays.full_on(x.device, (), x.dtype, number)))
+    return _tensor_of(value, x)
+
+
+def _tensor_of(value: Any, x: Tensor) -> Tensor:
+    from ..creation import as_tensor
+
     return as_tensor(value, dtype=x.dtype, device=x.device)
 
 
+@hot
 def setitem(x: Tensor, index: Any, value: Any) -> None:
     """x[index] = value, in place; `value` broadcasts."""
     window, left = basic(x, items_of(x, index))

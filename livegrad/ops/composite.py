@@ -12,6 +12,7 @@ from .. import dtypes
 from ..autograd.mode import MODE
 from ..lazy import backend
 from ..lazy.value import Value
+from ..runtime.array import SMALL
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .casting import autocasts
@@ -48,7 +49,11 @@ def allclose(x: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08,
 @public("equal")
 def equal(x: Tensor, other: Tensor) -> bool:
     """Whether both have the same shape and elements."""
-    return x._shape == other._shape and bool((x.detach() == other.detach()).all())
+    if x._shape != other._shape:
+        return False
+    if x.dtype is other.dtype and x.numel() <= SMALL and x.device is other.device:
+        return x.tolist() == other.tolist()  # NaN differs from itself: each list has numbers of its own
+    return bool((x.detach() == other.detach()).all())
 
 
 @public("nan_to_num", inplace=True)

@@ -10,14 +10,16 @@ from .. import dtypes
 from ..devices import cpu
 from ..lazy import backend
 from ..lazy.places import Strict
+from ..native import hot
 from ..tensor import Tensor, from_native, wrap
 from . import dispatch
 from .copying import clone
-from .index import INDEX, INDEX_BACKWARD, advanced, as_index, as_numbers, getitem, grid, held_places
+from .index import INDEX, INDEX_BACKWARD, advanced, as_index, as_numbers, beyond, getitem, grid, held_places
 from .registry import FUNCTIONS, operator, public
 from .view import normal_dim, on_either
 
 
+@hot
 def index_array(name: str, index: Any, x: Tensor, dim: int) -> Any:
     """An index tensor of a dimension as an array, checked; on a CUDA device as a value, which kernels check.
 
@@ -32,14 +34,15 @@ def index_array(name: str, index: Any, x: Tensor, dim: int) -> Any:
     if index.device is not cpu:
         return as_numbers(index)
     n = x._shape[dim]
-    a = np.array(index._to_numpy(), np.int64)
-    if a.size and (int(a.min()) < 0 or int(a.max()) >= n):
-        bad = int(a.max()) if int(a.max()) >= n else int(a.min())
+    a = index._to_numpy().astype(np.int64)
+    bad = beyond(a, 0, n)
+    if bad is not None:
         wrong = IndexError if name.startswith("index_") and name != "index_add" else RuntimeError
         raise wrong(f"index {bad} is out of bounds for dimension {dim} with size {n}")
     return a
 
 
+@hot
 def elements_at(x: Tensor, dim: int, places: np.ndarray, keepdim: bool, label: str) -> Tensor:
     """One element along `dim` for each place along the other dimensions."""
     at = grid(places if keepdim else np.expand_dims(places, dim), dim)
@@ -48,7 +51,7 @@ def elements_at(x: Tensor, dim: int, places: np.ndarray, keepdim: bool, label: s
 
 GATHER = operator(
     "gather",
-    lambda x, index, dim: INDEX.forward(x, grid(index, dim)),
+    hot(lambda x, index, dim: INDEX.forward(x, grid(index, dim))),
     tensors=("x",),
     grads={"x": lambda g, x_shape, index, dim: on_either(INDEX_BACKWARD, g, shape=x_shape, index=grid(index, dim))},
     holds=("index",),
@@ -57,6 +60,7 @@ GATHER = operator(
 
 
 @public("gather", kind="library", op=GATHER)
+@hot
 def gather(x: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """out[i][j] = x[index[i][j]][j] for dim 0, and so on."""
     d = normal_dim(dim, x.dim())
@@ -91,6 +95,7 @@ def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor
 
 
 @public("index_select", kind="library")
+@hot
 def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
     """The named indices of one dimension, in order."""
     d = normal_dim(dim, x.dim())

@@ -20,7 +20,8 @@ from ..llvm import machine
 from ..native import hot
 from ..runtime import array as arrays
 from ..runtime import pool
-from ..runtime.array import numel
+from ..runtime.array import FEW_BYTES, SMALL, numel
+from ..runtime.memory import peek, poke
 from ..tensor import Tensor
 from .registry import operator
 from .view import EXPAND, SELECT, on_either, select, unsqueeze
@@ -55,10 +56,34 @@ def _on_host(index: Any) -> tuple:
     ])  # fmt: skip
 
 
+@hot
 def _index_value(x: Value, index: Any) -> Value:
     if x.device is not cpu:
         return elsewhere("read", _index_value, (x,), index)
+    if len(index) == 1 and index[0].__class__ is np.ndarray and index[0].ndim == 1 and index[0].size <= SMALL:
+        made = _few_rows(x.ready(), index[0])
+        if made is not None:
+            return made
     return backend.copied(x.native()[index])
+
+
+@hot
+def _few_rows(x: Any, places: np.ndarray) -> Value | None:
+    """Some rows of row-major memory, where they are a few bytes; None otherwise. The places are within it."""
+    if not x.contiguous or places.dtype.kind != "i":
+        return None
+    shape = x.shape
+    size = numel(shape[1:]) * x.dtype.itemsize
+    if size * len(places) > FEW_BYTES:
+        return None
+    made = arrays.empty((len(places), *shape[1:]), x.dtype)
+    target = made.ptr
+    for i in places.tolist():
+        if i < 0:
+            i += shape[0]
+        poke(target, peek(x.ptr + i * size, size))
+        target += size
+    return from_array(made)
 
 
 @functools.cache
@@ -131,14 +156,17 @@ INDEX = operator("index", _index_value, tensors=("x",), grads={"x": _index_gradi
 REORDER = operator("index", _index_value, tensors=("x",), grads={"x": _index_gradient}, anywhere=True)
 
 
+@hot
 def _is_advanced(i: Any) -> bool:
     return isinstance(i, (Tensor, list, tuple, np.ndarray, range)) and not (isinstance(i, Tensor) and _is_int0(i))
 
 
+@hot
 def _is_int0(t: Tensor) -> bool:
     return t._shape == () and t.dtype.category == dtypes.INTEGRAL and t.dtype is not dtypes.uint8
 
 
+@hot
 def as_index(i: Any, where: device) -> Any:
     """An advanced index as NumPy's array, or, of a tensor on a CUDA device, as its value.
 
@@ -157,7 +185,12 @@ def as_index(i: Any, where: device) -> Any:
                 return cast_value(i.detach()._value(), dtypes.bool_)
             return as_numbers(i)
         a = i._to_numpy()
-        return a.astype(np.bool_) if i.dtype is dtypes.uint8 else np.array(a)
+        return a.astype(np.bool_) if i.dtype is dtypes.uint8 else a.copy()
+    return _as_array(i)
+
+
+def _as_array(i: Any) -> np.ndarray:
+    """An index that is not a tensor."""
     a = np.asarray([x.item() if isinstance(x, Tensor) else x for x in i] if isinstance(i, (list, tuple)) else i)
     if a.size == 0:
         a = a.astype(np.int64)
@@ -172,14 +205,24 @@ def as_numbers(index: Tensor) -> Value:
     return v if v.dtype in (dtypes.int64, dtypes.int32) else cast_value(v, dtypes.int64)
 
 
+@hot
 def is_mask(a: Any) -> bool:
     """Whether an index, as `as_index` gives it, is a mask."""
     return a.dtype is dtypes.bool_ if a.__class__ is Value else a.dtype == np.bool_
 
 
+@hot
 def items_of(x: Tensor, index: Any) -> list:
     """The index as a list with Ellipsis filled in."""
-    items = list(index) if isinstance(index, tuple) else [index]
+    if index.__class__ is int and x._shape:
+        return [index, *[_ALL] * (len(x._shape) - 1)]
+    return _items_of(x, list(index) if isinstance(index, tuple) else [index])
+
+
+_ALL = slice(None)
+
+
+def _items_of(x: Tensor, items: list) -> list:
     used = 0
     for i in items:
         if i is None or i is Ellipsis or i is True or i is False:
@@ -285,6 +328,7 @@ def basic(x: Tensor, items: list) -> tuple[Tensor, list]:
     return x, left
 
 
+@hot
 def advanced(x: Tensor, left: list) -> tuple:
     """The advanced indices as operators take them.
 
@@ -302,9 +346,10 @@ def advanced(x: Tensor, left: list) -> tuple:
         masks, others = masks + is_mask(i), others + (not is_mask(i))
         if not is_mask(i):
             n = x._shape[dim]
-            if i.__class__ is not Value and i.size and (int(i.max()) >= n or int(i.min()) < -n):
-                bad = int(i.max()) if int(i.max()) >= n else int(i.min())
-                raise IndexError(f"index {bad} is out of bounds for dimension {dim} with size {n}")
+            if i.__class__ is not Value:
+                bad = beyond(i, -n, n)
+                if bad is not None:
+                    raise IndexError(f"index {bad} is out of bounds for dimension {dim} with size {n}")
             dim += 1
         else:
             dim += i.ndim
@@ -312,7 +357,12 @@ def advanced(x: Tensor, left: list) -> tuple:
             index.append(i)
         else:
             index += [_on_device(a, x.device) for a in (held_places(i) if is_mask(i) else [i])]
-    shapes = [i.shape for i in index if i.__class__ is not slice and not is_mask(i)]
+    if others > 1:
+        _check_meeting([i.shape for i in index if i.__class__ is not slice and not is_mask(i)])
+    return Distinct(index) if masks == 1 and not others else tuple(index)
+
+
+def _check_meeting(shapes: list) -> None:
     try:
         np.broadcast_shapes(*shapes)
     except ValueError:
@@ -320,7 +370,21 @@ def advanced(x: Tensor, left: list) -> tuple:
         raise IndexError(
             f"shape mismatch: indexing tensors could not be broadcast together with shapes {text}"
         ) from None
-    return Distinct(index) if masks == 1 and not others else tuple(index)
+
+
+@hot
+def beyond(a: np.ndarray, least: int, end: int) -> int | None:
+    """The largest index of an array if it is not below `end`, else the smallest if it is below `least`, else None."""
+    if not a.size:
+        return None
+    if a.size <= SMALL and a.ndim == 1:
+        listed = a.tolist()  # faster than two of NumPy's reductions
+        high, low = max(listed), min(listed)
+    else:
+        high, low = int(a.max()), int(a.min())
+    if high >= end:
+        return high
+    return low if low < least else None
 
 
 def _on_device(a: Any, where: device) -> Value:

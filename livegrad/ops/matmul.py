@@ -159,6 +159,8 @@ def _batched(a: Value, b: Value) -> Value:
 @hot
 def _batch_stride(x: Any, lead: tuple) -> int | None:
     """The one step from matrix to matrix over all leading dimensions, if there is one."""
+    if len(lead) == 1 and len(x.shape) == 3:
+        return x.strides[0] if x.shape == (*lead, *x.shape[-2:]) and lead[0] != 1 else 0
     strides = broadcast_strides(x, (*lead, *x.shape[-2:]))[:-2]
     sizes, merged, _ = merged_dims(lead, [strides])
     if not sizes:
@@ -167,10 +169,46 @@ def _batch_stride(x: Any, lead: tuple) -> int | None:
 
 
 @hot
+def _by_vector(a: Value, b: Value) -> Value | None:
+    """A product with a vector, which is read as a matrix without a view of it; None where the BLAS does not do it."""
+    kind = _KINDS.get(a.dtype)
+    if kind is None or not blas.available or a.device is not cpu:
+        return None
+    x, y = a.ready(), b.ready()
+    m = n = 1
+    shape: tuple = ()
+    if len(a.shape) == 2:
+        m, k = a.shape
+        shape = (m,)
+        x_rows, x_columns = x.strides
+    else:
+        k = a.shape[0]
+        x_columns = x.strides[0]
+        x_rows = k * x_columns
+    if len(b.shape) == 2:
+        n = b.shape[1]
+        shape = (n,)
+        y_rows, y_columns = y.strides
+    else:
+        y_rows = y_columns = y.strides[0]
+    out = arrays.empty(shape, a.dtype)
+    observer = WATCH.observer
+    token = None if observer is None else observer.begin_call("gemm", ((m, k), (k, n)), 2 * m * n * k)
+    done = blas.gemm(kind, m, n, k, x.ptr, x_rows, x_columns, y.ptr, y_rows, y_columns, out.ptr, n)
+    if observer is not None:
+        observer.end(token, "")
+    return from_array(out) if done else None
+
+
+@hot
 def _matmul(a: Value, b: Value) -> Value:
     na, nb = len(a.shape), len(b.shape)
     if na == 2 and nb == 2:
         return _product(a, b)
+    if na < 3 and nb < 3:
+        made = _by_vector(a, b)
+        if made is not None:
+            return made
     if na == 1 and nb == 1:
         return _product(a.reshape((1, -1)), b.reshape((-1, 1))).reshape(())
     if na == 1:
@@ -323,6 +361,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     return MATMUL.apply((input, other), _node_name(input._shape, other._shape))
 
 
+@hot
 def _of_dims(name: str, a: Tensor, b: Tensor, da: int, db: int) -> Tensor:
     """The product of tensors of just these dimensions."""
     if REGIONS.open:
@@ -334,15 +373,17 @@ def _of_dims(name: str, a: Tensor, b: Tensor, da: int, db: int) -> Tensor:
 
 
 @public("mm", kind="library")
+@hot
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices."""
     return _of_dims("mm", input, mat2, 2, 2)
 
 
 @public("bmm", kind="library")
+@hot
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """The products of two batches of matrices, one by one."""
-    if input.dim() == mat2.dim() == 3 and (input._shape[0], input._shape[2]) != mat2._shape[:2]:
+    if input.dim() == 3 and mat2.dim() == 3 and (input._shape[0], input._shape[2]) != mat2._shape[:2]:
         raise RuntimeError(
             f"Expected size for first two dimensions of batch2 tensor to be: [{input._shape[0]}, {input._shape[2]}] "
             f"but got: [{mat2._shape[0]}, {mat2._shape[1]}]."
@@ -351,12 +392,14 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 
 
 @public("mv", kind="library")
+@hot
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """The product of a matrix and a vector."""
     return _of_dims("mv", input, vec, 2, 1)
 
 
 @public("dot", kind="library")
+@hot
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """The sum of the products of two vectors' elements; complex ones are not conjugated (see `vdot`)."""
     if input.dtype is not tensor.dtype:

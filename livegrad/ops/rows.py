@@ -106,12 +106,14 @@ def row_operator(name: str, formula: Callable, gradient: Callable, node: str | N
     names = parameters(gradient)
     backward = RowProgram(f"{name}_gradient", gradient, len(names))
 
+    @hot
     def forward(x: Value, dim: Any) -> Value:
         return apply(program, (x,), dim if isinstance(dim, tuple) else (dim,))
 
+    @hot
     def flow(*args: Any) -> Any:
-        *given, dim = args
-        return apply(backward, tuple(given), dim if isinstance(dim, tuple) else (dim,))
+        dim = args[-1]
+        return apply(backward, args[:-1], dim if isinstance(dim, tuple) else (dim,))
 
     made = operator(name, forward, tensors=("x",), grads={"x": flow}, node=node, anywhere=True)
     made.grads["x"].names = (*names, "dim")

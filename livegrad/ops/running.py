@@ -11,6 +11,7 @@ from ..devices import cpu
 from ..lazy import backend
 from ..lazy.scan import run as run_scan
 from ..lazy.value import Value
+from ..native import hot
 from ..tensor import Tensor
 from . import dispatch
 from .casting import autocasts
@@ -22,6 +23,7 @@ from .results import CumMax, CumMin
 from .view import normal_dim, on_either
 
 
+@hot
 def _running(name: str, x: Value, dim: int, backwards: bool = False) -> Value:
     """Running totals; those of integers are int64."""
     return run_scan(x, name, dim, x.dtype if x.dtype.category >= dtypes.FLOATING else dtypes.int64, backwards)
@@ -31,10 +33,12 @@ def _total_of_one(x: Tensor) -> Tensor:
     return clone(x) if x.dtype.category >= dtypes.FLOATING else dispatch.cast(x, dtypes.int64)
 
 
+@hot
 def _cumsum(x: Value, dim: int) -> Value:
     return _running("cumsum", x, dim)
 
 
+@hot
 def _reverse_cumsum(g: Value, dim: int) -> Value:
     return _running("cumsum", g, dim, backwards=True)
 
@@ -53,6 +57,7 @@ CUMSUM = operator(
 
 @public("cumsum", kind="library", op=CUMSUM, inplace=True)
 @autocasts
+@hot
 def cumsum(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running sums along a dimension."""
     if dtype is not None:

@@ -434,6 +434,7 @@ def gemm(
     return True
 
 
+@hot
 def batched(
     kind: str, batch: int, m: int, n: int, k: int,
     a: int, a_bs: int, a_rs: int, a_cs: int,
@@ -460,6 +461,7 @@ def batched(
     )
 
 
+@hot
 def _large(kernels, batch, m, n, k, ta, tb, lda, ldb, ldc, alpha, beta, a, b, c, a_bs, b_bs, c_bs):
     _, kernel, function, _, _, size = kernels
     work = m * n * k

@@ -393,6 +393,7 @@ def _refuse(nbytes):
     raise ValueError(f"cannot allocate {nbytes} bytes")
 
 
+@hot
 def wrap(array: np.ndarray) -> Block:
     """A Block over the memory of `array`, which it keeps alive; nothing is copied.
 

@@ -157,25 +157,40 @@ class Stream:
             boxmuller.fill32(self._engine.take(16), out[n - 16 :], mean, std)
         return out.astype(dtype, copy=False)
 
+    def few_uniforms(self, n: int, digits: int) -> list[float]:
+        """`uniform` of [0, 1) for a few numbers, without NumPy's overhead. digits: 24 (float32) or 53 (float64)."""
+        if digits == 24:
+            return [(word & 0xFFFFFF) * 2.0**-24 for word in self._engine.take(n).tolist()]
+        words = self._engine.take(2 * n).tolist()
+        return [((words[i] & 0x1FFFFF) << 32 | words[i + 1]) * 2.0**-53 for i in range(0, 2 * n, 2)]
+
+    def few_normals(self, n: int) -> list[float]:
+        """`normal` for fewer than 16 numbers, in float64, without NumPy's overhead."""
+        out = [] if self._cached is None or not n else [self._cached]
+        if out:
+            self._cached = None
+        if len(out) < n:
+            out += _pairs(self._engine.take(4 * ((n - len(out) + 1) // 2)).tolist())
+            if len(out) > n:
+                self._cached = out.pop()
+        return out
+
     def _normals(self, n: int) -> np.ndarray:
         """Standard normals in float64, one by one: pairs by Box and Muller, the second of which may wait for a later
         call."""
+        if n < 16:
+            return np.array(self.few_normals(n))
         out = np.empty(n)
         start = 0
-        if n and self._cached is not None:
+        if self._cached is not None:
             out[0], self._cached, start = self._cached, None, 1
         pairs = (n - start + 1) // 2
-        if not pairs:
-            return out
-        if pairs <= 8:  # without NumPy's overhead
-            z = _pairs(self._engine.take(4 * pairs).tolist())
-        else:
-            unit = self._unit64(2 * pairs)
-            radius = np.sqrt(-2.0 * libm.log1p(-unit[1::2]))
-            theta = (2.0 * math.pi) * unit[0::2]
-            z = np.empty(2 * pairs)
-            z[0::2] = radius * libm.cos(theta)
-            z[1::2] = radius * libm.sin(theta)
+        unit = self._unit64(2 * pairs)
+        radius = np.sqrt(-2.0 * libm.log1p(-unit[1::2]))
+        theta = (2.0 * math.pi) * unit[0::2]
+        z = np.empty(2 * pairs)
+        z[0::2] = radius * libm.cos(theta)
+        z[1::2] = radius * libm.sin(theta)
         out[start:] = z[: n - start]
         if (n - start) % 2:
             self._cached = float(z[-1])
