@@ -16,7 +16,7 @@ from ..runtime.array import Array, numel
 from ..runtime.cuda import driver, memory
 from ..runtime.memory import peek
 from . import evaluate, log
-from .program import Piece, broadcast_strides, linearize, merged_dims
+from .program import Piece, broadcast_strides, flat, linearize, merged_dims
 from .value import Value, settle
 
 # What fills a device so often is not worth putting off: starting it takes no time beside what it does.
@@ -128,7 +128,7 @@ def _plan(piece: Piece, shape: tuple, index: int) -> Plan:
         if a.device is cpu:
             layouts.append(NUMBER)
             continue
-        same = a.contiguous and a.shape == shape
+        same = flat(a, shape)
         layouts.append(None if same else (a.shape, a.strides))
         if same or numel(a.shape) != 1:
             low |= memory.address(a)

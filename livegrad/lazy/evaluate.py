@@ -28,7 +28,7 @@ from ..runtime.array import Array, numel
 from ..runtime.memory import allocate
 from ..runtime.refusal import out_of_memory_for
 from . import log, value
-from .program import broadcast_strides, linearize, merged_dims
+from .program import broadcast_strides, flat, linearize, merged_dims
 from .value import Value, settle, take_memory
 
 # One evaluation at a time: counts and buffers of the pending graph are shared by all threads.
@@ -213,11 +213,11 @@ MAX_PLANS = 20_000
 
 @hot
 def _layouts(leaves: list[Value], shape: tuple) -> tuple:
-    """Per leaf None if it is contiguous and of that shape, else its own shape and strides."""
+    """Per leaf None if it is read in the order of its memory, else its own shape and strides."""
     found = []
     for leaf in leaves:
         a = leaf.array
-        found.append(None if a.contiguous and a.shape == shape else (a.shape, a.strides))  # type: ignore[union-attr]
+        found.append(None if flat(a, shape) else (a.shape, a.strides))  # type: ignore[union-attr]
     return tuple(found)
 
 
@@ -317,7 +317,7 @@ def _plan_map(piece: Any, shape: tuple, key: tuple) -> MapPlan:
     classes = []
     for leaf in piece.leaves:
         a = leaf.array
-        if a.contiguous and a.shape == shape:
+        if flat(a, shape):
             classes.append(CONTIGUOUS)
         elif numel(a.shape) == 1:
             classes.append(SCALAR)
@@ -494,15 +494,17 @@ def _passed_over_before(piece: Any) -> bool:
 
 def _cheap(piece: Any, shape: tuple) -> bool:
     """Whether computing a piece takes no more than reading its result would: little arithmetic, one operand to read."""
-    read = sum(1 for leaf in piece.leaves if leaf.shape == shape)
+    elements = numel(shape)
+    read = sum(1 for leaf in piece.leaves if numel(leaf.shape) == elements)
     return read <= 1 and len(piece.nodes) <= 4 and kernels.code_cost(piece.code) <= CHEAP
 
 
 @hot
-def fused_source(x: Value, reason: str) -> Any:
+def fused_source(x: Value, reason: str, wider: bool = False) -> Any:
     """The pending work that makes `x`, to be taken into the kernel that reads it; None where x is in memory.
 
     It is not written then. If somebody asks for it later (whoever called this can), it is computed again, once.
+    wider: see `linearize`.
     """
     if x.array is not None:
         return None
@@ -512,16 +514,16 @@ def fused_source(x: Value, reason: str) -> Any:
     piece = None
     if x.uses:
         # Something else reads it too: write it, then read what was written, unless making it again is no more work.
-        piece = linearize(x, evaluate, False)
+        piece = linearize(x, evaluate, False, wider)
         if x.array is not None:
             return None
         if piece.outputs or not _cheap(piece, x.shape):
             evaluate(x, reason)
             return None
     if piece is None:
-        piece = linearize(x, evaluate, False)
+        piece = linearize(x, evaluate, False, wider)
     if x.array is None and piece.outputs and _passed_over_before(piece):
-        piece = linearize(x, evaluate, False)
+        piece = linearize(x, evaluate, False, wider)
     if x.array is not None:
         return None
     x.uses += 1

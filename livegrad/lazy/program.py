@@ -34,11 +34,12 @@ class Piece:
 
 
 @hot
-def linearize(root: Value, evaluate: Any, write_root: bool = True) -> Piece:
+def linearize(root: Value, evaluate: Any, write_root: bool = True, wider: bool = False) -> Piece:
     """The piece of the pending graph that computes `root`.
 
     An operand of another shape is evaluated first, unless it has one element and nobody else asks for it, or as many
     elements as the operator that reads it: then only the names of places differ, and they are those of the root.
+    wider: the piece will be read over a shape that the root broadcasts to, so each leaf has to have the root's names.
     """
     while True:
         if root.instr.relabels and root.operands[0].array is not None:
@@ -87,10 +88,12 @@ def linearize(root: Value, evaluate: Any, write_root: bool = True) -> Piece:
         stand_ins = None
         if others is not None:
             stand_ins = {}
-            blocked = _lay_over(cone, shape, stand_ins)
+            blocked = _lay_over(cone, shape, stand_ins, wider)
             if blocked is not None:
                 evaluate(blocked, "operand of another shape")
                 continue
+            if not stand_ins:
+                stand_ins = None
         piece = encode(cone, counts, write_root, stand_ins)
         if len(piece.leaves) > MAX_LEAVES and len(cone) > 1:
             evaluate(cone[len(cone) // 2 - 1 if len(cone) > 2 else 0], "bound: arguments")
@@ -139,18 +142,22 @@ def _as_many(o: Value, v: Value) -> bool:
 
 
 @hot
-def _lay_over(cone: list[Value], shape: tuple, stand_ins: dict) -> Value | None:
+def _lay_over(cone: list[Value], shape: tuple, stand_ins: dict, wider: bool) -> Value | None:
     """Find how leaves that are read over a shape of another name are read over `shape`.
 
-    stand_ins: gets for each such leaf and shape a window onto its memory. Returns what has to be evaluated first where
-    there is none.
+    Most are read in the order of their memory, by either name (see `flat`). stand_ins: gets for each of the others and
+    its shape a window onto its memory. Returns what has to be evaluated first where there is none.
     """
+    size = -1 if wider else numel(shape)
     for v in cone:
         own = v.shape
         if own == shape:
             continue
         for o in v.operands:
-            if o.array is not None and (o, own) not in stand_ins:
+            a = o.array
+            if a is None or (a.contiguous and numel(a.shape) == size):
+                continue
+            if (o, own) not in stand_ins:
                 seen = _read_over(o, own, shape)
                 if seen is None:
                     blocked = None
@@ -158,7 +165,8 @@ def _lay_over(cone: list[Value], shape: tuple, stand_ins: dict) -> Value | None:
                         if w.shape == own:
                             blocked = w
                     return blocked
-                stand_ins[o, own] = seen
+                if seen is not o:
+                    stand_ins[o, own] = seen
     return None
 
 
@@ -264,9 +272,20 @@ def merged_dims(
     return sizes, merged, labels
 
 
+@hot
+def flat(array: Any, shape: tuple) -> bool:
+    """Whether `array` is read over `shape` in the order of its memory.
+
+    What has as many elements as the index space is so, whatever the names of its places: see `linearize`.
+    """
+    return array.contiguous and (array.shape == shape or numel(array.shape) == numel(shape))
+
+
 def broadcast_strides(array: Any, shape: tuple) -> tuple:
     """Strides with which `array` is read over the index space `shape` (0 along broadcast dimensions)."""
     own = array.shape
+    if own != shape and flat(array, shape):
+        return contiguous_strides(shape)
     missing = len(shape) - len(own)
     out = [0] * missing
     for n, s in zip(own, array.strides):

@@ -70,7 +70,7 @@ def run(
     `compute`, on the CPU, where `adds_up` allows it.
     """
     with evaluate._lock:
-        pieces = _pieces(inputs)
+        pieces = _pieces(inputs, shape)
         leaves: list[Value] = []
         key_parts: list = []
         params: tuple = ()
@@ -162,7 +162,7 @@ def _tier0(
 
 
 @hot
-def _pieces(inputs: list[Value]) -> list:
+def _pieces(inputs: list[Value], shape: tuple) -> list:
     """For each input the pending work that goes into the kernel, or None."""
     pieces = []
     seen: list = []
@@ -172,7 +172,7 @@ def _pieces(inputs: list[Value]) -> list:
                 evaluate.evaluate(v, "needed twice")
         seen.append(v)
     for v in inputs:
-        pieces.append(evaluate.fused_source(v, "rows"))
+        pieces.append(evaluate.fused_source(v, "rows", v.shape != shape))
     # Evaluating one input's operands can bring along what another one was to be made of.
     leaves = 0
     for i, piece in enumerate(pieces):
