@@ -27,7 +27,7 @@ from ..runtime import caches, interpreter, pool
 from ..runtime.array import Array, numel
 from ..runtime.memory import allocate
 from ..runtime.refusal import out_of_memory_for
-from . import log, value
+from . import log, turned, value
 from .program import broadcast_strides, flat, linearize, merged_dims
 from .value import Value, settle, take_memory
 
@@ -188,10 +188,13 @@ def _run_together(waiting: list[Value], reason: str) -> None:
 class MapPlan:
     """Everything about running an elementwise program that follows from its code and the layouts of its leaves.
 
-    alone: with so few work items it is not worth waiting for other launches.
+    alone: with so few work items it is not worth waiting for other launches. turned: leaves to copy (`lazy.turned`), so
+    that there is another plan, whose kernel reads the copies; this one has none.
     """
 
-    __slots__ = ("kernel", "tail", "total", "grain", "alone", "elements", "classes", "strides", "dtypes", "sizes")
+    __slots__ = (
+        "kernel", "tail", "total", "grain", "alone", "elements", "classes", "strides", "dtypes", "sizes", "turned"
+    )  # fmt: skip
 
 
 @slotted
@@ -278,6 +281,12 @@ def _run_map(root: Value, reason: str, together: bool = False) -> None:
     plan = _map_plans.get(key)
     if plan is None:
         plan = _plan_map(piece, shape, key)
+    if plan.turned:
+        leaves = piece.leaves = turned.in_order(leaves, plan.turned)
+        key = (piece.code, outputs, shape, _layouts(leaves, shape))
+        plan = _map_plans.get(key)
+        if plan is None:
+            plan = _plan_map(piece, shape, key)
     n = plan.elements
     kernel = plan.kernel
     if n and not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(n):
@@ -312,6 +321,10 @@ def _plan_map(piece: Any, shape: tuple, key: tuple) -> MapPlan:
     if len(_map_plans) >= MAX_PLANS:
         _map_plans.clear()
     plan = MapPlan()
+    plan.turned = turned.turned_leaves(piece.leaves)
+    if plan.turned:
+        _map_plans[key] = plan
+        return plan
     n = numel(shape)
     last = piece.nodes[-1].dtype
     classes = []

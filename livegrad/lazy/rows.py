@@ -22,7 +22,7 @@ from ..ops.rowprogram import RowProgram
 from ..runtime import array as arrays
 from ..runtime import interpreter, pool
 from ..runtime.array import Array, numel
-from . import evaluate, log, value
+from . import evaluate, log, turned, value
 from .program import broadcast_strides, merged_dims
 from .value import Value
 
@@ -36,7 +36,7 @@ SEGMENT_ROWS, FEWEST_ROWS = 128, 4  # rows that sums over rows are added up from
 class Plan:
     """What follows from a program, its operands' code and layouts, and the sizes."""
 
-    __slots__ = ("kernel", "tail", "total", "grain", "elements", "sums")
+    __slots__ = ("kernel", "tail", "total", "grain", "elements", "sums", "turned")
 
 
 _plans: dict[tuple, Plan] = {}
@@ -100,6 +100,12 @@ def run(
         plan = _plans.get(key)
         if plan is None:
             plan = _plan(program, compute, results, shape, dims, inputs, pieces, leaves, key)
+        if plan.turned:
+            leaves = turned.in_order(leaves, plan.turned)
+            key = (program, compute, results, shape, dims, tuple(key_parts), evaluate._layouts(leaves, shape))
+            plan = _plans.get(key)
+            if plan is None:
+                plan = _plan(program, compute, results, shape, dims, inputs, pieces, leaves, key)
         kernel = plan.kernel
         how = ""
         if kernel is None or not (
@@ -206,7 +212,8 @@ def _plan(
     plan = Plan()
     plan.elements = numel(shape)
     plan.kernel = None
-    if plan.elements:
+    plan.turned = turned.turned_leaves(leaves)
+    if plan.elements and not plan.turned:
         _lay_out(plan, program, compute, results, shape, dims, inputs, pieces, leaves)
     _plans[key] = plan
     return plan

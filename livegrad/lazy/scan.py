@@ -16,7 +16,7 @@ from ..observe import WATCH
 from ..runtime import array as arrays
 from ..runtime import interpreter, pool
 from ..runtime.array import Array, numel
-from . import evaluate, log, value
+from . import evaluate, log, turned, value
 from .program import broadcast_strides, merged_dims
 from .value import Value
 
@@ -85,6 +85,8 @@ def _plan(
         _plans.clear()
     plan = Plan()
     shape = x.shape
+    if dim == len(shape) - 1:
+        leaves = turned.in_order(leaves, turned.turned_leaves(leaves))
     strides = [broadcast_strides(leaf.array, shape) for leaf in leaves]
     # The dimension that is walked stays by itself, whatever its size.
     before, after = shape[:dim], shape[dim + 1 :]

@@ -17,6 +17,7 @@ from ..native import hot, slotted
 from ..runtime import array as arrays
 from ..runtime.array import Array, contiguous_strides, is_contiguous, numel
 from .evaluate import OVERWRITTEN
+from .turned import contiguous_copy
 from .value import UNDEFERRED, Value, from_array, relabelled
 
 
@@ -373,7 +374,3 @@ def adopt(array: Array) -> Storage:
     s.lease = None
     s.pinned = True
     return s
-
-
-def contiguous_copy(array: Array) -> Array:
-    return arrays.copied(array)

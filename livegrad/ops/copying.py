@@ -10,7 +10,7 @@ from .. import dtypes
 from ..autograd.mode import MODE
 from ..autograd.node import cast_value
 from ..devices import cpu
-from ..lazy.storage import contiguous_copy
+from ..lazy.turned import contiguous_copy
 from ..lazy.value import Value, from_array, pending
 from ..native import hot
 from ..runtime import array as arrays

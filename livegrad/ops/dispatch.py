@@ -17,7 +17,7 @@ from ..autograd import node as nodes
 from ..autograd.mode import MODE
 from ..autograd.node import AccumulateGrad, ElementwiseNode, next_seq, retain_from_here, sequence
 from ..lazy import value as values
-from ..lazy.storage import contiguous_copy
+from ..lazy.turned import contiguous_copy
 from ..lazy.value import OPERATOR, Bound, Value, from_array, pending
 from ..native import hot, hottest
 from ..precision import REGIONS

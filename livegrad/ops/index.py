@@ -14,7 +14,7 @@ from ..codegen.kernels import Kernel
 from ..devices import cpu, device
 from ..lazy import backend
 from ..lazy.places import Along, Distinct
-from ..lazy.storage import contiguous_copy
+from ..lazy.turned import contiguous_copy
 from ..lazy.value import Value, from_array
 from ..llvm import machine
 from ..native import hot
