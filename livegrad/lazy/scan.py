@@ -57,6 +57,10 @@ def _fill(
     if x.device is not cpu:
         return _fill_elsewhere(made, x, piece, leaves, code, params, name, dim, backwards)
     shape = x.shape
+    if dim == len(shape) - 1:
+        which = turned.turned_leaves(leaves)
+        if which:
+            leaves = turned.in_order(leaves, which)
     key = (name, code, x.dtype, made.dtype, shape, dim, backwards, evaluate._layouts(leaves, shape))
     plan = _plans.get(key)
     if plan is None:
@@ -85,8 +89,6 @@ def _plan(
         _plans.clear()
     plan = Plan()
     shape = x.shape
-    if dim == len(shape) - 1:
-        leaves = turned.in_order(leaves, turned.turned_leaves(leaves))
     strides = [broadcast_strides(leaf.array, shape) for leaf in leaves]
     # The dimension that is walked stays by itself, whatever its size.
     before, after = shape[:dim], shape[dim + 1 :]
