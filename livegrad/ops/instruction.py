@@ -349,7 +349,7 @@ class ElementwiseOp:
             known["g"] = g
             part = stated(*(known[n] for n in parameters(stated)))
         else:
-            part = scalar.differentiate(expr, [inputs[n] for n in self.names], g, result, over_complex)[0][i]
+            part = scalar.differentiate(expr, [inputs[n] for n in self.names], g, result, over_complex)[i]
         if part is None:
             # The formula does not vary with it (floor, sign): the gradient is zero, and defined.
             part = scalar.mul(g, 0.0) if self.names[i] in scalar.inputs_of(expr) else None

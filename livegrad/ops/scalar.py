@@ -189,12 +189,12 @@ pow = Primitive(
     "pow",
     lambda g, x, y, r: (
         where(eq(y, 0), 0.0, g * (y * pow(x, y - 1))),
-        g * where(and_(eq(x, 0), ge(y, 0)), 0.0, r * log(x)),
+        where(and_(eq(x, 0), ge(y, 0)), 0.0, g * (r * log(x))),
     ),
     wants_result=True,
     complex_derivative=lambda g, x, y: (
         where(eq(y, 0), 0.0, g * conj(y * pow(x, y - 1))),
-        g * conj(where(and_(eq(x, 0), ge(real(y), 0)), 0.0, pow(x, y) * log(x))),
+        where(and_(eq(x, 0), ge(real(y), 0)), 0.0, g * conj(pow(x, y) * log(x))),
     ),
 )
 # --- parts of complex numbers -----------------------------------------------------------------------------------
@@ -302,7 +302,7 @@ lt = Primitive("lt", result="bool")
 le = Primitive("le", result="bool")
 gt = Primitive("gt", result="bool")
 ge = Primitive("ge", result="bool")
-where = Primitive("where", lambda g, c, x, y: (None, where(c, g, 0.0), where(c, 0.0, g)))
+where = Primitive("where")  # its derivative: `_of_choice`
 isnan = Primitive("isnan", result="bool")
 isinf = Primitive("isinf", result="bool")
 isfinite = Primitive("isfinite", result="bool")
@@ -335,44 +335,60 @@ def postorder(expr: Any) -> list[Expr]:
     return order
 
 
-def differentiate(
-    expr: Any, inputs: list[Expr], g: Expr, result: Expr, over_complex: bool = False
-) -> tuple[list, bool]:
+def differentiate(expr: Any, inputs: list[Expr], g: Any, result: Expr | None, over_complex: bool = False) -> list:
     """Reverse-mode derivative of a scalar expression: for each input, g times the derivative by it.
 
-    `result` stands for the value of the whole expression where the outermost primitive's derivative is stated by it.
+    `result`, where given, stands for the value of the whole expression where the outermost primitive's derivative is
+    stated by it.
     over_complex: the inputs are complex numbers. The gradient by z is then that by the conjugate of z, which points
     where a real loss grows (Kreutz-Delgado, "The complex gradient operator and the CR-calculus", 2009): for a
     holomorphic f it is g times the conjugate of f', and as f' commutes with conjugation, that is the derivative over
     conjugated operands.
-    Returns the gradients (None where the input does not matter) and whether `result` is used.
+    Returns the gradients (None where the input does not matter).
     """
-    order = postorder(expr)
-    gradient: dict[int, Any] = {id(expr): g}
-    uses_result = False
-    for node in reversed(order):
+    gradient: dict[int, Any] = {id(expr): g} if expr.__class__ is Expr else {}
+
+    def add_to(arg: Any, part: Any) -> None:
+        if arg.__class__ is Expr and part is not None and not is_const(part, 0):
+            held = gradient.get(id(arg))
+            gradient[id(arg)] = part if held is None else held + part
+
+    for node in reversed(postorder(expr)):
         flowing = gradient.get(id(node))
-        if flowing is None or node.primitive is None:
-            continue
-        if node.primitive.derivative is None and not (over_complex and node.primitive.complex_derivative):
-            continue
         p = node.primitive
+        if flowing is None or p is None:
+            continue
+        if p is where:
+            for input, part in zip(inputs, _of_choice(node, inputs, flowing, over_complex)):
+                add_to(input, part)
+            continue
+        if p.derivative is None and not (over_complex and p.complex_derivative):
+            continue
         if over_complex and p.complex_derivative is not None:
             parts = p.complex_derivative(flowing, *node.args)
         else:
             operands = node.args
             if p.wants_result:
-                operands = (*operands, result if node is expr else node)
-                uses_result = uses_result or node is expr
-            if over_complex and p is not where:
+                operands = (*operands, result if node is expr and result is not None else node)
+            if over_complex:
                 operands = tuple([conj(a) for a in operands])
             parts = p.derivative(flowing, *operands)
         for arg, part in zip(node.args, parts):
-            if arg.__class__ is not Expr or part is None or is_const(part, 0):
-                continue
-            held = gradient.get(id(arg))
-            gradient[id(arg)] = part if held is None else held + part
-    return [gradient.get(id(i)) for i in inputs], uses_result
+            add_to(arg, part)
+    return [gradient.get(id(i)) for i in inputs]
+
+
+def _of_choice(node: Expr, inputs: list[Expr], g: Any, over_complex: bool) -> list:
+    """The gradient by each input of a choice: the choice of the gradients.
+
+    To let 0 flow into the branch not taken would not do: times a derivative that is infinite there it is NaN.
+    """
+    condition, *branches = node.args
+    taken, other = [differentiate(b, inputs, g, None, over_complex) for b in branches]
+    return [
+        None if x is y is None else where(condition, 0.0 if x is None else x, 0.0 if y is None else y)
+        for x, y in zip(taken, other)
+    ]
 
 
 # What is defined for complex operands (comparisons in order, rounding and bits are not).

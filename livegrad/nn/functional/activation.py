@@ -153,9 +153,6 @@ _mish = _activation("mish", lambda input: input * tanh_(_softplus_formula(input,
 _prelu = _activation(
     "prelu", lambda input, weight: where(input > 0, input, weight * input), "PreluKernel", True,
     (np.array([0.2, -0.1, 0.5]),),
-    # (Said, not derived: a slope that is NaN or infinite has no part in where it is not used.)
-    input=lambda g, input, weight: where(input > 0, g, g * weight),
-    weight=lambda g, input: where(input > 0, 0.0, g * input),
 )  # fmt: skip
 _selu = _activation(
     "selu",
@@ -176,6 +173,7 @@ _softshrink = _activation(
     lambda input, lambd: where(input > lambd, input - lambd, where(input < -lambd, input + lambd, input - input)),
     "Softshrink",
     numbers=(0.7,),
+    input=lambda g, input, lambd: where((input > lambd) | (input < -lambd), g, 0.0),
 )
 _threshold = _activation(
     "threshold",
