@@ -45,7 +45,7 @@ def _numerical(function: Callable, inputs: tuple, x: Tensor, eps: float) -> list
     if not columns:
         return []
     jacobians = [np.stack([c[k] for c in columns]) for k in range(len(columns[0]))]
-    return [j.reshape(-1, len(directions), j.shape[-1]) for j in jacobians]
+    return [j.reshape(flat.numel(), len(directions), j.shape[-1]) for j in jacobians]
 
 
 def _wide(t: Tensor) -> np.ndarray:
