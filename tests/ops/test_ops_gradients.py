@@ -219,7 +219,13 @@ def test_gradients_at_edges_as_in_pytorch(k):
 
 
 # What PyTorch keeps although no derivative reads it, or here round() through its factors: named so that it is known.
-FREED_DIFFERENTLY = {"div": "rounding_mode", "sgn": "", "round": "decimals", "norm": "order 0", "angle": "keeps a real operand"}
+FREED_DIFFERENTLY = {
+    "div": "rounding_mode",
+    "sgn": "",
+    "round": "decimals",
+    "norm": "order 0",
+    "angle": "keeps a real operand",
+}
 
 
 def again(function, args, kwargs):
