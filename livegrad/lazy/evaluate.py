@@ -713,7 +713,8 @@ def _plan_reduce(
     strides = [broadcast_strides(leaf.array, shape) for leaf in leaves]
     if writes:
         strides.append(arrays.contiguous_strides(shape))
-    order = _as_in_memory(shape, strides[: len(leaves)], axes)
+    # What is written as well is written in the order of its own memory.
+    order = list(range(len(shape))) if writes else _as_in_memory(shape, strides, axes)
     kinds = tuple("r" if d in axes else "k" for d in order)
     sizes, merged, labels = merged_dims(
         tuple([shape[d] for d in order]), [tuple([s[d] for d in order]) for s in strides], kinds
