@@ -241,7 +241,11 @@ def columns_source(
         with b.loop(fours, stop) as loop:
             sweep(loop.i, 1, False)
         if s.divisor is not None:
-            with b.loop(first, last) as loop:
-                place = b.gep(target, kind, loop.i)
-                b.store(s.finish(b.load(place, kind)), place)
+            begin = first
+            for w in sorted({s.width, 1}, reverse=True):
+                end = b.add(begin, b.and_(b.sub(last, begin), b.const("i64", -w, 1)))
+                with b.at_width(w), b.loop(begin, end, w) as loop:
+                    place = b.gep(target, kind, loop.i)
+                    b.store(s.finish(b.load(place, kind)), place)
+                begin = end
     return s.module.text()

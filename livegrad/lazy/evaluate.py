@@ -719,9 +719,8 @@ def _plan_reduce(
     sizes, merged, labels = merged_dims(
         tuple([shape[d] for d in order]), [tuple([s[d] for d in order]) for s in strides], kinds
     )
-    if "r" not in labels:
-        sizes, labels = [*sizes, 1], [*labels, "r"]
-        merged = [[*m, 0] for m in merged]
+    if not labels:
+        sizes, labels, merged = [1], ["r"], [[0] for _ in strides]
     kept = [d for d, k in enumerate(labels[:-1]) if k == "k"]
     outer = [d for d, k in enumerate(labels[:-1]) if k == "r"]
     classes = tuple(CONTIGUOUS if m[-1] == 1 else SCALAR if m[-1] == 0 else STRIDED for m in merged)

@@ -90,12 +90,12 @@ def _plan(
     plan = Plan()
     shape = x.shape
     strides = [broadcast_strides(leaf.array, shape) for leaf in leaves]
-    # The dimension that is walked stays by itself, whatever its size.
-    before, after = shape[:dim], shape[dim + 1 :]
+    # The dimension that is walked stays by itself, whatever its size; rows of one element are walked side by side.
+    split = dim if shape[dim] > 1 else 0
     parts = []
-    for part, window in ((before, slice(0, dim)), (after, slice(dim + 1, None))):
-        own = arrays.contiguous_strides(shape)
-        parts.append(merged_dims(part, [own[window], *(s[window] for s in strides)]))
+    for dims in (range(split), [d for d in range(split, len(shape)) if d != dim]):
+        layouts = [tuple([s[d] for d in dims]) for s in (arrays.contiguous_strides(shape), *strides)]
+        parts.append(merged_dims(tuple([shape[d] for d in dims]), layouts))
     (before, before_strides, _), (after, after_strides, _) = parts
     across = bool(after)
     kept = [*before, *after[:-1]]
