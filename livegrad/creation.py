@@ -516,6 +516,8 @@ def linspace(
         made.imag = linspace(first.imag, last.imag, steps, dtype=d.to_real())._to_numpy()
         return _finish(_from_numpy_copy(made, d), requires_grad, where)
     d = dtype or dtypes.get_default_dtype()
+    if d is dtypes.float32 and 1 < steps <= SMALL and where is CPU:
+        return _finish(_few_between(start, end, steps), requires_grad)
     # Counted from both ends in the dtype itself, so that the last number is `end` exactly.
     work = d.np if d.itemsize >= 4 and d.is_floating_point else np.float32 if d.is_floating_point else np.float64
     work = np.dtype(work)
@@ -530,6 +532,15 @@ def linspace(
     else:
         a = np.full(steps, start, work)
     return _finish(_from_numpy_copy(a, d), requires_grad, where)
+
+
+def _few_between(start: Any, end: Any, steps: int) -> Tensor:
+    """`linspace` in float32, in the same arithmetic, without NumPy's arrays."""
+    first, last = np.float32(start), np.float32(end)
+    by = float((last - first) / np.float32(steps - 1))
+    low, high, half = float(first), float(last), steps // 2
+    numbers = [low + by * i if i < half else high - by * (steps - 1 - i) for i in range(steps)]
+    return wrap(from_array(row_of(numbers, dtypes.float32)))  # type: ignore[arg-type]
 
 
 @makes

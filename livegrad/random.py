@@ -249,6 +249,11 @@ def _few(generator: Generator | None, shape: tuple, d: dtypes.dtype, normal: boo
         numbers = [z + 0.0 for z in stream.few_normals(n)]  # no -0, as in a product of which the mean is added to
     else:
         numbers = stream.few_uniforms(n, digits)
+    return _of_few(numbers, shape, d)
+
+
+@hot
+def _of_few(numbers: list, shape: tuple, d: dtypes.dtype) -> Tensor:
     row = row_of(numbers, d)
     return wrap(from_array(Array(row.block, 0, shape, contiguous_strides(shape), d, True)))  # type: ignore[union-attr]
 
@@ -337,7 +342,12 @@ def randint(
     draw = _draw(generator, where, shape)
     if draw is not None:
         return _drawn(draw.integers(low, high, d), requires_grad)
-    return _made(_stream(generator).random_int(low, high, numel(shape), d.np), shape, d, requires_grad)
+    n = numel(shape)
+    if (d is dtypes.int64 or d is dtypes.int32) and n <= SMALL and n > 0:
+        numbers = _stream(generator).few_integers(n, low, high)
+        if numbers is not None:
+            return _finish(_of_few(numbers, shape, d), requires_grad)
+    return _made(_stream(generator).random_int(low, high, n, d.np), shape, d, requires_grad)
 
 
 @makes

@@ -10,7 +10,11 @@ from .. import dtypes
 from ..devices import cpu
 from ..lazy import backend
 from ..lazy.places import Strict
+from ..lazy.value import Value, from_array
 from ..native import hot
+from ..runtime import array as arrays
+from ..runtime.array import SMALL
+from ..runtime.memory import peek, poke
 from ..tensor import Tensor, from_native, wrap
 from . import dispatch
 from .copying import clone
@@ -49,9 +53,39 @@ def elements_at(x: Tensor, dim: int, places: np.ndarray, keepdim: bool, label: s
     return INDEX.apply((x,), label, index=at if keepdim else tuple(i.squeeze(dim) for i in at))
 
 
+@hot
+def _gather(x: Value, index: Any, dim: int) -> Value:
+    if index.__class__ is np.ndarray and index.ndim > 0:
+        n = index.size
+        if n <= SMALL and n > 0:
+            return _few_gathered(x.ready(), index.shape, index.reshape(-1).tolist(), dim)
+    return INDEX.forward(x, grid(index, dim))
+
+
+@hot
+def _few_gathered(x: Any, shape: tuple, places: list, dim: int) -> Value:
+    """A few elements of an array of the CPU, copied one by one. places: row-major, within the array, not negative."""
+    starts = [0]
+    for d, n in enumerate(shape):
+        step = 0 if d == dim else x.strides[d]
+        further = []
+        for start in starts:
+            for i in range(n):
+                further.append(start + i * step)
+        starts = further
+    made = arrays.empty(shape, x.dtype)
+    size = x.dtype.itemsize
+    step = x.strides[dim]
+    target = made.ptr
+    for start, place in zip(starts, places):
+        poke(target, peek(x.ptr + (start + place * step) * size, size))
+        target += size
+    return from_array(made)
+
+
 GATHER = operator(
     "gather",
-    hot(lambda x, index, dim: INDEX.forward(x, grid(index, dim))),
+    _gather,
     tensors=("x",),
     grads={"x": lambda g, x_shape, index, dim: on_either(INDEX_BACKWARD, g, shape=x_shape, index=grid(index, dim))},
     holds=("index",),

@@ -36,6 +36,9 @@ def grid(a: Any, dim: int) -> Any:
     return tuple([a if d == dim else np.arange(n).reshape(*ones[:d], n, *ones[d:]) for d, n in enumerate(a.shape)])
 
 
+_ALL = slice(None)
+
+
 def elsewhere(what: str, here: Callable, values: tuple, index: Any, *args: Any) -> Value:
     """A function of `lazy.cuda_index`, of values on a CUDA device; where there are no kernels, `here` on the CPU."""
     from ..lazy import cuda_index
@@ -60,8 +63,9 @@ def _on_host(index: Any) -> tuple:
 def _index_value(x: Value, index: Any) -> Value:
     if x.device is not cpu:
         return elsewhere("read", _index_value, (x,), index)
-    if len(index) == 1 and index[0].__class__ is np.ndarray and index[0].ndim == 1 and index[0].size <= SMALL:
-        made = _few_rows(x.ready(), index[0])
+    first = index[0] if index else None
+    if first.__class__ is np.ndarray and first.ndim == 1 and first.size <= SMALL:
+        made = _few_rows(x.ready(), first) if len(index) == 1 or index[1:] == (_ALL,) * (len(index) - 1) else None
         if made is not None:
             return made
     return backend.copied(x.native()[index])
@@ -217,9 +221,6 @@ def items_of(x: Tensor, index: Any) -> list:
     if index.__class__ is int and x._shape:
         return [index, *[_ALL] * (len(x._shape) - 1)]
     return _items_of(x, list(index) if isinstance(index, tuple) else [index])
-
-
-_ALL = slice(None)
 
 
 def _items_of(x: Tensor, items: list) -> list:
@@ -489,6 +490,11 @@ def _getitem(x: Tensor, index: Any) -> Tensor:
         )
     if index.__class__ is slice and x._shape:
         return x.narrow_step(0, *_slice_bounds(index, x._shape[0]))
+    if index is None:
+        return unsqueeze(x, 0)
+    if index.__class__ is Tensor and index._shape and x._shape and index.dtype is dtypes.int64:
+        left = [as_index(index, x.device), *[None] * (len(x._shape) - 1)]
+        return INDEX.apply((x,), index=advanced(x, left))
     made, left = basic(x, items_of(x, index))
     if not any(i is not None for i in left):
         return made._alias_view() if made is x else made

@@ -211,23 +211,28 @@ class Array:
         """The elements as nested lists of Python numbers; a number where there are no dimensions."""
         if self.device is not cpu:
             return on_host(self, "reading numbers").native().tolist()
-        unpack = _UNPACK.get(self.dtype)
         shape = self.shape
-        if unpack is None or len(shape) > 2 or not self.contiguous:
+        few = self.few() if len(shape) < 3 else None
+        if few is None:
             return self.native().tolist()
-        if len(shape) == 2:
-            rows, columns = shape
-            n = rows * columns
-            if n > SMALL or n == 0:
-                return self.native().tolist()
-            flat = list(unpack[n](peek(self.ptr, n * self.dtype.itemsize)))
-            return [flat[i * columns : (i + 1) * columns] for i in range(rows)]
         if not shape:
-            return unpack[0](peek(self.ptr, self.dtype.itemsize))[0]
-        n = shape[0]
+            return few[0]
+        flat = list(few)
+        if len(shape) == 1:
+            return flat
+        columns = shape[1]
+        return [flat[i * columns : (i + 1) * columns] for i in range(shape[0])]
+
+    @hot
+    def few(self) -> tuple | None:
+        """The elements of row-major memory of the CPU, if they are few, as Python numbers in one row; else None."""
+        unpack = _UNPACK.get(self.dtype)
+        if unpack is None or not self.contiguous or self.device is not cpu:
+            return None
+        n = numel(self.shape)
         if n > SMALL or n == 0:
-            return self.native().tolist()
-        return list(unpack[n](peek(self.ptr, n * self.dtype.itemsize)))
+            return None
+        return unpack[n](peek(self.ptr, n * self.dtype.itemsize))
 
     @hot
     def view(self, offset: int, shape: tuple, strides: tuple) -> Array:

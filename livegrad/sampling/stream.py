@@ -15,6 +15,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import DTypeLike
 
+from livegrad.native import hot
 from livegrad.sampling import boxmuller, compiled, libm, rejection, twister
 from livegrad.sampling.engine import Engine
 from livegrad.sampling.fused import fma64
@@ -157,6 +158,7 @@ class Stream:
             boxmuller.fill32(self._engine.take(16), out[n - 16 :], mean, std)
         return out.astype(dtype, copy=False)
 
+    @hot
     def few_uniforms(self, n: int, digits: int) -> list[float]:
         """`uniform` of [0, 1) for a few numbers, without NumPy's overhead. digits: 24 (float32) or 53 (float64)."""
         if digits == 24:
@@ -164,6 +166,7 @@ class Stream:
         words = self._engine.take(2 * n).tolist()
         return [((words[i] & 0x1FFFFF) << 32 | words[i + 1]) * 2.0**-53 for i in range(0, 2 * n, 2)]
 
+    @hot
     def few_normals(self, n: int) -> list[float]:
         """`normal` for fewer than 16 numbers, in float64, without NumPy's overhead."""
         out = [] if self._cached is None or not n else [self._cached]
@@ -174,6 +177,14 @@ class Stream:
             if len(out) > n:
                 self._cached = out.pop()
         return out
+
+    @hot
+    def few_integers(self, n: int, low: int, high: int) -> list[int] | None:
+        """`random_int` for a few integers, without NumPy's overhead; None where the range is wide."""
+        span = high - low
+        if span >= _WIDE_RANGE:
+            return None
+        return [word % span + low for word in self._engine.take(n).tolist()]
 
     def _normals(self, n: int) -> np.ndarray:
         """Standard normals in float64, one by one: pairs by Box and Muller, the second of which may wait for a later
@@ -412,6 +423,7 @@ def _seed64(seed: int) -> int:
     return seed & _MASK64
 
 
+@hot
 def _pairs(words: list[int]) -> list[float]:
     """Pairs of normals, each from two float64 uniforms: four words."""
     out = []
