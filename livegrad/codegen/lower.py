@@ -98,7 +98,14 @@ def _angle(b: Builder, x: Reg) -> Reg:
     return b.select(b.fcmp("uno", x, x), x, turned)
 
 
+def _itself(b: Builder, *args: Any) -> Reg:
+    """The conjugate and the real part of a real number; the operand is the last argument, after an integer's sign."""
+    return args[-1]
+
+
 _FLOAT: dict[str, Callable] = {
+    "conj": _itself,
+    "real": _itself,
     "angle": _angle,
     "add": lambda b, x, y: b.fadd(x, y),
     "sub": lambda b, x, y: b.fsub(x, y),
@@ -235,6 +242,8 @@ def _shift(name: str) -> Callable:
 
 
 _INTEGER: dict[str, Callable] = {
+    "conj": _itself,
+    "real": _itself,
     "add": lambda b, s, x, y: b.add(x, y),
     "sub": lambda b, s, x, y: b.sub(x, y),
     "mul": lambda b, s, x, y: b.mul(x, y),
@@ -267,6 +276,8 @@ _INTEGER: dict[str, Callable] = {
 }
 
 _BOOL: dict[str, Callable] = {
+    "conj": _itself,
+    "real": _itself,
     "add": lambda b, x, y: b.or_(x, y),
     "mul": lambda b, x, y: b.and_(x, y),
     "maximum": lambda b, x, y: b.or_(x, y),
