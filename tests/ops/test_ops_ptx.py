@@ -47,7 +47,7 @@ class Programs(Observer):
         if name or not nodes or 0 in shape:
             return
         windows = {}
-        program._lay_over(nodes, shape, windows)
+        program._lay_over(nodes, shape, windows, False)
         piece = program.encode(nodes, dict.fromkeys(nodes, 0), True, windows)
         code, leaves = piece.code, piece.leaves
         sizes, strides, _ = merged_dims(shape, [broadcast_strides(leaf.array, shape) for leaf in leaves])

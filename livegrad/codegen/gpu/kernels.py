@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from struct import Struct
+from typing import Any
 
 from ...llvm import cache, machine
-from ..kernels import Policy
+from ..kernels import NoKernel, Policy
+from ..layout import over_complex
 from . import target
 
 
@@ -61,6 +63,13 @@ class Kernel:
         self.error = error
         if os.environ.get("LIVEGRAD_STRICT"):
             raise error
+
+
+def of_reals(kernel: Kernel, code: tuple, *others: Any) -> Kernel:
+    """A kernel that is just made; if it would read or make complex numbers, tier 0 serves."""
+    if any(d.is_complex for d in others) or over_complex(code):
+        kernel.error = NoKernel("kernels compute real numbers")
+    return kernel
 
 
 class Launch:

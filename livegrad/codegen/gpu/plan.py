@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..kernels import code_cost, describe_code
 from ..layout import CONTIGUOUS, SCALAR, STRIDED, leaf_dtypes, node_dtypes, param_formats
 from . import maps
-from .kernels import Kernel, Launch
+from .kernels import Kernel, Launch, of_reals
 from .target import THREADS
 
 VECTOR_BYTES = 16  # that a thread reads or writes at a time
@@ -125,7 +125,7 @@ def _kernel(code: tuple, outputs: tuple, classes: tuple, width: int, rank: int, 
                 return maps.strided_source(code, outputs, classes, width, words, rank, wide)
             return maps.flat_source(code, outputs, classes, width, words)
 
-        found = _kernels[key] = Kernel(describe, source, formats, words)
+        found = _kernels[key] = of_reals(Kernel(describe, source, formats, words), code)
         jobs = 0 if rank else maps.jobs_of(words)
         if jobs > 1:
             found.together = Kernel(

@@ -18,7 +18,7 @@ from ..ir import Reg
 from ..kernels import describe_code
 from ..layout import REDUCTIONS, leaf_dtypes, param_formats
 from ..lower import lower
-from .kernels import Kernel, Launch
+from .kernels import Kernel, Launch, of_reals
 from .space import Layout, Leaves, Space, count_words, read_words
 from .target import THREADS, entry, special
 from .team import COLUMNS, ROWS, WARP, Team, when
@@ -94,7 +94,8 @@ def _kernel(
         def describe() -> tuple:
             return ("reduction", name, acc.name, describe_code(code), source.name, key, how, lanes)
 
-        found = _kernels[place] = Kernel(describe, lambda: _source(*place, words), formats, words)
+        made = Kernel(describe, lambda: _source(*place, words), formats, words)
+        found = _kernels[place] = of_reals(made, code, acc, source)
     return found
 
 

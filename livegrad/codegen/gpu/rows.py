@@ -20,7 +20,7 @@ from ..kernels import describe_code
 from ..layout import REDUCTIONS, leaf_dtypes, param_formats
 from ..lower import lower
 from ..rowshape import Input
-from .kernels import Kernel, Launch
+from .kernels import Kernel, Launch, of_reals
 from .reductions import above
 from .space import Layout, Leaves, Space, count_words, read_words
 from .target import THREADS, entry, special
@@ -73,12 +73,16 @@ def plan(form: Form, layout: Layout, columns: bool) -> Launch:
     if kernel is None:
         words = len(form.formats) + 2 + count_words(layout.key)
         key = layout.key
-        kernel = _kernels[place] = Kernel(
+        made = Kernel(
             lambda: ("row program", *form.describe(), key, how, lanes, held),
             lambda: _Emitter(form, key, how, lanes, held, words).emit(),
             form.formats,
             words,
         )
+        read = (i.dtype for i in form.inputs)
+        kernel = _kernels[place] = of_reals(made, (), form.compute, *read, *form.results)
+        for i in form.inputs:
+            of_reals(kernel, i.code)
     numbers = [layout.rows, layout.length, *layout.words()]
     blocks = -(-layout.rows // (THREADS // lanes))
     return Launch(kernel, blocks, struct.pack(f"={len(numbers)}q", *numbers))

@@ -20,7 +20,7 @@ from ..ir import Reg
 from ..kernels import describe_code
 from ..layout import SCANS, leaf_dtypes, param_formats, running_dtype
 from ..lower import lower
-from .kernels import Kernel, Launch
+from .kernels import Kernel, Launch, of_reals
 from .space import Layout, Leaves, Space, count_words, read_words
 from .target import THREADS, entry, special
 from .team import COLUMNS, ROWS, WARP, Team, barrier, shuffle, when
@@ -48,7 +48,8 @@ def plan(
         def describe() -> tuple:
             return ("running totals", name, describe_code(code), source.name, out.name, key, lanes, backwards)
 
-        kernel = _kernels[place] = Kernel(describe, lambda: _Emitter(*place, words).emit(), formats, words)
+        made = Kernel(describe, lambda: _Emitter(*place, words).emit(), formats, words)
+        kernel = _kernels[place] = of_reals(made, code, source, out)
     numbers = [layout.rows, layout.length, *layout.words()]
     return Launch(kernel, -(-layout.rows // (THREADS // lanes)), struct.pack(f"={len(numbers)}q", *numbers))
 
