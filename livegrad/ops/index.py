@@ -65,7 +65,11 @@ def _index_value(x: Value, index: Any) -> Value:
         return elsewhere("read", _index_value, (x,), index)
     first = index[0] if index else None
     if first.__class__ is np.ndarray and first.ndim == 1 and first.size <= SMALL:
-        made = _few_rows(x.ready(), first) if len(index) == 1 or index[1:] == (_ALL,) * (len(index) - 1) else None
+        alone = True
+        for i in index[1:]:
+            if i.__class__ is not slice or i != _ALL:
+                alone = False
+        made = _few_rows(x.ready(), first) if alone else None
         if made is not None:
             return made
     return backend.copied(x.native()[index])

@@ -45,6 +45,15 @@ def test_places(pair, data):
     same(x[livegrad.tensor(rows)], y[torch.tensor(rows)])
     at = data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=5))
     same(x.index_select(d, livegrad.tensor(at)), y.index_select(d, torch.tensor(at)))
+    if y.dim() > 1:
+        pairs = data.draw(
+            st.lists(st.tuples(st.integers(0, y.shape[0] - 1), st.integers(0, y.shape[1] - 1)), min_size=1)
+        )
+        i, j = zip(*pairs)
+        same(x[livegrad.tensor(i), livegrad.tensor(j)], y[torch.tensor(i), torch.tensor(j)])
+    if y.dtype.is_floating_point:
+        for made, expected in zip(x.max(d), y.max(d)):
+            same(made, expected)
     shape = [data.draw(st.integers(1, m)) for m in y.shape]
     index = np.array([data.draw(st.integers(0, n - 1)) for _ in range(int(np.prod(shape)))]).reshape(shape)
     same(x.gather(d, livegrad.tensor(index)), y.gather(d, torch.tensor(index)))
