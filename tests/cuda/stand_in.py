@@ -13,7 +13,6 @@ import itertools
 import re
 import sys
 import time
-import unittest.mock
 import weakref
 from types import SimpleNamespace
 
@@ -456,9 +455,15 @@ def in_use():
         "cupyx": SimpleNamespace(errstate=lambda linalg: contextlib.nullcontext()), "cupyx.scipy": SimpleNamespace(),
         "cupyx.scipy.special": special,
     }  # fmt: skip
+    # Only these names: `patch.dict` would also forget modules that are first imported inside, and import them twice.
+    there = {name: sys.modules[name] for name in names if name in sys.modules}
+    sys.modules.update(names)  # type: ignore[arg-type]
     try:
-        with livegrad.compiling("always"), unittest.mock.patch.dict(sys.modules, names):
+        with livegrad.compiling("always"):
             yield
     finally:
+        for name in names:
+            del sys.modules[name]
+        sys.modules.update(there)
         vars(library).clear()
         vars(library).update(before)

@@ -9,9 +9,10 @@ import livegrad
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_programs_learn(name):
-    losses = train(name, "cpu")
-    assert losses[-1] < 0.8 * losses[0] and np.isfinite(losses).all()
-    assert train(name, "cpu", 3) == losses[:3]
+    with livegrad.compiling("always"):  # else bits depend on when kernels are ready
+        losses = train(name, "cpu")
+        assert losses[-1] < 0.8 * losses[0] and np.isfinite(losses).all()
+        assert train(name, "cpu", 3) == losses[:3]
 
 
 @pytest.mark.skipif(not livegrad.cuda.is_available(), reason="no CUDA device")

@@ -3,6 +3,7 @@
 import ctypes
 import importlib
 import importlib.util
+import sys
 import warnings
 from types import SimpleNamespace
 
@@ -174,3 +175,10 @@ def test_settings():
 
 def test_is_built_follows_cupy(pretended):
     assert livegrad.backends.cuda.is_built()
+
+
+def test_what_is_imported_on_the_stand_in_is_not_imported_again(monkeypatch):
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    with stand_in.in_use():
+        import colorsys
+    assert sys.modules["colorsys"] is colorsys and not isinstance(sys.modules.get("cupyx"), SimpleNamespace)
