@@ -25,6 +25,16 @@ def layouts(leaves: list[Value]) -> tuple:
     )
 
 
+def alignment(leaves: list[Value]) -> int:
+    """The largest power of two, at most 16, that divides the addresses of leaves of several elements."""
+    low = 16
+    for v in leaves:
+        a: Array = v.array  # type: ignore[assignment]
+        if a.device is not cpu and numel(a.shape) != 1:
+            low |= memory.address(a)
+    return low & -low
+
+
 def arrange(leaves: list[Value], shape: tuple, axes: tuple, more: tuple = ()) -> tuple[Layout, bool]:
     """The layout of leaves over an index space, and whether its innermost dimension is kept.
 
@@ -51,11 +61,12 @@ def run(
     leaves, code, params = ([x], (), ()) if piece is None else (piece.leaves, piece.code, piece.params)
     index = x.device.index
     count = count or numel(tuple([shape[d] for d in axes]))
-    key = (name, acc, code, x.dtype, shape, axes, layouts(leaves), count)
+    aligned = alignment(leaves)
+    key = (name, acc, code, x.dtype, shape, axes, layouts(leaves), count, aligned)
     plan = _plans.get(key)
     if plan is None:
         layout, columns = arrange(leaves, shape, axes)
-        plan = reductions.plan(name, acc, code, x.dtype, layout, columns, count)
+        plan = reductions.plan(name, acc, code, x.dtype, layout, columns, count, aligned)
         if len(_plans) >= evaluate.MAX_PLANS:
             _plans.clear()
         _plans[key] = plan

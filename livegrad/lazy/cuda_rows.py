@@ -11,7 +11,7 @@ from ..ops.rowprogram import RowProgram
 from ..runtime.array import contiguous_strides, numel
 from ..runtime.cuda import driver, memory
 from . import cuda, evaluate, log
-from .cuda_reduce import arrange, layouts
+from .cuda_reduce import alignment, arrange, layouts
 from .value import Value
 
 _plans: dict[tuple, Launch] = {}
@@ -30,13 +30,14 @@ def run(
     codes = tuple(
         (() if p is None else p.code, v.dtype, 1 if p is None else len(p.leaves)) for v, p in zip(inputs, pieces)
     )
-    key = (program, compute, results, shape, dims, codes, layouts(leaves))
+    aligned = min([alignment(leaves), *(low & -low for low in [16 | memory.address(a) for a in made])])
+    key = (program, compute, results, shape, dims, codes, layouts(leaves), aligned)
     launch = _plans.get(key)
     if launch is None:
         own = contiguous_strides(shape)
         layout, columns = arrange(leaves, shape, dims, tuple(own for full in program.full if full))
         form = rows.Form(program, compute, tuple(Input(*code) for code in codes), results)
-        launch = rows.plan(form, layout, columns)
+        launch = rows.plan(form, layout, columns, aligned)
         if len(_plans) >= evaluate.MAX_PLANS:
             _plans.clear()
         _plans[key] = launch

@@ -236,9 +236,53 @@ def last_kernel(monkeypatch, make):
 
 
 def test_what_is_long_is_read_again_and_what_is_short_is_not(monkeypatch):
-    """Loads of a softmax's row, as instructions: one for each element that a thread holds, or one for each stage."""
-    assert last_kernel(monkeypatch, lambda: livegrad.randn(4, 64).cuda().softmax(1)).count("ld.global") == 2
-    assert last_kernel(monkeypatch, lambda: livegrad.randn(4, 9000).cuda().softmax(1)).count("ld.global") == 3
+    """Loads of a softmax's row, as instructions of four elements each: one, or one for each stage."""
+    for length, loads in ((64, 1), (9000, 3)):
+        text = last_kernel(monkeypatch, lambda: livegrad.randn(4, length).cuda().softmax(1))  # noqa: B023
+        assert text.count("ld.global") == text.count("ld.global.v4.b32") == loads
+        assert text.count("st.global") == text.count("st.global.v4.b32") == 1
+
+
+IN_ROWS = {
+    "sum": lambda x: x.sum(),
+    "sums of rows": lambda x: (x * 2 + 1).sum(-1),
+    "amax": lambda x: x.amax(-1),
+    "two dimensions": lambda x: x.mean((0, 2)),
+    "softmax": lambda x: x.softmax(-1),
+    "layer_norm": lambda x: F.layer_norm(x, x.shape[-1:]),
+    "gradient": lambda x: gradient(lambda x: F.layer_norm(x, x.shape[-1:]).cos(), x),
+    "var": lambda x: x.var(-1),
+}
+
+
+def gradient(f, x):
+    x = x.detach().requires_grad_()
+    f(x).sum().backward()
+    return x.grad
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, livegrad.uint8])
+@pytest.mark.parametrize("name", IN_ROWS)
+def test_results_do_not_depend_on_how_many_elements_are_read_at_a_time(monkeypatch, name, dtype):
+    """The same numbers aligned; one element behind an aligned address; in rows with an odd or an even distance."""
+    if not dtype.is_floating_point and name not in ("sum", "sums of rows", "amax"):
+        return
+    make = IN_ROWS[name]
+    for shape in ((2, 3, 64), (2, 2, 1300), (1, 2, 2600)):
+        numbers = made_of(np.random.default_rng(0), shape, dtype, False)
+        base = numbers.cuda()
+        one_behind = livegrad.zeros(numbers.numel() + 1, dtype=dtype, device="cuda")
+        one_behind[1:] = base.reshape(-1)
+        views = [base, one_behind[1:].view(shape)]
+        for more in (1, 2, 8):
+            wider = livegrad.zeros(*shape[:2], shape[2] + more, dtype=dtype, device="cuda")
+            wider[..., : shape[2]] = base
+            views.append(wider[..., : shape[2]])
+        found = [make(view) for view in views]
+        assert all(host(y).tobytes() == host(found[0]).tobytes() for y in found)
+        if dtype is livegrad.float32 and name != "gradient":  # the last kernel is the one that reads the rows
+            wide, narrow = (last_kernel(monkeypatch, lambda: make(view)) for view in views[:2])  # noqa: B023
+            assert "ld.global.v4.b32" in wide and "ld.global.v" not in narrow
 
 
 @given(layouts(), st.sampled_from([*FLOATS, livegrad.int32, livegrad.uint8]), st.booleans(), st.integers(0, 99))

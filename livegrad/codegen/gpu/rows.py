@@ -3,6 +3,10 @@
 Rows of few elements for each lane are read from memory once and stay in registers from then on. Of longer ones every
 stage reads the row again, and computes again what it needs of it.
 
+A lane takes neighbouring elements, a group at a time (`space.group_of`). Which elements a lane takes, and in which
+order its reductions combine them, follows from dtypes and sizes alone; how many elements of a group one instruction
+reads or writes follows from strides and addresses as well, and changes no result.
+
 Parameters: pointers of the results and of the leaves, the program's numbers, the leaves' Python numbers; the number of
 rows and the length of a row; then the words of `space`, whose operands are the leaves and the results with elements.
 """
@@ -15,14 +19,14 @@ from typing import Any
 from ...ops.rowprogram import RowReduction
 from ...ops.scalar import Expr
 from ..body import emit_body
-from ..ir import Reg
+from ..ir import Reg, kind_bytes
 from ..kernels import describe_code
 from ..layout import REDUCTIONS, leaf_dtypes, param_formats
 from ..lower import lower
 from ..rowshape import Input
 from .kernels import Kernel, Launch, of_reals
 from .reductions import above
-from .space import Layout, Leaves, Space, count_words, read_words
+from .space import BESIDE, Layout, Leaves, Space, count_words, group_of, neighbours, read_words
 from .target import THREADS, entry, special
 from .team import COLUMNS, ROWS, WARP, Team, when
 
@@ -31,16 +35,17 @@ HELD = 8  # elements for each lane that stay in registers at most
 _kernels: dict[tuple, Kernel] = {}
 
 
-def team_for(columns: bool, rows: int, length: int) -> tuple[int, int]:
-    """How many lanes a team has, and how many elements of a row each lane holds; 0 if they do not stay in registers."""
+def team_for(columns: bool, rows: int, length: int, group: int) -> tuple[int, int, int]:
+    """How many lanes a team has, how many elements of a row each lane holds, or 0 if they do not stay in registers;
+    and how many of them are neighbours."""
     if columns:
         lanes = THREADS // min(WARP, above(rows))
     elif length <= WARP * HELD:
-        lanes = min(WARP, above(length))
+        lanes = min(WARP, above(-(-length // group)))
     else:
         lanes = THREADS
     held = above(-(-length // lanes))
-    return lanes, held if held <= HELD else 0
+    return (lanes, held, min(group, held)) if held <= HELD else (lanes, 0, group)
 
 
 class Form:
@@ -58,24 +63,33 @@ class Form:
         self.leaves = sum(i.leaves for i in inputs)
         self.formats = "q" * (len(results) + self.leaves) + self.numbers
         self.formats += "".join(param_formats(i.code) for i in inputs)
+        self.read: list = []  # dtypes of the leaves
+        for i in inputs:
+            self.read += leaf_dtypes(i.code, i.leaves) if i.code else [i.dtype]
+        self.written = [d for d, full in zip(results, program.full) if full]
 
     def describe(self) -> tuple:
         inputs = tuple((describe_code(i.code), i.dtype.name, i.leaves) for i in self.inputs)
         return self.program.canonical(), self.compute.name, inputs, tuple(d.name for d in self.results)
 
 
-def plan(form: Form, layout: Layout, columns: bool) -> Launch:
-    """The launch of a row program. columns: the innermost dimension is kept."""
-    lanes, held = team_for(columns, layout.rows, layout.length)
+def plan(form: Form, layout: Layout, columns: bool, alignment: int) -> Launch:
+    """The launch of a row program. columns: the innermost dimension is kept.
+
+    alignment: the largest power of two that divides the addresses of leaves and results; 16 is as good as any above.
+    """
+    operands = [*form.read, *form.written]
+    lanes, held, group = team_for(columns, layout.rows, layout.length, 1 if columns else group_of(operands))
+    width, ways = neighbours(layout, operands, group, alignment, True)
     how = COLUMNS if columns else ROWS
-    place = (form.key, layout.key, how, lanes, held)
+    place = (form.key, layout.key, how, lanes, held, group, width, ways)
     kernel = _kernels.get(place)
     if kernel is None:
         words = len(form.formats) + 2 + count_words(layout.key)
         key = layout.key
         made = Kernel(
-            lambda: ("row program", *form.describe(), key, how, lanes, held),
-            lambda: _Emitter(form, key, how, lanes, held, words).emit(),
+            lambda: ("row program", *form.describe(), *place[1:]),
+            lambda: _Emitter(form, key, how, lanes, held, group, width, ways, words).emit(),
             form.formats,
             words,
         )
@@ -89,26 +103,37 @@ def plan(form: Form, layout: Layout, columns: bool) -> Launch:
 
 
 class _Element:
-    """One element of a row: its index, whether it exists, and what has been computed of it."""
+    """An element of a part: which one, and what has been computed of it."""
 
-    def __init__(self, e: Reg, there: Reg, coords: list[Reg]):
-        self.e, self.there, self.coords = e, there, coords
+    def __init__(self, part: _Part, j: int):
+        self.part, self.j = part, j
         self.values: dict[int, Reg] = {}
 
 
+class _Part:
+    """Neighbouring elements of a row that are read and written together.
+
+    e: the index of the first. there: whether they exist. inputs: what has been read, for each element.
+    """
+
+    def __init__(self, e: Reg, there: Reg, coords: list[Reg], width: int):
+        self.e, self.there, self.coords = e, there, coords
+        self.inputs: dict[int, list[Reg]] = {}
+        self.elements = [_Element(self, j) for j in range(width)]
+
+
 class _Emitter:
-    def __init__(self, form: Form, key: tuple, how: str, lanes: int, held: int, words: int):
+    def __init__(
+        self, form: Form, key: tuple, how: str, lanes: int, held: int, group: int, width: int, ways: tuple, words: int
+    ):  # fmt: skip
         self.form, self.program, self.compute, self.held = form, form.program, form.compute, held
+        self.group, self.width, self.ways = group, width, ways
         self.module, self.b, self.args = entry(words)
         b, args = self.b, self.args
         self.kind = form.compute.compute_kind
-        dtypes: list = []
-        self.first_leaf = []
-        for item in form.inputs:
-            self.first_leaf.append(len(dtypes))
-            dtypes += leaf_dtypes(item.code, item.leaves) if item.code else [item.dtype]
+        self.first_leaf = [sum(item.leaves for item in form.inputs[:k]) for k in range(len(form.inputs))]
         self.outs = [args.pointer() for _ in form.results]
-        given = read_words(args, dtypes, key[0])
+        given = read_words(args, form.read, key[0])
         names = self.program.parameters[self.program.tensors :]
         self.numbers = {}
         for name, letter in zip(names, form.numbers):
@@ -116,7 +141,7 @@ class _Emitter:
         self.params = [args.numbers(item.code) for item in form.inputs]
         self.rows, self.length = args.word(), args.word()
         self.space = Space(b, args, key)
-        self.leaves = Leaves(b, given, dtypes, key[0])
+        self.leaves = Leaves(b, given, form.read, key[0])
         self.team = Team(b, how, lanes)
 
     def number(self, value: int) -> Reg:
@@ -138,7 +163,11 @@ class _Emitter:
                 operand += 1
             else:
                 self.targets.append(None)
-        held = [self._element(b.add(team.lane, self.number(p * team.lanes))) for p in range(self.held)]
+        held = []
+        if self.held:
+            first = b.mul(team.lane, self.number(self.group))
+            for p in range(0, self.held, self.group):
+                held += self._elements(b.add(first, self.number(p * team.lanes)))
         known: dict[int, Reg] = {}
         for stage in range(program.stages):
             self._row_values(known, stage)
@@ -155,76 +184,97 @@ class _Emitter:
                     self._store(known[id(r)], k, b.gep(self.outs[k], self.form.results[k].kind, row))
         return self.args.finish(self.module)
 
-    def _element(self, e: Reg) -> _Element:
-        """An element that may lie behind the end of the row; the first one is read in its place."""
+    def _elements(self, first: Reg) -> list[_Part]:
+        """A group of elements, which may lie behind the end of the row; the first ones are read in place of such."""
         b = self.b
-        there = b.and_(b.icmp("slt", e, self.length), self.there)
-        e = b.select(there, e, self.number(0))
-        return _Element(e, there, self.space.coordinates(e, 1))
-
-    def _sweep(self, stage: int, reductions: list[Expr], known: dict, held: list[_Element]) -> list[Reg]:
-        """One stage over the row; returns what this lane has of each reduction."""
-        b = self.b
-        start = [self._identity(n) for n in reductions]
-        if held:
-            columns: list[list[Reg]] = [[] for _ in reductions]
-            for element in held:
-                for parts, value in zip(columns, self._visit(stage, reductions, known, element, True)):
-                    parts.append(value)
-            sums = []
-            for n, parts in zip(reductions, columns):
-                while len(parts) > 1:
-                    parts = [self._combine(n, x, y) for x, y in zip(parts[::2], parts[1::2])]
-                sums.append(parts[0])
-            return sums
-        end = b.select(self.there, self.length, self.number(0))
-        with b.loop(self.team.lane, end, self.team.lanes, start) as loop:
-            element = _Element(loop.i, b.const("i1", True, 1), self.space.coordinates(loop.i, 1))
-            values = self._visit(stage, reductions, known, element, False)
-            loop.next(*(self._combine(n, x, y) for n, x, y in zip(reductions, loop.values, values)))
-        return loop.values
-
-    def _visit(
-        self, stage: int, reductions: list[Expr], known: dict, element: _Element, guarded: bool
-    ) -> list[Reg]:  # fmt: skip
-        """One element: what is to be reduced; results are written. guarded: it may not exist."""
-        b = self.b
-
-        def value(node: Any) -> Any:
-            if node.__class__ is not Expr:
-                return node
-            i = id(node)
-            if i in known:
-                return known[i]
-            if i not in element.values:
-                element.values[i] = fresh(node)
-            return element.values[i]
-
-        def fresh(node: Expr) -> Reg:
-            if node.primitive is None:
-                return b.convert(element.e, self.kind) if node.name == "#" else self._input(node.name, element)
-            return lower(b, node.primitive.name, [value(a) for a in node.args], self.compute)
-
         parts = []
-        for n in reductions:
-            made = value(n.args[0])
-            parts.append(b.select(element.there, made, self._identity(n)) if guarded else made)
-        written = self._writes(stage)
-        ready = [(k, value(self.program.results[k])) for k in written]
-        if not written:
-            return parts
-        if guarded:
-            with when(b, element.there):
-                self._write(ready, element)
-        else:
-            self._write(ready, element)
+        for j in range(0, self.group, self.width):
+            e = b.add(first, self.number(j))
+            there = b.and_(b.icmp("slt", e, self.length), self.there)
+            e = b.select(there, e, self.number(0))
+            parts.append(_Part(e, there, self.space.coordinates(e, 1), self.width))
         return parts
 
-    def _write(self, ready: list, element: _Element) -> None:
-        for k, made in ready:
-            pointer, operand = self.targets[k]
-            target = self.space.moved(pointer, self.form.results[k].kind, operand, element.coords, 1)
-            self._store(made, k, target)
+    def _sweep(self, stage: int, reductions: list[Expr], known: dict, held: list[_Part]) -> list[Reg]:
+        """One stage over the row; returns what this lane has of each reduction."""
+        b = self.b
+        if held:
+            return self._joined(reductions, self._visit(stage, reductions, known, held))
+        chains = self.group
+        start = [self._identity(n) for n in reductions for _ in range(chains)]
+        end = b.select(self.there, self.length, self.number(0))
+        first = b.mul(self.team.lane, self.number(chains))
+        with b.loop(first, end, self.team.lanes * chains, start) as loop:
+            columns = self._visit(stage, reductions, known, self._elements(loop.i))
+            made = zip((n for n in reductions for _ in range(chains)), loop.values, (v for c in columns for v in c))
+            loop.next(*(self._combine(n, x, y) for n, x, y in made))
+        values = loop.values
+        return self._joined(reductions, [values[k * chains : (k + 1) * chains] for k in range(len(reductions))])
+
+    def _joined(self, reductions: list[Expr], columns: list[list[Reg]]) -> list[Reg]:
+        """The values of each reduction combined pairwise; their number is a power of two."""
+        sums = []
+        for n, parts in zip(reductions, columns):
+            while len(parts) > 1:
+                parts = [self._combine(n, x, y) for x, y in zip(parts[::2], parts[1::2])]
+            sums.append(parts[0])
+        return sums
+
+    def _visit(self, stage: int, reductions: list[Expr], known: dict, parts: list[_Part]) -> list[list[Reg]]:
+        """Some elements: what is to be reduced, a list for each reduction; results are written."""
+        b = self.b
+        columns: list[list[Reg]] = [[] for _ in reductions]
+        written = self._writes(stage)
+        for part in parts:
+            ready: list[list[Reg]] = [[] for _ in written]
+            for element in part.elements:
+                for column, n in zip(columns, reductions):
+                    made = self._value(n.args[0], known, element)
+                    column.append(b.select(part.there, made, self._identity(n)))
+                for values, k in zip(ready, written):
+                    values.append(self._value(self.program.results[k], known, element))
+            if written:
+                with when(b, part.there):
+                    for values, k in zip(ready, written):
+                        self._write(values, k, part)
+        return columns
+
+    def _value(self, node: Any, known: dict, element: _Element) -> Any:
+        """A formula's value at an element."""
+        if node.__class__ is not Expr:
+            return node
+        i = id(node)
+        if i in known:
+            return known[i]
+        if i not in element.values:
+            if node.primitive is None:
+                made = self._index(element) if node.name == "#" else self._input(node.name, element)
+            else:
+                args = [self._value(a, known, element) for a in node.args]
+                made = lower(self.b, node.primitive.name, args, self.compute)
+            element.values[i] = made
+        return element.values[i]
+
+    def _index(self, element: _Element) -> Reg:
+        """The place of an element in its row."""
+        return self.b.convert(self.b.add(element.part.e, self.number(element.j)), self.kind)
+
+    def _write(self, values: list[Reg], k: int, part: _Part) -> None:
+        """Write a result's values, one for each element of a part."""
+        b, kind = self.b, self.form.results[k].kind
+        pointer, operand = self.targets[k]
+        target = self.space.moved(pointer, kind, operand, part.coords, 1)
+        made = [b.convert(x, kind, self.compute.is_signed) for x in values]
+        if len(made) > 1 and self.ways[operand] == BESIDE:
+            vector = Reg("poison", kind, len(made))
+            for j, x in enumerate(made):
+                vector = b.insert(vector, x, j)
+            b.store(vector, target, align=len(made) * kind_bytes(kind))
+            return
+        strides = self.space.strides[operand]
+        for j, x in enumerate(made):
+            step = b.mul(b.convert(strides[1][0], "i64"), self.number(j)) if strides and j else None  # type: ignore[index]
+            b.store(x, target if step is None else b.gep(target, kind, step))
 
     def _writes(self, stage: int) -> list[int]:
         levels = self.program.levels
@@ -255,11 +305,21 @@ class _Emitter:
     def _input(self, name: str, element: _Element) -> Reg:
         """An input's value in the kind that is computed in."""
         k = self.program.parameters.index(name)
+        part = element.part
+        if k not in part.inputs:
+            part.inputs[k] = self._read(k, part.coords)
+        return part.inputs[k][element.j]
+
+    def _read(self, k: int, coords: list[Reg]) -> list[Reg]:
+        """An input's values at the elements of a part."""
+        b = self.b
         item: Input = self.form.inputs[k]
 
         def leaf(j: int) -> Reg:
-            return self.leaves.read(self.space, self.at, j + self.first_leaf[k], element.coords)
+            return self.leaves.read(self.space, self.at, j + self.first_leaf[k], coords, self.ways)
 
-        made = emit_body(self.b, item.code, leaf, self.params[k])[-1] if item.code else leaf(0)
-        signed = item.dtype.is_signed if item.dtype.category < 2 else self.compute.is_signed
-        return self.b.convert(made, self.kind, signed)
+        with b.at_width(self.width):
+            made = emit_body(b, item.code, leaf, self.params[k])[-1] if item.code else leaf(0)
+            signed = item.dtype.is_signed if item.dtype.category < 2 else self.compute.is_signed
+            made = b.splat(b.convert(made, self.kind, signed))
+        return [b.extract(made, j) for j in range(self.width)]

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...runtime.array import numel
-from ..ir import Builder, Reg
+from ..ir import Builder, Reg, kind_bytes
 from ..layout import SCALAR, STRIDED
 from .maps import NUMBER, Divider, divider_words
+from .plan import VECTOR_BYTES, WIDEST
 from .target import Parameters
 
 
@@ -48,6 +49,39 @@ class Layout:
             if c == STRIDED:
                 found += [*reversed(s[0]), *reversed(s[1])]  # type: ignore[index]
         return found
+
+
+# How operands lie along the elements of a group: side by side, all the same, or anyhow.
+BESIDE, SAME, APART = "beside", "same", "apart"
+
+
+def group_of(dtypes: Sequence) -> int:
+    """How many neighbouring elements of a row a thread takes together: 16 bytes of the widest, at most 8."""
+    return max(1, min(WIDEST, VECTOR_BYTES // max(d.itemsize for d in dtypes)))
+
+
+def neighbours(layout: Layout, dtypes: Sequence, group: int, alignment: int, whole: bool) -> tuple[int, tuple]:
+    """How the elements of a group are read: so many at a time, and how each operand lies along them.
+
+    dtypes: of the operands. alignment: the largest power of two that divides all their addresses. whole: a row has
+    to be a number of whole parts. What is computed does not depend on the answer, only how it is brought.
+    """
+    if not layout.reduced:
+        return 1, ()
+    ways = []
+    width = group if layout.length > 1 else 1
+    for s, c, d in zip(layout.strides, layout.classes, dtypes):
+        if c != STRIDED:
+            ways.append(SAME)
+            continue
+        kept, reduced = s  # type: ignore[misc]
+        ways.append(BESIDE if reduced[-1] == 1 else APART if reduced[-1] else SAME)
+        if ways[-1] == BESIDE:
+            while any(m % width for m in (*kept, *reduced[:-1])) or width * d.itemsize > max(alignment, d.itemsize):
+                width //= 2
+    while (whole or len(layout.reduced) > 1) and layout.reduced[-1] % width:
+        width //= 2
+    return (width, tuple(ways)) if width > 1 and BESIDE in ways else (1, ())
 
 
 def count_words(key: tuple) -> int:
@@ -123,11 +157,25 @@ class Leaves:
             for k, (p, kind) in enumerate(zip(self.pointers, self.kinds))
         ]
 
-    def read(self, space: Space, row: list, k: int, coords: list[Reg]) -> Reg:
-        """A leaf's value at a place of a row."""
+    def read(self, space: Space, row: list, k: int, coords: list[Reg], ways: tuple = ()) -> Reg:
+        """A leaf's value at a place of a row; where the builder is wider, at as many places from there on.
+
+        ways: how leaves lie along these (see `neighbours`).
+        """
+        b, kind, width = self.b, self.kinds[k], self.b.width
         if k in self.once:
-            return self.once[k]
-        return self.b.load(space.moved(row[k], self.kinds[k], k, coords, 1), self.kinds[k], width=1)
+            return b.splat(self.once[k])
+        place = space.moved(row[k], kind, k, coords, 1)
+        if width == 1 or ways[k] == SAME:
+            return b.splat(b.load(place, kind, width=1))
+        if ways[k] == BESIDE:
+            return b.load(place, kind, align=width * kind_bytes(kind))
+        step = b.convert(space.strides[k][1][0], "i64")  # type: ignore[index]
+        made = Reg("poison", kind, width)
+        for j in range(width):
+            item = b.load(b.gep(place, kind, b.mul(step, b.const("i64", j, 1))), kind, width=1)
+            made = b.insert(made, item, j)
+        return made
 
 
 def read_words(args: Parameters, dtypes: Sequence, classes: Sequence[int]) -> list:
