@@ -521,9 +521,6 @@ def fused_source(x: Value, reason: str, wider: bool = False) -> Any:
     """
     if x.array is not None:
         return None
-    if x.device is not cpu:  # tier 0 of a reduction reads what a kernel has written
-        evaluate(x, reason)
-        return None
     piece = None
     if x.uses:
         # Something else reads it too: write it, then read what was written, unless making it again is no more work.

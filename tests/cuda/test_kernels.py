@@ -235,6 +235,20 @@ def last_kernel(monkeypatch, make):
     return kernels[-1].ptx("sm_80")
 
 
+def test_what_feeds_a_reduction_is_no_launch_of_its_own(monkeypatch):
+    launches = []
+    launch = driver.launch
+    monkeypatch.setattr(driver, "launch", lambda planned, *rest: launches.append(planned) or launch(planned, *rest))
+    x, weight = livegrad.randn(6, 40).cuda(), livegrad.randn(40).cuda()
+    for make in (
+        lambda: (x * 2 + 1).sum(-1), lambda: (x * weight).mean(0), lambda: (x + weight).softmax(-1),
+        lambda: x.exp().cumsum(1), lambda: (x - 1).square().argmax(1),
+    ):  # fmt: skip
+        launches.clear()
+        livegrad.eval(make())
+        assert [planned.kernel.describe()[0] for planned in launches] != [] and len(launches) == 1
+
+
 def test_what_is_long_is_read_again_and_what_is_short_is_not(monkeypatch):
     """Loads of a softmax's row, as instructions of four elements each: one, or one for each stage."""
     for length, loads in ((64, 1), (9000, 3)):

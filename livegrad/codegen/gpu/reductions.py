@@ -51,9 +51,9 @@ def team_for(layout: str, rows: int, length: int, group: int) -> int:
     return min(WARP, above(-(-length // max(group, UNROLL)))) if length <= SHORT else THREADS
 
 
-def narrowed(width: int, code: tuple, dtypes: list) -> int:
-    """How many elements are computed at a time, as far as registers allow."""
-    words, cost = sum(max(1, d.itemsize // 4) for d in dtypes), code_cost(code)
+def narrowed(width: int, cost: int, dtypes: list) -> int:
+    """How many elements are computed at a time, as far as registers allow. cost: of what feeds a reduction."""
+    words = sum(max(1, d.itemsize // 4) for d in dtypes)
     while width > 1 and (width * words > OPERAND_WORDS or width * cost > WORK):
         width //= 2
     return width
@@ -87,7 +87,7 @@ def plan(
     how = COLUMNS if columns else ROWS
     own = leaf_dtypes(code, len(layout.classes)) if code else [source]
     group = 1 if columns else group_of(own)
-    most = narrowed(group, code, own)
+    most = narrowed(group, code_cost(code), own)
     lanes = team_for(how, layout.rows, layout.length, group)
     width, ways = neighbours(layout, own, most, alignment, False)
     size = segment_of(how, layout.rows, layout.length)

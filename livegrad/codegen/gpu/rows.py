@@ -20,12 +20,12 @@ from ...ops.rowprogram import RowReduction
 from ...ops.scalar import Expr
 from ..body import emit_body
 from ..ir import Reg, kind_bytes
-from ..kernels import describe_code
+from ..kernels import code_cost, describe_code
 from ..layout import REDUCTIONS, leaf_dtypes, param_formats
 from ..lower import lower
 from ..rowshape import Input
 from .kernels import Kernel, Launch, of_reals
-from .reductions import above
+from .reductions import above, narrowed
 from .space import BESIDE, Layout, Leaves, Space, count_words, group_of, neighbours, read_words
 from .target import THREADS, entry, special
 from .team import COLUMNS, ROWS, WARP, Team, when
@@ -80,7 +80,8 @@ def plan(form: Form, layout: Layout, columns: bool, alignment: int) -> Launch:
     """
     operands = [*form.read, *form.written]
     lanes, held, group = team_for(columns, layout.rows, layout.length, 1 if columns else group_of(operands))
-    width, ways = neighbours(layout, operands, group, alignment, True)
+    most = narrowed(group, max((code_cost(i.code) for i in form.inputs), default=0), operands)
+    width, ways = neighbours(layout, operands, most, alignment, True)
     how = COLUMNS if columns else ROWS
     place = (form.key, layout.key, how, lanes, held, group, width, ways)
     kernel = _kernels.get(place)
