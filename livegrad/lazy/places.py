@@ -106,6 +106,8 @@ def _as_numpy(shape: tuple, strides: tuple, index: tuple) -> Places:
 class _Lying:
     """How an array of NumPy will lie, when it has been copied to the device."""
 
+    contiguous = True
+
     def __init__(self, a: np.ndarray):
         self.shape, self.strides = a.shape, contiguous_strides(a.shape)
 
