@@ -207,6 +207,7 @@ FORMS = {
     ("pow", "tt"): 1, ("pow", "st"): 2, ("_pow", "tt"): 1, ("_pow", "st"): 2, ("rsub", "ts"): 1, ("rsub", "tt"): 1,
     ("clamp", "tss"): 1, ("_clamp", "tss"): 1,
     ("_clamp_from", "ts"): 1, ("_clamp_up_to", "ts"): 1,
+    **{(f"_{comparison}", "tt"): 1 for comparison in ("eq", "ne", "lt", "le", "gt", "ge")},
 }  # fmt: skip
 ARITHMETIC = frozenset(("add", "sub", "mul", "div"))
 

@@ -472,22 +472,6 @@ def nanmean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
     return total / x.isnan().logical_not().sum(dim, keepdim)
 
 
-@public("logcumsumexp", samples=_samples((_ROWS, 1), (_ROWS, 0)))
-def logcumsumexp(x: Tensor, dim: int) -> Tensor:
-    """The logarithm of running sums of exponentials along a dimension."""
-    if x.is_complex():
-        top = x.real.detach().cummax(normal_dim(dim, x.dim()))[0].amax(dim, keepdim=True)
-        return (x - top).exp().cumsum(dim).log() + top
-    if not x.is_floating_point():
-        raise NotImplementedError(f"\"logcumsumexp_out_cpu\" not implemented for '{SCALAR_TYPE_NAMES[x.dtype]}'")
-    if not x.numel():
-        normal_dim(dim, x.dim())
-        return x.clone()
-    top = x.detach().cummax(dim)[0]
-    last = top.amax(dim, keepdim=True)
-    return (x - last).exp().cumsum(dim).log() + last
-
-
 @public("isposinf", samples=_samples((_ROWS,), ([math.inf, -math.inf, 0.0],)))
 def isposinf(x: Tensor) -> Tensor:
     """Elementwise x == infinity."""

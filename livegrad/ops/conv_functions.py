@@ -63,7 +63,12 @@ def _check_dtypes(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
 
 def _check_shapes(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, transposed: bool) -> None:
     shape = list(weight.shape)
-    if shape[0] % groups or shape[0] < groups:
+    if shape[0] < groups:
+        raise RuntimeError(
+            f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got weight of size "
+            f"{shape} instead"
+        )
+    if shape[0] % groups:
         raise RuntimeError(
             f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of "
             f"size [{shape}] instead"

@@ -95,6 +95,20 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
     return wrap(backend.copied(made.astype(np.float32) if weights.dtype is dtypes.float32 else made))
 
 
+def _places(sequence: np.ndarray, x: np.ndarray, side: str) -> np.ndarray:
+    """Where elements belong in a sorted sequence, by halves: no comparison with NaN holds, so the search goes right."""
+    if sequence.dtype.kind in "iub" or not (np.isnan(sequence).any() or np.isnan(x).any()):
+        return np.searchsorted(sequence, x, side)
+    start, end = np.zeros(x.shape, np.int64), np.full(x.shape, len(sequence), np.int64)
+    while (searching := start < end).any():
+        middle = (start + end) // 2
+        at = sequence[np.minimum(middle, len(sequence) - 1)]
+        left = searching & ((at >= x) if side == "left" else (at > x))
+        end = np.where(left, middle, end)
+        start = np.where(searching & ~left, middle + 1, start)
+    return start
+
+
 @function
 def searchsorted(
     sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False, side: str | None = None,
@@ -120,7 +134,7 @@ def searchsorted(
         return made if out is None else write_out(out, made)
     sequence, x = sorted_sequence._to_numpy(), given._to_numpy()
     if sequence.ndim == 1:
-        a = np.searchsorted(sequence, x, side)
+        a = _places(sequence, x, side)
     else:  # one sequence for each row
         if sequence.shape[:-1] != x.shape[:-1]:
             raise RuntimeError(
@@ -129,7 +143,7 @@ def searchsorted(
             )
         a = np.empty(x.shape, np.int64)
         for row in np.ndindex(x.shape[:-1]):
-            a[row] = np.searchsorted(sequence[row], x[row], side)
+            a[row] = _places(sequence[row], x[row], side)
     made = wrap(backend.copied(np.asarray(a, np.int32 if out_int32 else np.int64))).to(sorted_sequence.device)
     if out is not None:
         return write_out(out, made)

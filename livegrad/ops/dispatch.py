@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd import node as nodes
-from ..autograd.mode import MODE
+from ..autograd.mode import MODE, no_grad
 from ..autograd.node import AccumulateGrad, ElementwiseNode, next_seq, retain_from_here, sequence
 from ..lazy import value as values
 from ..lazy.turned import contiguous_copy
@@ -652,4 +652,22 @@ def in_place(function: Callable, name: str) -> Callable:
     return method
 
 
-__all__ = ["AccumulateGrad", "apply_instruction", "binary", "call", "in_place", "unary", "value_call"]
+def unrecorded(function: Callable, name: str) -> Callable:
+    """The in-place form of an operator without a derivative that autograd does not see, as in PyTorch: a leaf may be
+    changed by it, and a history stays as it was."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        since = next_seq() if MODE.grad else None
+        with no_grad():
+            if self._s is not None:
+                check_in_place(self, False)
+                for other in args:
+                    if isinstance(other, Tensor):
+                        check_overlap(self, other)
+            return assign_result(self, function(self, *args, **kwargs), since=since)
+
+    method.__name__ = method.__qualname__ = name
+    return method
+
+
+__all__ = ["AccumulateGrad", "apply_instruction", "binary", "call", "in_place", "unary", "unrecorded", "value_call"]

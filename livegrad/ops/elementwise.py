@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from .. import dtypes
+from ..autograd.mode import MODE
 from ..lazy.value import Value
 from ..native import hot
 from ..precision import REGIONS
@@ -262,9 +263,31 @@ elementwise("frac", lambda input: input - scalar.trunc(input))
 
 # --- comparison and choice --------------------------------------------------------------------------------------
 
-for _name, _long in (("eq", "equal_elements"), ("ne", "not_equal"), ("lt", "less"), ("le", "less_equal"),
-                     ("gt", "greater"), ("ge", "greater_equal")):  # fmt: skip
-    _primitive(_name, 2, rule="bool", aliases=() if _name == "eq" else (_long,))
+_COMPARISONS = (("eq", "eq"), ("ne", "not_equal"), ("lt", "less"), ("le", "less_equal"), ("gt", "greater"),
+                ("ge", "greater_equal"))  # fmt: skip
+for _name, _long in _COMPARISONS:
+    _primitive(_name, 2, rule="bool", aliases=() if _name == "eq" else (_long,), inplace=False)
+
+
+def _comparing(name: str) -> Any:
+    """The comparison that takes the place of its operand: what has a history keeps one, through which nothing flows."""
+    plain, op = ELEMENTWISE[name], getattr(scalar, name)
+    elementwise(f"_{name}", lambda input, other: scalar.where(op(input, other), 1.0, 0.0), rule="same",
+                node=plain.node, reference="", method=False, function=False)  # fmt: skip
+    recorded = ELEMENTWISE[f"_{name}"]
+
+    def compared(input: Tensor, other: Any) -> Tensor:
+        if MODE.grad and (input._edge is not None or isinstance(other, Tensor) and other._edge is not None):
+            return dispatch.call(recorded, (input, other))
+        return dispatch.call(plain, (input, other))
+
+    return compared
+
+
+for _name, _long in _COMPARISONS:
+    _compared = _comparing(_name)
+    for _each in (_name, _long):
+        setattr(Tensor, f"{_each}_", dispatch.in_place(_compared, f"{_each}_"))
 for _name in ("isnan", "isinf", "isfinite"):
     _primitive(_name, rule="bool", inplace=False)
 _primitive("signbit", rule="bool", inplace=False,
@@ -316,10 +339,13 @@ def _truth(x: Any) -> Any:
     return scalar.ne(x, 0)
 
 
-elementwise("logical_and", lambda input, other: scalar.and_(_truth(input), _truth(other)), rule="bool")
-elementwise("logical_or", lambda input, other: scalar.or_(_truth(input), _truth(other)), rule="bool")
-elementwise("logical_xor", lambda input, other: scalar.xor(_truth(input), _truth(other)), rule="bool")
-elementwise("logical_not", lambda input: scalar.eq(input, 0), rule="bool")
+elementwise("logical_and", lambda input, other: scalar.and_(_truth(input), _truth(other)), rule="bool", inplace=False)
+elementwise("logical_or", lambda input, other: scalar.or_(_truth(input), _truth(other)), rule="bool", inplace=False)
+elementwise("logical_xor", lambda input, other: scalar.xor(_truth(input), _truth(other)), rule="bool", inplace=False)
+elementwise("logical_not", lambda input: scalar.eq(input, 0), rule="bool", inplace=False)
+
+for _name in ("and", "or", "xor", "not"):
+    setattr(Tensor, f"logical_{_name}_", dispatch.unrecorded(getattr(Tensor, f"logical_{_name}"), f"logical_{_name}_"))
 
 elementwise("_one_unless_zero", lambda input: scalar.where(scalar.ne(input, 0), 1.0, 0.0), node="Ne", reference="",
             method=False, function=False)  # fmt: skip

@@ -231,8 +231,13 @@ def float_power(x: Tensor, exponent: Any) -> Tensor:
 
 @public("ldexp", inplace=True, samples=_samples((_WIDE, _VECTOR)))
 def ldexp(x: Tensor, other: Tensor) -> Tensor:
-    """x * 2 ** other"""
-    return x * 2.0**other
+    """x * 2 ** other. With whole exponents the result has x's dtype, and no power on the way overflows."""
+    if not x.is_floating_point() or other.dtype.category != dtypes.INTEGRAL:
+        return x * 2.0**other
+    wide = dtypes.float64 if x.dtype is dtypes.float64 else dtypes.float32
+    first = other.div(2, rounding_mode="floor")  # type: ignore[attr-defined]
+    powers = [2.0 ** part.to(wide) for part in (first, other - first)]
+    return (x.to(wide) * powers[0] * powers[1]).to(x.dtype)
 
 
 @function

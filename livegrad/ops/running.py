@@ -1,4 +1,4 @@
-"""Running totals and extremes: cumsum, cumprod, cummax, cummin."""
+"""Running totals and extremes: cumsum, cumprod, logcumsumexp, cummax, cummin."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..lazy.scan import run as run_scan
 from ..lazy.value import Value
 from ..native import hot
 from ..tensor import Tensor
-from . import dispatch
+from . import dispatch, scalar
 from .casting import autocasts
 from .copying import clone
-from .instruction import real_only
+from .instruction import SCALAR_TYPE_NAMES, real_only
 from .order import comparable, picked, place_zero
-from .registry import FUNCTIONS, operator, public
+from .registry import ELEMENTWISE, FUNCTIONS, elementwise, operator, public
 from .results import CumMax, CumMin
 from .view import normal_dim, on_either
 
@@ -131,6 +131,66 @@ def cumprod(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
         x = dispatch.cast(x, dtype)
     d = normal_dim(dim, x.dim())
     return CUMPROD.apply((x,), dim=d) if x.dim() else _total_of_one(x)
+
+
+def _logcumsumexp(x: Value, dim: int, backwards: bool = False) -> Value:
+    a = backend.of(x).moveaxis(x.native(), dim, 0)  # type: ignore[attr-defined]
+    if x.dtype.itemsize == 2:
+        a = a.astype(np.float32)
+    if backwards:
+        a = a[::-1]
+    if x.device is cpu:
+        with np.errstate(invalid="ignore"):
+            a = np.logaddexp.accumulate(a, axis=0)
+    else:
+        xp, step = backend.of(x), 1
+        while step < a.shape[0]:  # each round takes in twice as many of the elements before
+            a = xp.concatenate([a[:step], xp.logaddexp(a[step:], a[:-step])])  # type: ignore[attr-defined]
+            step *= 2
+    if backwards:
+        a = a[::-1]
+    return backend.copied(backend.of(x).moveaxis(a, 0, dim).astype(x.dtype.np))  # type: ignore[attr-defined]
+
+
+def _log_of_positive(x: Any) -> Any:
+    """log(x), and the least number where x is not positive: unlike minus infinity, it can be taken from itself."""
+    call = dispatch.value_call if x.__class__ is Value else dispatch.call
+    return call(_LOG_OF_POSITIVE, (x, dtypes.finfo(x.dtype).min))
+
+
+def _logcumsumexp_gradient(g: Any, x: Any, result: Any, dim: int, backwards: bool) -> Any:
+    """The sum over k >= i of g[k] exp(x[i] - result[k]), in logarithms: of the positive parts, and of the negative."""
+    parts = [
+        (on_either(LOGCUMSUMEXP, _log_of_positive(part) - result, dim=dim, backwards=not backwards) + x).exp()
+        for part in (g, -g)
+    ]
+    return parts[0] - parts[1]
+
+
+elementwise("_log_of_positive", lambda x, least: scalar.where(x > 0, scalar.log(x), least), reference="", method=False,
+            function=False)  # fmt: skip
+_LOG_OF_POSITIVE = ELEMENTWISE["_log_of_positive"]
+LOGCUMSUMEXP = operator(
+    "logcumsumexp",
+    _logcumsumexp,
+    tensors=("x",),
+    grads={"x": _logcumsumexp_gradient},
+    anywhere=True,
+)
+
+
+@public("logcumsumexp", kind="library", op=LOGCUMSUMEXP)
+def logcumsumexp(x: Tensor, dim: int) -> Tensor:
+    """The logarithm of running sums of exponentials along a dimension."""
+    d = normal_dim(dim, x.dim())
+    if x.is_complex():
+        if not x.numel() or not x.dim():
+            return clone(x)
+        top = x.real.detach().cummax(d)[0].amax(d, keepdim=True)  # type: ignore[attr-defined]
+        return (x - top).exp().cumsum(d).log() + top  # type: ignore[attr-defined]
+    if not x.is_floating_point():
+        raise NotImplementedError(f"\"logcumsumexp_out_cpu\" not implemented for '{SCALAR_TYPE_NAMES[x.dtype]}'")
+    return LOGCUMSUMEXP.apply((x,), dim=d, backwards=False) if x.dim() and x.numel() else clone(x)
 
 
 def _running_extreme(x: Tensor, dim: int, largest: bool, result: Any) -> Any:

@@ -44,14 +44,14 @@ NEXTAFTER = operator(
     "nextafter",
     lambda x, other: backend.copied(np.nextafter(x.native(), other.native())),
     tensors=("x", "other"),
-    grads={"x": lambda g: g * 0, "other": lambda g: g * 0},
+    grads={"x": lambda g: g, "other": lambda g: g * 0},
     node="Nextafter",
 )
 
 
 @named("nextafter")
 def nextafter(x: Tensor, other: Tensor) -> Tensor:
-    """The number next to each of x's in the direction of other's. The gradients are zeros."""
+    """The number next to each of x's in the direction of other's, which moves with x's."""
     common = result_type(x, other)
     if common.category != dtypes.FLOATING:
         raise NotImplementedError(f"\"nextafter_cpu\" not implemented for '{SCALAR_TYPE_NAMES[common]}'")

@@ -10,6 +10,7 @@ from livegrad.native import hot
 from livegrad.ops.casting import autocasts
 from livegrad.ops.composite import broadcast_tensors
 from livegrad.ops.index import check_within
+from livegrad.ops.instruction import SCALAR_TYPE_NAMES
 from livegrad.ops.loss import nll, reduced
 from livegrad.ops.registry import ELEMENTWISE, elementwise
 from livegrad.ops.scalar import abs as abs_
@@ -258,11 +259,24 @@ def binary_cross_entropy_with_logits(
         raise ValueError(f"Target size ({target.size()}) must be the same as input size ({input.size()})")
     if pos_weight is not None:
         loss = _bce_logits_weighted(input, target, pos_weight)
-    elif weight is None:
+    elif weight is None and target.dtype is input.dtype:
         return _bce_logits(input, target, reduction=reduction)
     else:
         loss = _bce_logits(input, target, reduction="none")
-    return _reduced(loss if weight is None else loss * weight, reduction)
+    if weight is not None:
+        loss = loss * weight
+    return _reduced(loss if loss.dtype is target.dtype else _as_of(target, loss), reduction)
+
+
+def _as_of(target, loss):
+    """The terms in the dtype of the target, which PyTorch begins with."""
+    if not target.is_floating_point():
+        names = [SCALAR_TYPE_NAMES[t.dtype] for t in (loss, target)]
+        raise RuntimeError(
+            "result type {} can't be cast to the desired output type {}: convert the target, as by "
+            "target.to(input.dtype)".format(*names)
+        )
+    return loss.to(target.dtype)
 
 
 @autocasts
