@@ -35,8 +35,8 @@ LinAlgError = RuntimeError
 
 
 def _square(name: str, x: Tensor) -> None:
-    if x.dtype.category != dtypes.FLOATING or x.dtype.itemsize < 4:
-        raise RuntimeError(f"linalg.{name}: expected a float32 or float64 tensor, got {x.dtype}")
+    if x.dtype.category not in (dtypes.FLOATING, dtypes.COMPLEX) or x.dtype.itemsize < 4:
+        raise RuntimeError(f"linalg.{name}: expected a tensor of float32, float64 or complex numbers, got {x.dtype}")
     if x.dim() < 2 or x.shape[-1] != x.shape[-2]:
         raise RuntimeError(
             f"linalg.{name}: A must be batches of square matrices, but they are {list(x.shape)} matrices"
@@ -52,7 +52,7 @@ INV = operator(
     "linalg_inv",
     lambda x: backend.fresh(library("inv", x)),
     tensors=("x",),
-    grads={"x": lambda g, result: -_either(_either(result.mT, g), result.mT)},
+    grads={"x": lambda g, result: -_either(_either(result.mH, g), result.mH)},
     node="LinalgInvEx",
     anywhere=True,
 )
@@ -78,7 +78,7 @@ DET = operator(
     "linalg_det",
     lambda x: backend.copied(library("det", x)),
     tensors=("x",),
-    grads={"x": lambda g, x, result: (g * result).unsqueeze(-1).unsqueeze(-1) * on_either(INV, x).mT},
+    grads={"x": lambda g, x, result: (g * result.conj()).unsqueeze(-1).unsqueeze(-1) * on_either(INV, x).mH},
     node="LinalgDet",
     anywhere=True,
 )
@@ -98,15 +98,32 @@ LOGABSDET = operator(
     "linalg_slogdet",
     _logabsdet,
     tensors=("x",),
-    grads={"x": lambda g, x: g.unsqueeze(-1).unsqueeze(-1) * on_either(INV, x).mT},
+    grads={"x": lambda g, x: g.unsqueeze(-1).unsqueeze(-1) * on_either(INV, x).mH},
+    anywhere=True,
+)
+
+
+def _turning(g: Any, x: Any, result: Any) -> Any:
+    """The gradient of exp(i t) with t = Im(tr(log x)): i Im(g conj(result)) times the adjoint of the inverse."""
+    turned = g * result.conj()
+    return ((turned - turned.conj()) * 0.5).unsqueeze(-1).unsqueeze(-1) * on_either(INV, x).mH
+
+
+SIGNDET = operator(
+    "linalg_sign_of_det",
+    lambda x: backend.copied(library("slogdet", x)[0]),
+    tensors=("x",),
+    grads={"x": _turning},
     anywhere=True,
 )
 SLogDet = named("linalg_slogdet", "sign logabsdet")
 
 
 def slogdet(A: Tensor) -> Any:
-    """(sign, log|det|) of square matrices."""
+    """(sign, log|det|) of square matrices; the sign of a complex determinant is det / |det|."""
     _square("slogdet", A)
+    if A.is_complex():
+        return SLogDet(SIGNDET.apply((A,)), LOGABSDET.apply((A,)))
     sign = wrap(backend.copied(library("slogdet", A._value())[0]))
     return SLogDet(sign, LOGABSDET.apply((A,)))
 
@@ -183,7 +200,7 @@ def matrix_exp(A: Tensor) -> Tensor:
         return A.clone()
     from .creation import eye
 
-    b, limit = _PADE[A.dtype.itemsize]
+    b, limit = _PADE[A.dtype.to_real().itemsize if A.is_complex() else A.dtype.itemsize]
     size = A.detach().abs().sum(-2).max().item()
     squarings = max(0, math.ceil(math.log2(size / limit))) if 0 < size < math.inf else 0
     x = A / 2.0**squarings
@@ -205,7 +222,7 @@ def matrix_exp(A: Tensor) -> Tensor:
 
 
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
-    """The first n columns of a product of k reflections I - tau v v^T, as LAPACK's orgqr makes them.
+    """The first n columns of a product of k reflections I - tau v v^H, as LAPACK's orgqr makes them.
 
     A: (..., m, n) with m >= n; column j holds the vector of reflection j below the diagonal; a 1 is on the diagonal and
     zeros are above it, whatever A has there. tau: (..., k) with k <= n.
@@ -231,7 +248,7 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     made = eye(m, n, dtype=A.dtype, device=A.device).expand(A.shape)
     for j in reversed(range(tau.shape[-1])):
         v = vectors[..., :, j : j + 1]
-        made = made - tau[..., j, None, None] * v * (v.mT @ made)
+        made = made - tau[..., j, None, None] * v * (v.mH @ made)
     return made
 
 
@@ -266,10 +283,10 @@ def _refuse(name: str, *tensors: Tensor) -> None:
 
 
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
-    """The lower triangle L, or with `upper` its transpose, of A = L @ L.T. Raises RuntimeError if there is none."""
+    """The lower triangle L, or with `upper` its adjoint, of A = L @ L.mH. Raises RuntimeError if there is none."""
     _square("cholesky", A)
     found = CHOLESKY.apply((A,))
-    return found.mT if upper else found
+    return found.mH if upper else found
 
 
 def qr(A: Tensor, mode: str = "reduced") -> Any:
@@ -304,13 +321,13 @@ def svdvals(A: Tensor) -> Tensor:
 
 
 def eigh(A: Tensor, UPLO: str = "L") -> Any:
-    """(eigenvalues, eigenvectors) of symmetric matrices, of which one triangle is read; smallest first."""
+    """(eigenvalues, eigenvectors) of symmetric or Hermitian matrices, of which one triangle is read; smallest first."""
     _square("eigh", A)
     return _EIGH(*EIGH.apply((A,), UPLO=UPLO))
 
 
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
-    """The eigenvalues of symmetric matrices, smallest first."""
+    """The eigenvalues of symmetric or Hermitian matrices, smallest first."""
     _square("eigvalsh", A)
     return EIGH.apply((A,), UPLO=UPLO)[0]
 
@@ -353,8 +370,8 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
 
 
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
-    """The sum of products along a dimension; the others broadcast."""
-    return (x * y).sum(dim)
+    """The sum of products along a dimension, of the conjugate of x with y; the others broadcast."""
+    return (x.conj() * y).sum(dim)
 
 
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:

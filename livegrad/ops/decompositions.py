@@ -22,7 +22,7 @@ from .registry import operator
 def library(name: str, *values: Value, **options: Any) -> Any:
     """Call the backend's linear algebra. Raises RuntimeError with what it found, such as a singular matrix."""
     for v in values:
-        if v.dtype.category != dtypes.FLOATING:
+        if v.dtype.category not in (dtypes.FLOATING, dtypes.COMPLEX):
             raise RuntimeError(f"linalg.{name}: Expected a floating point or complex tensor as input. Got {v.dtype}")
         if v.dtype.itemsize < 4:
             raise NotImplementedError(f"\"linalg.{name}\" not implemented for '{SCALAR_TYPE_NAMES[v.dtype]}'")
@@ -49,8 +49,8 @@ def _parts(name: str, x: Value, **options: Any) -> tuple:
 
 
 def transposed_solution(a: Any, g: Any) -> Any:
-    """x of a^T x = g, on tensors or bare values."""
-    return solve_value(a.mT, g) if g.__class__ is Value else SOLVE.apply((a.mT, g))
+    """x of a^H x = g, on tensors or bare values."""
+    return solve_value(a.mH, g) if g.__class__ is Value else SOLVE.apply((a.mH, g))
 
 
 def _solution(a: Any, g: Any) -> Any:
@@ -62,7 +62,7 @@ SOLVE = operator(
     solve_value,
     tensors=("a", "b"),
     grads={
-        "a": lambda g, a, result: -_either(transposed_solution(a, g), result.mT),
+        "a": lambda g, a, result: -_either(transposed_solution(a, g), result.mH),
         "b": lambda g, a, b_shape: transposed_solution(a, g).sum_to_size(b_shape),
     },
     node="LinalgSolveEx",
@@ -70,27 +70,27 @@ SOLVE = operator(
 )
 
 
-def _pattern(like: Any, diagonal: float, below: float, above: float) -> Any:
+def _pattern(like: Any, diagonal: float, below: float, above: float, dtype: Any = None) -> Any:
     """A square matrix with a number on, below and above its diagonal: a value or a tensor as `like` is, of its size."""
     from ..tensor import wrap
 
-    xp, n, d = backend.of(like if like.__class__ is Value else like._value()), like.shape[-1], like.dtype.np
+    xp, n, d = backend.of(like if like.__class__ is Value else like._value()), like.shape[-1], (dtype or like.dtype).np
     with backend.on(like.device):
         ones = xp.ones((n, n), d)
         v = backend.copied(xp.eye(n, dtype=d) * diagonal + xp.tril(ones, -1) * below + xp.triu(ones, 1) * above)
     return v if like.__class__ is Value else wrap(v)
 
 
-def _on_diagonal(x: Any) -> Any:
-    """Vectors as the diagonals of matrices."""
-    return x.unsqueeze(-1) * _pattern(x, 1, 0, 0)
+def _on_diagonal(x: Any, dtype: Any) -> Any:
+    """Vectors as the diagonals of matrices of a dtype: real ones may be put into complex matrices."""
+    return x.unsqueeze(-1) * _pattern(x, 1, 0, 0, dtype)
 
 
 def _cholesky_gradient(g: Any, result: Any) -> Any:
-    inner = _either(result.mT, g) * _pattern(g, 0.5, 1, 0)
+    inner = _either(result.mH, g) * _pattern(g, 0.5, 1, 0)
     left = transposed_solution(result, inner)
-    both = transposed_solution(result, left.mT)
-    return (both + both.mT) * 0.5
+    both = transposed_solution(result, left.mH)
+    return (both + both.mH) * 0.5
 
 
 CHOLESKY = operator(
@@ -122,11 +122,11 @@ def _sum_of(*terms: Any) -> Any:
 
 def _eigh_gradient(g: Any, result: Any, result_1: Any) -> Any:
     by_values, by_vectors = g
-    inner = None if by_values is None else _on_diagonal(by_values)
+    inner = None if by_values is None else _on_diagonal(by_values, result_1.dtype)
     if by_vectors is not None:
-        turned = _off_diagonal(_either(result_1.mT, by_vectors)) / _differences(result)
+        turned = _off_diagonal(_either(result_1.mH, by_vectors)) / _differences(result)
         inner = turned if inner is None else inner + turned
-    return _either(_either(result_1, inner), result_1.mT)
+    return _either(_either(result_1, inner), result_1.mH)
 
 
 EIGH = operator(
@@ -139,7 +139,7 @@ EIGH = operator(
 
 
 def _skew(x: Any) -> Any:
-    return x - x.mT
+    return x - x.mH
 
 
 def _svd_gradient(g: Any, result: Any, result_1: Any, result_2: Any) -> Any:
@@ -149,16 +149,19 @@ def _svd_gradient(g: Any, result: Any, result_1: Any, result_2: Any) -> Any:
     gaps = _differences(s * s) if by_u is not None or by_vh is not None else None
     inner, outer = [], []
     if by_s is not None:
-        inner.append(_on_diagonal(by_s))
+        inner.append(_on_diagonal(by_s, u.dtype))
     if by_u is not None:
-        inner.append(_off_diagonal(_skew(_either(u.mT, by_u))) / gaps * s.unsqueeze(-2))
+        turned = _skew(_either(u.mH, by_u))
+        inner.append(_off_diagonal(turned) / gaps * s.unsqueeze(-2))
+        if u.dtype.is_complex:  # the common phase of a column of u and one of v, which is on an imaginary diagonal
+            inner.append(turned * _pattern(turned, 0.5, 0, 0) / s.unsqueeze(-2))
         if m > k:
-            away = (by_u - _either(u, _either(u.mT, by_u))) / s.unsqueeze(-2)
+            away = (by_u - _either(u, _either(u.mH, by_u))) / s.unsqueeze(-2)
             outer.append(_either(away, vh))
     if by_vh is not None:
-        inner.append(s.unsqueeze(-1) * (_off_diagonal(_skew(_either(vh, by_vh.mT))) / gaps))
+        inner.append(s.unsqueeze(-1) * (_off_diagonal(_skew(_either(vh, by_vh.mH))) / gaps))
         if n > k:
-            away = (by_vh - _either(_either(by_vh, vh.mT), vh)) / s.unsqueeze(-1)
+            away = (by_vh - _either(_either(by_vh, vh.mH), vh)) / s.unsqueeze(-1)
             outer.append(_either(u, away))
     if inner:
         outer.append(_either(_either(u, _sum_of(*inner)), vh))
@@ -177,11 +180,11 @@ SVD = operator(
 def _qr_gradient(g: Any, result: Any, result_1: Any) -> Any:
     by_q, by_r = g
     q, r = result, result_1
-    inner = _sum_of(None if by_r is None else _either(by_r, r.mT), None if by_q is None else -_either(q.mT, by_q))
+    inner = _sum_of(None if by_r is None else _either(by_r, r.mH), None if by_q is None else -_either(q.mH, by_q))
     inner = inner * _pattern(inner, 1, 0, 1)
-    both = (inner + inner.mT) * _pattern(inner, 0.5, 1, 1)
+    both = (inner + inner.mH) * _pattern(inner, 0.5, 1, 1)
     whole = _sum_of(by_q, _either(q, both))
-    return _solution(r, whole.mT).mT
+    return _solution(r, whole.mH).mH
 
 
 QR = operator(
@@ -191,16 +194,16 @@ QR = operator(
 
 def _pinv_gradient(g: Any, x: Any, result: Any) -> Any:
     m, n = x.shape[-2:]
-    p, pt, gt = result, result.mT, g.mT
+    p, pt, gt = result, result.mH, g.mH
     if m <= n:
         k = _either(gt, p)
         kp = _either(k, pt)
         rest = _either(_either(pt, p), gt - _either(k, x))
-        return kp - _either(p, k).mT - _either(_either(x, p), kp) + rest
+        return kp - _either(p, k).mH - _either(_either(x, p), kp) + rest
     k = _either(p, gt)
     pk = _either(pt, k)
     rest = _either(_either(gt - _either(x, k), p), pt)
-    return pk - _either(k, p).mT + rest - _either(_either(pk, p), x)
+    return pk - _either(k, p).mH + rest - _either(_either(pk, p), x)
 
 
 PINV = operator(
