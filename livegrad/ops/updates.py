@@ -27,6 +27,7 @@ from ..runtime import pool
 from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch
+from .parts import view_as_real
 
 
 @slotted
@@ -154,6 +155,9 @@ class Changes:
         dtype = values[0].dtype
         form = update.forms.get(dtype)
         if form is None:
+            if dtype.is_complex:  # as pairs of real numbers, each of which is changed by itself
+                self.apply(update, tuple([view_as_real(t) for t in tensors]), numbers)
+                return
             form = update.form(dtype, len(tensors), len(numbers))
         if WATCH.observer is not None or not self._direct(form, tensors, values, numbers):
             self.run()

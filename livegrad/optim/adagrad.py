@@ -54,7 +54,8 @@ class Adagrad(Optimizer):
     def _start(self, param, group):
         state = self.state[param]
         state["step"] = 0.0
-        state["sum"] = livegrad.full_like(param, group["initial_accumulator_value"])
+        start = group["initial_accumulator_value"]
+        state["sum"] = livegrad.full_like(param, complex(start, start) if param.is_complex() else start)
         return state
 
     def share_memory(self):

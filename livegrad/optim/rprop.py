@@ -57,6 +57,7 @@ class Rprop(Optimizer):
             if not state:
                 state["step"] = 0.0
                 state["prev"] = livegrad.zeros_like(param)
-                state["step_size"] = livegrad.full_like(gradient, scalar(group["lr"]))
+                lr = scalar(group["lr"])
+                state["step_size"] = livegrad.full_like(gradient, complex(lr, lr) if param.is_complex() else lr)
             state["step"] = float(state["step"]) + 1.0
             changes.apply(update, (param, state["prev"], state["step_size"], gradient), numbers)
