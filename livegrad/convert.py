@@ -43,14 +43,22 @@ def _warn_of_loss(dtype: dtypes.dtype) -> None:
         warn("Casting complex values to real discards the imaginary part")
 
 
+_OPTIONS = frozenset(("dtype", "device", "non_blocking", "copy", "memory_format", "other"))
+
+
 def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """The tensor with another dtype and/or on another device: ``to(dtype)``, ``to(device)``, ``to(device, dtype)``,
     ``to(other)``. Itself where nothing changes, unless ``copy=True``. With ``non_blocking=True`` a copy from pinned
     memory to a CUDA device is not waited for, nor is one to the CPU, which then lies in pinned memory: wait for the
     device (`livegrad.cuda.synchronize`, an event) before reading it, as in PyTorch.
     """
+    for name in kwargs:
+        if name not in _OPTIONS:
+            raise TypeError(f"to() received an unexpected keyword argument '{name}'")
     dtype, device = kwargs.get("dtype"), kwargs.get("device")
     copy = kwargs.get("copy", False)
+    if "other" in kwargs:
+        args = (*args, kwargs["other"])
     for a in args:
         if isinstance(a, dtypes.dtype):
             dtype = a

@@ -17,7 +17,7 @@ from .devices import cpu as CPU
 from .lazy import backend
 from .lazy.value import from_array
 from .native import hot
-from .ops.arguments import checked
+from .ops.arguments import checked, refuse_unknown
 from .ops.instruction import refuse
 from .ops.registry import write_out
 from .runtime import array as arrays
@@ -341,6 +341,8 @@ def _filled(size: tuple, value: Any, dtype: Any, device: Any, requires_grad: boo
 @hot
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
     """Uninitialised memory of a shape."""
+    if ignored:
+        refuse_unknown("empty", ignored)
     where = devices.available(device)
     if "size" in ignored:
         size = (ignored["size"],)
@@ -358,6 +360,8 @@ def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     tensor([[0., 0., 0.],
             [0., 0., 0.]])
     """
+    if ignored:
+        refuse_unknown("zeros", ignored)
     if "size" in ignored:
         size = (ignored["size"],)
     return _filled(_sizes(size), 0, dtype, device, requires_grad)
@@ -367,6 +371,8 @@ def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 @hot
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
     """Ones of a shape."""
+    if ignored:
+        refuse_unknown("ones", ignored)
     if "size" in ignored:
         size = (ignored["size"],)
     return _filled(_sizes(size), 1, dtype, device, requires_grad)
@@ -378,6 +384,8 @@ def full(
     size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
 ) -> Tensor:
     """One number everywhere; the dtype follows from it unless given."""
+    if ignored:
+        refuse_unknown("full", ignored)
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
     d = dtype or dtypes.of_scalar(fill_value)
@@ -392,6 +400,8 @@ def _like(make: Any) -> Any:
     def function(
         input: Tensor, *args: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
     ) -> Tensor:
+        if ignored:
+            refuse_unknown(make.__name__ + "_like", ignored)
         d = dtype or input.dtype
         options = {"dtype": d, "device": device or input.device, "requires_grad": requires_grad}
         return make(input._shape, *args, **options)
@@ -428,6 +438,8 @@ def arange(
     >>> livegrad.arange(1., 4.)
     tensor([1., 2., 3.])
     """
+    if ignored:
+        refuse_unknown("arange", ignored)
     where = devices.available(device)
     lo: Any = 0
     hi: Any = None
@@ -600,6 +612,8 @@ def _new(make: Any) -> Any:
     def method(
         self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
     ) -> Tensor:
+        if ignored:
+            refuse_unknown("new_" + make.__name__, ignored)
         options = {"dtype": dtype or self.dtype, "device": device or self.device, "requires_grad": requires_grad}
         return make(*size, **options)
 

@@ -15,7 +15,7 @@ from . import dtypes
 from .autograd.mode import MODE
 from .lazy import backend
 from .lazy.value import Value
-from .ops.decompositions import CHOLESKY, EIGH, PINV, QR, SOLVE, SVD, library
+from .ops.decompositions import CHOLESKY, EIGH, PINV, QR, SOLVE, SVD, LinAlgError, library
 from .ops.dispatch import broadcast_shapes
 from .ops.matmul import _either, matmul
 from .ops.reduce import dims_of
@@ -26,12 +26,11 @@ from .runtime.array import numel
 from .tensor import Tensor, wrap
 
 __all__ = [
+    "LinAlgError",
     "cholesky", "cond", "cross", "det", "diagonal", "eigh", "eigvalsh", "householder_product", "inv", "lstsq",
     "matmul", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet",
     "solve", "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot", "vector_norm",
 ]  # fmt: skip
-
-LinAlgError = RuntimeError
 
 
 def _square(name: str, x: Tensor) -> None:

@@ -20,7 +20,7 @@ from .lazy.value import Value, from_array
 from .llvm import service
 from .native import hot
 from .ops import dispatch
-from .ops.arguments import checked, type_name
+from .ops.arguments import checked, refuse_unknown, type_name
 from .ops.registry import with_out
 from .runtime.array import SMALL, Array, contiguous_strides, numel, row_of
 from .tensor import Tensor, wrap
@@ -269,6 +269,8 @@ def rand(
     **ignored: Any,
 ) -> Tensor:
     """Uniform numbers from [0, 1); of a complex dtype both parts are."""
+    if ignored:
+        refuse_unknown("rand", ignored)
     where = devices.available(device)
     shape = _sizes((ignored["size"],) if "size" in ignored else size)
     if dtype is not None and dtype.is_complex:
@@ -294,6 +296,8 @@ def randn(
     **ignored: Any,
 ) -> Tensor:
     """Standard normal numbers. Complex ones have variance 1 too, so each part has 1/2."""
+    if ignored:
+        refuse_unknown("randn", ignored)
     where = devices.available(device)
     shape = _sizes((ignored["size"],) if "size" in ignored else size)
     if dtype is not None and dtype.is_complex:
@@ -323,6 +327,8 @@ def randint(
     **ignored: Any,
 ) -> Tensor:
     """Integers from [low, high); ``randint(high, size)`` or ``randint(low, high, size)``."""
+    if ignored:
+        refuse_unknown("randint", ignored)
     where = devices.available(device)
     given = list(args)
     if size is None:
@@ -355,6 +361,8 @@ def randperm(
     n: int, *, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
 ) -> Tensor:
     """The integers 0 to n - 1 in random order."""
+    if ignored:
+        refuse_unknown("randperm", ignored)
     where = devices.available(device)
     d = dtype or dtypes.int64
     counter = _counter(generator, where)
@@ -375,6 +383,8 @@ def normal(
     **ignored: Any,
 ) -> Tensor:
     """Normal numbers; mean and std are numbers (with a size) or tensors."""
+    if ignored:
+        refuse_unknown("normal", ignored)
     if isinstance(mean, Tensor) or isinstance(std, Tensor):
         like = mean if isinstance(mean, Tensor) else std
         shape = like._shape
@@ -441,6 +451,8 @@ def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
 def rand_like(
     input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
 ) -> Tensor:
+    if ignored:
+        refuse_unknown("rand_like", ignored)
     where = device or input.device
     return rand(input._shape, dtype=dtype or input.dtype, device=where, requires_grad=requires_grad)
 
@@ -449,6 +461,8 @@ def rand_like(
 def randn_like(
     input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
 ) -> Tensor:
+    if ignored:
+        refuse_unknown("randn_like", ignored)
     where = device or input.device
     return randn(input._shape, dtype=dtype or input.dtype, device=where, requires_grad=requires_grad)
 
@@ -457,6 +471,8 @@ def randn_like(
 def randint_like(
     input: Tensor, low: int, high: int | None = None, *, dtype: Any = None, device: Any = None, **ignored: Any
 ) -> Tensor:
+    if ignored:
+        refuse_unknown("randint_like", ignored)
     if high is None:
         low, high = 0, low
     return randint(low, high, input._shape, dtype=dtype or input.dtype, device=device or input.device)

@@ -20,6 +20,7 @@ def run(program: str, arguments: list[str], as_module: bool) -> int:
         sys.path.insert(0, "")
         runpy.run_module(program, run_name="__main__", alter_sys=True)
     else:
-        sys.path.insert(0, str(Path(program).resolve().parent))
-        runpy.run_path(program, run_name="__main__")
+        path = Path(program).resolve()
+        sys.path.insert(0, str(path.parent))
+        runpy.run_path(str(path), run_name="__main__")
     return 0

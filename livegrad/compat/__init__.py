@@ -1,7 +1,8 @@
 """Running PyTorch programs unchanged: after `install()`, ``import torch`` gives livegrad.
 
 ``livegrad run program.py`` does it for a whole program. Names that livegrad does not have are missing from ``torch``
-too: importing or using them raises the usual error.
+too: importing or using them raises the usual error. Processes that the program starts with `multiprocessing` do the
+same. ``torch.__version__`` is that of the PyTorch whose behaviour is followed.
 
 >>> import livegrad.compat
 >>> livegrad.compat.install()
@@ -16,11 +17,40 @@ from __future__ import annotations
 import importlib
 import importlib.abc
 import importlib.machinery
+import re
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ..version import __version__
+
 NAME, OWN = "torch", "livegrad"
+CHILD = str(Path(__file__).with_name("child"))
+
+
+class Version(str):
+    """A version that is compared by its numbers, with others and with text and tuples, as PyTorch's is."""
+
+    def _numbers(self, other: Any = None) -> tuple:
+        if isinstance(other, tuple):
+            return other
+        return tuple(map(int, re.findall(r"\d+", (self if other is None else str(other)).partition("+")[0])))
+
+    def __lt__(self, other: Any) -> bool:
+        return self._numbers() < self._numbers(other)
+
+    def __le__(self, other: Any) -> bool:
+        return self._numbers() <= self._numbers(other)
+
+    def __gt__(self, other: Any) -> bool:
+        return self._numbers() > self._numbers(other)
+
+    def __ge__(self, other: Any) -> bool:
+        return self._numbers() >= self._numbers(other)
+
+
+PYTORCH = Version("2.13.0+livegrad")
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -64,12 +94,18 @@ def install() -> None:
         )
     if _FINDER not in sys.meta_path:
         sys.meta_path.insert(0, _FINDER)
+        if CHILD not in sys.path:
+            sys.path.insert(0, CHILD)
+        sys.modules[OWN].__version__ = PYTORCH  # type: ignore[attr-defined]
 
 
 def uninstall() -> None:
     """Undo `install`: what a program has imported under PyTorch's names stays with it."""
     if _FINDER in sys.meta_path:
         sys.meta_path.remove(_FINDER)
+        if CHILD in sys.path:
+            sys.path.remove(CHILD)
+        sys.modules[OWN].__version__ = __version__  # type: ignore[attr-defined]
         for name in [n for n in sys.modules if n == NAME or n.startswith(NAME + ".")]:
             del sys.modules[name]
 

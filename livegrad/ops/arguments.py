@@ -19,6 +19,17 @@ from ..native import hot
 from ..runtime.refusal import OutOfMemoryError
 from ..tensor import Tensor
 
+# What functions that make tensors take and have no use for: there is one layout, and memory is pinned by itself.
+WITHOUT_USE = frozenset(("layout", "pin_memory", "memory_format", "names", "size", "dtype", "device", "requires_grad"))
+
+
+def refuse_unknown(function: str, given: dict[str, Any]) -> None:
+    """TypeError for an argument that a function which makes tensors does not have."""
+    for name in given:
+        if name not in WITHOUT_USE:
+            raise TypeError(f"{function}() received an unexpected keyword argument '{name}'")
+
+
 # What parameters of these names are, where they have no annotation that says more.
 TENSORS = frozenset(
     (

@@ -19,6 +19,10 @@ from .matmul import _either
 from .registry import operator
 
 
+class LinAlgError(RuntimeError):
+    """There is no such decomposition or solution of this matrix."""
+
+
 def library(name: str, *values: Value, **options: Any) -> Any:
     """Call the backend's linear algebra. Raises RuntimeError with what it found, such as a singular matrix."""
     for v in values:
@@ -37,7 +41,7 @@ def library(name: str, *values: Value, **options: Any) -> Any:
         return getattr(np.linalg, name)(*arrays, **options)
     except np.linalg.LinAlgError as error:
         shapes = ", ".join(str(list(v.shape)) for v in values)
-        raise RuntimeError(f"linalg.{name}: {error} (for input of shape {shapes})") from None
+        raise LinAlgError(f"linalg.{name}: {error} (for input of shape {shapes})") from None
 
 
 def solve_value(a: Value, b: Value) -> Value:

@@ -94,3 +94,39 @@ def test_livegrad_run_says_what_is_wrong(tmp_path):
     assert done.returncode == 1 and 'failing.py", line 2' in done.stderr
     (tmp_path / "leaving.py").write_text("raise SystemExit(5)\n")
     assert run("leaving.py", cwd=tmp_path).returncode == 5
+
+
+CHILDREN = """
+import torch
+from torch.utils.data import Dataset, DataLoader
+
+class Numbers(Dataset):
+    def __len__(self):
+        return 4
+    def __getitem__(self, i):
+        return torch.full((2,), float(i))
+
+if __name__ == "__main__":
+    for method in METHODS:
+        loader = DataLoader(Numbers(), batch_size=2, num_workers=1, multiprocessing_context=method)
+        print(method, [batch.tolist() for batch in loader])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no forkserver")
+def test_processes_that_a_program_starts_have_it_too(tmp_path):
+    (tmp_path / "program.py").write_text(CHILDREN.replace("METHODS", "('spawn', 'forkserver')"))
+    command = [sys.executable, "-m", "livegrad", "run", "program.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    batches = "[[[0.0, 0.0], [1.0, 1.0]], [[2.0, 2.0], [3.0, 3.0]]]"
+    assert done.stdout == f"spawn {batches}\nforkserver {batches}\n", done.stderr
+
+
+def test_the_version_is_one_of_pytorch(installed):
+    import torch
+
+    v = torch.__version__
+    assert v >= "2.9" and v > (1, 10) and not v < "2.13.0" and v <= "2.13" or v >= "2.13"
+    assert str(v).split(".")[0] == "2"
+    compat.uninstall()
+    assert livegrad.__version__ == livegrad.version.__version__
