@@ -77,6 +77,15 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return made.clone() if copy and made is self else made
 
 
+def _share_memory(self: Tensor) -> Tensor:
+    """The tensor itself, with a warning: memory is not shared between processes."""
+    warn(
+        "share_memory_() does nothing: memory is not shared between processes here, so what another process changes "
+        "in this tensor is not seen in this one"
+    )
+    return self
+
+
 def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """The type's name such as "torch.FloatTensor" or "torch.cuda.FloatTensor"; or the tensor in another dtype, and,
     where a type or its name is given and not just a dtype, on that type of device.
@@ -137,7 +146,7 @@ T.cuda = lambda self, device=None, non_blocking=False, memory_format=None: self.
 )
 T.pin_memory = pin_memory
 T.is_pinned = is_pinned
-T.share_memory_ = lambda self: self
+T.share_memory_ = _share_memory
 T.is_shared = lambda self: False
 for _name, _dtype in {
     "float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16, "bfloat16": dtypes.bfloat16,

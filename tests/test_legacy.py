@@ -52,3 +52,8 @@ def test_defaults():
     livegrad.use_deterministic_algorithms(False)
     with pytest.raises(TypeError, match="invalid type object"):
         livegrad.set_default_tensor_type(3)
+
+
+def test_memory_is_not_shared_and_that_is_said():
+    with pytest.warns(UserWarning, match="not shared between processes"):
+        livegrad.ones(2).share_memory_()
