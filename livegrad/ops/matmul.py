@@ -402,6 +402,8 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 @hot
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """The sum of the products of two vectors' elements; complex ones are not conjugated (see `vdot`)."""
+    if REGIONS.open:
+        input, tensor = REGIONS.cast("dot", (input, tensor))
     if input.dtype is not tensor.dtype:
         first, second = SCALAR_TYPE_NAMES[input.dtype], SCALAR_TYPE_NAMES[tensor.dtype]
         raise RuntimeError(f"dot : expected both vectors to have same dtype, but found {first} and {second}")
