@@ -40,6 +40,10 @@ TENSORS = frozenset(
         "key_padding_mask",
     )
 )  # fmt: skip
+# Those of them that may be None wherever they are.
+OPTIONAL = frozenset(
+    ("bias", "bias_k", "bias_v", "attn_mask", "mask", "key_padding_mask", "running_mean", "running_var")
+)
 # How NumPy begins to say that an array would have more bytes than can be counted.
 NUMPYS_WORDS = ("Maximum allowed", "array is too big")
 SEQUENCES = frozenset(("tensors", "matrices", "operands"))
@@ -100,7 +104,9 @@ def _wrong(name: str, parameter: inspect.Parameter, value: Any) -> str:
     if value is default:
         return ""
     wanted = _annotation(parameter)
-    if value is None and ("None" in wanted or not wanted and (default is not parameter.empty or "running" in name)):
+    if value is None and ("None" in wanted or not wanted and (default is not parameter.empty or name in OPTIONAL)):
+        return ""
+    if name == "padding" and isinstance(value, str):  # "same" and "valid", or another word that is refused inside
         return ""
     wanted = wanted.removesuffix("| None").strip()
     if parameter.kind is parameter.VAR_POSITIONAL:

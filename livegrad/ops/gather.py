@@ -57,7 +57,7 @@ def elements_at(x: Tensor, dim: int, places: np.ndarray, keepdim: bool, label: s
 def _gather(x: Value, index: Any, dim: int) -> Value:
     if index.__class__ is np.ndarray and index.ndim > 0:
         n = index.size
-        if n <= SMALL and n > 0:
+        if n <= SMALL and n > 0 and x.device is cpu:
             return _few_gathered(x.ready(), index.shape, index.reshape(-1).tolist(), dim)
     return INDEX.forward(x, grid(index, dim))
 

