@@ -292,7 +292,8 @@ def _gradient_b(g: Any, a: Any, b_shape: tuple) -> Any:
         return made.reshape(made.shape[:-1]).sum_to_size(b_shape)
     if len(b_shape) == 2 and na > 2:
         k, n = b_shape
-        return _transposed_by(a.reshape((-1, k)), g.reshape((-1, n)))
+        rows = numel(tuple(a.shape)[:-1])
+        return _transposed_by(a.reshape((rows, k)), g.reshape((rows, n)))
     return _transposed_by(a, g).sum_to_size(b_shape)
 
 
@@ -432,7 +433,8 @@ def _linear_gradient_weight(g: Any, x: Any, weight_shape: tuple) -> Any:
     if g.__class__ is Value and len(g.shape) == 2:
         return _product(g, _conjugate(x), True, False)
     n, k = weight_shape
-    return _either(g.reshape((-1, n)).mT, _conjugate(x).reshape((-1, k)))
+    rows = numel(tuple(x.shape)[:-1])  # (which cannot be told by -1 where k or n is 0)
+    return _either(g.reshape((rows, n)).mT, _conjugate(x).reshape((rows, k)))
 
 
 @hot

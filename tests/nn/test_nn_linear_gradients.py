@@ -36,3 +36,14 @@ def test_gradients(layout, shape, dtype, compiling):
     inputs = x.detach().double().numpy().reshape(-1, 6)
     assert np.abs(layer.weight.grad.double().numpy() - rows.T @ inputs).max() < bound
     assert np.abs(layer.bias.grad.double().numpy() - rows.sum(0)).max() < bound
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 0), (3, 2, 0), (0, 0)], ids=str)
+def test_no_features(shape):
+    weight, bias = livegrad.zeros(4, 0, requires_grad=True), livegrad.ones(4, requires_grad=True)
+    x = livegrad.zeros(*shape, requires_grad=True)
+    y = nn.functional.linear(x, weight, bias)
+    assert y.shape == (*shape[:-1], 4) and (y == 1).all()
+    y.sum().backward()
+    assert x.grad.shape == shape and weight.grad.shape == (4, 0)
+    assert bias.grad.tolist() == [float(np.prod(shape[:-1], initial=1))] * 4
