@@ -9,14 +9,25 @@ import livegrad
 from livegrad.nn import functional as F
 
 from . import constraints
-from .discrete import Categorical, _ByProbability
-from .distribution import Distribution, broadcast_all
+from .discrete import Categorical, OfCategorical, _ByProbability
+from .distribution import broadcast_all
 from .gamma import Gamma
 
 __all__ = ["Binomial", "Multinomial", "NegativeBinomial"]
 
 
-class Binomial(_ByProbability):
+class _Trials(_ByProbability):
+    """Of trials with a total and a probability, which broadcast together."""
+
+    def __init__(self, total_count: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None):
+        self._given(probs, logits)
+        self.total_count, param = broadcast_all(total_count, self._param)
+        self.total_count = self.total_count.type_as(param)
+        setattr(self, self._given_as, param)
+        super().__init__(param.shape, validate_args=validate_args)
+
+
+class Binomial(_Trials):
     """How many of `total_count` trials succeed, each with probability `probs`."""
 
     arg_constraints = {
@@ -25,11 +36,7 @@ class Binomial(_ByProbability):
     has_enumerate_support = True
 
     def __init__(self, total_count: Any = 1, probs: Any = None, logits: Any = None, validate_args: bool | None = None):
-        self._given(probs, logits)
-        self.total_count, param = broadcast_all(total_count, self._param)
-        self.total_count = self.total_count.type_as(param)
-        setattr(self, self._given_as, param)
-        super().__init__(param.shape, validate_args=validate_args)
+        super().__init__(total_count, probs, logits, validate_args)
 
     @property
     def support(self) -> Any:
@@ -76,7 +83,7 @@ class Binomial(_ByProbability):
         return values.expand((-1, *self._batch_shape)) if expand else values
 
 
-class Multinomial(Distribution):
+class Multinomial(OfCategorical):
     """How often each of several choices comes up in `total_count` draws.
 
     >>> import livegrad
@@ -98,18 +105,6 @@ class Multinomial(Distribution):
     @property
     def support(self) -> Any:
         return constraints.multinomial(self.total_count)
-
-    @property
-    def probs(self) -> Any:
-        return self._categorical.probs
-
-    @property
-    def logits(self) -> Any:
-        return self._categorical.logits
-
-    @property
-    def param_shape(self) -> Any:
-        return self._categorical.param_shape
 
     @property
     def mean(self) -> Any:
@@ -139,7 +134,7 @@ class Multinomial(Distribution):
         return n * choice - (n + 1).lgamma() + (chance * (values + 1).lgamma()).sum([0, -1])
 
 
-class NegativeBinomial(_ByProbability):
+class NegativeBinomial(_Trials):
     """How many trials succeed before `total_count` have failed, each succeeding with probability `probs`."""
 
     arg_constraints = {
@@ -147,13 +142,6 @@ class NegativeBinomial(_ByProbability):
         "logits": constraints.real,
     }  # fmt: skip
     support = constraints.nonnegative_integer
-
-    def __init__(self, total_count: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None):
-        self._given(probs, logits)
-        self.total_count, param = broadcast_all(total_count, self._param)
-        self.total_count = self.total_count.type_as(param)
-        setattr(self, self._given_as, param)
-        super().__init__(param.shape, validate_args=validate_args)
 
     @property
     def mean(self) -> Any:

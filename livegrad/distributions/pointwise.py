@@ -106,6 +106,15 @@ class Transform:
         return type(self).__name__ + "()"
 
 
+class Parameterless(Transform):
+    """A transform that is equal to every other one of its class."""
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, type(self))
+
+    __hash__ = object.__hash__
+
+
 class _Inverse(Transform):
     """A transform backwards."""
 
@@ -250,16 +259,11 @@ class ComposeTransform(Transform):
 identity_transform = ComposeTransform([])
 
 
-class ExpTransform(Transform):
+class ExpTransform(Parameterless):
     """y = exp(x)"""
 
     domain, codomain = constraints.real, constraints.positive
     bijective, sign = True, 1  # type: ignore[assignment]
-
-    def __eq__(self, other: Any) -> bool:
-        return isinstance(other, ExpTransform)
-
-    __hash__ = object.__hash__
 
     def _call(self, x: Any) -> Any:
         return x.exp()
@@ -308,16 +312,11 @@ class PowerTransform(Transform):
     inverse_shape = forward_shape
 
 
-class SigmoidTransform(Transform):
+class SigmoidTransform(Parameterless):
     """y = 1 / (1 + exp(-x)); results stay within the open interval."""
 
     domain, codomain = constraints.real, constraints.unit_interval
     bijective, sign = True, 1  # type: ignore[assignment]
-
-    def __eq__(self, other: Any) -> bool:
-        return isinstance(other, SigmoidTransform)
-
-    __hash__ = object.__hash__
 
     @staticmethod
     def _inside(p: Any) -> Any:
@@ -335,16 +334,11 @@ class SigmoidTransform(Transform):
         return -F.softplus(-x) - F.softplus(x)
 
 
-class SoftplusTransform(Transform):
+class SoftplusTransform(Parameterless):
     """y = log(1 + exp(x)), which is x where x > 20."""
 
     domain, codomain = constraints.real, constraints.positive
     bijective, sign = True, 1  # type: ignore[assignment]
-
-    def __eq__(self, other: Any) -> bool:
-        return isinstance(other, SoftplusTransform)
-
-    __hash__ = object.__hash__
 
     def _call(self, x: Any) -> Any:
         return F.softplus(x)
@@ -356,7 +350,7 @@ class SoftplusTransform(Transform):
         return -F.softplus(-x)
 
 
-class TanhTransform(Transform):
+class TanhTransform(Parameterless):
     """y = tanh(x). Its inverse is poor at ±1; a cache avoids it.
 
     >>> import livegrad
@@ -370,11 +364,6 @@ class TanhTransform(Transform):
     domain, codomain = constraints.real, constraints.interval(-1.0, 1.0)
     bijective, sign = True, 1  # type: ignore[assignment]
 
-    def __eq__(self, other: Any) -> bool:
-        return isinstance(other, TanhTransform)
-
-    __hash__ = object.__hash__
-
     def _call(self, x: Any) -> Any:
         return x.tanh()
 
@@ -385,15 +374,10 @@ class TanhTransform(Transform):
         return 2.0 * (math.log(2.0) - x - F.softplus(-2.0 * x))  # log(1 - tanh²x), without its cancellation
 
 
-class AbsTransform(Transform):
+class AbsTransform(Parameterless):
     """y = |x|; the inverse gives y."""
 
     domain, codomain = constraints.real, constraints.positive
-
-    def __eq__(self, other: Any) -> bool:
-        return isinstance(other, AbsTransform)
-
-    __hash__ = object.__hash__
 
     def _call(self, x: Any) -> Any:
         return x.abs()

@@ -10,8 +10,8 @@ from typing import Any
 import livegrad
 
 from . import constraints
-from .discrete import Categorical, OneHotCategorical, _ByProbability, _clamped
-from .distribution import Distribution, broadcast_all
+from .discrete import Categorical, OfCategorical, OneHotCategorical, _ByProbability, _clamped
+from .distribution import broadcast_all
 from .pointwise import ExpTransform, SigmoidTransform
 from .transformed import TransformedDistribution
 
@@ -19,6 +19,22 @@ __all__ = [
     "ExpRelaxedCategorical", "LogitRelaxedBernoulli", "OneHotCategoricalStraightThrough", "RelaxedBernoulli",
     "RelaxedOneHotCategorical",
 ]  # fmt: skip
+
+
+class _Relaxed(TransformedDistribution):
+    """A choice with a temperature: its parameters are those of what is transformed."""
+
+    @property
+    def temperature(self) -> Any:
+        return self.base_dist.temperature
+
+    @property
+    def probs(self) -> Any:
+        return self.base_dist.probs
+
+    @property
+    def logits(self) -> Any:
+        return self.base_dist.logits
 
 
 class LogitRelaxedBernoulli(_ByProbability):
@@ -45,7 +61,7 @@ class LogitRelaxedBernoulli(_ByProbability):
         return livegrad.as_tensor(self.temperature).log() + away - 2 * away.exp().log1p()
 
 
-class RelaxedBernoulli(TransformedDistribution):
+class RelaxedBernoulli(_Relaxed):
     """A number between 0 and 1 that is the closer to one of them the lower the temperature."""
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
@@ -56,20 +72,8 @@ class RelaxedBernoulli(TransformedDistribution):
         base = LogitRelaxedBernoulli(temperature, probs, logits)
         super().__init__(base, SigmoidTransform(), validate_args=validate_args)
 
-    @property
-    def temperature(self) -> Any:
-        return self.base_dist.temperature
 
-    @property
-    def probs(self) -> Any:
-        return self.base_dist.probs
-
-    @property
-    def logits(self) -> Any:
-        return self.base_dist.logits
-
-
-class ExpRelaxedCategorical(Distribution):
+class ExpRelaxedCategorical(OfCategorical):
     """The logarithm of a `RelaxedOneHotCategorical`."""
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
@@ -79,18 +83,6 @@ class ExpRelaxedCategorical(Distribution):
     def __init__(self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None):
         self._categorical, self.temperature = Categorical(probs, logits), temperature
         super().__init__(self._categorical.batch_shape, self._categorical.param_shape[-1:], validate_args=validate_args)
-
-    @property
-    def probs(self) -> Any:
-        return self._categorical.probs
-
-    @property
-    def logits(self) -> Any:
-        return self._categorical.logits
-
-    @property
-    def param_shape(self) -> Any:
-        return self._categorical.param_shape
 
     def rsample(self, sample_shape: Any = ()) -> Any:
         u = _clamped(livegrad.rand(self._extended_shape(sample_shape), dtype=self.logits.dtype))
@@ -107,7 +99,7 @@ class ExpRelaxedCategorical(Distribution):
         return (score - score.logsumexp(-1, keepdim=True)).sum(-1) + scale
 
 
-class RelaxedOneHotCategorical(TransformedDistribution):
+class RelaxedOneHotCategorical(_Relaxed):
     """A point of the simplex that is the closer to a corner the lower the temperature: the Gumbel softmax."""
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
@@ -117,18 +109,6 @@ class RelaxedOneHotCategorical(TransformedDistribution):
     def __init__(self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None):
         base = ExpRelaxedCategorical(temperature, probs, logits, validate_args=validate_args)
         super().__init__(base, ExpTransform(), validate_args=validate_args)
-
-    @property
-    def temperature(self) -> Any:
-        return self.base_dist.temperature
-
-    @property
-    def probs(self) -> Any:
-        return self.base_dist.probs
-
-    @property
-    def logits(self) -> Any:
-        return self.base_dist.logits
 
 
 class OneHotCategoricalStraightThrough(OneHotCategorical):

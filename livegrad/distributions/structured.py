@@ -10,7 +10,7 @@ from livegrad.nn import functional as F
 
 from . import constraints
 from .distribution import sum_rightmost
-from .pointwise import Transform
+from .pointwise import Parameterless, Transform
 
 __all__ = [
     "CatTransform", "CorrCholeskyTransform", "CumulativeDistributionTransform", "IndependentTransform",
@@ -118,15 +118,10 @@ class ReshapeTransform(Transform):
         return self._other(shape, self.out_shape, self.in_shape)
 
 
-class SoftmaxTransform(Transform):
+class SoftmaxTransform(Parameterless):
     """y = softmax(x): not bijective, so the inverse is log(y); good for optimisers over the simplex."""
 
     domain, codomain = constraints.real_vector, constraints.simplex
-
-    def __eq__(self, other: Any) -> bool:
-        return isinstance(other, SoftmaxTransform)
-
-    __hash__ = object.__hash__
 
     def _call(self, x: Any) -> Any:
         return x.softmax(-1)
@@ -135,16 +130,11 @@ class SoftmaxTransform(Transform):
         return y.log()
 
 
-class StickBreakingTransform(Transform):
+class StickBreakingTransform(Parameterless):
     """From n numbers to n + 1 that are a point of the simplex: each takes its share of what is left of a stick."""
 
     domain, codomain = constraints.real_vector, constraints.simplex
     bijective = True
-
-    def __eq__(self, other: Any) -> bool:
-        return isinstance(other, StickBreakingTransform)
-
-    __hash__ = object.__hash__
 
     @staticmethod
     def _offset(x: Any, count: int) -> Any:
@@ -171,15 +161,10 @@ class StickBreakingTransform(Transform):
         return livegrad.Size((*shape[:-1], shape[-1] - 1))
 
 
-class LowerCholeskyTransform(Transform):
+class LowerCholeskyTransform(Parameterless):
     """A square matrix's lower triangle, with the exponential of its diagonal."""
 
     domain, codomain = constraints.independent(constraints.real, 2), constraints.lower_cholesky
-
-    def __eq__(self, other: Any) -> bool:
-        return isinstance(other, LowerCholeskyTransform)
-
-    __hash__ = object.__hash__
 
     def _call(self, x: Any) -> Any:
         return x.tril(-1) + x.diagonal(dim1=-2, dim2=-1).exp().diag_embed()
@@ -188,15 +173,10 @@ class LowerCholeskyTransform(Transform):
         return y.tril(-1) + y.diagonal(dim1=-2, dim2=-1).log().diag_embed()
 
 
-class PositiveDefiniteTransform(Transform):
+class PositiveDefiniteTransform(Parameterless):
     """L Lᵀ, for the L of `LowerCholeskyTransform`."""
 
     domain, codomain = constraints.independent(constraints.real, 2), constraints.positive_definite
-
-    def __eq__(self, other: Any) -> bool:
-        return isinstance(other, PositiveDefiniteTransform)
-
-    __hash__ = object.__hash__
 
     def _call(self, x: Any) -> Any:
         factor = LowerCholeskyTransform()(x)

@@ -398,7 +398,7 @@ class Softmax(_AlongDim):
 
     @hot
     def forward(self, input):
-        return F.softmax(input, self.dim, _stacklevel=5)
+        return F.softmax(input, self.dim)
 
 
 class Softmin(_AlongDim):
@@ -406,7 +406,7 @@ class Softmin(_AlongDim):
 
     @hot
     def forward(self, input):
-        return F.softmin(input, self.dim, _stacklevel=5)
+        return F.softmin(input, self.dim)
 
 
 class LogSoftmax(_AlongDim):
@@ -414,7 +414,7 @@ class LogSoftmax(_AlongDim):
 
     @hot
     def forward(self, input):
-        return F.log_softmax(input, self.dim, _stacklevel=5)
+        return F.log_softmax(input, self.dim)
 
 
 class Softmax2d(Module):
