@@ -8,6 +8,7 @@ from . import devices, dtypes
 from .lazy.value import Value, from_array
 from .native import hot
 from .ops import dispatch
+from .ops.arguments import refuse_unknown
 from .ops.registry import operator
 from .runtime import array as arrays
 from .site import warn
@@ -52,9 +53,7 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     memory to a CUDA device is not waited for, nor is one to the CPU, which then lies in pinned memory: wait for the
     device (`livegrad.cuda.synchronize`, an event) before reading it, as in PyTorch.
     """
-    for name in kwargs:
-        if name not in _OPTIONS:
-            raise TypeError(f"to() received an unexpected keyword argument '{name}'")
+    refuse_unknown("to", kwargs, _OPTIONS)
     dtype, device = kwargs.get("dtype"), kwargs.get("device")
     copy = kwargs.get("copy", False)
     if "other" in kwargs:

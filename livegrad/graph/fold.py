@@ -9,7 +9,7 @@ from .structure import Graph, Node
 def fold(graph):
     place = {id(node): index for index, node in enumerate(graph.nodes)}
     within = _instances(graph)
-    readers = _readers(graph, place)
+    readers = {id(node): [place[id(reader)] for reader in found] for node, found in graph.readers.items()}
     folded = {}  # id of a node -> the run it belongs to
     for depth in sorted({path.count(".") for path in within}):
         families = {}
@@ -70,15 +70,6 @@ def _structure(path, nodes):
         )
         for node in nodes
     )
-
-
-def _readers(graph, place):
-    """For each node, the places of the operators that read it."""
-    readers = {}
-    for node in graph.nodes:
-        for item in node.producers:
-            readers.setdefault(id(item), []).append(place[id(node)])
-    return readers
 
 
 def _possible(run, readers, place):

@@ -40,16 +40,16 @@ def page(graph: Graph, title: str | None = None) -> str:
             }
         )
     whole = _picture(view(graph, regions, None, _texts), results) if len(graph.nodes) <= WHOLE else None
-    readers: dict[Node, list[int]] = {}
-    for node in graph.nodes:
-        for item in node.producers:
-            readers.setdefault(item, []).append(node.id)
     data = {
         "summary": summary(graph),
         "views": views,
         "whole": whole,
         "nodes": {
-            node.id: {**_told(node), "readers": readers.get(node, []), "view": number_of[regions.home[node]]}
+            node.id: {
+                **_told(node),
+                "readers": [reader.id for reader in graph.consumers(node)],
+                "view": number_of[regions.home[node]],
+            }
             for node in (*graph.nodes, *graph.constants)
         },
         "results": [node.id for node, _ in graph.results],

@@ -168,9 +168,18 @@ class Graph:
         """The nodes in the order in which backward visits them: ``name`` and ``next_functions`` tell the graph."""
         return self.nodes[::-1]
 
+    @cached_property
+    def readers(self):
+        """For each node that is read, the nodes that read it, in the order of execution."""
+        readers = {}
+        for node in self.nodes:
+            for item in node.producers:
+                readers.setdefault(item, []).append(node)
+        return readers
+
     def consumers(self, node):
         """The nodes that read ``node``."""
-        return [other for other in self.nodes if any(item is node for item in other.inputs)]
+        return list(self.readers.get(node, ()))
 
     def find(self, op=None, name=None, line=None, module=None):
         """The nodes that match everything given, in the order of execution.

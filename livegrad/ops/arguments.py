@@ -23,10 +23,10 @@ from ..tensor import Tensor
 WITHOUT_USE = frozenset(("layout", "pin_memory", "memory_format", "names", "size", "dtype", "device", "requires_grad"))
 
 
-def refuse_unknown(function: str, given: dict[str, Any]) -> None:
-    """TypeError for an argument that a function which makes tensors does not have."""
+def refuse_unknown(function: str, given: dict[str, Any], known: Collection[str] = WITHOUT_USE) -> None:
+    """TypeError for a keyword argument that a function does not have."""
     for name in given:
-        if name not in WITHOUT_USE:
+        if name not in known:
             raise TypeError(f"{function}() received an unexpected keyword argument '{name}'")
 
 
