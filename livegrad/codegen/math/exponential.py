@@ -1,0 +1,146 @@
+"""Exponentials, and the sigmoid: reduction by multiples of ln 2, and a polynomial.
+
+The reduction is Cody and Waite's, *Software Manual for the Elementary Functions* (1980).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .lanes import Format, V, fma, function, poly, quick_two_sum, reciprocal, where
+
+
+def _exp_shift(x: V, shift: int) -> tuple[V, V, V]:
+    """n with shift added in the low bits of an integer, ``x - n * ln 2`` (the high part, exact), and n as a float."""
+    f = x.f
+    magic = f.magic + shift
+    shifted = fma(x, f.log2e[0], magic)
+    n = shifted - magic
+    return shifted.bits(), fma(n, -f.ln2[0], x), n
+
+
+def exp_parts(x: V, shift: int, tail: V) -> tuple[V, V, V]:
+    """``exp(x + tail) = (high + low) * 2**n``; the third result has n + shift in its low bits."""
+    word, r, n = _exp_shift(x, shift)
+    r, rest = quick_two_sum(r, fma(n, -x.f.ln2[1], tail))
+    curve = fma(r * r, poly(r, x.f.table["exp"]), rest)
+    high, rest = quick_two_sum(r.const(1.0), r)
+    return high, rest + curve, word
+
+
+def _exp_mantissa(x: V, shift: int) -> tuple[V, V, V]:
+    """``exp(x) = p * 2**n``; the second result has n + shift in its low bits, the third is n - shift as a float."""
+    word, r, n = _exp_shift(x, shift)
+    r = fma(n, -x.f.ln2[1], r)
+    return fma(r, fma(r, poly(r, x.f.table["exp"]), 1.0), 1.0), word, n
+
+
+def scale(p: V, n: V, f: Format) -> V:
+    """``p * 2**n`` for any n, given ``n + 2 * bias`` in the low bits: two steps, so only the last one rounds."""
+    half = n >> 1
+    return p * (half << f.fraction).float() * ((n - half) << f.fraction).float()
+
+
+def _zero_below(x: V, limit: float, function: Callable[[V], V]) -> V:
+    """function(x), and 0 below a limit, where that rounds to 0: a processor takes hundreds of cycles to find out."""
+    below = x < limit
+    return where(below, 0.0, function(where(below, 0.0, x)))
+
+
+def plain_exp(x: V, shift: int = 0) -> V:
+    """``exp(x) * 2**shift``"""
+    f = x.f
+
+    def above(x: V) -> V:
+        limited = x.at_most(f.exp_high - shift)
+        if x.b.has_avx512:
+            p, _, power = _exp_mantissa(limited, 0)
+            return p.scaled(power + shift if shift else power)
+        # The constant is the amount by which the scale is to exceed n, so a shift enters there.
+        p, n, _ = _exp_mantissa(limited, 2 * f.bias + shift)
+        return scale(p, n, f)
+
+    return _zero_below(x, f.exp_low - max(shift, 0), above)
+
+
+def exp_near(x: V) -> V:
+    """exp(x) where the result is known to be normal: half the scaling."""
+    f = x.f
+    if x.b.has_avx512:
+        p, _, power = _exp_mantissa(x, 0)
+        return p.scaled(power)
+    p, n, _ = _exp_mantissa(x, f.bias)
+    return p * (n << f.fraction).float()
+
+
+def exp_negative(x: V) -> V:
+    """exp(x) for x <= 0, down to subnormals and zero."""
+    f = x.f
+
+    def above(x: V) -> V:
+        if x.b.has_avx512:
+            p, _, power = _exp_mantissa(x, 0)
+            return p.scaled(power)
+        up = 64
+        p, n, _ = _exp_mantissa(x, f.bias + up)
+        return p * (n << f.fraction).float() * 2.0**-up
+
+    return _zero_below(x, f.exp_low, above)
+
+
+@function
+def exp(x: V) -> V:
+    """e**x: reduction by multiples of ln 2 and a polynomial."""
+    return plain_exp(x)
+
+
+@function
+def exp2(x: V) -> V:
+    """2**x"""
+    return _zero_below(x, -152.0 if x.f.bits == 32 else -1077.0, _exp2)
+
+
+def _exp2(x: V) -> V:
+    """2**x where it does not round to 0."""
+    f = x.f
+    x = x.at_most(130.0 if f.bits == 32 else 1026.0)
+    magic = f.magic + 2 * f.bias
+    shifted = x + magic
+    r = x - (shifted - magic)
+    # Multiply by ln 2 in two parts, the lower one entering after the leading 1.
+    high, low = 0.6931471805599453, 2.3190468138462996e-17
+    if f.bits == 32:
+        high, low = 0.6931471824645996, -1.9046542121259336e-09
+    t = r * high
+    q = fma(t * t, poly(t, f.table["exp"]), r * low)
+    return scale((t + q) + 1.0, shifted.bits(), f)
+
+
+@function
+def expm1(x: V) -> V:
+    """e**x - 1 without cancellation: ``2**n * expm1(r) + (2**n - 1)``."""
+    f = x.f
+    small = abs(x) < 2.0 ** -(f.fraction + 2)
+    limited = x.at_least(-18.0 if f.bits == 32 else -38.0).at_most(f.exp_high)
+    magic = f.magic + f.bias - 1
+    shifted = fma(limited, f.log2e[0], magic)
+    n = shifted - magic
+    r = fma(n, -f.ln2[1], fma(n, -f.ln2[0], limited))
+    q = fma(r * r, poly(r, f.table["exp"]), r)
+    half = (shifted.bits() << f.fraction).float()  # 2**(n - 1), so that n may be as large as it gets
+    y = fma(half, q, half - 0.5) * 2.0
+    return where(small, x, y)
+
+
+@function
+def sigmoid(x: V) -> V:
+    """1 / (1 + exp(-x)), from exp(-|x|), so that it neither overflows nor loses small results."""
+    e = exp_negative(-abs(x))
+    d = e + 1.0
+    # Where it counts for nothing, it is 0, so that no product with it is subnormal, which is slow.
+    d_low = where(e < 2.0**-64, 0.0, e - (d - 1.0))
+    inverse = reciprocal(d)
+    num = where(x < 0.0, e, 1.0)
+    # A division that makes up for the rounding of the denominator.
+    y = num * inverse
+    return fma(fma(-y, d_low, fma(-y, d, num)), inverse, y)

@@ -1,0 +1,81 @@
+"""Hyperbolic functions and their inverses."""
+
+from __future__ import annotations
+
+import math
+
+from .exponential import exp_near, plain_exp
+from .lanes import V, exact_fma, fma, function, in_double, poly, reciprocal, two_sum, where
+from .logarithm import plain_log, plain_log1p
+
+
+def _odd(a: V, name: str) -> V:
+    """a + a**3 P(a**2)"""
+    z = a * a
+    return fma(a * z, poly(z, a.f.table[name]), a)
+
+
+@function
+def sinh(x: V) -> V:
+    """The hyperbolic sine: a polynomial below 1, exponentials above."""
+    a = abs(x)
+    e = plain_exp(a, -1)
+    return where(a < 1.0, _odd(a, "sinh"), e - 0.25 / e).signed(x)
+
+
+@function
+def cosh(x: V) -> V:
+    """The hyperbolic cosine."""
+    e = plain_exp(abs(x), -1)
+    return e + 0.25 / e
+
+
+@function
+def tanh(x: V) -> V:
+    """The hyperbolic tangent: a polynomial below 0.5625, above it 1 - 2 / (exp(2 x) + 1)."""
+    a = abs(x)
+    e = exp_near((a + a).at_most(20.0 if x.f.bits == 32 else 40.0))
+    return where(a < 0.5625, _odd(a, "tanh"), fma(reciprocal(e + 1.0), -2.0, 1.0)).signed(x)
+
+
+def _log_sum(t: V, w: V, w_low: V) -> V:
+    """log(1 + t + sqrt(w + w_low)), for t >= 0 in float64, with the roundings of root and sum made up for."""
+    root = w.sqrt()
+    root_low = (exact_fma(-root, root, w) + w_low) / (root + root + w.f.tiny)
+    v, v_low = two_sum(t, root)
+    return plain_log1p(v) + (v_low + root_low) / (v + 1.0)
+
+
+@function
+@in_double
+def asinh(x: V) -> V:
+    """The inverse hyperbolic sine: a polynomial below 1/2, log(x + sqrt(x**2 + 1)) above."""
+    a = abs(x)
+    square = a * a
+    square_low = exact_fma(a, a, -square)
+    w, w_low = two_sum(square, square.const(1.0))
+    middle = _log_sum(a - 1.0, w, w_low + square_low)
+    far = plain_log(a) + math.log(2.0)
+    y = where(a < 2.0**28, middle, far)
+    return where(a < 0.5, _odd(a, "asinh"), y).signed(x)
+
+
+@function
+@in_double
+def acosh(x: V) -> V:
+    """The inverse hyperbolic cosine, with t = x - 1 as log1p(t + sqrt(t (t + 2)))."""
+    t = x - 1.0
+    u = t + 2.0
+    w = t * u
+    w_low = exact_fma(t, u, -w) + t * (t - (u - 2.0))
+    y = where(x < 2.0**28, _log_sum(t, w, w_low), plain_log(x) + math.log(2.0))
+    return where(x < 1.0, math.nan, y)
+
+
+@function
+@in_double
+def atanh(x: V) -> V:
+    """The inverse hyperbolic tangent: a polynomial below 1/2, log((1 + x) / (1 - x)) / 2 above."""
+    a = abs(x)
+    y = 0.5 * plain_log((a + 1.0) / (1.0 - a))
+    return where(a < 0.5, _odd(a, "atanh"), y).signed(x)
