@@ -121,8 +121,13 @@ REDUCTIONS = {
 
 # Running totals
 
-# By name: the primitive, and the value that changes nothing.
-SCANS = {"cumsum": ("add", 0), "cumprod": ("mul", 1)}
+# By name: the primitive, and the value that changes nothing, for a dtype that is carried.
+SCANS: dict[str, tuple[str, Callable[[dtypes.dtype], float | int]]] = {
+    "cumsum": ("add", lambda d: 0),
+    "cumprod": ("mul", lambda d: 1),
+    "cummax": ("maximum", _lowest),
+    "cummin": ("minimum", _highest),
+}
 SCAN_COLUMNS = 8  # vectors of rows in a work item of a scan across them
 
 

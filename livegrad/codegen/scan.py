@@ -40,9 +40,10 @@ class _Emitter:
         self, name: str, code: tuple, source: dtypes.dtype, out: dtypes.dtype, classes: tuple, kept: int,
         across: bool, backwards: bool,
     ):  # fmt: skip
-        self.primitive, self.neutral = SCANS[name]
+        self.primitive, neutral = SCANS[name]
         self.code, self.source, self.out_dtype, self.classes = code, source, out, classes
         self.acc = running_dtype(source)
+        self.neutral = neutral(self.acc)
         self.backwards = backwards
         self.module = Module("cpu")
         signature = [("ptr noalias readonly", "%args"), ("i64", "%begin"), ("i64", "%end")]

@@ -124,6 +124,9 @@ def _plan(
     return plan
 
 
+_FUNCTIONS = {"cumsum": np.add, "cumprod": np.multiply, "cummax": np.maximum, "cummin": np.minimum}
+
+
 def _tier0(made: Array, x: Value, piece: Any, name: str, dim: int, backwards: bool) -> str:
     native = x.native() if piece is None else interpreter.run_piece(piece.nodes)[-1]
     _numpy(made.native(), interpreter.broadcast(native, x.shape), name, dim, running_dtype(x.dtype), backwards)
@@ -134,4 +137,4 @@ def _numpy(target: Any, a: Any, name: str, dim: int, acc: dtypes.dtype, backward
     if backwards:
         a, target = np.flip(a, dim), np.flip(target, dim)
     with np.errstate(all="ignore"):
-        target[...] = getattr(np, name)(a, axis=dim, dtype=acc.np)
+        target[...] = _FUNCTIONS[name].accumulate(a, axis=dim, dtype=acc.np)

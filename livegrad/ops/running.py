@@ -12,10 +12,11 @@ from ..lazy import backend
 from ..lazy.scan import run as run_scan
 from ..lazy.value import Value
 from ..native import hot
-from ..tensor import Tensor
+from ..tensor import Tensor, wrap
 from . import dispatch, scalar
 from .casting import autocasts
 from .copying import clone
+from .gather import GATHER, index_array
 from .instruction import SCALAR_TYPE_NAMES, real_only
 from .order import comparable, picked, place_zero
 from .registry import ELEMENTWISE, FUNCTIONS, elementwise, operator, public
@@ -193,11 +194,33 @@ def logcumsumexp(x: Tensor, dim: int) -> Tensor:
     return LOGCUMSUMEXP.apply((x,), dim=d, backwards=False) if x.dim() and x.numel() else clone(x)
 
 
+# On devices; on the CPU NumPy's is used.
+EXTREMES = operator(
+    "running_extremes", lambda x, dim, name: run_scan(x, name, dim, x.dtype), tensors=("x",), anywhere=True
+)
+
+
+def _extremes_elsewhere(x: Tensor, dim: int, name: str) -> tuple[Tensor, Tensor]:
+    """(values, indices) by kernels: an index is the largest so far of a place where the extreme is met."""
+    a = x.detach()
+    best = EXTREMES.apply((a,), dim=dim, name=name)
+    n = x._shape[dim]
+    steps = wrap(backend.count(n, 1, x.device)).reshape([-1 if k == dim else 1 for k in range(x.dim())])
+    hit = a.eq(best)  # type: ignore[attr-defined]
+    if x.dtype.is_floating_point:
+        hit = hit.logical_or(a.isnan())
+    index = EXTREMES.apply((FUNCTIONS["where"](hit, steps, steps * 0),), dim=dim, name="cummax")
+    label = "CummaxBackward" if name == "cummax" else "CumminBackward"
+    return GATHER.apply((x,), label, index=index_array(name, index, x, dim), dim=dim), index
+
+
 def _running_extreme(x: Tensor, dim: int, largest: bool, result: Any) -> Any:
     real_only(x, "cummax_cpu" if largest else "cummin_cpu")
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         return result(clone(x), place_zero(x))
+    if x.device is not cpu:
+        return result(*_extremes_elsewhere(x, d, "cummax" if largest else "cummin"))
     a = comparable(x._to_numpy())
     best = (np.maximum if largest else np.minimum).accumulate(a, axis=d)
     steps = np.arange(a.shape[d]).reshape([-1 if k == d else 1 for k in range(a.ndim)])

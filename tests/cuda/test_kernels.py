@@ -323,6 +323,42 @@ def test_running_totals(layout, dtype, special, seed):
             np.testing.assert_allclose(there, here, rtol=tolerance, atol=4 * tolerance * (size + 1))
 
 
+@pytest.mark.parametrize("dtype", [*FLOATS, livegrad.int64, livegrad.uint8, livegrad.bool])
+@pytest.mark.parametrize("name", ["cummax", "cummin"])
+def test_running_extremes(name, dtype):
+    """Values, places and gradients as on the CPU, with equal elements, infinities and NaN; nothing is copied."""
+    for shape, dim in (((4, 70), 1), ((70, 4), 0), ((2, 1300), 1), ((3, 5, 2), 1), ((0, 3), 1)):
+        x = made_of(np.random.default_rng(0), shape, dtype, True)
+        x = x.round() if dtype.is_floating_point else x
+        found = []
+        for there in (x, x.cuda()):
+            there = there.detach().requires_grad_(dtype.is_floating_point)
+            with livegrad.debug.watch_sync("raise"):
+                values, places = getattr(there, name)(dim)
+                if dtype.is_floating_point:
+                    values.backward(livegrad.ones_like(values))
+            found.append([values, places, *([there.grad] if dtype.is_floating_point else [])])
+        for here, there in zip(*found):
+            assert here.dtype is there.dtype and there.is_cuda
+            here, there = host(here), host(there)
+            if dtype is livegrad.bfloat16:  # the CPU adds up ones in bfloat16, which ends at 256
+                here, there = np.minimum(here, 256), np.minimum(there, 256)
+            np.testing.assert_array_equal(there, here)
+
+
+def test_logarithms_of_running_sums():
+    x = livegrad.randn(3, 200)
+    found = []
+    for there in (x, x.cuda()):
+        there = there.detach().requires_grad_()
+        with livegrad.debug.watch_sync("raise"):
+            y = there.logcumsumexp(1)
+            y.sum().backward()
+        found.append((host(y), host(there.grad)))
+    for here, there in zip(*found):
+        np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(5, 7), (3, 4, 6), (2, 5000), (4, 3, 2, 5)])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_losses_over_classes(shape, reduction):

@@ -1,4 +1,4 @@
-"""Running totals for GPUs: sums and products along a dimension, forwards or backwards.
+"""Running totals for GPUs: sums, products and extremes along a dimension, forwards or backwards.
 
 rows: the innermost dimension is walked. A warp, or a block for long rows, takes as many elements as it has threads at a
 time: each warp scans its part by doubling, takes in what the warps before it have, and all take in the total so far.
@@ -59,9 +59,10 @@ class _Emitter:
         self, name: str, code: tuple, source: dtypes.dtype, out: dtypes.dtype, key: tuple, lanes: int, backwards: bool,
         words: int,
     ):  # fmt: skip
-        self.primitive, self.neutral = SCANS[name]
+        self.primitive, neutral = SCANS[name]
         self.code, self.source, self.out_dtype, self.backwards = code, source, out, backwards
         self.acc = running_dtype(source)
+        self.neutral = neutral(self.acc)
         self.module, self.b, self.args = entry(words)
         args = self.args
         classes = key[0][:-1]
