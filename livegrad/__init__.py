@@ -60,6 +60,10 @@ from .memory import (
 for _part in (
     "elementwise",
     "reduce",
+    "extremes",
+    "variance",
+    "norms",
+    "softmax",
     "view",
     "parts",
     "copying",

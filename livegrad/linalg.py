@@ -16,9 +16,9 @@ from .autograd.mode import MODE
 from .lazy import backend
 from .lazy.value import Value
 from .ops.decompositions import CHOLESKY, EIGH, PINV, QR, SOLVE, SVD, LinAlgError, library
+from .ops.dims import dims_of
 from .ops.dispatch import broadcast_shapes
 from .ops.matmul import _either, matmul
-from .ops.reduce import dims_of
 from .ops.registry import operator
 from .ops.results import named
 from .ops.view import on_either

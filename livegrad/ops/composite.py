@@ -16,8 +16,9 @@ from ..runtime.array import SMALL
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .casting import autocasts
+from .dims import back_to, dims_of
 from .instruction import SCALAR_TYPE_NAMES, real_only
-from .reduce import _sum, back_to, dims_of
+from .reduce import sum_value
 from .registry import FUNCTIONS, function, operator, public, write_out
 from .view import normal_dim
 
@@ -439,7 +440,7 @@ _GAPS = [[1.5, math.nan, 0.5], [0.25, 3.0, -1.0]]
 
 
 def _nansum(x: Value, dims: tuple, keepdim: bool) -> Value:
-    return _sum(x.masked_zero(x.isnan()), dims, keepdim)  # type: ignore[attr-defined]
+    return sum_value(x.masked_zero(x.isnan()), dims, keepdim)  # type: ignore[attr-defined]
 
 
 NANSUM = operator(

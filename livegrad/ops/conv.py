@@ -21,7 +21,7 @@ from ..runtime import array as arrays
 from ..runtime import convolution, convolution_numpy
 from ..runtime.array import numel
 from ..runtime.convolution import Axis, Problem
-from .reduce import _reduced
+from .reduce import reduced
 from .registry import Operator, operator
 from .view import _SPREAD
 
@@ -225,7 +225,7 @@ def _by_weight(x: Value, y: Value, window: tuple, stride: tuple, padding: tuple,
     if parts is not None:
         total = from_array(parts)
         if parts.shape[0] > 1:
-            total = _reduced(total, "sum", (0,), False, x.dtype)
+            total = reduced(total, "sum", (0,), False, x.dtype)
         # Places between rows count as zero times what lies there, which is not zero beside an infinity.
         if math.isfinite(total.native().sum()) or np.isfinite(a.native()).all():
             return cast_value(_in_order(total, parts.shape, groups, outputs, shape), dtype)

@@ -575,6 +575,17 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     return dispatch.call(ELEMENTWISE["_masked_fill"], (mask, value, input))
 
 
+@hot
+def _masked_zero(x: Any, mask: Any) -> Any:
+    """x with zeros where the mask holds, whatever x is there."""
+    op = ELEMENTWISE["_masked_fill"]
+    return dispatch.value_call(op, (mask, 0, x)) if x.__class__ is Value else dispatch.call(op, (mask, 0, x))
+
+
+Value.masked_zero = _masked_zero  # type: ignore[attr-defined]
+Tensor.masked_zero = _masked_zero  # type: ignore[attr-defined]
+
+
 # --- Python's operators -----------------------------------------------------------------------------------------
 
 

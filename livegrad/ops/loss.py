@@ -13,13 +13,15 @@ from ..lazy.value import Value
 from ..native import hot
 from ..tensor import Tensor, wrap
 from . import dispatch, rows
+from .dims import back_to, cast_like
 from .gather import GATHER
 from .index import INDEX_BACKWARD, grid
 from .instruction import ElementwiseOp
-from .reduce import LOG_SOFTMAX, SOFTMAX, _cast_like, _mean, _mean_gradient, _sum, back_to
+from .reduce import mean_gradient, mean_value, sum_value
 from .registry import Operator, operator
 from .rowprogram import RowProgram, largest, position, total
 from .scalar import eq, exp, log, where
+from .softmax import LOG_SOFTMAX, SOFTMAX
 from .view import on_either
 
 
@@ -32,7 +34,7 @@ def reduced(terms: ElementwiseOp) -> Operator:
     @hot
     def forward(input: Value, target: Value, numbers: tuple, mean: bool) -> Value:
         made = dispatch.value_call(terms, (input, target, *numbers))
-        return (_mean if mean else _sum)(made, tuple(range(len(made.shape))), False)
+        return (mean_value if mean else sum_value)(made, tuple(range(len(made.shape))), False)
 
     @hot
     def flow(i: int, g: Any, input: Any, target: Any, numbers: tuple, mean: bool) -> Any:
@@ -40,7 +42,7 @@ def reduced(terms: ElementwiseOp) -> Operator:
         bare = g.__class__ is Value
         shape = dispatch.broadcast_shapes(tuple(input.shape), tuple(target.shape))
         dims = tuple(range(len(shape)))
-        g = _mean_gradient(g, shape, g.dtype, dims) if mean else back_to(g, shape, dims)
+        g = mean_gradient(g, shape, g.dtype, dims) if mean else back_to(g, shape, dims)
         if rule != "g":
             given = (input, target, *numbers)
             known = dict(zip(terms.names, given))
@@ -53,13 +55,13 @@ def reduced(terms: ElementwiseOp) -> Operator:
         wide = tuple(x.shape)
         if wide != shape:
             g = g.sum_to_size(wide)
-        return _cast_like(g, x.dtype)
+        return cast_like(g, x.dtype)
 
     def gradient(i: int) -> Callable:
         return hot(lambda g, input, target, numbers, mean: flow(i, g, input, target, numbers, mean))
 
     grads = {name: gradient(i) for i, name in enumerate(("input", "target")) if terms.gradient(i) is not None}
-    name, tensors = terms.name + "_reduced", ("input", "target")
+    name, tensors = terms.name + "reduced", ("input", "target")
     return operator(name, forward, tensors=tensors, grads=grads, node=terms.node, anywhere=True)
 
 
@@ -81,7 +83,7 @@ def _finished(terms: Value, shape: tuple | None, divisor: Any) -> Value:
     """Terms in the shape that is wanted, or summed up."""
     if shape is not None:
         return terms.reshape(shape)
-    total = _sum(terms, tuple(range(len(terms.shape))), False)
+    total = sum_value(terms, tuple(range(len(terms.shape))), False)
     return total if divisor is None else total / divisor
 
 
@@ -142,7 +144,7 @@ def _rows_nll(logits: bool) -> Operator:
         return _finished(_weighed(terms, **weights), shape, divisor)
 
     def flow(g: Any, input: Any, index: Value, dim: int, shape: Any, divisor: Any, factor: Any, ignored: Any) -> Any:
-        g = _cast_like(_weighed(_to_terms(g, index, shape, divisor), factor, ignored), input.dtype)
+        g = cast_like(_weighed(_to_terms(g, index, shape, divisor), factor, ignored), input.dtype)
         if g.__class__ is Value:
             return rows.apply(_PICKED_GRADIENT[logits], (input, index, g), (dim,))
         chosen = wrap(rows.apply(_IS_TARGET, (input._value(), index), (dim,)))

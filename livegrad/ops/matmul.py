@@ -20,8 +20,8 @@ from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch
 from .casting import autocasts
+from .dims import accumulator, dims_of
 from .instruction import SCALAR_TYPE_NAMES
-from .reduce import accumulator, dims_of
 from .registry import operator, public
 from .view import PERMUTE, sum_to_size
 

@@ -14,7 +14,7 @@ from ..native import hot
 from ..runtime.array import numel
 from ..tensor import Tensor, wrap
 from . import rows
-from .reduce import _cast_like
+from .dims import cast_like
 from .registry import Operator
 from .rowprogram import RowProgram, total
 from .scalar import rsqrt, square
@@ -162,7 +162,7 @@ class Normaliser(Operator):
             elif name == "x":
                 out.append(found["x"].reshape(own))
             else:
-                out.append(_cast_like(found[name].sum_to_size(affine).reshape(own), dtype))
+                out.append(cast_like(found[name].sum_to_size(affine).reshape(own), dtype))
         return tuple(out)
 
 

@@ -13,9 +13,9 @@ from ..runtime import array as arrays
 from ..runtime.interpreter import library
 from ..tensor import Tensor, wrap
 from .copying import clone
+from .extremes import share_evenly
 from .gather import GATHER
 from .instruction import real_only
-from .reduce import share_evenly
 from .registry import named, operator, public
 from .results import KthValue, Median, Mode, Sort, TopK
 from .view import normal_dim, on_either

@@ -12,9 +12,9 @@ from ..lazy.value import Value
 from ..tensor import Tensor
 from .casting import autocasts
 from .copying import clone
+from .extremes import share_evenly
 from .instruction import real_only
 from .order import comparable, picked, place_zero
-from .reduce import share_evenly
 from .registry import operator, public
 from .results import NanMedian
 from .view import normal_dim
