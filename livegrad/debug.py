@@ -1,9 +1,17 @@
-"""Finding out what a program did: here, where the host waited for a GPU.
+"""Finding out what a program did: where a NaN came from, and where the host waited for a GPU.
+
+`find_nan` replays the recorded graph and names the step that made the first NaN or infinity.
+
+>>> import livegrad
+>>> x = livegrad.tensor([1.0, 0.0], requires_grad=True)
+>>> y = (x.log() * x).sum()
+>>> finding = livegrad.debug.find_nan(y)
+>>> print(finding.name, finding.kind, finding.operands[0])
+LogBackward0 inf x: float32 [2], from 0 to 1
 
 A program is fast on a GPU as long as the host runs ahead of it. Every copy between host and device, and every wait, is
 entered in a ledger with the user's line that caused it; `watch_sync` warns or raises where it happens.
 
->>> import livegrad
 >>> with livegrad.debug.watch_sync("raise"):
 ...     y = livegrad.ones(3) * 2  # on the CPU nobody waits
 >>> print(livegrad.debug.ledger())
@@ -18,9 +26,40 @@ from typing import Any
 from .runtime.cuda.ledger import LEDGER, Entry, SynchronizationError, SynchronizationWarning, Watch
 from .runtime.refusal import amount
 
-__all__ = ["Entry", "Ledger", "SynchronizationError", "SynchronizationWarning", "clear_ledger", "ledger", "watch_sync"]
+__all__ = [
+    "Entry", "Ledger", "SynchronizationError", "SynchronizationWarning", "clear_ledger", "find_nan", "ledger",
+    "watch_sync",
+]  # fmt: skip
 
 _MODES: dict[Any, Watch] = {"warn": "warn", "raise": "raise", "error": "raise", "off": "", None: ""}
+
+
+def find_nan(y: Any, *more: Any, params: Any = None, backward: bool = True) -> Any:
+    """The step that made the first NaN or infinity on the way to `y`, as a `livegrad.graph.replay.Finding`.
+
+    The recorded graph is replayed, operator by operator: what is kept for the backward pass is looked at, the rest is
+    computed again from the leaves, as they are now. The finding names the step, its line, and its operands with the
+    ranges of their numbers; it is false if everything is finite. Where a value cannot be had again (an operand that
+    needs no gradient and that no gradient reads, a user's `Function`, a graph that backward has freed) it says so.
+    Infinities that a program puts in on purpose, as the number of a `masked_fill`, do not count as made.
+
+    y, more: tensors, or tuples, lists and dicts of them. params: what names the leaves, as in `livegrad.graph`.
+    backward: whether, if all results are finite, gradients are looked at too. That runs the gradient of each step on
+    ones for `y`, calls no hooks and changes no `.grad`.
+
+    >>> import livegrad
+    >>> w = livegrad.zeros(1, requires_grad=True)
+    >>> y = (w.abs().sqrt() * 2).sum()
+    >>> finding = livegrad.debug.find_nan(y)
+    >>> finding.phase, finding.name, finding.kind, finding.site.line
+    ('backward', 'SqrtBackward0', 'inf', 'y = (w.abs().sqrt() * 2).sum()')
+    """
+    from .graph import _flatten, replay
+    from .graph.names import caller_names, given_names
+    from .graph.view import read
+
+    results = _flatten((y, *more))
+    return replay.find(read(results, given_names(params) + caller_names()), results, backward)
 
 
 class watch_sync:

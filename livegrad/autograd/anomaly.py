@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..lazy.value import Value
+from ..site import warn
 
 
 class Anomaly:
@@ -36,7 +37,11 @@ class set_detect_anomaly:
 class detect_anomaly:
     """Context manager: a backward pass inside it raises RuntimeError at the node that makes the first NaN.
 
-    >>> import livegrad
+    A warning names the line of the forward pass that recorded the node, and so does the error's note. Which step of the
+    forward pass made a NaN is told by `livegrad.debug.find_nan`.
+
+    >>> import livegrad, warnings
+    >>> warnings.simplefilter("ignore")
     >>> x = livegrad.zeros(1, requires_grad=True)
     >>> with livegrad.autograd.detect_anomaly():
     ...     try:
@@ -48,6 +53,10 @@ class detect_anomaly:
 
     def __init__(self, check_nan: bool = True):
         self.check_nan = check_nan
+        warn(
+            "Anomaly Detection has been enabled. This mode will increase the runtime and should only be enabled for "
+            "debugging."
+        )
 
     def __enter__(self) -> None:
         self.before = Anomaly.on, Anomaly.check_nan
@@ -68,8 +77,20 @@ def look(node: Any, grads: tuple) -> None:
         if g is None:
             continue
         v = g if g.__class__ is Value else g._value()
-        if v.dtype.is_floating_point and np.isnan(v.native()).any():
+        if v.dtype.category >= 2 and np.isnan(v.native()).any():
             raise RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.")
+
+
+def tell(node: Any) -> None:
+    """Warn of an error in a node of a backward pass, with the line of the forward pass that recorded it."""
+    site = node.site()
+    made = (
+        "No forward pass information available."
+        if site is None
+        else (f"Traceback of forward call that caused the error:\n  {site}")
+    )
+    inside = f"\n  in module {node.module_path}" if node.module_path else ""
+    warn(f"Error detected in {node.name()}. {made}{inside}")
 
 
 __all__ = ["detect_anomaly", "is_anomaly_enabled", "set_detect_anomaly"]

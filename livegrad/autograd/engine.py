@@ -11,7 +11,7 @@ from ..lazy import value as values
 from ..lazy.value import Value
 from ..native import hot, slotted
 from ..observe import WATCH
-from .anomaly import Anomaly, look
+from .anomaly import Anomaly, look, tell
 from .mode import MODE, _local
 from .node import AccumulateGrad, ElementwiseNode, Node
 
@@ -49,6 +49,8 @@ def run(
         _walk(roots, keep_graph, recording, capture, useful, through, Anomaly.on and Anomaly.check_nan, place)
     except Exception as error:
         if place.node is not None:
+            if Anomaly.on:
+                tell(place.node)
             _name_the_line(error, place.node)
         raise
     finally:

@@ -55,20 +55,25 @@ def _zeros(x: Value) -> Value:
 ZEROS = operator("zeros", _zeros, tensors=("x",), anywhere=True)
 
 
-def _recorded_only(*values: Value) -> Value:
-    raise AssertionError("recorded only: the write itself has been done in place")
+def _copy(x: Value, src: Value) -> Value:
+    """What `copied` records, beside writing it."""
+    return pending(CAST.specialise("t", (src.dtype,), x.dtype, x.dtype), (src,), (), x.shape)
+
+
+def _fill(x: Value, value: Any) -> Value:
+    return from_array(arrays.full_on(x.device, x.shape, x.dtype, value))
 
 
 COPY = operator(
     "copy",
-    _recorded_only,
+    _copy,
     tensors=("x", "src"),
     grads={
         "x": lambda g: on_either(ZEROS, g),
         "src": lambda g, src_shape, src_dtype: _converted(g, src_dtype).sum_to_size(src_shape),
     },
 )
-FILL = operator("fill", _recorded_only, tensors=("x",), grads={"x": lambda g: on_either(ZEROS, g)})
+FILL = operator("fill", _fill, tensors=("x",), grads={"x": lambda g: on_either(ZEROS, g)})
 
 
 def _converted(g: Any, dtype: dtypes.dtype) -> Any:
@@ -180,7 +185,7 @@ def filled(self: Tensor, value: Any, label: str) -> Tensor:
             _fill_window(self, number)
         return self
     result = wrap(from_array(arrays.full_on(self.device, self._shape, d, number)))
-    FILL.record((result,), (_meta(self),), (self,), label, {})
+    FILL.record((result,), (_meta(self),), (self,), label, {"value": number})
     return dispatch.assign_result(self, result)
 
 

@@ -172,14 +172,14 @@ _LOG_TOTAL = RowProgram("log_total", _largest_and_log_total)
 
 
 def _cross_entropy(
-    input: Value, index: Any, dim: int, shape: tuple | None, divisor: Any, **weights: Value | None
+    input: Value, index: Any, dim: int, shape: tuple | None, divisor: Any, factor: Value | None, ignored: Value | None
 ) -> tuple:
     """The loss, and the two numbers of each row."""
     input.ready()  # the rows are read, and single elements of them
     kept = rows.computing(input.dtype)
     top, log_total = rows.apply(_LOG_TOTAL, (input,), (dim,), (), (kept, kept))
     picked = cast_value(GATHER.forward(input, index=index, dim=dim), kept)
-    terms = cast_value(_weighed((picked - top) - log_total, **weights), input.dtype)
+    terms = cast_value(_weighed((picked - top) - log_total, factor, ignored), input.dtype)
     return _finished(terms, shape, divisor), top, log_total
 
 
