@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -14,8 +15,8 @@ from . import dispatch, rows
 from .dims import count_over, dims_of, kept_shape, need_floating
 from .reduce import mean
 from .registry import ELEMENTWISE, operator, public
-from .rowprogram import RowProgram, total
-from .scalar import square
+from .rowprogram import RowProgram, largest, smallest, total
+from .scalar import square, where
 
 
 @hot
@@ -32,22 +33,64 @@ def _var_parts(x: Tensor, dim: Any, unbiased: Any, correction: Any, keepdim: boo
     return dims_of(dim, x.dim()), _correction(unbiased, correction), keepdim
 
 
-def _mean_square(x: Any, n: Any, divisor: Any) -> Any:
-    """Two sweeps: the mean, then the mean square of what is left."""
-    return total(square(x - total(x) / n)) / divisor
+def _within(x: Any, mean: Any) -> Any:
+    """A row's mean, put back between its elements where rounding took it out, by a unit in the last place or more.
+
+    So the variance of equal elements is 0, by which the gradient of the standard deviation knows them.
+    """
+    top, bottom = largest(x), smallest(x)
+    return where(mean > top, top, where(mean < bottom, bottom, mean))
 
 
-_VAR = RowProgram("var", _mean_square)
+def _squares_and_mean(x: Any, n: Any) -> tuple:
+    """Two sweeps: the mean, then the squares of what is left."""
+    mean = _within(x, total(x) / n)
+    return total(square(x - mean)), mean
 
 
+def _joined(squares: Any, mean: Any, n: Any, length: Any, divisor: Any) -> Any:
+    """The variance of n segments of that length from those of each (Chan, Golub and LeVeque 1983)."""
+    middle = _within(mean, total(mean) / n)
+    return (total(squares) + length * total(square(mean - middle))) / divisor
+
+
+_VAR = RowProgram("var", lambda x, n, divisor: _squares_and_mean(x, n)[0] / divisor)
+_VAR_OF_SEGMENTS = RowProgram("var_of_segments", _squares_and_mean)
+_VAR_JOINED = RowProgram("var_joined", _joined, tensors=2)
 _VAR_GRADIENT = RowProgram("var_gradient", lambda g, x, n, scale: g * ((x - total(x) / n) * scale), tensors=2)
 
 
 @hot
 def _var(x: Value, dims: tuple, keepdim: bool, correction: float) -> Value:
     n = count_over(x.shape, dims)
-    made = rows.apply(_VAR, (x,), dims, (float(n), float(max(n - correction, 0))))
+    divisor = float(max(n - correction, 0))
+    length = 0
+    if n > _SEGMENT and len(dims) == len(x.shape) and (x.array is None or x.array.contiguous):
+        length = _segment(n)
+    if length:
+        made = _var_of_all(x, n, length, divisor)
+        return made.reshape((1,) * len(dims) if keepdim else ())
+    made = rows.apply(_VAR, (x,), dims, (float(n), divisor))
     return made if keepdim else made.reshape(tuple([n for d, n in enumerate(x.shape) if d not in dims]))
+
+
+_SEGMENT = 8192  # elements of a segment at most: it stays in the cache for its second sweep
+
+
+@functools.cache
+def _segment(n: int) -> int:
+    """The length of equal segments in which n elements can be cut, 0 where they would be many short ones."""
+    return next((length for length in range(_SEGMENT, _SEGMENT // 8, -1) if n % length == 0), 0)
+
+
+def _var_of_all(x: Value, n: int, length: int, divisor: float) -> Value:
+    """The variance of all elements, which are read from memory once."""
+    count = n // length
+    parts = x.reshape((count, length))  # type: ignore[attr-defined]
+    kept = rows.computing(x.dtype)
+    squares, mean = rows.apply(_VAR_OF_SEGMENTS, (parts,), (1,), (float(length),), (kept, kept))
+    numbers = (float(count), float(length), divisor)
+    return rows.apply(_VAR_JOINED, (squares, mean), (0,), numbers, (x.dtype,))
 
 
 @hot

@@ -123,6 +123,39 @@ def test_long_rows_add_up_precisely():
     np.testing.assert_allclose(x.logsumexp(1).numpy(), np.log(200_001) + np.float32(0.1), 3e-7)
 
 
+@settings(max_examples=30, **SETTINGS)
+@given(
+    st.floats(-1e6, 1e6, allow_subnormal=False),
+    st.sampled_from([(3,), (7, 2), (2, 7), (1000,), (5, 65), (70_001,), (2, 90_000), (1 << 17,)]),
+    st.sampled_from([dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16]),
+    st.sampled_from([None, 0, -1]),
+    st.sampled_from(["deferred", "deferred reference", "eager"]),
+    st.booleans(),
+)
+def test_equal_elements_have_no_variance(value, shape, d, dim, how, transposed):
+    """A mean that is rounded would leave some, and the gradient of the deviation would divide one rest by another."""
+    value = value % 1000 if d is dtypes.float16 else value
+    with mode(how):
+        x = livegrad.full(shape, value, dtype=d)
+        x = (x.t().contiguous().t() if transposed and x.dim() == 2 else x).requires_grad_()
+        made = [x.std(dim), x.var(dim), (x * 1).std(dim, correction=0)]
+        assert not any(t.any().item() for t in made)
+        livegrad.cat([made[0].reshape(-1), made[2].reshape(-1)]).sum().backward()
+        assert not x.grad.any().item()
+
+
+@pytest.mark.parametrize("n", [70_001, 65_536, 100_000, 3 * 50_021])
+def test_the_variance_of_many_elements_is_that_of_their_segments_joined(n):
+    a = np.random.default_rng(n).normal(1000, 1, n)
+    for how in ("deferred", "deferred reference", "eager"):
+        with mode(how):
+            x = livegrad.tensor(a)
+            np.testing.assert_allclose(x.var().item(), a.var(ddof=1), 1e-11)
+            np.testing.assert_allclose((x * 2).std(keepdim=True).item(), 2 * a.std(ddof=1), 1e-11)
+            np.testing.assert_allclose(livegrad.tensor(a.astype(np.float32)).var(correction=5).item(),
+                                       a.astype(np.float32).astype(float).var(ddof=5), 1e-5)  # fmt: skip
+
+
 def test_row_and_element_results_of_nothing():
     empty = livegrad.zeros(3, 0)
     assert empty.softmax(1).shape == (3, 0)
