@@ -18,7 +18,7 @@ from .autograd import node as nodes
 from .autograd.mode import MODE
 from .autograd.node import AccumulateGrad, Hooks, Node, RemovableHandle, hooks_of, next_seq
 from .dtypes import Size
-from .lazy.evaluate import OVERWRITTEN
+from .lazy.reuse import OVERWRITTEN
 from .lazy.storage import Alias, Counter, Storage, adopt
 from .lazy.value import UNDEFERRED, Value, from_array
 from .native import hot, hottest, slotted

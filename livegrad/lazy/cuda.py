@@ -1,6 +1,6 @@
 """Evaluation of elementwise programs on CUDA devices: which launch a program takes, and what it is given.
 
-What is written, and what is reused, is decided as on the CPU (see `lazy.evaluate`).
+What is written, and what is reused, is decided as on the CPU (see `lazy.evaluate` and `lazy.reuse`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ from ..observe import WATCH
 from ..runtime.array import Array, numel
 from ..runtime.cuda import driver, memory
 from ..runtime.memory import peek
-from . import evaluate, log
+from . import log
+from .batch import BATCHES
+from .evaluate import evaluate, finish, interpret
+from .plans import MAX_PLANS
 from .program import Piece, broadcast_strides, flat, linearize, merged_dims
+from .reuse import OVERWRITTEN, empty_reused, reusable, take
 from .value import Value, settle
 
 # What fills a device so often is not worth putting off: starting it takes no time beside what it does.
@@ -66,7 +70,7 @@ class _Batch:
 
 
 _batch = _Batch()
-evaluate.BATCHES.append(_batch)
+BATCHES.append(_batch)
 
 
 def run(root: Value, reason: str, together: bool) -> None:
@@ -78,11 +82,11 @@ def run(root: Value, reason: str, together: bool) -> None:
         if not together:
             _batch.run()
         return
-    piece = linearize(root, evaluate.evaluate)
+    piece = linearize(root, evaluate)
     if not _batch.results.keys().isdisjoint(piece.nodes):
         _batch.run()  # this reads what a launch that was put off will write
         if root.array is None:
-            piece = linearize(root, evaluate.evaluate)
+            piece = linearize(root, evaluate)
     if root.array is not None:  # evaluating an operand can bring the root along
         return
     shape = root.shape
@@ -90,7 +94,7 @@ def run(root: Value, reason: str, together: bool) -> None:
     observer = WATCH.observer
     token = None if observer is None else observer.begin("", nodes, leaves, outputs, shape, reason)
     if 0 in shape:
-        evaluate.finish(piece, [memory.empty(shape, nodes[j].dtype, root.device) for j in outputs])
+        finish(piece, [memory.empty(shape, nodes[j].dtype, root.device) for j in outputs])
         if observer is not None:
             observer.end(token, "hit")
         return
@@ -98,7 +102,7 @@ def run(root: Value, reason: str, together: bool) -> None:
     plan = _plan(piece, shape, index)
     kernel = plan.launch.kernel
     if not driver.loadable(kernel, index):
-        evaluate.finish(piece, evaluate._interpret(piece))
+        finish(piece, interpret(piece))
         if observer is not None:
             observer.end(token, "tier 0")
         return
@@ -109,13 +113,13 @@ def run(root: Value, reason: str, together: bool) -> None:
         _batch.jobs.setdefault((index, kernel), []).append((plan.launch, args))
         _batch.results.update(zip([nodes[j] for j in outputs], made))
         _batch.keep.append([leaf.array for leaf in leaves])
-        evaluate._empty_reused(leaves, made)
+        empty_reused(leaves, made)
         if observer is not None:
             observer.postponed(token, log.origin(kernel))
         return
-    evaluate._empty_reused(leaves, made)
+    empty_reused(leaves, made)
     driver.launch(plan.launch, index, args)
-    evaluate.finish(piece, made)
+    finish(piece, made)
     if observer is not None:
         observer.end(token, log.origin(kernel))
 
@@ -149,7 +153,7 @@ def _plan(piece: Piece, shape: tuple, index: int) -> Plan:
         plan.launch = plan_map(piece.code, piece.outputs, sizes, strides, alignment, multiprocessors)
         plan.small = plan.launch.kernel.together is not None and plan.launch.blocks <= SMALL * multiprocessors
         plan.classes = [CONTIGUOUS if how is None else STRIDED for how in layouts]
-        if len(_plans) >= evaluate.MAX_PLANS:
+        if len(_plans) >= MAX_PLANS:
             _plans.clear()
         _plans[key] = plan
     return plan
@@ -166,12 +170,12 @@ def word(leaf: Value) -> int:
 def _outputs(piece: Piece, plan: Plan, root: Value) -> list[Array]:
     """Memory for what is written; the buffer of an operand that an in-place operator replaced is used again."""
     free: Any = ()
-    if any(leaf.owner is evaluate.OVERWRITTEN for leaf in piece.leaves):
-        free = evaluate._reusable(piece, plan.classes)
+    if any(leaf.owner is OVERWRITTEN for leaf in piece.leaves):
+        free = reusable(piece, plan.classes)
     made = []
     for j in piece.outputs:
         d = piece.nodes[j].dtype
-        old = evaluate._take(free, d.itemsize) if free else None
+        old = take(free, d.itemsize) if free else None
         if old is None:
             made.append(memory.empty(root.shape, d, root.device))
         else:

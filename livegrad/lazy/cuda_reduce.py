@@ -10,8 +10,10 @@ from ..codegen.gpu.space import Layout
 from ..devices import cpu
 from ..runtime.array import Array, numel
 from ..runtime.cuda import driver, memory
-from . import cuda, evaluate, log
+from . import cuda, log
+from .plans import MAX_PLANS
 from .program import broadcast_strides, merged_dims
+from .reduce import filled, interpret_reduction
 from .value import Value, from_array
 
 _plans: dict[tuple, reductions.Plan] = {}
@@ -57,7 +59,7 @@ def run(
     """
     shape = x.shape
     if not numel(shape):
-        return evaluate._filled(out_shape, name, acc, x.device), ""
+        return filled(out_shape, name, acc, x.device), ""
     leaves, code, params = ([x], (), ()) if piece is None else (piece.leaves, piece.code, piece.params)
     index = x.device.index
     count = count or numel(tuple([shape[d] for d in axes]))
@@ -67,12 +69,12 @@ def run(
     if plan is None:
         layout, columns = arrange(leaves, shape, axes)
         plan = reductions.plan(name, acc, code, x.dtype, layout, columns, count, aligned)
-        if len(_plans) >= evaluate.MAX_PLANS:
+        if len(_plans) >= MAX_PLANS:
             _plans.clear()
         _plans[key] = plan
     kernel = plan.launch.kernel
     if not driver.loadable(kernel, index):
-        return evaluate._interpret_reduction(x, piece, name, axes, acc, out_shape), "tier 0"
+        return interpret_reduction(x, piece, name, axes, acc, out_shape), "tier 0"
     made = memory.empty(out_shape if plan.segments == 1 else (plan.segments, numel(out_shape)), acc, x.device)
     args = kernel.pack(memory.address(made), *map(cuda.word, leaves), *params) + plan.launch.tail
     driver.launch(plan.launch, index, args)

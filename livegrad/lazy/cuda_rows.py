@@ -10,8 +10,9 @@ from ..codegen.rowshape import Input
 from ..ops.rowprogram import RowProgram
 from ..runtime.array import contiguous_strides, numel
 from ..runtime.cuda import driver, memory
-from . import cuda, evaluate, log
+from . import cuda, log
 from .cuda_reduce import alignment, arrange, layouts
+from .plans import MAX_PLANS
 from .value import Value
 
 _plans: dict[tuple, Launch] = {}
@@ -38,7 +39,7 @@ def run(
         layout, columns = arrange(leaves, shape, dims, tuple(own for full in program.full if full))
         form = rows.Form(program, compute, tuple(Input(*code) for code in codes), results)
         launch = rows.plan(form, layout, columns, aligned)
-        if len(_plans) >= evaluate.MAX_PLANS:
+        if len(_plans) >= MAX_PLANS:
             _plans.clear()
         _plans[key] = launch
     kernel = launch.kernel

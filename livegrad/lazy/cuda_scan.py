@@ -6,8 +6,9 @@ from ..codegen.gpu import scans
 from ..codegen.gpu.kernels import Launch
 from ..runtime.array import Array, contiguous_strides
 from ..runtime.cuda import driver, memory
-from . import cuda, evaluate, log
+from . import cuda, log
 from .cuda_reduce import arrange, layouts
+from .plans import MAX_PLANS
 from .value import Value
 
 _plans: dict[tuple, Launch] = {}
@@ -23,7 +24,7 @@ def run(
     if launch is None:
         layout, columns = arrange(leaves, shape, (dim,), (contiguous_strides(shape),))
         launch = scans.plan(name, code, x.dtype, made.dtype, layout, columns, backwards)
-        if len(_plans) >= evaluate.MAX_PLANS:
+        if len(_plans) >= MAX_PLANS:
             _plans.clear()
         _plans[key] = launch
     kernel = launch.kernel

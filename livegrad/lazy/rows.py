@@ -22,8 +22,12 @@ from ..ops.rowprogram import RowProgram
 from ..runtime import array as arrays
 from ..runtime import interpreter, pool
 from ..runtime.array import Array, numel
-from . import evaluate, log, turned, value
+from . import log, turned, value
+from .evaluate import evaluate, lock
+from .fuse import fused_source
+from .plans import GRAIN, MAX_PLANS, layouts
 from .program import broadcast_strides, merged_dims
+from .reduce import SHARES, reduce_array
 from .value import Value
 
 # With fewer rows than FEW, a row that takes more than LONG bytes is not left to one thread.
@@ -69,7 +73,7 @@ def run(
     the reduced dimensions with size 1; one that is added up over all rows, the others. The latter are computed in
     `compute`, on the CPU, where `adds_up` allows it.
     """
-    with evaluate._lock:
+    with lock:
         pieces = _pieces(inputs, shape)
         leaves: list[Value] = []
         key_parts: list = []
@@ -96,13 +100,13 @@ def run(
             if observer is not None:
                 observer.end(token, how)
             return tuple([value.from_array(a) for a in made])
-        key = (program, compute, results, shape, dims, tuple(key_parts), evaluate._layouts(leaves, shape))
+        key = (program, compute, results, shape, dims, tuple(key_parts), layouts(leaves, shape))
         plan = _plans.get(key)
         if plan is None:
             plan = _plan(program, compute, results, shape, dims, inputs, pieces, leaves, key)
         if plan.turned:
             leaves = turned.in_order(leaves, plan.turned)
-            key = (program, compute, results, shape, dims, tuple(key_parts), evaluate._layouts(leaves, shape))
+            key = (program, compute, results, shape, dims, tuple(key_parts), layouts(leaves, shape))
             plan = _plans.get(key)
             if plan is None:
                 plan = _plan(program, compute, results, shape, dims, inputs, pieces, leaves, key)
@@ -150,7 +154,7 @@ def _added_up(sums: Array, dims: tuple, shape: tuple) -> list[Array]:
     """The sums over all rows, of those over segments: (segments, results, places)."""
     segments, results, places = sums.shape
     if segments > 1:
-        sums = evaluate._reduce(value.from_array(sums), "sum", (0,), sums.dtype, "partial results", 0)
+        sums = reduce_array(value.from_array(sums), "sum", (0,), sums.dtype, "partial results", 0)
     row = tuple([n if d in dims else 1 for d, n in enumerate(shape)])
     strides = arrays.contiguous_strides(row)
     return [Array(sums.block, sums.offset + k * places, row, strides, sums.dtype, True) for k in range(results)]
@@ -175,10 +179,10 @@ def _pieces(inputs: list[Value], shape: tuple) -> list:
     for v in inputs:
         for other in seen:
             if other is v:
-                evaluate.evaluate(v, "needed twice")
+                evaluate(v, "needed twice")
         seen.append(v)
     for v in inputs:
-        pieces.append(evaluate.fused_source(v, "rows", v.shape != shape))
+        pieces.append(fused_source(v, "rows", v.shape != shape))
     # Evaluating one input's operands can bring along what another one was to be made of.
     leaves = 0
     for i, piece in enumerate(pieces):
@@ -188,12 +192,12 @@ def _pieces(inputs: list[Value], shape: tuple) -> list:
         leaves += len(piece.leaves)
         for n in piece.nodes:
             if n.array is not None:
-                evaluate.evaluate(inputs[i], "rows")
+                evaluate(inputs[i], "rows")
                 pieces[i] = None
                 break
     if leaves > MAX_LEAVES:
         for i, v in enumerate(inputs):
-            evaluate.evaluate(v, "bound: arguments")
+            evaluate(v, "bound: arguments")
             pieces[i] = None
     return pieces
 
@@ -207,7 +211,7 @@ def _plan(
     program: RowProgram, compute: Any, results: tuple, shape: tuple, dims: tuple, inputs: list, pieces: list,
     leaves: list, key: tuple,
 ) -> Plan:  # fmt: skip
-    if len(_plans) >= evaluate.MAX_PLANS:
+    if len(_plans) >= MAX_PLANS:
         _plans.clear()
     plan = Plan()
     plan.elements = numel(shape)
@@ -254,7 +258,7 @@ def _lay_out(
     if program.added:
         rows, places = plan.total, numel(tuple([shape[d] for d in dims]))
         # Enough segments for the threads to share, each long enough to be worth its rows of sums.
-        length = SEGMENT_ROWS if plan.elements < evaluate.GRAIN else max(FEWEST_ROWS, rows // evaluate.SHARES)
+        length = SEGMENT_ROWS if plan.elements < GRAIN else max(FEWEST_ROWS, rows // SHARES)
         length = min(length, SEGMENT_ROWS, rows)
         plan.total = -(-rows // length)
         plan.sums = (plan.total, program.added, places)
@@ -267,4 +271,4 @@ def _lay_out(
         m = by_result[k]
         words += [*(m[d] for d in kept), *(m[d] for d in outer)]
     plan.tail = struct.pack(f"={len(words)}q", *words)
-    plan.grain = evaluate.GRAIN // (max(1, plan.elements // plan.total) * plan.kernel.cost) + 1
+    plan.grain = GRAIN // (max(1, plan.elements // plan.total) * plan.kernel.cost) + 1

@@ -16,7 +16,10 @@ from ..observe import WATCH
 from ..runtime import array as arrays
 from ..runtime import interpreter, pool
 from ..runtime.array import Array, numel
-from . import evaluate, log, turned, value
+from . import log, turned, value
+from .evaluate import lock
+from .fuse import fused_source
+from .plans import GRAIN, MAX_PLANS, layouts
 from .program import broadcast_strides, merged_dims
 from .value import Value
 
@@ -24,9 +27,9 @@ from .value import Value
 @hot
 def run(x: Value, name: str, dim: int, out: dtypes.dtype, backwards: bool = False) -> Value:
     """Running totals of `x` along `dim`, with the pending work that feeds it. name: one of `codegen.layout.SCANS`."""
-    with evaluate._lock:
+    with lock:
         shape = x.shape
-        piece = evaluate.fused_source(x, "running totals")
+        piece = fused_source(x, "running totals")
         leaves, code, params = ([x], (), ()) if piece is None else (piece.leaves, piece.code, piece.params)
         observer = WATCH.observer
         token = None
@@ -61,7 +64,7 @@ def _fill(
         which = turned.turned_leaves(leaves)
         if which:
             leaves = turned.in_order(leaves, which)
-    key = (name, code, x.dtype, made.dtype, shape, dim, backwards, evaluate._layouts(leaves, shape))
+    key = (name, code, x.dtype, made.dtype, shape, dim, backwards, layouts(leaves, shape))
     plan = _plans.get(key)
     if plan is None:
         plan = _plan(made, x, leaves, code, name, dim, backwards, key)
@@ -85,7 +88,7 @@ def _fill_elsewhere(
 def _plan(
     made: Array, x: Value, leaves: list, code: tuple, name: str, dim: int, backwards: bool, key: tuple
 ) -> Plan:  # fmt: skip
-    if len(_plans) >= evaluate.MAX_PLANS:
+    if len(_plans) >= MAX_PLANS:
         _plans.clear()
     plan = Plan()
     shape = x.shape
@@ -119,7 +122,7 @@ def _plan(
     plan.tail = struct.pack(f"={len(words)}q", *words)
     plan.total = total
     plan.elements = elements
-    plan.grain = evaluate.GRAIN // (max(1, elements // total) * kernel.cost) + 1
+    plan.grain = GRAIN // (max(1, elements // total) * kernel.cost) + 1
     _plans[key] = plan
     return plan
 

@@ -16,7 +16,7 @@ from typing import Any
 from ..native import hot, slotted
 from ..runtime import array as arrays
 from ..runtime.array import Array, contiguous_strides, is_contiguous, numel
-from .evaluate import OVERWRITTEN
+from .reuse import OVERWRITTEN
 from .turned import contiguous_copy
 from .value import UNDEFERRED, Value, from_array, relabelled
 

@@ -8,8 +8,8 @@ from .. import dtypes
 from ..autograd.node import cast_value
 from ..devices import cpu
 from ..lazy import backend
-from ..lazy.evaluate import reduce_and_keep
 from ..lazy.program import broadcast_strides, merged_dims
+from ..lazy.reduce import reduce_and_keep
 from ..lazy.value import Value, from_array
 from ..native import hot
 from ..observe import WATCH

@@ -7,7 +7,7 @@ from typing import Any
 from .. import dtypes
 from ..autograd.node import cast_value
 from ..lazy import backend
-from ..lazy.evaluate import reduce as run_reduction
+from ..lazy.reduce import reduce as run_reduction
 from ..lazy.value import Value, pending
 from ..native import hot
 from ..precision import REGIONS

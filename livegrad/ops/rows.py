@@ -8,7 +8,7 @@ from typing import Any
 from .. import dtypes
 from ..autograd.node import cast_value
 from ..lazy import rows as runner
-from ..lazy.evaluate import reduce as run_reduction
+from ..lazy.reduce import reduce as run_reduction
 from ..lazy.value import Value
 from ..native import hot
 from ..runtime.array import numel

@@ -17,7 +17,8 @@ from ..autograd.engine import RUNNING
 from ..codegen import kernels
 from ..codegen.layout import CONTIGUOUS
 from ..devices import cpu
-from ..lazy.evaluate import GRAIN, STREAM_BYTES, evaluate_all, launch_together
+from ..lazy.evaluate import evaluate_all, launch_together
+from ..lazy.plans import GRAIN, STREAM_BYTES
 from ..lazy.program import encode
 from ..lazy.value import DEFAULT_LIMIT, Bound, Value, from_array, pending
 from ..native import hot, slotted

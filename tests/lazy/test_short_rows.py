@@ -7,7 +7,7 @@ import pytest
 
 import livegrad
 from livegrad import dtypes
-from livegrad.lazy.evaluate import reduce_and_keep
+from livegrad.lazy.reduce import reduce_and_keep
 
 SHAPES = [
     (1,),

@@ -7,7 +7,7 @@ import pytest
 
 import livegrad
 from livegrad import dtypes
-from livegrad.lazy.evaluate import reduce_and_keep
+from livegrad.lazy.reduce import reduce_and_keep
 
 SHAPES = [(1, 1), (1, 5), (128, 1), (64, 64), (300, 7), (7, 300), (257, 33), (40, 3000), (770, 130)]
 
