@@ -20,9 +20,10 @@ from .devices import available
 from .lazy import backend
 from .lazy.value import Value
 from .ops import dispatch
+from .ops.geometry import normal_dim
 from .ops.instruction import SCALAR_TYPE_NAMES
 from .ops.registry import operator, write_out
-from .ops.view import normal_dim, on_either
+from .ops.view_operators import on_either
 from .tensor import Tensor, wrap
 
 __all__ = [

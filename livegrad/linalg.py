@@ -21,7 +21,7 @@ from .ops.dispatch import broadcast_shapes
 from .ops.matmul import _either, matmul
 from .ops.registry import operator
 from .ops.results import named
-from .ops.view import on_either
+from .ops.view_operators import on_either
 from .runtime.array import numel
 from .tensor import Tensor, wrap
 

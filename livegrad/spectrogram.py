@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import fft as fourier
 from .ops.instruction import SCALAR_TYPE_NAMES
 from .ops.parts import view_as_real
-from .ops.view import EMBED, UNFOLD
+from .ops.view_operators import EMBED, UNFOLD
 from .tensor import Tensor
 
 __all__ = ["istft", "stft"]

@@ -21,9 +21,10 @@ from .casting import autocasts
 from .copying import broadcast, checked_number, clone, copied, filled
 from .elementwise import where
 from .gather import index_array
+from .geometry import normal_dim
 from .index import INDEX, advanced, as_index, basic, elsewhere, is_mask, items_of
 from .registry import named, operator, public
-from .view import normal_dim, on_either
+from .view_operators import on_either
 
 
 def _index_put(x: Value, source: Value, index: Any, accumulate: bool) -> Value:

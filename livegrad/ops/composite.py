@@ -17,10 +17,10 @@ from ..tensor import Tensor, wrap
 from . import dispatch
 from .casting import autocasts
 from .dims import back_to, dims_of
+from .geometry import normal_dim
 from .instruction import SCALAR_TYPE_NAMES, real_only
 from .reduce import sum_value
 from .registry import FUNCTIONS, function, operator, public, write_out
-from .view import normal_dim
 
 
 @public("isclose")

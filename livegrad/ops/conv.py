@@ -23,7 +23,7 @@ from ..runtime.array import numel
 from ..runtime.convolution import Axis, Problem
 from .reduce import reduced
 from .registry import Operator, operator
-from .view import _SPREAD
+from .view import SPREAD
 
 _KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}
 
@@ -197,7 +197,7 @@ def _in_order(total: Value, parts: tuple, groups: int, outputs: int, shape: tupl
     _, _, tiles, rows, block = parts
     each = (groups, tiles, block, rows)
     turned = reshaped(total, total.ready().offset, each, (tiles * rows * block, rows * block, 1, block))
-    copy = pending(_SPREAD.specialise("t", (total.dtype,), total.dtype, total.dtype), (turned,), (), each)
+    copy = pending(SPREAD.specialise("t", (total.dtype,), total.dtype, total.dtype), (turned,), (), each)
     taps = math.prod(shape[1:])
     if (tiles * block, rows) == (outputs, taps):
         return copy.reshape(shape)

@@ -19,7 +19,7 @@ from ..tensor import Tensor, wrap
 from . import dispatch
 from .instruction import CAST
 from .registry import operator, public
-from .view import _Meta, on_either
+from .view_operators import Meta, on_either
 
 CLONE = operator(
     "clone",
@@ -80,8 +80,8 @@ def _converted(g: Any, dtype: dtypes.dtype) -> Any:
     return cast_value(g, dtype) if g.__class__ is Value else dispatch.cast(g, dtype)
 
 
-def _meta(t: Tensor) -> _Meta:
-    return _Meta(t._shape, t.dtype)
+def _meta(t: Tensor) -> Meta:
+    return Meta(t._shape, t.dtype)
 
 
 @hot

@@ -11,7 +11,8 @@ from ..native import hot
 from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch
-from .view import normal_dim, spread
+from .geometry import normal_dim
+from .view import spread
 
 _ALL = tuple([tuple(range(n)) for n in range(8)])
 

@@ -587,7 +587,7 @@ def _type_name(d: dtypes.dtype) -> str:
 
 def rebase_base(t: Tensor, a: Any, result: Tensor) -> None:
     """A view was changed in place: its base's history becomes a copy of the result into the old base."""
-    from .view import record_copy_slices
+    from .view_operators import record_copy_slices
 
     record_copy_slices(a.base, a.geometry(), result)
     rebase_views(a.base, a)
@@ -595,7 +595,7 @@ def rebase_base(t: Tensor, a: Any, result: Tensor) -> None:
 
 def rebase_views(base: Tensor, a: Any) -> None:
     """A base was changed in place: its views' histories start from its new one."""
-    from .view import record_as_strided
+    from .view_operators import record_as_strided
 
     for ref in a.storage.views:
         view = ref()

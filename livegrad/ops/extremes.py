@@ -19,13 +19,13 @@ from ..runtime.array import numel
 from ..tensor import Tensor, wrap
 from . import rows
 from .dims import back_to, count_over, dims_of, kept_shape
+from .geometry import normal_dim
 from .instruction import real_only
 from .reduce import reduced
 from .registry import operator, public
 from .results import Max, Min
 from .rowprogram import RowProgram, largest, position, smallest
 from .scalar import eq, isnan, where
-from .view import normal_dim
 
 
 def _refuse_empty(name: str, shape: tuple, dims: tuple) -> None:

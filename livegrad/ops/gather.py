@@ -18,9 +18,10 @@ from ..runtime.memory import peek, poke
 from ..tensor import Tensor, from_native, wrap
 from . import dispatch
 from .copying import clone
+from .geometry import normal_dim
 from .index import INDEX, INDEX_BACKWARD, advanced, as_index, as_numbers, beyond, getitem, grid, held_places
 from .registry import FUNCTIONS, operator, public
-from .view import normal_dim, on_either
+from .view_operators import on_either
 
 
 @hot

@@ -24,7 +24,8 @@ from ..runtime.array import FEW_BYTES, SMALL, numel
 from ..runtime.memory import peek, poke
 from ..tensor import Tensor
 from .registry import operator
-from .view import EXPAND, SELECT, on_either, select, unsqueeze
+from .view import select, unsqueeze
+from .view_operators import EXPAND, SELECT, on_either
 
 
 def grid(a: Any, dim: int) -> Any:

@@ -16,8 +16,8 @@ from ..runtime.memory import peek, poke
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .arguments import checked
+from .geometry import normal_dim
 from .registry import FUNCTIONS, operator, with_numpy_names, write_out
-from .view import normal_dim
 
 
 @hot

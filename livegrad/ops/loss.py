@@ -22,7 +22,7 @@ from .registry import Operator, operator
 from .rowprogram import RowProgram, largest, position, total
 from .scalar import eq, exp, log, where
 from .softmax import LOG_SOFTMAX, SOFTMAX
-from .view import on_either
+from .view_operators import on_either
 
 
 def reduced(terms: ElementwiseOp) -> Operator:

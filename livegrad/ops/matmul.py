@@ -23,7 +23,8 @@ from .casting import autocasts
 from .dims import accumulator, dims_of
 from .instruction import SCALAR_TYPE_NAMES
 from .registry import operator, public
-from .view import PERMUTE, sum_to_size
+from .view import sum_to_size
+from .view_operators import PERMUTE
 
 _KINDS = {dtypes.float32: "f32", dtypes.float64: "f64", dtypes.complex64: "c64", dtypes.complex128: "c128"}
 

@@ -13,9 +13,10 @@ from ..tensor import Tensor, from_native, wrap
 from . import dispatch
 from .arguments import checked
 from .elementwise import ELEMENTWISE
+from .geometry import normal_dim
 from .registry import FUNCTIONS, elementwise, function, named, operator
 from .scalar import trigamma
-from .view import normal_dim, on_either
+from .view_operators import on_either
 
 # --- in place ---------------------------------------------------------------------------------------------------
 

@@ -15,10 +15,11 @@ from ..tensor import Tensor, wrap
 from .copying import clone
 from .extremes import share_evenly
 from .gather import GATHER
+from .geometry import normal_dim
 from .instruction import real_only
 from .registry import named, operator, public
 from .results import KthValue, Median, Mode, Sort, TopK
-from .view import normal_dim, on_either
+from .view_operators import on_either
 
 
 def comparable(a: Any) -> Any:

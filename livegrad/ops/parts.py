@@ -19,7 +19,8 @@ from ..tensor import Tensor
 from . import dispatch
 from .instruction import SCALAR_TYPE_NAMES
 from .registry import ELEMENTWISE, FUNCTIONS, named, operator
-from .view import CLEAR, EXTRACT, INSERT, View, _Meta, on_either, select
+from .view import select
+from .view_operators import CLEAR, EXTRACT, INSERT, Meta, View, on_either
 
 # --- the views --------------------------------------------------------------------------------------------------
 
@@ -66,7 +67,7 @@ class Recast(View):
         made = t._window(*found)  # type: ignore[misc]
         made._s.storage = face_of(made._s.storage, self.turn(t.dtype))
         if t._edge is not None and (MODE.off == 0 or MODE.grad):
-            self.record((made,), (_Meta(t._shape, t.dtype),), tensors, label, args)
+            self.record((made,), (Meta(t._shape, t.dtype),), tensors, label, args)
         return made
 
 
@@ -199,7 +200,7 @@ _PART_STRIDED = operator(
 
 def record_part_slices(base: Tensor, window: tuple, source: Tensor) -> None:
     """The history of `base` after `source`, of another dtype, was written into a window of it."""
-    metas = (_Meta(base._shape, base.dtype), _Meta(source._shape, source.dtype))
+    metas = (Meta(base._shape, base.dtype), Meta(source._shape, source.dtype))
     args = {"base": _real_window(base, base._geometry()), "window": _real_window(source, window)}
     node = _PART_SLICES.record((base,), metas, (base, source), None, args)
     if node is not None:
@@ -209,7 +210,7 @@ def record_part_slices(base: Tensor, window: tuple, source: Tensor) -> None:
 def record_part_strided(view: Tensor, base: Tensor) -> None:
     """The history of a view of `base` with another dtype, from the present one of `base`."""
     args = {"base": _real_window(base, base._geometry()), "window": _real_window(view, view._geometry())}
-    _PART_STRIDED.record((view,), (_Meta(base._shape, base.dtype),), (base,), None, args)
+    _PART_STRIDED.record((view,), (Meta(base._shape, base.dtype),), (base,), None, args)
 
 
 # --- making complex numbers -------------------------------------------------------------------------------------

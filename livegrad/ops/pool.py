@@ -23,7 +23,7 @@ from ..tensor import wrap
 from .assignment import INDEX_PUT
 from .index import INDEX, INDEX_BACKWARD
 from .registry import operator
-from .view import on_either
+from .view_operators import on_either
 
 _KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}
 

@@ -13,11 +13,11 @@ from ..tensor import Tensor
 from .casting import autocasts
 from .copying import clone
 from .extremes import share_evenly
+from .geometry import normal_dim
 from .instruction import real_only
 from .order import comparable, picked, place_zero
 from .registry import operator, public
 from .results import NanMedian
-from .view import normal_dim
 
 _WAYS = ("linear", "lower", "higher", "midpoint", "nearest")
 

@@ -14,7 +14,7 @@ from ..lazy.value import Value
 from ..tensor import Tensor
 from .conv import _wide
 from .registry import operator, public
-from .view import on_either
+from .view_operators import on_either
 
 # --- windows ----------------------------------------------------------------------------------------------------
 

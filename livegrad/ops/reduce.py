@@ -17,7 +17,7 @@ from .casting import autocasts
 from .dims import accumulator, back_to, cast_like, count_over, dims_of, kept_shape
 from .instruction import SCALAR_TYPE_NAMES
 from .registry import ELEMENTWISE, operator, public
-from .view import on_either
+from .view_operators import on_either
 
 
 @hot

@@ -11,9 +11,9 @@ from ..lazy.value import Value
 from ..tensor import Tensor
 from .arguments import checked
 from .copying import clone
+from .geometry import normal_dim, sizes_of
 from .index import INDEX, REORDER
 from .registry import operator, public
-from .view import normal_dim, sizes_of
 
 
 def _repeated(x: Value, reps: tuple, between: tuple) -> Value:

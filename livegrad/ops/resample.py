@@ -22,7 +22,7 @@ from ..llvm import service
 from ..runtime import array as arrays
 from ..runtime import pool
 from .registry import operator
-from .view import on_either
+from .view_operators import on_either
 
 _KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}
 SERIAL_WORK = 100_000

@@ -17,11 +17,12 @@ from . import dispatch, scalar
 from .casting import autocasts
 from .copying import clone
 from .gather import GATHER, index_array
+from .geometry import normal_dim
 from .instruction import SCALAR_TYPE_NAMES, real_only
 from .order import comparable, picked, place_zero
 from .registry import ELEMENTWISE, FUNCTIONS, elementwise, operator, public
 from .results import CumMax, CumMin
-from .view import normal_dim, on_either
+from .view_operators import on_either
 
 
 @hot

@@ -17,9 +17,10 @@ from . import dispatch
 from .assignment import INDEX_CLEAR
 from .casting import autocasts
 from .gather import GATHER, index_array
+from .geometry import normal_dim
 from .index import INDEX_BACKWARD, elsewhere, grid
 from .registry import named, operator, public
-from .view import normal_dim, on_either
+from .view_operators import on_either
 
 
 def _scatter_value(x: Value, source: Value, index: Any, dim: int, reduce: str | None) -> Value:

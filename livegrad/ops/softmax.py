@@ -13,11 +13,11 @@ from ..tensor import Tensor
 from . import dispatch, rows
 from .casting import autocasts
 from .dims import dims_of, kept_shape
+from .geometry import normal_dim
 from .instruction import SCALAR_TYPE_NAMES
 from .registry import operator, public
 from .rowprogram import RowProgram, largest, total
 from .scalar import exp, isfinite, log, where
-from .view import normal_dim
 
 
 def _log_of_total(x: Any) -> Any:

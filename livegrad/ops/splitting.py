@@ -11,9 +11,10 @@ from ..lazy.value import Value
 from ..native import hot
 from ..runtime.refusal import OutOfMemoryError
 from ..tensor import Tensor
+from .geometry import normal_dim
 from .joining import CAT, STACK
 from .registry import Operator, operator, public
-from .view import SELECT, _Meta, normal_dim
+from .view_operators import SELECT, Meta
 
 
 @public("split", kind="view", keywords={"split_size": "split_size_or_sections"})
@@ -56,7 +57,7 @@ def _several(x: Tensor, pieces: list, op: Operator, label: str, **args: Any) -> 
             if piece._s.made != "no_grad":
                 piece._s.made = i
         if made and x._edge is not None:
-            op.record(made, (_Meta(x._shape, x.dtype),), (x,), label, args)
+            op.record(made, (Meta(x._shape, x.dtype),), (x,), label, args)
     return made
 
 

@@ -12,8 +12,9 @@ from ..lazy import backend
 from ..lazy.value import Value
 from ..tensor import Tensor
 from . import dispatch
+from .geometry import normal_dim
 from .registry import ELEMENTWISE, operator, public
-from .view import DIAGONAL, EMBED, normal_dim, on_either
+from .view_operators import DIAGONAL, EMBED, on_either
 
 
 def _triangle(name: str) -> Any:
