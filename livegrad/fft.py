@@ -22,8 +22,8 @@ from .lazy.value import Value
 from .ops import dispatch
 from .ops.geometry import normal_dim
 from .ops.instruction import SCALAR_TYPE_NAMES
+from .ops.operator import on_either
 from .ops.registry import operator, write_out
-from .ops.view_operators import on_either
 from .tensor import Tensor, wrap
 
 __all__ = [

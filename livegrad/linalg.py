@@ -19,9 +19,9 @@ from .ops.decompositions import CHOLESKY, EIGH, PINV, QR, SOLVE, SVD, LinAlgErro
 from .ops.dims import dims_of
 from .ops.dispatch import broadcast_shapes
 from .ops.matmul import _either, matmul
+from .ops.operator import on_either
 from .ops.registry import operator
 from .ops.results import named
-from .ops.view_operators import on_either
 from .runtime.array import numel
 from .tensor import Tensor, wrap
 

@@ -448,7 +448,7 @@ class ShownNode(Node):
 
 @slotted
 class OpNode(Node):
-    """The node of an operator with stated gradients (see `ops.registry.Operator`)."""
+    """The node of an operator with stated gradients (see `ops.operator.Operator`)."""
 
     __slots__ = ("op", "label", "args", "saved", "metas", "released", "outputs")
 

@@ -23,8 +23,8 @@ from .elementwise import where
 from .gather import index_array
 from .geometry import normal_dim
 from .index import INDEX, advanced, as_index, basic, elsewhere, is_mask, items_of
+from .operator import on_either
 from .registry import named, operator, public
-from .view_operators import on_either
 
 
 def _index_put(x: Value, source: Value, index: Any, accumulate: bool) -> Value:

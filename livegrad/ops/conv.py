@@ -21,8 +21,9 @@ from ..runtime import array as arrays
 from ..runtime import convolution, convolution_numpy
 from ..runtime.array import numel
 from ..runtime.convolution import Axis, Problem
+from .operator import Operator
 from .reduce import reduced
-from .registry import Operator, operator
+from .registry import operator
 from .view import SPREAD
 
 _KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}

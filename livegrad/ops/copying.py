@@ -18,8 +18,9 @@ from ..runtime.array import FEW_BYTES, numel
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .instruction import CAST
+from .operator import on_either
 from .registry import operator, public
-from .view_operators import Meta, on_either
+from .view_operators import Meta
 
 CLONE = operator(
     "clone",

@@ -20,8 +20,8 @@ from . import dispatch
 from .copying import clone
 from .geometry import normal_dim
 from .index import INDEX, INDEX_BACKWARD, advanced, as_index, as_numbers, beyond, getitem, grid, held_places
+from .operator import on_either
 from .registry import FUNCTIONS, operator, public
-from .view_operators import on_either
 
 
 @hot

@@ -23,9 +23,10 @@ from ..runtime import pool
 from ..runtime.array import FEW_BYTES, SMALL, numel
 from ..runtime.memory import peek, poke
 from ..tensor import Tensor
+from .operator import on_either
 from .registry import operator
 from .view import select, unsqueeze
-from .view_operators import EXPAND, SELECT, on_either
+from .view_operators import EXPAND, SELECT
 
 
 def grid(a: Any, dim: int) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..native import hot
 from ..tensor import Tensor
-from .registry import Operator
+from .operator import Operator
 
 
 class JointOperator(Operator):

@@ -17,12 +17,12 @@ from .dims import back_to, cast_like
 from .gather import GATHER
 from .index import INDEX_BACKWARD, grid
 from .instruction import ElementwiseOp
+from .operator import Operator, on_either
 from .reduce import mean_gradient, mean_value, sum_value
-from .registry import Operator, operator
+from .registry import operator
 from .rowprogram import RowProgram, largest, position, total
 from .scalar import eq, exp, log, where
 from .softmax import LOG_SOFTMAX, SOFTMAX
-from .view_operators import on_either
 
 
 def reduced(terms: ElementwiseOp) -> Operator:

@@ -14,9 +14,9 @@ from . import dispatch
 from .arguments import checked
 from .elementwise import ELEMENTWISE
 from .geometry import normal_dim
+from .operator import on_either
 from .registry import FUNCTIONS, elementwise, function, named, operator
 from .scalar import trigamma
-from .view_operators import on_either
 
 # --- in place ---------------------------------------------------------------------------------------------------
 

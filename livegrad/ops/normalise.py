@@ -15,7 +15,7 @@ from ..runtime.array import numel
 from ..tensor import Tensor, wrap
 from . import rows
 from .dims import cast_like
-from .registry import Operator
+from .operator import Operator
 from .rowprogram import RowProgram, total
 from .scalar import rsqrt, square
 

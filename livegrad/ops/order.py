@@ -17,9 +17,9 @@ from .extremes import share_evenly
 from .gather import GATHER
 from .geometry import normal_dim
 from .instruction import real_only
+from .operator import on_either
 from .registry import named, operator, public
 from .results import KthValue, Median, Mode, Sort, TopK
-from .view_operators import on_either
 
 
 def comparable(a: Any) -> Any:

@@ -18,9 +18,10 @@ from ..runtime import array as arrays
 from ..tensor import Tensor
 from . import dispatch
 from .instruction import SCALAR_TYPE_NAMES
+from .operator import on_either
 from .registry import ELEMENTWISE, FUNCTIONS, named, operator
 from .view import select
-from .view_operators import CLEAR, EXTRACT, INSERT, Meta, View, on_either
+from .view_operators import CLEAR, EXTRACT, INSERT, Meta, View
 
 # --- the views --------------------------------------------------------------------------------------------------
 

@@ -22,8 +22,8 @@ from ..runtime.pooling import Window
 from ..tensor import wrap
 from .assignment import INDEX_PUT
 from .index import INDEX, INDEX_BACKWARD
+from .operator import on_either
 from .registry import operator
-from .view_operators import on_either
 
 _KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}
 

@@ -13,8 +13,8 @@ from ..lazy import backend
 from ..lazy.value import Value
 from ..tensor import Tensor
 from .conv import _wide
+from .operator import on_either
 from .registry import operator, public
-from .view_operators import on_either
 
 # --- windows ----------------------------------------------------------------------------------------------------
 

@@ -16,8 +16,8 @@ from . import dispatch
 from .casting import autocasts
 from .dims import accumulator, back_to, cast_like, count_over, dims_of, kept_shape
 from .instruction import SCALAR_TYPE_NAMES
+from .operator import on_either
 from .registry import ELEMENTWISE, operator, public
-from .view_operators import on_either
 
 
 @hot

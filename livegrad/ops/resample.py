@@ -21,8 +21,8 @@ from ..lazy.value import Value, from_array
 from ..llvm import service
 from ..runtime import array as arrays
 from ..runtime import pool
+from .operator import on_either
 from .registry import operator
-from .view_operators import on_either
 
 _KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}
 SERIAL_WORK = 100_000

@@ -14,8 +14,9 @@ from ..native import hot
 from ..runtime.array import numel
 from . import dispatch
 from .instruction import SCALAR_TYPE_NAMES
+from .operator import Operator
 from .parameters import parameters
-from .registry import Operator, operator
+from .registry import operator
 from .rowprogram import RowProgram
 from .view import spread
 

@@ -19,10 +19,10 @@ from .copying import clone
 from .gather import GATHER, index_array
 from .geometry import normal_dim
 from .instruction import SCALAR_TYPE_NAMES, real_only
+from .operator import on_either
 from .order import comparable, picked, place_zero
 from .registry import ELEMENTWISE, FUNCTIONS, elementwise, operator, public
 from .results import CumMax, CumMin
-from .view_operators import on_either
 
 
 @hot

@@ -19,8 +19,8 @@ from .casting import autocasts
 from .gather import GATHER, index_array
 from .geometry import normal_dim
 from .index import INDEX_BACKWARD, elsewhere, grid
+from .operator import on_either
 from .registry import named, operator, public
-from .view_operators import on_either
 
 
 def _scatter_value(x: Value, source: Value, index: Any, dim: int, reduce: str | None) -> Value:

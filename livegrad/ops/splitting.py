@@ -13,7 +13,8 @@ from ..runtime.refusal import OutOfMemoryError
 from ..tensor import Tensor
 from .geometry import normal_dim
 from .joining import CAT, STACK
-from .registry import Operator, operator, public
+from .operator import Operator
+from .registry import operator, public
 from .view_operators import SELECT, Meta
 
 

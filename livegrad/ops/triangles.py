@@ -13,8 +13,9 @@ from ..lazy.value import Value
 from ..tensor import Tensor
 from . import dispatch
 from .geometry import normal_dim
+from .operator import on_either
 from .registry import ELEMENTWISE, operator, public
-from .view_operators import DIAGONAL, EMBED, on_either
+from .view_operators import DIAGONAL, EMBED
 
 
 def _triangle(name: str) -> Any:

@@ -29,7 +29,8 @@ from .geometry import (
     unfold_geometry,
     unsqueeze_geometry,
 )
-from .registry import Operator, Rule, operator
+from .operator import Operator, Rule, on_either
+from .registry import operator
 
 
 @slotted
@@ -179,11 +180,6 @@ EMBED = operator(
     grads={"x": lambda g, view, args: on_either(view, g, **args)},
     node="Embed",
 )
-
-
-def on_either(op: Operator, x: Any, **args: Any) -> Any:
-    """Apply a one-tensor operator to a tensor or to a bare value, whichever it is."""
-    return op.forward(x, **args) if x.__class__ is Value else op.apply((x,), **args)
 
 
 def embed(g: Any, view: View, shape: tuple, **args: Any) -> Any:

@@ -1,0 +1,243 @@
+"""Operators with stated gradients: what is recorded when one is applied, and what its gradient formulas are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .. import dtypes
+from ..autograd.mode import MODE
+from ..autograd.node import OpNode, sequence
+from ..devices import cpu
+from ..lazy.value import Value, from_array
+from ..native import held, hot, slotted
+from ..observe import WATCH
+from ..runtime import array as arrays
+from ..tensor import Tensor, wrap
+from . import dispatch
+from .parameters import parameters
+
+_new = object.__new__
+
+
+def _any_floating(tensors: tuple) -> bool:
+    return any(t.dtype.category >= dtypes.FLOATING for t in tensors)
+
+
+# Where a gradient formula finds what it reads.
+G, ARGUMENT, KEPT, SHAPE, DTYPE = range(5)
+
+
+@slotted
+class Rule:
+    """A gradient formula and the names that it reads."""
+
+    __slots__ = ("function", "names", "_reads")
+
+    def __init__(self, function: Callable):
+        self.function = function
+        held(self, "function")
+        self.names = parameters(function)
+        self._reads: tuple | None = None
+
+    @hot
+    def reads(self, tensors: tuple) -> tuple:
+        """For each name where it is: (G, None), (ARGUMENT or KEPT, name), (SHAPE or DTYPE, number of the input)."""
+        found = self._reads
+        return self._find_reads(tensors) if found is None else found
+
+    def _find_reads(self, tensors: tuple) -> tuple:
+        places: dict[str, tuple] = {"g": (G, None)}
+        for i, n in enumerate(tensors):
+            places[n], places[n + "_shape"], places[n + "_dtype"] = (KEPT, n), (SHAPE, i), (DTYPE, i)
+        results = {n: (KEPT, n) for n in self.names if n == "result" or n.startswith("result_")}
+        self._reads = tuple((places | results).get(n, (ARGUMENT, n)) for n in self.names)
+        return self._reads
+
+
+def _host(a: Any) -> Any:
+    """An argument of an operator, with the values in it on the CPU."""
+    if a.__class__ is Value:
+        return a if a.device is cpu else from_array(arrays.moved(a.ready(), cpu))
+    if isinstance(a, Tensor):
+        return a.to(cpu)  # type: ignore[attr-defined]
+    return type(a)(map(_host, a)) if a.__class__ in (list, tuple) else a
+
+
+@slotted
+class Operator:
+    """An operator given by a function of values.
+
+    tensors: names of its tensor arguments; with variadic=True there is one name, for a whole sequence.
+    forward: function (values..., **arguments) -> value, or a tuple of them.
+    grads: tensor name -> gradient function (see the module's description); for a variadic operator the function
+    returns a list. A tensor without an entry gets no gradient.
+    through: tensor name -> name of a node that the graph shows between this one and that input.
+    anywhere: whether forward takes values on any device. Else it runs on the CPU, with copies there and back.
+    holds: names of arguments that say where elements lie. Nodes whose gradients read one are freed by going backward.
+    """
+
+    __slots__ = ("name", "label", "tensors", "forward", "grads", "variadic", "through", "anywhere", "holds", "_plans")
+
+    def __init__(self, name: str, forward: Callable, tensors: tuple, grads: dict, label: str, variadic: bool):
+        self.name = name
+        self.label = label
+        self.tensors = tensors
+        self.forward = forward
+        held(self, "forward")
+        self.grads = {n: Rule(f) for n, f in grads.items()}
+        self.variadic = variadic
+        self.through: dict[str, str] = {}
+        self.anywhere = False
+        self.holds: tuple = ()
+        self._plans: dict[tuple, tuple] = {}
+
+    def __repr__(self) -> str:
+        return f"<operator {self.name}>"
+
+    @hot
+    def apply(self, tensors: Sequence[Tensor], label: str | None = None, **args: Any) -> Any:
+        """Run on tensors, and record."""
+        if WATCH.observer is not None:
+            return WATCH.observer.operator(self, tensors, label, args)
+        return self._apply(tensors, label, args)
+
+    @hot
+    def _apply(self, tensors: Sequence[Tensor], label: str | None, args: dict) -> Any:
+        values = []
+        device = None
+        for t in tensors:
+            v = t._v
+            if v is None:
+                v = t._read()
+            if v.device is not device:
+                if device is not None:
+                    dispatch.check_devices(tensors)
+                device = v.device
+            values.append(v)
+        if device is not cpu and device is not None and not self.anywhere:
+            return self._on_host(tensors, label, args, device)
+        made = self.forward(values, **args) if self.variadic else self.forward(*values, **args)
+        outs = tuple([wrap(v) for v in made]) if made.__class__ is tuple else (wrap(made),)
+        if self.grads and (MODE.off == 0 or MODE.grad):
+            for t in tensors:
+                if t._edge is not None:
+                    self.record(outs, values, tensors, label, args)
+                    break
+        return outs if made.__class__ is tuple else outs[0]
+
+    def _on_host(self, tensors: Sequence[Tensor], label: str | None, args: dict, device: Any) -> Any:
+        """Run on the CPU for tensors on another device. The copies are recorded, so gradients take the same way."""
+        here = [t.to(cpu) for t in tensors]  # type: ignore[attr-defined]
+        made = self._apply(here, label, {name: _host(a) for name, a in args.items()})
+        if made.__class__ is tuple:
+            return tuple([t.to(device) for t in made])
+        return made.to(device)
+
+    @hot
+    def record(
+        self, outs: tuple, values: Sequence[Value], tensors: Sequence[Tensor], label: str | None, args: dict
+    ) -> OpNode | None:
+        """Add the node of results that this operator made of `tensors`."""
+        first = outs[0]
+        dtype = first.dtype
+        if dtype.category < 2 and not _any_floating(outs):
+            return None
+        node = _new(OpNode)
+        node.op = self
+        node.label = label or self.label
+        if self.variadic:
+            node.next = edges = tuple([t._edge for t in tensors])
+        else:
+            edges = tuple([t._edge for t in tensors])
+            if len(self.grads) < len(self.tensors):  # some inputs get no gradient
+                edges = tuple([e if self.tensors[i] in self.grads else None for i, e in enumerate(edges)])
+            node.next = edges
+        node.nrs = None
+        for t in tensors:
+            if t._nr:
+                node.nrs = tuple([t._nr for t in tensors])
+                break
+        node.seq = next(sequence)
+        node.shape = first._shape
+        node.dtype = dtype
+        node.hooks = None
+        node.args = args
+        node.released = False
+        node.outputs = len(outs)
+        node.metas = tuple([(v.shape, v.dtype) for v in values])
+        inputs, results, freed = self._kept(edges)
+        node.saved = None
+        if freed:
+            saved = {}
+            for name, i in inputs:
+                v = values[i]
+                v.kept += 1
+                saved[name] = v
+            for name, i in results:
+                v = outs[i]._value()
+                v.kept += 1
+                saved[name] = v
+            node.saved = saved
+        dispatch.record_site(node)
+        for nr, t in enumerate(outs):
+            if t.dtype.category >= 2:  # floating point or complex
+                t._edge = node
+                t._nr = nr
+        return node
+
+    @hot
+    def _kept(self, edges: tuple) -> tuple:
+        """What the gradients that will run read: ((name, input number), ...) and ((name, output number), ...).
+
+        Third, whether the node is freed by going backward: because of these, or because of an argument that it holds.
+        """
+        mask = () if self.variadic else tuple([e is not None for e in edges])
+        plan = self._plans.get(mask)
+        return self._plan(mask) if plan is None else plan
+
+    def _plan(self, mask: tuple) -> tuple:
+        if mask not in self._plans:
+            wanted: set[str] = set()
+            for n, needed in zip(self.tensors, (True,) if self.variadic else mask):
+                if needed:
+                    wanted.update(self.grads[n].names)
+            inputs = () if self.variadic else tuple((n, i) for i, n in enumerate(self.tensors) if n in wanted)
+            results = [("result", 0)] if "result" in wanted else []
+            results += [(n, int(n[7:])) for n in sorted(wanted) if n.startswith("result_")]
+            self._plans[mask] = inputs, tuple(results), bool(inputs or results or wanted.intersection(self.holds))
+        return self._plans[mask]
+
+    def _gradients_of_many(self, node: OpNode, g: Any, saved: dict) -> tuple:
+        rule = self.grads[self.tensors[0]]
+        known = {**node.args, "g": g, "shapes": tuple(s for s, _ in node.metas), **saved}
+        return tuple(rule.function(*[known[n] for n in rule.names]))
+
+    @hot
+    def gradients(self, node: OpNode, g: Any, saved: dict, edges: tuple) -> tuple:
+        """The gradients of those inputs of a recorded node that have an edge (see `Node.run`)."""
+        if self.variadic:
+            return self._gradients_of_many(node, g, saved)
+        out: list = []
+        for k, edge in enumerate(edges):
+            if edge is None:
+                out.append(None)
+                continue
+            rule = self.grads[self.tensors[k]]
+            given = []
+            for place, key in rule.reads(self.tensors):
+                if place == G:
+                    given.append(g)
+                elif place == KEPT:
+                    given.append(saved[key])
+                elif place == ARGUMENT:
+                    given.append(node.args[key])
+                else:
+                    given.append(node.metas[key][0 if place == SHAPE else 1])
+            out.append(rule.function(*given))
+        return tuple(out)
+
+
+def on_either(op: Operator, x: Any, **args: Any) -> Any:
+    """Apply a one-tensor operator to a tensor or to a bare value, whichever it is."""
+    return op.forward(x, **args) if x.__class__ is Value else op.apply((x,), **args)
