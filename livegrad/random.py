@@ -19,7 +19,7 @@ from .creation import _finish, _from_numpy_copy, _sizes, makes
 from .lazy.value import Value, from_array
 from .llvm import service
 from .native import hot
-from .ops import dispatch
+from .ops import dispatch, writes
 from .ops.arguments import checked, refuse_unknown, type_name
 from .ops.registry import with_out
 from .runtime.array import SMALL, Array, contiguous_strides, numel, row_of
@@ -483,8 +483,8 @@ def randint_like(
 
 @hot
 def _overwrite(t: Tensor, a: np.ndarray | Value) -> Tensor:
-    dispatch.check_in_place(t, MODE.grad)
-    return dispatch.assign_result(t, wrap(a) if isinstance(a, Value) else _made(np.asarray(a), t._shape, t.dtype))
+    writes.check_in_place(t, MODE.grad)
+    return writes.assign_result(t, wrap(a) if isinstance(a, Value) else _made(np.asarray(a), t._shape, t.dtype))
 
 
 @hot

@@ -16,7 +16,7 @@ from ..native import hot
 from ..runtime import array as arrays
 from ..runtime.array import numel
 from ..tensor import Tensor, wrap
-from . import dispatch
+from . import dispatch, writes
 from .casting import autocasts
 from .copying import broadcast, checked_number, clone, copied, filled
 from .elementwise import where
@@ -118,7 +118,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
         write_at(window, advanced(window, left), source, False)
         return
     if isinstance(value, (int, float, complex)):
-        dispatch.check_in_place(window, MODE.grad)
+        writes.check_in_place(window, MODE.grad)
         filled(window, value, "FillBackward0" if window._shape else "CopyBackwards")
         return
     source = _as_source(x, value)
@@ -141,16 +141,16 @@ def _write_where(window: Tensor, left: list, source: Tensor) -> bool:
     mask = left[places[0]]
     if len(places) > 1 or mask.__class__ is not Value or not is_mask(mask):
         return False
-    dispatch.check_in_place(window, MODE.grad, repeated=True)
+    writes.check_in_place(window, MODE.grad, repeated=True)
     after = len(window._shape) - places[0] - len(mask.shape)
     wide = wrap(mask).reshape(*mask.shape, *(1,) * after)
-    dispatch.assign_result(window, where(wide, source.reshape(()), window))
+    writes.assign_result(window, where(wide, source.reshape(()), window))
     return True
 
 
 def write_at(window: Tensor, index: tuple, source: Tensor, accumulate: bool) -> None:
     """Write `source` at advanced indices of a tensor, in place."""
-    dispatch.check_in_place(window, MODE.grad, repeated=True)
+    writes.check_in_place(window, MODE.grad, repeated=True)
     if window.device is cpu:
         shape = np.empty(window._shape, np.bool_)[index].shape
     else:
@@ -166,8 +166,8 @@ def write_at(window: Tensor, index: tuple, source: Tensor, accumulate: bool) -> 
         )
     recorded = MODE.grad and (window._edge is not None or source._edge is not None)
     if recorded:
-        dispatch.check_view(window)
-    dispatch.check_overlap(window, source, whole=True)
+        writes.check_view(window)
+    writes.check_overlap(window, source, whole=True)
     if not recorded and window.device is cpu:
         values = source._to_numpy()
         if source._s is not None and source._s.storage is window._storage().storage:
@@ -179,7 +179,7 @@ def write_at(window: Tensor, index: tuple, source: Tensor, accumulate: bool) -> 
             target[index] = values
         return
     made = INDEX_PUT.apply((window, source), index=index, accumulate=accumulate)
-    dispatch.assign_result(window, made)
+    writes.assign_result(window, made)
 
 
 Tensor.__setitem__ = setitem  # type: ignore[attr-defined]
@@ -270,4 +270,4 @@ _into("slice_scatter", _slice)
 _into("diagonal_scatter", lambda x, offset=0, dim1=0, dim2=1: x.diagonal(offset, dim1, dim2))
 
 
-Tensor.put_ = dispatch.in_place(put, "put_")  # type: ignore[attr-defined]
+Tensor.put_ = writes.in_place(put, "put_")  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from ..lazy import backend
 from ..lazy.value import Value
 from ..runtime.array import SMALL
 from ..tensor import Tensor, wrap
-from . import dispatch
+from . import dispatch, writes
 from .casting import autocasts
 from .dims import back_to, dims_of
 from .geometry import normal_dim
@@ -375,7 +375,7 @@ def apply_(self: Tensor, function: Any) -> Tensor:
     """Replace each element by what a Python function makes of it."""
     a = self.detach()._to_numpy()
     made = np.array([function(v) for v in a.reshape(-1).tolist()]).reshape(a.shape).astype(a.dtype)
-    return dispatch.assign_result(self, wrap(backend.copied(made)).to(self.device))
+    return writes.assign_result(self, wrap(backend.copied(made)).to(self.device))
 
 
 Tensor.apply_ = apply_  # type: ignore[attr-defined]
@@ -406,7 +406,7 @@ Tensor.narrow_copy = lambda self, dim, start, length: self.narrow(dim, start, le
 
 def _reshaping_in_place(name: str) -> Any:
     def method(self: Tensor, *args: Any) -> Tensor:
-        dispatch.check_in_place(self, MODE.grad, repeated=True)
+        writes.check_in_place(self, MODE.grad, repeated=True)
         self._touch()  # who has kept this tensor for a gradient is told, as in PyTorch
         base = self._storage().base
         made = getattr(self, name)(*args)

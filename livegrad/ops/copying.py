@@ -16,7 +16,7 @@ from ..native import hot
 from ..runtime import array as arrays
 from ..runtime.array import FEW_BYTES, numel
 from ..tensor import Tensor, wrap
-from . import dispatch
+from . import dispatch, writes
 from .instruction import CAST
 from .operator import on_either
 from .registry import operator, public
@@ -116,11 +116,11 @@ def _tensor_of(number: Any) -> Tensor:
 def copied(self: Tensor, src: Tensor, label: str) -> Tensor:
     if src.device is not self.device:
         src = src.to(self.device)  # type: ignore[attr-defined]
-    dispatch.check_in_place(self, MODE.grad, repeated=src is self)
+    writes.check_in_place(self, MODE.grad, repeated=src is self)
     recorded = MODE.grad and (self._edge is not None or src._edge is not None)
     if recorded:
-        dispatch.check_view(self)
-    dispatch.check_overlap(self, src)
+        writes.check_view(self)
+    writes.check_overlap(self, src)
     shape, dtype = self._shape, self.dtype
     if src._shape != shape and broadcast(src._shape, shape) != shape:
         dispatch.broadcast_shapes(shape, src._shape)
@@ -148,7 +148,7 @@ def copied(self: Tensor, src: Tensor, label: str) -> Tensor:
         COPY.record((result,), (_meta(self), _meta(src)), (self, src), None, {})
         if result._edge is not None:
             result._edge.label = label
-    return dispatch.assign_result(self, result)
+    return writes.assign_result(self, result)
 
 
 def broadcast(a: tuple, b: tuple) -> tuple | None:
@@ -175,7 +175,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
 
 @hot
 def filled(self: Tensor, value: Any, label: str) -> Tensor:
-    dispatch.check_in_place(self, MODE.grad, repeated=True)
+    writes.check_in_place(self, MODE.grad, repeated=True)
     d = self.dtype
     number = checked_number(value, d)
     if not (MODE.grad and self._edge is not None):
@@ -187,7 +187,7 @@ def filled(self: Tensor, value: Any, label: str) -> Tensor:
         return self
     result = wrap(from_array(arrays.full_on(self.device, self._shape, d, number)))
     FILL.record((result,), (_meta(self),), (self,), label, {"value": number})
-    return dispatch.assign_result(self, result)
+    return writes.assign_result(self, result)
 
 
 def _fill_window(self: Tensor, number: Any) -> None:

@@ -11,7 +11,7 @@ from ..lazy.value import Value
 from ..native import hot
 from ..precision import REGIONS
 from ..tensor import Tensor
-from . import dispatch, scalar
+from . import dispatch, scalar, writes
 from .arguments import checked
 from .instruction import Refusal
 from .registry import ELEMENTWISE, FUNCTIONS, elementwise, public
@@ -287,7 +287,7 @@ def _comparing(name: str) -> Any:
 for _name, _long in _COMPARISONS:
     _compared = _comparing(_name)
     for _each in (_name, _long):
-        setattr(Tensor, f"{_each}_", dispatch.in_place(_compared, f"{_each}_"))
+        setattr(Tensor, f"{_each}_", writes.in_place(_compared, f"{_each}_"))
 for _name in ("isnan", "isinf", "isfinite"):
     _primitive(_name, rule="bool", inplace=False)
 _primitive("signbit", rule="bool", inplace=False,
@@ -345,7 +345,7 @@ elementwise("logical_xor", lambda input, other: scalar.xor(_truth(input), _truth
 elementwise("logical_not", lambda input: scalar.eq(input, 0), rule="bool", inplace=False)
 
 for _name in ("and", "or", "xor", "not"):
-    setattr(Tensor, f"logical_{_name}_", dispatch.unrecorded(getattr(Tensor, f"logical_{_name}"), f"logical_{_name}_"))
+    setattr(Tensor, f"logical_{_name}_", writes.unrecorded(getattr(Tensor, f"logical_{_name}"), f"logical_{_name}_"))
 
 elementwise("_one_unless_zero", lambda input: scalar.where(scalar.ne(input, 0), 1.0, 0.0), node="Ne", reference="",
             method=False, function=False)  # fmt: skip
@@ -601,7 +601,7 @@ def _install_python_operators() -> None:
             setattr(Tensor, f"__r{python}__", dispatch.binary(op, reflected=python not in ("add", "mul")))
             setattr(Value, f"__r{python}__", dispatch.value_function(op, reflected=True))
         if python not in ("eq", "ne", "lt", "le", "gt", "ge"):
-            setattr(Tensor, f"__i{python}__", dispatch.in_place(dispatch.binary(op), f"__i{python}__"))
+            setattr(Tensor, f"__i{python}__", writes.in_place(dispatch.binary(op), f"__i{python}__"))
     Tensor.__hash__ = lambda self: id(self)  # type: ignore[method-assign]
     Value.__hash__ = object.__hash__  # type: ignore[method-assign]
     Value.__eq__ = object.__eq__  # type: ignore[method-assign]
@@ -613,7 +613,7 @@ def _install_python_operators() -> None:
     V.__rsub__ = dispatch.value_function(ELEMENTWISE["sub"], reflected=True)
     true_divide = dispatch.binary(ELEMENTWISE["div"])
     T.__truediv__ = true_divide
-    T.__itruediv__ = dispatch.in_place(true_divide, "__itruediv__")
+    T.__itruediv__ = writes.in_place(true_divide, "__itruediv__")
     T.__rtruediv__ = lambda self, other: self.reciprocal() * other
     V.__truediv__ = dispatch.value_function(ELEMENTWISE["div"])
     V.__rtruediv__ = dispatch.value_function(ELEMENTWISE["div"], reflected=True)
@@ -624,14 +624,14 @@ def _install_python_operators() -> None:
     V.__neg__ = dispatch.value_function(ELEMENTWISE["neg"])
     T.__pow__ = pow
     T.__rpow__ = lambda self, other: _pow(*REGIONS.cast("pow", (other, self)) if REGIONS.open else (other, self))
-    T.__ipow__ = dispatch.in_place(pow, "__ipow__")
+    T.__ipow__ = writes.in_place(pow, "__ipow__")
     V.__pow__ = _value_pow
     T.__floordiv__ = floor_divide
     T.__rfloordiv__ = lambda self, other: _reflected("_floor_divide", other, self)
-    T.__ifloordiv__ = dispatch.in_place(floor_divide, "__ifloordiv__")
+    T.__ifloordiv__ = writes.in_place(floor_divide, "__ifloordiv__")
     T.__mod__ = remainder
     T.__rmod__ = lambda self, other: _reflected("_remainder_of_number", other, self)
-    T.__imod__ = dispatch.in_place(remainder, "__imod__")
+    T.__imod__ = writes.in_place(remainder, "__imod__")
 
 
 def _reflected(name: str, number: Any, t: Tensor) -> Tensor:

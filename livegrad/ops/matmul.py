@@ -18,7 +18,7 @@ from ..runtime import array as arrays
 from ..runtime import blas, gemm, tiles
 from ..runtime.array import numel
 from ..tensor import Tensor
-from . import dispatch
+from . import dispatch, writes
 from .casting import autocasts
 from .dims import accumulator, dims_of
 from .instruction import SCALAR_TYPE_NAMES
@@ -418,7 +418,7 @@ def _or_not_implemented(a: Tensor, b: Any) -> Any:
 
 
 Tensor.__matmul__ = _or_not_implemented  # type: ignore[attr-defined]
-Tensor.__imatmul__ = dispatch.in_place(_or_not_implemented, "__imatmul__")  # type: ignore[attr-defined]
+Tensor.__imatmul__ = writes.in_place(_or_not_implemented, "__imatmul__")  # type: ignore[attr-defined]
 
 
 # --- products with something added ------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from ..lazy.storage import face_of
 from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
 from ..tensor import Tensor
-from . import dispatch
+from . import dispatch, writes
 from .instruction import SCALAR_TYPE_NAMES
 from .operator import on_either
 from .registry import ELEMENTWISE, FUNCTIONS, named, operator
@@ -312,7 +312,7 @@ V: Any = Value
 V.conj = _conj_of_value
 T.conj_physical = conj
 FUNCTIONS["conj_physical"] = FUNCTIONS["conj"]
-T.conj_physical_ = dispatch.in_place(conj, "conj_physical_")
+T.conj_physical_ = writes.in_place(conj, "conj_physical_")
 T.is_conj = T.is_neg = lambda self: False
 FUNCTIONS["is_conj"] = FUNCTIONS["is_neg"] = lambda input: False
 for _name in ("resolve_conj", "resolve_neg"):

@@ -33,7 +33,7 @@ from typing import Any
 from ..lazy.value import Value
 from ..native import HOT, front, hot
 from ..tensor import Tensor
-from . import dispatch
+from . import dispatch, writes
 from .arguments import checked, explain, refuse_types, type_name
 from .instruction import ElementwiseOp
 from .operator import Operator
@@ -108,7 +108,7 @@ def elementwise(
         if method and not hasattr(Tensor, each):
             setattr(Tensor, each, _named(_method_form(op, as_method), each))
             if inplace:
-                setattr(Tensor, each + "_", dispatch.in_place(_method_form(op, as_method), each + "_"))
+                setattr(Tensor, each + "_", writes.in_place(_method_form(op, as_method), each + "_"))
         if not hasattr(Value, each):
             setattr(Value, each, dispatch.value_function(op))
         if function:
@@ -188,7 +188,7 @@ def write_out(out: Tensor, made: Tensor) -> Tensor:
         out._s, out._v = None, made._v
         made._v.owner = weakref.ref(out)
         return out
-    return dispatch.assign_result(out, made)
+    return writes.assign_result(out, made)
 
 
 def operator(
@@ -240,7 +240,7 @@ def public(
             if method:
                 setattr(Tensor, each, as_method)
                 if inplace:
-                    setattr(Tensor, each + "_", dispatch.in_place(as_method, each + "_"))
+                    setattr(Tensor, each + "_", writes.in_place(as_method, each + "_"))
             if function:
                 FUNCTIONS[each] = exported
         REGISTRY[name] = Entry(name, kind, op, exported, samples, name if reference is None else reference, None)

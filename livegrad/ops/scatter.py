@@ -13,7 +13,7 @@ from ..lazy import backend
 from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
 from ..tensor import Tensor, wrap
-from . import dispatch
+from . import writes
 from .assignment import INDEX_CLEAR
 from .casting import autocasts
 from .gather import GATHER, index_array
@@ -273,4 +273,4 @@ def index_reduce(
     return scatter_reduce(x, d, wide, source, reduce, include_self=include_self)
 
 
-Tensor.index_reduce_ = dispatch.in_place(index_reduce, "index_reduce_")  # type: ignore[attr-defined]
+Tensor.index_reduce_ = writes.in_place(index_reduce, "index_reduce_")  # type: ignore[attr-defined]

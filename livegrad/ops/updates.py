@@ -27,7 +27,7 @@ from ..runtime import array as arrays
 from ..runtime import pool
 from ..runtime.array import numel
 from ..tensor import Tensor
-from . import dispatch
+from . import writes
 from .parts import view_as_real
 
 
@@ -235,7 +235,7 @@ class Changes:
         if not plain:
             made = update.formula(*tensors, *numbers)
             for t, new in zip(tensors, made):
-                dispatch.assign_result(t, new)
+                writes.assign_result(t, new)
             return
         nodes = values
         given = len(values)

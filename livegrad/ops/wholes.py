@@ -9,7 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..lazy import backend
 from ..tensor import Tensor, wrap
-from . import dispatch
+from . import dispatch, writes
 from .composite import result_type
 from .instruction import SCALAR_TYPE_NAMES
 from .registry import ELEMENTWISE, named, operator
@@ -61,4 +61,4 @@ def nextafter(x: Tensor, other: Tensor) -> Tensor:
 
 
 for _name in ("gcd", "lcm", "heaviside", "nextafter"):
-    setattr(Tensor, _name + "_", dispatch.in_place(getattr(Tensor, _name), _name + "_"))
+    setattr(Tensor, _name + "_", writes.in_place(getattr(Tensor, _name), _name + "_"))

@@ -1,7 +1,7 @@
 """Adafactor."""
 
 import livegrad
-from livegrad.ops.dispatch import update
+from livegrad.ops.writes import update
 
 from .formulas import LERP, SHRINK, STEP
 from .optimizer import Optimizer, scalar
