@@ -59,6 +59,7 @@ from .memory import (
 # Registers all operators.
 for _part in (
     "elementwise",
+    "elementwise_functions",
     "reduce",
     "extremes",
     "variance",

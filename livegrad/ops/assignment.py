@@ -19,7 +19,7 @@ from ..tensor import Tensor, wrap
 from . import dispatch, writes
 from .casting import autocasts
 from .copying import broadcast, checked_number, clone, copied, filled
-from .elementwise import where
+from .elementwise_functions import where
 from .gather import index_array
 from .geometry import normal_dim
 from .index import INDEX, advanced, as_index, basic, elsewhere, is_mask, items_of

@@ -12,10 +12,9 @@ from ..lazy import backend
 from ..tensor import Tensor, from_native, wrap
 from . import dispatch
 from .arguments import checked
-from .elementwise import ELEMENTWISE
 from .geometry import normal_dim
 from .operator import on_either
-from .registry import FUNCTIONS, elementwise, function, named, operator
+from .registry import ELEMENTWISE, FUNCTIONS, elementwise, function, named, operator
 from .scalar import trigamma
 
 # --- in place ---------------------------------------------------------------------------------------------------
