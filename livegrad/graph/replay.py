@@ -18,7 +18,7 @@ from ..autograd.node import ElementwiseNode, OpNode, ShownNode
 from ..devices import cpu
 from ..lazy.value import Value, from_array, pending
 from ..ops.copying import COPY, FILL
-from ..ops.view import AS_STRIDED, EXTRACT
+from ..ops.view_operators import AS_STRIDED, EXTRACT
 from ..runtime import array as arrays
 
 NOT_KEPT = "not kept"
