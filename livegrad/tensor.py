@@ -21,6 +21,7 @@ from .dtypes import Size
 from .lazy.reuse import OVERWRITTEN
 from .lazy.storage import Alias, Counter, Storage, adopt
 from .lazy.value import UNDEFERRED, Value, from_array
+from .llvm import service
 from .native import hot, hottest, slotted
 from .runtime import array as arrays
 from .runtime.array import contiguous_strides, is_contiguous, numel
@@ -33,7 +34,8 @@ _ref = weakref.ref
 
 @functools.cache
 def _autograd() -> Any:
-    from .autograd import functions  # it depends on this module
+    service.load("livegrad.autograd.functions")  # it depends on this module
+    from .autograd import functions
 
     return functions
 

@@ -19,7 +19,8 @@ CPython, and whoever waits does so on a lock of its own.
 * A job must need no lock that the thread which waits for it could hold. So during a job the garbage collector is off,
   for it would run anybody's finalizers; and a job that needs a module finds it loaded by a `load` before.
 * Imports belong here too. An interrupted one can leave Python's import lock locked, and a child that was forked by
-  another thread in the middle of one can never import that module.
+  another thread in the middle of one can never import that module. A job that imports would wait for such a lock for
+  ever, so whoever waits for a job first releases what it has left locked itself.
 * The exit of the interpreter waits for the job that is running. From then on, and where no thread can be started, jobs
   run in the thread that asks.
 """
@@ -32,6 +33,7 @@ import atexit
 import contextlib
 import gc
 import importlib
+import math
 import os
 import signal
 import sys
@@ -45,6 +47,8 @@ __all__ = ["Job", "call", "drain", "load", "submit"]
 
 _POLL = 0.0005  # seconds; how often a fork, and the exit, look whether the job is done
 _IMPORT_SECONDS = 10.0  # how long a fork waits for other threads' imports
+_EXIT_SECONDS = 60.0  # how long the exit waits for a job: many times what any takes
+_IMPORT_CODE = importlib._bootstrap._find_and_load.__code__.co_filename  # type: ignore[attr-defined]
 _OURS = frozenset({"livegrad", "llvmlite", "ml_dtypes", "numpy"})  # whose imports it waits for
 
 
@@ -64,6 +68,7 @@ class Job:
     def wait(self, timeout: float = -1) -> bool:
         """Wait until the call has been made; False if the time was up first. An interruption ends only the wait."""
         while not self.done:
+            _release_import_locks()
             lock = _thread.allocate_lock()
             lock.acquire()
             self._waiters.append(lock)
@@ -152,14 +157,16 @@ class _Service:
             if collecting:
                 gc.enable()
 
-    def wait_until_idle(self) -> None:
-        while self.busy and self.thread != _thread.get_ident():
+    def wait_until_idle(self, seconds: float = math.inf) -> None:
+        deadline = time.monotonic() + seconds
+        while self.busy and self.thread != _thread.get_ident() and time.monotonic() < deadline:
             time.sleep(_POLL)
 
     def before_fork(self) -> None:
         """Wait until no job is running and nobody else imports; then nobody can begin to."""
         me = _thread.get_ident()
         deadline = time.monotonic() + _IMPORT_SECONDS
+        _release_import_locks()
         while True:
             self.forking.add(me)
             self.wait_until_idle()
@@ -188,15 +195,43 @@ class _Service:
         """The interpreter exits."""
         self.closed = True
         self.wakeup.put(None)
-        self.wait_until_idle()
+        _release_import_locks()
+        self.wait_until_idle(_EXIT_SECONDS)
         self.wake_all()
+
+
+def _release_import_locks() -> None:
+    """Release the locks that an import of this thread has left locked when it was interrupted.
+
+    Python takes the import lock, or a module's, and then begins the block that releases it: Ctrl-C can strike between.
+    """
+    locks = _module_locks()
+    if not locks and not _imp.lock_held():
+        return
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORT_CODE:
+            return  # an import is under way
+        frame = frame.f_back  # type: ignore[assignment]
+    with contextlib.suppress(RuntimeError):  # "not holding the import lock"
+        while True:
+            _imp.release_lock()
+    me = _thread.get_ident()
+    for reference in list(locks.values()):
+        lock = reference()
+        with contextlib.suppress(RuntimeError):
+            while lock is not None and lock.owner == me:
+                lock.release()
+
+
+def _module_locks() -> dict:
+    # Python has no public way to ask. The locks are there from before a module's file is looked for.
+    return getattr(importlib._bootstrap, "_module_locks", {})  # type: ignore[attr-defined]
 
 
 def _others_import(me: int) -> bool:
     """Whether another thread than `me` is importing a part of this library. Whoever asks holds the import lock."""
-    # Python has no public way to ask. The locks are there from before a module's file is looked for.
-    locks = getattr(importlib._bootstrap, "_module_locks", {})  # type: ignore[attr-defined]
-    for name, reference in list(locks.items()):
+    for name, reference in list(_module_locks().items()):
         if name.partition(".")[0] in _OURS:
             lock = reference()
             if lock is not None and lock.owner != me:  # with no owner yet, or no more, it is somebody's all the same
@@ -255,6 +290,7 @@ _loaded: set[str] = set()
 def load(*names: str) -> None:
     """Import modules, unless that is done. Their errors are raised here."""
     if not _loaded.issuperset(names):
+        _release_import_locks()
         if _locks_imports():
             _import(names)  # another thread would wait for ever
         else:
@@ -262,7 +298,7 @@ def load(*names: str) -> None:
 
 
 def _locks_imports() -> bool:
-    """Whether this thread holds Python's import lock: in a finalizer in the middle of an import, or left by Ctrl-C."""
+    """Whether this thread holds Python's import lock, as in a finalizer in the middle of an import."""
     try:
         _imp.release_lock()
     except RuntimeError:

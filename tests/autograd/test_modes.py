@@ -266,7 +266,8 @@ def test_per_thread():
 def test_interrupted_training_still_records(native):
     """Ctrl-C at any moment of a backward pass leaves the mode as it was."""
     source = """
-        import random, signal, sys
+        import faulthandler, random, signal, sys
+        faulthandler.dump_traceback_later(100, exit=True)
         import livegrad
         sys.unraisablehook = lambda unraisable: None  # interruptions of finalizers
         signal.signal(signal.SIGALRM, signal.default_int_handler)

@@ -134,6 +134,40 @@ def test_interruptions_at_any_moment():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize(
+    "leave",
+    [
+        "_imp.acquire_lock()",
+        "lock = importlib._bootstrap._get_module_lock('livegrad.fft'); lock.acquire()",
+    ],
+)
+@pytest.mark.parametrize("first", ["service.submit(job)", "service.submit(job).wait()", "service.call(job)"])
+def test_locks_of_an_interrupted_import_do_not_stop_jobs_that_import(leave, first):
+    """Ctrl-C between taking an import lock and the block that releases it; the exit waits for the job as well."""
+    out = python(f"""
+        import _imp, importlib
+        from livegrad.llvm import service
+        def job():
+            import livegrad.fft
+            print(livegrad.fft.fft.__name__, flush=True)
+        {leave}
+        {first}
+    """)
+    assert out == "fft\n" or first == "service.submit(job)"  # which the exit may come before
+    assert out in ("", "fft\n")
+
+
+def test_an_import_under_way_keeps_its_locks(tmp_path):
+    (tmp_path / "half.py").write_text(
+        "import importlib\n"
+        "from livegrad.llvm import service\n"
+        "lock = importlib._bootstrap._module_locks[__name__]()\n"
+        "assert service.call(divmod, 7, 2) == (3, 1)\n"
+        "assert lock.owner is not None\n"
+    )
+    python(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import half")
+
+
 def test_a_fork_waits_for_the_job_and_the_child_takes_over_what_waits():
     python("""
         import os, time, warnings
