@@ -1,139 +1,25 @@
 """Module: the base class of everything that has parameters."""
 
-import itertools
-import weakref
 from collections import OrderedDict
 
-import livegrad
 from livegrad.native import hot
-from livegrad.site import set_module_path
 from livegrad.tensor import Tensor
 
 from . import hooks, state
+from .hook_registration import HookRegistration
 from .hooks import GlobalHooks, RemovableHandle
 from .parameter import Buffer, Parameter
+from .registry import Registry
+from .running import pop, push
+from .tensors import OfAllTensors
 
 __all__ = [
     "Module",
-    "module_path",
     "register_module_forward_hook",
     "register_module_forward_pre_hook",
     "register_module_full_backward_hook",
     "register_module_full_backward_pre_hook",
 ]
-
-# The modules whose forward is running, the outermost first: every node of the graph is told which one made it.
-_stack: list = []
-_push = _stack.append
-_pop = _stack.pop
-# Raised whenever a module that a path was looked for in gets or loses a child, as the paths that modules remember may
-# have become wrong.
-_generation = [0]
-
-
-@hot
-def module_path():
-    """The dotted path of the running module inside the outermost one: ``"encoder.layers.0"``, ``""`` for the outermost.
-
-    None while no module is running. A module does not know its own path; it remembers the last answer.
-    """
-    if not _stack:
-        return None
-    module, root = _stack[-1], _stack[0]
-    if module is root:
-        return ""
-    known = module.__dict__.get("_path")
-    if known is not None and known[0] == _generation[0] and known[1] is root.__dict__.get("_searched"):
-        return known[2]
-    path = ""
-    for name, candidate in root.named_modules():
-        candidate.__dict__.setdefault("_searched", _Searched())
-        if candidate is module:
-            path = name
-            break
-    module.__dict__["_path"] = (_generation[0], root.__dict__["_searched"], path)
-    return path
-
-
-class _Searched:
-    """Held by a module in which a path was looked for: by the one where the search began, it tells of it."""
-
-
-set_module_path(module_path, _stack)
-
-
-class Registry(dict):
-    """A module's parameters, buffers or children, by name.
-
-    Whatever is registered is an ordinary attribute of the module as well, so that reading ``self.weight`` is a plain
-    attribute lookup and never the slow ``__getattr__``. A name that the module's class defines is left to the class.
-    """
-
-    __slots__ = ("_owner",)
-
-    def __init__(self, owner, items=()):
-        super().__init__()
-        self._owner = weakref.ref(owner)
-        for name, value in dict(items).items():
-            self[name] = value
-
-    def __setitem__(self, name, value):
-        super().__setitem__(name, value)
-        owner = self._owner()
-        if owner is not None:
-            attributes = owner.__dict__
-            if "_searched" in attributes:
-                _generation[0] += 1
-            if not hasattr(type(owner), name):
-                attributes[name] = value
-
-    def __delitem__(self, name):
-        super().__delitem__(name)
-        owner = self._owner()
-        if owner is not None:
-            if "_searched" in owner.__dict__:
-                _generation[0] += 1
-            owner.__dict__.pop(name, None)
-
-    def pop(self, name, *default):
-        if name not in self and default:
-            return default[0]
-        value = self[name]
-        del self[name]
-        return value
-
-    def popitem(self):
-        if not self:
-            raise KeyError("popitem(): dictionary is empty")
-        name = next(reversed(self))
-        return name, self.pop(name)
-
-    def clear(self):
-        for name in list(self):
-            del self[name]
-
-    def update(self, *items, **more):
-        for name, value in dict(*items, **more).items():
-            self[name] = value
-
-    def setdefault(self, name, default=None):
-        if name not in self:
-            self[name] = default
-        return self[name]
-
-    def __ior__(self, other):  # type: ignore[misc]
-        self.update(other)
-        return self
-
-    def copy(self):
-        return dict(self)
-
-    def __reduce__(self):
-        return dict, (dict(self),)
-
-    def __reduce_ex__(self, protocol):
-        return dict, (dict(self),)
-
 
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
 _HOOKS = (
@@ -152,7 +38,7 @@ _HOOKS = (
 _absent = object()
 
 
-class Module:
+class Module(OfAllTensors, HookRegistration):
     """The base class of all neural network modules, and of yours.
 
     A subclass calls ``super().__init__()`` first, assigns parameters, buffers and other modules as attributes, and
@@ -200,14 +86,14 @@ class Module:
 
     @hot
     def __call__(self, *args, **kwargs):
-        _push(self)
+        push(self)
         try:
             if self._hooked:
                 Module._hooked = GlobalHooks.present()
                 return hooks.call(self, args, kwargs)
             return self.forward(*args, **kwargs)
         finally:
-            _pop()
+            pop()
 
     def forward(self, *args, **kwargs):
         """What the module computes. Every subclass defines it; call the module, not this."""
@@ -246,7 +132,7 @@ class Module:
         if name in parameters:
             if value is not None:
                 raise TypeError(
-                    f"cannot assign '{_typename(value)}' as parameter '{name}' (torch.nn.Parameter or None expected)"
+                    f"cannot assign '{typename(value)}' as parameter '{name}' (torch.nn.Parameter or None expected)"
                 )
             self.register_parameter(name, None)
             return
@@ -258,7 +144,7 @@ class Module:
         if name in modules:
             if value is not None:
                 raise TypeError(
-                    f"cannot assign '{_typename(value)}' as child module '{name}' (torch.nn.Module or None expected)"
+                    f"cannot assign '{typename(value)}' as child module '{name}' (torch.nn.Module or None expected)"
                 )
             self._put(modules, name, None)
             return
@@ -266,7 +152,7 @@ class Module:
         if name in buffers:
             if value is not None and not isinstance(value, Tensor):
                 raise TypeError(
-                    f"cannot assign '{_typename(value)}' as buffer '{name}' "
+                    f"cannot assign '{typename(value)}' as buffer '{name}' "
                     "(torch.nn.Buffer, torch.Tensor or None expected)"
                 )
             if isinstance(value, Buffer):
@@ -315,7 +201,7 @@ class Module:
 
     def _check_name(self, kind, name, members):
         if not isinstance(name, str):
-            raise TypeError(f"{kind} name should be a string. Got {_typename(name)}")
+            raise TypeError(f"{kind} name should be a string. Got {typename(name)}")
         if "." in name:
             raise KeyError(
                 f'{kind} name can\'t contain ".", got: {name}'
@@ -339,7 +225,7 @@ class Module:
         if param is not None:
             if not isinstance(param, Parameter):
                 raise TypeError(
-                    f"cannot assign '{_typename(param)}' object to parameter '{name}' "
+                    f"cannot assign '{typename(param)}' object to parameter '{name}' "
                     "(torch.nn.Parameter or None required)"
                 )
             if param.grad_fn is not None:
@@ -356,7 +242,7 @@ class Module:
         self._check_name("buffer", name, self._buffers)
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
-                f"cannot assign '{_typename(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
+                f"cannot assign '{typename(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
             )
         self._put(self._buffers, name, tensor)
         if persistent:
@@ -371,7 +257,7 @@ class Module:
     def add_module(self, name, module):
         """Adds a child module by name; None reserves the name."""
         if module is not None and not isinstance(module, Module):
-            raise TypeError(f"{_typename(module)} is not a Module subclass")
+            raise TypeError(f"{typename(module)} is not a Module subclass")
         self._check_name("module", name, self._modules)
         self._put(self._modules, name, module)
 
@@ -478,127 +364,6 @@ class Module:
         for _, buffer in self.named_buffers(recurse=recurse):
             yield buffer
 
-    # -- changing all tensors ------------------------------------------------------------------------------------
-
-    def _apply(self, fn, recurse=True):
-        if recurse:
-            for child in self.children():
-                child._apply(fn)
-        for parameter in self._parameters.values():
-            if parameter is None:
-                continue
-            with livegrad.no_grad():
-                parameter.data = fn(parameter.detach())
-                if parameter.grad is not None:
-                    changed = fn(parameter.grad.detach())
-                    changed.requires_grad = parameter.grad.requires_grad
-                    parameter.grad = changed
-        for name, buffer in self._buffers.items():
-            if buffer is not None:
-                self._put(self._buffers, name, fn(buffer))
-        return self
-
-    def apply(self, fn):
-        """Calls ``fn(module)`` for every module inside, children first, then for the module itself."""
-        for child in self.children():
-            child.apply(fn)
-        fn(self)
-        return self
-
-    def to(self, *args, **kwargs):
-        """Moves or casts all parameters and buffers: ``to(device)``, ``to(dtype)``, both, or ``to(tensor)``.
-
-        Only floating-point and complex tensors change their dtype. The module itself is changed, and returned.
-        """
-        device, dtype, non_blocking, memory_format = _parse_to(*args, **kwargs)
-        if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
-            raise TypeError(
-                f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}"
-            )
-
-        def move(tensor):
-            options = {}
-            if device is not None:
-                options["device"] = device
-            if dtype is not None and (tensor.is_floating_point() or tensor.is_complex()):
-                options["dtype"] = dtype
-            if memory_format is not None and tensor.dim() in (4, 5):
-                options["memory_format"] = memory_format
-            return tensor.to(non_blocking=non_blocking, **options) if options else tensor
-
-        return self._apply(move)
-
-    def _cast(self, dtype):
-        return self._apply(lambda t: t.to(dtype) if t.is_floating_point() else t)
-
-    def float(self):
-        """All floating-point parameters and buffers as float32."""
-        return self._cast(livegrad.float32)
-
-    def double(self):
-        """All floating-point parameters and buffers as float64."""
-        return self._cast(livegrad.float64)
-
-    def half(self):
-        """All floating-point parameters and buffers as float16."""
-        return self._cast(livegrad.float16)
-
-    def bfloat16(self):
-        """All floating-point parameters and buffers as bfloat16."""
-        return self._cast(livegrad.bfloat16)
-
-    def type(self, dst_type):
-        """All parameters and buffers as ``dst_type``."""
-        return self._apply(lambda t: t.type(dst_type))
-
-    def cpu(self):
-        """All parameters and buffers on the CPU."""
-        return self._apply(lambda t: t.cpu())
-
-    def cuda(self, device=None):
-        """All parameters and buffers on a GPU."""
-        return self._apply(lambda t: t.cuda(device))
-
-    def to_empty(self, *, device, recurse=True):
-        """Moves to a device without copying: the tensors there are uninitialised."""
-        return self._apply(lambda t: livegrad.empty_like(t, device=device), recurse=recurse)
-
-    def share_memory(self):
-        """Puts all tensors into memory that other processes can share."""
-        return self._apply(lambda t: t.share_memory_())
-
-    def train(self, mode=True):
-        """Sets training mode (or evaluation mode) here and in everything inside: dropout and batch norm look at it."""
-        if not isinstance(mode, bool):
-            raise ValueError("training mode is expected to be boolean")
-        self.training = mode
-        for child in self.children():
-            child.train(mode)
-        return self
-
-    def eval(self):
-        """Sets evaluation mode: the same as ``train(False)``."""
-        return self.train(False)
-
-    def requires_grad_(self, requires_grad=True):
-        """Sets whether the parameters collect gradients: ``requires_grad_(False)`` freezes a module."""
-        for parameter in self.parameters():
-            parameter.requires_grad_(requires_grad)
-        return self
-
-    def zero_grad(self, set_to_none=True):
-        """Forgets all gradients, or with ``set_to_none=False`` fills them with zeros."""
-        for parameter in self.parameters():
-            if parameter.grad is not None:
-                if set_to_none:
-                    parameter.grad = None
-                else:
-                    if parameter.grad.grad_fn is not None:
-                        parameter.grad = parameter.grad.detach()
-                    else:
-                        parameter.grad.requires_grad_(False)
-                    parameter.grad.zero_()
-
     # -- saving and loading --------------------------------------------------------------------------------------
 
     def state_dict(self, *args, destination=None, prefix="", keep_vars=False):
@@ -644,92 +409,6 @@ class Module:
         attributes.setdefault("_non_persistent_buffers_set", set())
         attributes.setdefault("_is_full_backward_hook", None)
 
-    # -- hooks ---------------------------------------------------------------------------------------------------
-
-    def _add_hook(self, holder, hook, *notes, prepend=False):
-        handle = RemovableHandle(holder, also=notes)
-        holder[handle.id] = hook
-        for note in notes:
-            note[handle.id] = True
-        if prepend:
-            holder.move_to_end(handle.id, last=False)
-        return handle
-
-    def register_forward_pre_hook(self, hook, *, prepend=False, with_kwargs=False):
-        """Calls ``hook(module, args)`` before ``forward``; what it returns, unless None, replaces the arguments.
-
-        With ``with_kwargs`` it is ``hook(module, args, kwargs)``, and returns None or (args, kwargs).
-        """
-        self.__dict__["_hooked"] = True
-        notes = [self._forward_pre_hooks_with_kwargs] if with_kwargs else []
-        return self._add_hook(self._forward_pre_hooks, hook, *notes, prepend=prepend)
-
-    def register_forward_hook(self, hook, *, prepend=False, with_kwargs=False, always_call=False):
-        """Calls ``hook(module, args, output)`` after ``forward``; what it returns, unless None, replaces the output.
-
-        With ``with_kwargs`` it is ``hook(module, args, kwargs, output)``. ``always_call``: it runs after errors too.
-        """
-        self.__dict__["_hooked"] = True
-        notes = [self._forward_hooks_with_kwargs] if with_kwargs else []
-        if always_call:
-            notes.append(self._forward_hooks_always_called)
-        return self._add_hook(self._forward_hooks, hook, *notes, prepend=prepend)
-
-    def register_full_backward_pre_hook(self, hook, prepend=False):
-        """Calls ``hook(module, grad_output)`` once the gradients of the outputs are known; it may replace them."""
-        self.__dict__["_hooked"] = True
-        return self._add_hook(self._backward_pre_hooks, hook, prepend=prepend)
-
-    def register_full_backward_hook(self, hook, prepend=False):
-        """Calls ``hook(module, grad_input, grad_output)`` once the gradients of the inputs are known.
-
-        What it returns, unless None, replaces ``grad_input``.
-        """
-        if self._is_full_backward_hook is False:
-            raise RuntimeError(
-                "Cannot use both regular backward hooks and full backward hooks on a single Module. "
-                "Please use only one of them."
-            )
-        self._is_full_backward_hook = True
-        self.__dict__["_hooked"] = True
-        return self._add_hook(self._backward_hooks, hook, prepend=prepend)
-
-    def register_backward_hook(self, hook):
-        """The old form, which sees the module's last operator only. Use `register_full_backward_hook`."""
-        if self._is_full_backward_hook is True:
-            raise RuntimeError(
-                "Cannot use both regular backward hooks and full backward hooks on a single Module. "
-                "Please use only one of them."
-            )
-        self._is_full_backward_hook = False
-        self.__dict__["_hooked"] = True
-        return self._add_hook(self._backward_hooks, hook)
-
-    def register_state_dict_pre_hook(self, hook):
-        """Calls ``hook(module, prefix, keep_vars)`` before `state_dict` collects."""
-        return self._add_hook(self._state_dict_pre_hooks, hook)
-
-    def register_state_dict_post_hook(self, hook):
-        """Calls ``hook(module, state_dict, prefix, metadata)`` after `state_dict` has collected; returns None."""
-        hook._from_public_api = True
-        return self._add_hook(self._state_dict_hooks, hook)
-
-    def _register_state_dict_hook(self, hook):
-        return self._add_hook(self._state_dict_hooks, hook)
-
-    def register_load_state_dict_pre_hook(self, hook):
-        """Calls ``hook(module, state_dict, prefix, metadata, strict, missing, unexpected, errors)`` before loading."""
-        return self._register_load_state_dict_pre_hook(hook, with_module=True)
-
-    def _register_load_state_dict_pre_hook(self, hook, with_module=False):
-        if with_module:
-            hook = _WithModule(hook, self)
-        return self._add_hook(self._load_state_dict_pre_hooks, hook)
-
-    def register_load_state_dict_post_hook(self, hook):
-        """Calls ``hook(module, incompatible_keys)`` after loading; it may change the two lists in place."""
-        return self._add_hook(self._load_state_dict_post_hooks, hook)
-
     # -- showing -------------------------------------------------------------------------------------------------
 
     def _get_name(self):
@@ -742,58 +421,24 @@ class Module:
     def __repr__(self):
         extra = self.extra_repr()
         lines = extra.split("\n") if extra else []
-        children = [f"({name}): {_indent(repr(child))}" for name, child in self._modules.items()]
+        children = [f"({name}): {indent(repr(child))}" for name, child in self._modules.items()]
         if children or len(lines) > 1:
             body = "".join(f"\n  {line}" for line in lines + children)
             return f"{self._get_name()}({body}\n)"
         return f"{self._get_name()}({extra})"
 
 
-class _WithModule:
-    """A load hook that is given its module first; the module is held weakly, as it holds the hook."""
-
-    def __init__(self, hook, module):
-        self.hook = hook
-        self.module = weakref.ref(module)
-
-    @hot
-    def __call__(self, *args):
-        return self.hook(self.module(), *args)
-
-    def __reduce__(self):
-        return _WithModule, (self.hook, self.module())
-
-
-def _indent(text, by=2):
+def indent(text, by=2):
     return text.replace("\n", "\n" + " " * by)
 
 
-def _typename(value):
+def typename(value):
     if isinstance(value, Tensor):
         return value.type()
     kind = type(value)
     if kind.__module__ in ("builtins", "__main__", None):
         return kind.__qualname__
     return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _parse_to(*args, device=None, dtype=None, non_blocking=False, copy=False, memory_format=None, tensor=None):
-    """(device, dtype, non_blocking, memory_format) from any of the forms that ``to`` accepts."""
-    if tensor is not None:
-        args = (tensor, *args)
-    places = itertools.count()
-    for place, value in zip(places, args):
-        if isinstance(value, Tensor):
-            device, dtype = value.device, value.dtype
-        elif isinstance(value, livegrad.dtype):
-            dtype = value
-        elif isinstance(value, bool):
-            non_blocking = value
-        elif isinstance(value, (str, int, livegrad.device)):
-            device = value
-        elif value is not None:
-            raise TypeError(f"to() received an invalid argument at position {place}: {value!r}")
-    return device, dtype, non_blocking, memory_format
 
 
 def _add_global(holder, hook, *notes):

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import livegrad
 import livegrad.distributed
 
-from .module import Module, Registry
+from .module import Module
+from .registry import Registry
 
 __all__ = [
     "DataParallel", "DistributedDataParallel", "data_parallel", "gather", "parallel_apply", "replicate", "scatter",

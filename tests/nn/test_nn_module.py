@@ -10,7 +10,7 @@ from against_torch import numpy, outcome, same, torch
 
 import livegrad
 from livegrad import nn
-from livegrad.nn import module as module_file
+from livegrad.nn import running
 
 
 def make(library):
@@ -361,7 +361,7 @@ def test_global_and_always_called_hooks():
     with pytest.raises(RuntimeError):
         m(livegrad.ones(1, 5))
     assert seen[-1] is None
-    assert not module_file._stack
+    assert not running._stack
 
 
 def test_kinds_of_backward_hooks_do_not_mix():
@@ -379,7 +379,7 @@ def test_the_running_module_has_a_path():
 
     class Probe(nn.Module):
         def forward(self, x):
-            seen.append(module_file.module_path())
+            seen.append(running.module_path())
             return x
 
     class Outer(nn.Module):
@@ -388,12 +388,12 @@ def test_the_running_module_has_a_path():
             self.layers = nn.ModuleList([nn.Sequential(Probe()), Probe()])
 
         def forward(self, x):
-            seen.append(module_file.module_path())
+            seen.append(running.module_path())
             for layer in self.layers:
                 x = layer(x)
             return x
 
-    assert module_file.module_path() is None
+    assert running.module_path() is None
     model = Outer()
     model(1)
     model(1)
@@ -511,7 +511,7 @@ def test_paths_follow_modules_that_move():
 
     class Leaf(nn.Module):
         def forward(self, x):
-            seen.append(module_file.module_path())
+            seen.append(running.module_path())
             return x
 
     class Root(nn.Module):

@@ -7,7 +7,7 @@ from itertools import chain, islice
 from livegrad.native import hot
 from livegrad.tensor import Tensor
 
-from ..module import Module, _indent, _typename
+from ..module import Module, indent, typename
 from ..parameter import Parameter
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
@@ -229,9 +229,9 @@ class ModuleList(_Indexed):
             else:
                 runs.append([i, i, text])
         lines = [
-            f"  ({first}): {_indent(text)}"
+            f"  ({first}): {indent(text)}"
             if first == last
-            else f"  ({first}-{last}): {last - first + 1} x {_indent(text)}"
+            else f"  ({first}-{last}): {last - first + 1} x {indent(text)}"
             for first, last, text in runs
         ]
         return "{}(\n{}\n)".format(self._get_name(), "\n".join(lines))
@@ -483,7 +483,7 @@ class ParameterDict(Module):
             self[pair[0]] = pair[1]
 
     def extra_repr(self):
-        return "\n".join(_describe(key, value, _typename) for key, value in self.items())
+        return "\n".join(_describe(key, value, typename) for key, value in self.items())
 
     def __call__(self, *args, **kwargs):
         raise RuntimeError("ParameterDict should not be called.")
