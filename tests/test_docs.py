@@ -1,11 +1,15 @@
 """The code in README.md and docs/ runs, and what the README promises about commands is what CI runs."""
 
+import operator
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import livegrad
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -16,22 +20,47 @@ def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
+def shown_as(block):
+    """A pattern for a block of output as a page shows it: broken into other lines, and `...` for what was left out.
+
+    How much memory is in use, all in all, depends on the machine: its numbers are not compared.
+    """
+    block = re.sub(r"^(?:in use|peak) .*$", lambda m: re.sub(r"\d+", "ⁿ", m[0]), block.strip(), flags=re.MULTILINE)
+    block = re.sub(r"\d+ bytes \([\d.]+ (?=[KM]iB\) are in use)", "ⁿ bytes (ⁿ.ⁿ ", block)
+    pattern = "".join(r"\s+" if part.isspace() else re.escape(part) for part in re.split(r"(\s+)", block))
+    return pattern.replace(re.escape("..."), r"[\s\S]*?").replace("ⁿ", r"\d+")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_code_runs_and_prints_what_its_comments_say(page, tmp_path):
-    """`print(x)  # tensor(…)` and `y = …  # tensor(…)` show what is really there."""
+def test_code_runs_and_prints_what_the_page_says(page, tmp_path):
+    """`print(x)  # tensor(…)` and `y = …  # tensor(…)` show what is really there, and so do blocks of text."""
     program = "".join(blocks(page, "python"))
     if not program:
         pytest.skip("a page without code")
     if "tensorboard" in program:
         pytest.importorskip("tensorboard")
-    shown = re.findall(r"^(.*?) +# (tensor\(.*\))$", program, re.MULTILINE)
+    shown = re.findall(r"^ *(.*?) +# ([\[\w(].*)$", program, re.MULTILINE)
+    shown = [(code, value) for code, value in shown if value.startswith(("tensor(", "[")) or value.endswith("…")]
     names = [code.split(" = ")[0] for code, _ in shown if not code.startswith("print(")]
-    path = tmp_path / "program.py"
+    path = tmp_path / "train.py"
     path.write_text(program + "".join(f"print({name})\n" for name in names), encoding="utf-8")
     done = subprocess.run([sys.executable, path.name], cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     for _, value in shown:
-        assert value in done.stdout.splitlines()
+        begin = value.removesuffix("…").rstrip()
+        assert any(line == value or (begin != value and line.startswith(begin)) for line in done.stdout.splitlines())
+    for block in blocks(page, "text"):
+        assert re.search(shown_as(block), done.stdout.replace(f"{tmp_path}{os.sep}", "")), (block, done.stdout)
+
+
+def test_what_the_page_for_users_of_pytorch_calls_missing_is():
+    section = (ROOT / "docs" / "pytorch.md").read_text(encoding="utf-8").split("## Not there")[1]
+    names = re.findall(r"`((?:[a-z_]+\.|Tensor\.)*\w+)`", section)
+    missing = [name for name in names if name not in ("meta", "distributed", "AttributeError", "__torch_function__")]
+    assert len(missing) > 10
+    for name in missing:
+        with pytest.raises(AttributeError):
+            operator.attrgetter(name)(livegrad)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
