@@ -77,6 +77,8 @@ def measure(
 def tables(shown: Console, speeds: dict[Contender, list[float]], sizes: Sequence[int]) -> None:
     """A table for each dtype; with a GPU, how many times as fast as livegrad on the CPU it is."""
     shown.say("The best of several runs each; other programs that are running slow them down, NumPy's the most.")
+    if any(c.where == "NumPy" for c in speeds):
+        shown.say(_why_numpy_differs())
     for dtype in dict.fromkeys(c.dtype for c in speeds):
         rows = [(str(c), *map(_rate, rates)) for c, rates in speeds.items() if c.dtype == dtype]
         base = speeds.get(Contender("cpu", dtype))
@@ -85,6 +87,16 @@ def tables(shown: Console, speeds: dict[Contender, list[float]], sizes: Sequence
                 rows.append((f"{c.where} over cpu", *(f"{a / b:.1f} ×" for a, b in zip(rates, base))))
         shown.space()
         shown.table((f"{dtype}, GFLOP/s", *(f"{n} × {n}" for n in sizes)), rows)
+
+
+def _why_numpy_differs() -> str:
+    """What the comparison with NumPy compares: two libraries, or one with two choices of kernels and threads."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return (
+        f"NumPy multiplies with the {blas['name']} {blas['version']} that it was built with, whose kernels and threads "
+        "were chosen when NumPy was imported. livegrad chooses kernels by what the processor can do, has kernels of "
+        "its own for sizes in between, and runs on the threads that its other work runs on."
+    )
 
 
 def _rate(gigaflops: float) -> str:
