@@ -2,8 +2,9 @@
 
 A kernel is `void kernel(ptr args, i64 begin, i64 end)`. The range is cut into a share for each thread, and a share into
 chunks of `grain` items. A thread takes those of its own share one after the other, then what is left of the others'.
-So a thread mostly meets what it has worked on before, in its own cache, and nobody waits for a thread that is late. The
-helpers are Python threads that call into `worker`,
+So a thread mostly meets what it has worked on before, in its own cache, and nobody waits for a thread that is late.
+Every other job goes through its shares backwards: what the job before read and wrote last is still in the cache then.
+The helpers are Python threads that call into `worker`,
 below, and stay there without the interpreter's lock: between jobs they spin for a while and then sleep in a
 futex. A job starts in a few microseconds while they spin, and they cost nothing while they sleep.
 
@@ -59,7 +60,8 @@ _HEAD = """
   i32, [60 x i8],                     ; 6 busy
   ptr, ptr, i64, i64,                 ; 8 kernel, 9 args, 10 total, 11 grain
   i32, i32, i64, [16 x i8],           ; 12 limit: how many helpers may enter, 13 how many shares, 14 items of a share
-  ptr, i64, i64                       ; 16 syscall, 17 number of futex, 18 spins
+  ptr, i64, i64,                      ; 16 syscall, 17 number of futex, 18 spins
+  i32                                 ; 19 whether the job runs from the end of each share to its beginning
 }
 %share = type { i64, [56 x i8] }      ; from SHARES on
 """
@@ -128,6 +130,9 @@ entry:
   %shares.i32 = load i32, ptr %shares.p
   %shares = zext i32 %shares.i32 to i64
   %length = load i64, ptr %length.p
+  %back.p = getelementptr %state, ptr %s, i32 0, i32 19
+  %back.i32 = load i32, ptr %back.p
+  %back = icmp ne i32 %back.i32, 0
   br label %turn
 turn:
   %k = phi i64 [ 0, %entry ], [ %k.next, %following ]
@@ -138,12 +143,19 @@ turn:
   %last = add i64 %first, %length
   %beyond = icmp sgt i64 %last, %total
   %limit = select i1 %beyond, i64 %total, i64 %last
+  %last.item = sub i64 %limit, 1
+  %last.chunk = sub i64 %last.item, %first
+  %behind = urem i64 %last.chunk, %grain
+  %top = sub i64 %last.item, %behind
+  %mirror = add i64 %first, %top
   br label %take
 take:
-  %begin = atomicrmw add ptr %share.p, i64 %grain monotonic
-  %some = icmp slt i64 %begin, %limit
+  %next = atomicrmw add ptr %share.p, i64 %grain monotonic
+  %some = icmp slt i64 %next, %limit
   br i1 %some, label %work, label %following
 work:
+  %mirrored = sub i64 %mirror, %next
+  %begin = select i1 %back, i64 %mirrored, i64 %next
   %left = sub i64 %limit, %begin
   %short = icmp slt i64 %left, %grain
   %count = select i1 %short, i64 %left, i64 %grain
@@ -246,10 +258,14 @@ publish:
   %shares.p = getelementptr %state, ptr %s, i32 0, i32 13
   %length.p = getelementptr %state, ptr %s, i32 0, i32 14
   %spins.p = getelementptr %state, ptr %s, i32 0, i32 18
+  %back.p = getelementptr %state, ptr %s, i32 0, i32 19
   store ptr %kernel, ptr %kernel.p
   store ptr %args, ptr %args.p
   store i64 %total, ptr %total.p
   store i64 %grain, ptr %grain.p
+  %generation = load atomic i32, ptr %generation.p monotonic, align 4
+  %back = and i32 %generation, 1
+  store i32 %back, ptr %back.p
   %last.item = sub i64 %total, 1
   %chunks.less.one = udiv i64 %last.item, %grain
   %helpers.wide = zext i32 %helpers to i64

@@ -110,6 +110,22 @@ def test_chunks_lie_at_multiples_of_grain_and_are_shared():
     assert not chunks
 
 
+@pytest.mark.parametrize(("total", "grain"), [(1000, 10), (1001, 10), (999, 10), (7, 2)])
+def test_every_other_job_runs_backwards(total, grain):
+    """Through the same chunks: so it meets first what the job before has left in the cache."""
+    made = pool._the_pool()
+    if made.number is None:
+        pytest.skip("there is no dispatcher here")
+    orders = []
+    for _ in range(2):
+        order = []
+        kernel, address = python_kernel(lambda begin, end, order=order: order.append((begin, end)))
+        made.launch(made.state, address, b"", total, grain, 0)
+        orders.append(order)
+    forwards = [(begin, min(begin + grain, total)) for begin in range(0, total, grain)]
+    assert sorted(orders) == [forwards, forwards[::-1]]
+
+
 def test_arguments_reach_the_kernel():
     seen = []
     kernel = KERNEL(lambda args, begin, end: seen.append(ctypes.string_at(args, 4)))
