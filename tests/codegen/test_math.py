@@ -87,7 +87,7 @@ NUMPY = {
     "exp": (np.exp, 1.1), "exp2": (np.exp2, 1.2), "expm1": (np.expm1, 1.7), "log": (np.log, 1.2),
     "log2": (np.log2, 1.3), "log10": (np.log10, 1.3), "log1p": (np.log1p, 1.8), "sin": (np.sin, 1.8),
     "cos": (np.cos, 1.8), "tan": (np.tan, 1.6), "asin": (np.arcsin, 1.5), "acos": (np.arccos, 1.2),
-    "atan": (np.arctan, 1.7), "sinh": (np.sinh, 1.8), "cosh": (np.cosh, 1.6), "tanh": (np.tanh, 1.8),
+    "atan": (np.arctan, 1.7), "sinh": (np.sinh, 1.8), "cosh": (np.cosh, 1.6), "tanh": (np.tanh, 1.9),
     "asinh": (np.arcsinh, 0.6), "acosh": (np.arccosh, 0.6), "atanh": (np.arctanh, 0.6), "sigmoid": (_sigmoid, 1.8),
     "log1pexp": (lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), 2.0),
     "rsqrt": (lambda x: 1 / np.sqrt(x), 1.6), "round": (np.rint, 0.0),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ...llvm.machine import host_has_rounding
-from .lanes import Lanes
-from .registers import Reg, kind_bits, type_text
+from .avx512 import Avx512
+from .registers import Reg, type_text
 
 
-class Arithmetic(Lanes):
+class Arithmetic(Avx512):
     """One method for each operation, and what an operation needs where a machine lacks it."""
 
     def _binary(self, name: str, x: Reg, y: Reg) -> Reg:
@@ -52,43 +50,6 @@ class Arithmetic(Lanes):
     def sqrt(self, x: Reg) -> Reg:
         """The square root, correctly rounded."""
         return self.intrinsic("sqrt", x.kind, (x,))
-
-    def _avx512(self, name: str, args: Sequence[Reg], masked: bool, rounded: bool) -> Reg:
-        """One of AVX-512's own instructions on any number of lanes of f32 or f64, in parts of at most a register."""
-        first = args[0]
-        lanes = 16 if first.kind == "f32" else 8
-        if first.width > lanes:
-            pairs = [self.halves(a) for a in args]
-            low, high = (self._avx512(name, [p[k] for p in pairs], masked, rounded) for k in (0, 1))
-            return self.concat(low, high)
-        width = max(first.width, lanes // 4)
-        if first.width < width:  # the smallest register, in part
-            wide = []
-            for a in args:
-                out = Reg("zeroinitializer", a.kind, width)
-                for lane in range(a.width):
-                    out = self.insert(out, self.extract(a, lane), lane)
-                wide.append(out)
-            made = self._avx512(name, wide, masked, rounded)
-            return self.shuffle(made, None, range(first.width)) if first.width > 1 else self.extract(made, 0)
-        suffix = f"{'ps' if first.kind == 'f32' else 'pd'}.{width * kind_bits(first.kind)}"
-        mask = "i16" if width == 16 else "i8"
-        operands = [a.operand for a in args] + [f"{first.type} zeroinitializer", f"{mask} -1"]
-        types = [first.type] * (len(args) + 1) + [mask]
-        if rounded and width == lanes:
-            operands.append("i32 4")
-            types.append("i32")
-        function = f"llvm.x86.avx512.{'mask.' if masked else ''}{name}.{suffix}"
-        self.declare(f"declare {first.type} @{function}({', '.join(types)})")
-        return self.op(first.kind, width, f"call {first.type} @{function}({', '.join(operands)})")
-
-    def scaled(self, x: Reg, n: Reg) -> Reg:
-        """x * 2**n, rounded once, for a float n that is whole; only where `has_avx512`."""
-        return self._avx512("scalef", (x, n), masked=True, rounded=True)
-
-    def about_reciprocal(self, x: Reg) -> Reg:
-        """1 / x to about 14 bits; only where `has_avx512`."""
-        return self._avx512("rcp14", (x,), masked=False, rounded=False)
 
     def fabs(self, x: Reg) -> Reg:
         """|x|"""

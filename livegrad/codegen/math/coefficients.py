@@ -6,6 +6,11 @@ others fitted again.
 
 from __future__ import annotations
 
+# (exp(r) - 1 - r) / r**2 for |r| up to ln 2 / 32, in float32.
+EXP_SHORT = (0.5000162, 0.16667058)
+# (tanh(r) - r) / r**3, in r**2, for |r| up to 0.1478, in float32.
+TANH_SHORT = (-0.33332241, 0.13170959)
+
 F32: dict[str, tuple[float, ...]] = {
     "exp": (
         0.49999994, 0.16666523, 0.04166822, 0.008368651, 0.0013828187,

@@ -1,13 +1,21 @@
 """Exponentials, and the sigmoid: reduction by multiples of ln 2, and a polynomial.
 
-The reduction is Cody and Waite's, *Software Manual for the Elementary Functions* (1980).
+The reduction is Cody and Waite's, *Software Manual for the Elementary Functions* (1980); where numbers can be looked up
+in a register, by multiples of ln 2 / 16 as in Tang, *Table-driven implementation of the exponential function in IEEE
+floating-point arithmetic* (1989).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from struct import pack, unpack
 
-from .lanes import Format, V, fma, function, poly, quick_two_sum, reciprocal, where
+from .coefficients import EXP_SHORT
+from .lanes import Format, V, fma, function, poly, quick_two_sum, where
+
+# 2**(k / 16), and what these lack in float32.
+_ROOTS = [2.0 ** (k / 16) for k in range(16)]
+_LOW_ROOTS = [root - unpack("f", pack("f", root))[0] for root in _ROOTS]
 
 
 def _exp_shift(x: V, shift: int) -> tuple[V, V, V]:
@@ -47,28 +55,47 @@ def _zero_below(x: V, limit: float, function: Callable[[V], V]) -> V:
     return where(below, 0.0, function(where(below, 0.0, x)))
 
 
-def plain_exp(x: V, shift: int = 0) -> V:
-    """``exp(x) * 2**shift``"""
+def _exp_with_avx512(x: V, shift: int = 0, limit: float | None = None, precise: bool = False) -> V:
+    """``exp(x) * 2**shift``, for x below overflow; 0 below a limit.
+
+    In float32, n goes in steps of 1/16, and 2 to the fraction of n comes from a table that fits into a register.
+    precise: with what the numbers of the table lack, so that the error is little more than half an ulp, not one.
+    """
+    if x.f.bits == 64:
+        p, _, n = _exp_mantissa(x, 0)
+    else:
+        magic = x.f.magic / 16
+        shifted = fma(x, x.f.log2e[0], magic)
+        n = shifted - magic
+        r = fma(n, -x.f.ln2[1], fma(n, -x.f.ln2[0], x))
+        k = shifted.bits()
+        root = k.of(_ROOTS)
+        curve = fma(r, fma(r, EXP_SHORT[1], EXP_SHORT[0]), 1.0)
+        p = root + fma(root * r, curve, k.of(_LOW_ROOTS)) if precise else fma(root * r, curve, root)
+    n = n + shift if shift else n
+    return p.scaled(n) if limit is None else p.scaled(n, ~(x < limit))
+
+
+def plain_exp(x: V, shift: int = 0, precise: bool = False) -> V:
+    """``exp(x) * 2**shift``; precise: see above"""
     f = x.f
+    limit, high = f.exp_low - max(shift, 0), f.exp_high - shift
+    if x.b.has_avx512:
+        return _exp_with_avx512(x.at_most(high), shift, limit, precise)
 
     def above(x: V) -> V:
-        limited = x.at_most(f.exp_high - shift)
-        if x.b.has_avx512:
-            p, _, power = _exp_mantissa(limited, 0)
-            return p.scaled(power + shift if shift else power)
         # The constant is the amount by which the scale is to exceed n, so a shift enters there.
-        p, n, _ = _exp_mantissa(limited, 2 * f.bias + shift)
+        p, n, _ = _exp_mantissa(x.at_most(high), 2 * f.bias + shift)
         return scale(p, n, f)
 
-    return _zero_below(x, f.exp_low - max(shift, 0), above)
+    return _zero_below(x, limit, above)
 
 
 def exp_near(x: V) -> V:
     """exp(x) where the result is known to be normal: half the scaling."""
     f = x.f
     if x.b.has_avx512:
-        p, _, power = _exp_mantissa(x, 0)
-        return p.scaled(power)
+        return _exp_with_avx512(x)
     p, n, _ = _exp_mantissa(x, f.bias)
     return p * (n << f.fraction).float()
 
@@ -76,11 +103,10 @@ def exp_near(x: V) -> V:
 def exp_negative(x: V) -> V:
     """exp(x) for x <= 0, down to subnormals and zero."""
     f = x.f
+    if x.b.has_avx512:
+        return _exp_with_avx512(x, limit=f.exp_low, precise=True)
 
     def above(x: V) -> V:
-        if x.b.has_avx512:
-            p, _, power = _exp_mantissa(x, 0)
-            return p.scaled(power)
         up = 64
         p, n, _ = _exp_mantissa(x, f.bias + up)
         return p * (n << f.fraction).float() * 2.0**-up
@@ -134,13 +160,11 @@ def expm1(x: V) -> V:
 
 @function
 def sigmoid(x: V) -> V:
-    """1 / (1 + exp(-x)), from exp(-|x|), so that it neither overflows nor loses small results."""
+    """1 / (1 + exp(-x)), from e = exp(-|x|), so that it neither overflows nor loses small results.
+
+    It is 1 - e / (1 + e), and for negative x that times e: so the roundings of sum and quotient count for little where
+    e is small.
+    """
     e = exp_negative(-abs(x))
-    d = e + 1.0
-    # Where it counts for nothing, it is 0, so that no product with it is subnormal, which is slow.
-    d_low = where(e < 2.0**-64, 0.0, e - (d - 1.0))
-    inverse = reciprocal(d)
     num = where(x < 0.0, e, 1.0)
-    # A division that makes up for the rounding of the denominator.
-    y = num * inverse
-    return fma(fma(-y, d_low, fma(-y, d, num)), inverse, y)
+    return fma(-num, e / (e + 1.0), num)

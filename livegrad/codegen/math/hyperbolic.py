@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from .coefficients import TANH_SHORT
 from .exponential import exp_near, plain_exp
-from .lanes import V, exact_fma, fma, function, in_double, poly, reciprocal, two_sum, where
+from .lanes import V, exact_fma, fma, function, horner, in_double, poly, reciprocal, two_sum, where
 from .logarithm import plain_log, plain_log1p
 
 
@@ -19,21 +20,41 @@ def _odd(a: V, name: str) -> V:
 def sinh(x: V) -> V:
     """The hyperbolic sine: a polynomial below 1, exponentials above."""
     a = abs(x)
-    e = plain_exp(a, -1)
+    e = plain_exp(a, -1, precise=True)
     return where(a < 1.0, _odd(a, "sinh"), e - 0.25 / e).signed(x)
 
 
 @function
 def cosh(x: V) -> V:
     """The hyperbolic cosine."""
-    e = plain_exp(abs(x), -1)
+    e = plain_exp(abs(x), -1, precise=True)
     return e + 0.25 / e
+
+
+# Steps of a table for float32: tanh of 1 to 6 of them, and 1 less its square, happen to lie close to float32 numbers.
+_STEP = 77388 / 2**18
+_STEPS = [math.tanh(n * _STEP) for n in range(32)]
+_SLOPES = [math.cosh(n * _STEP) ** -2 for n in range(32)]
+
+
+def _tanh_by_table(a: V) -> V:
+    """tanh(a) for a >= 0 in float32: with a = n steps + r, t + (1 - t**2) tanh(r) / (1 + t tanh(r))."""
+    a = a.at_most(31 * _STEP)  # where it is 1
+    shifted = fma(a, 1.0 / _STEP, a.f.magic)
+    n = shifted.bits()
+    r = fma(shifted - a.f.magic, -_STEP, a)
+    z = r * r
+    small = fma(r * z, horner(z, TANH_SHORT), r)
+    t = n.of(_STEPS)
+    return t + n.of(_SLOPES) * small / fma(t, small, 1.0)
 
 
 @function
 def tanh(x: V) -> V:
-    """The hyperbolic tangent: a polynomial below 0.5625, above it 1 - 2 / (exp(2 x) + 1)."""
+    """The hyperbolic tangent: a polynomial below 0.5625, above it 1 - 2 / (exp(2 x) + 1); in float32 by a table."""
     a = abs(x)
+    if x.f.bits == 32 and x.b.has_avx512:
+        return _tanh_by_table(a).signed(x)
     e = exp_near((a + a).at_most(20.0 if x.f.bits == 32 else 40.0))
     return where(a < 0.5625, _odd(a, "tanh"), fma(reciprocal(e + 1.0), -2.0, 1.0)).signed(x)
 

@@ -180,9 +180,13 @@ class V:
     def sqrt(self) -> V:
         return V(self.b, self.b.sqrt(self.r))
 
-    def scaled(self, n: V) -> V:
-        """This times 2**n, for a whole float n; with AVX-512 only."""
-        return V(self.b, self.b.scaled(self.r, n.r))
+    def scaled(self, n: V, where: V | None = None) -> V:
+        """This times 2**floor(n); 0 where `where` does not hold; with AVX-512 only."""
+        return V(self.b, self.b.scaled(self.r, n.r, None if where is None else where.r))
+
+    def of(self, values: Sequence[float]) -> V:
+        """values[self % len(values)] in float32, of 16 or 32; with AVX-512 only."""
+        return V(self.b, self.b.looked_up(self.r, values))
 
     def floor(self) -> V:
         return V(self.b, self.b.floor(self.r))
