@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import random as _random
+from ..counter import Counter
 from ..runtime.cuda import driver as _driver
 from ._which import index_of as _index
 
@@ -39,7 +40,7 @@ def seed() -> None:
 
 def seed_all() -> None:
     """Seed all CUDA devices' random numbers from the system, alike."""
-    _random.seed_cuda(_random.Counter(0).seed())
+    _random.seed_cuda(Counter(0).seed())
 
 
 def initial_seed() -> int:

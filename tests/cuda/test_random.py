@@ -13,7 +13,7 @@ nn = livegrad.nn
 def pretended():
     with livegrad.random.fork_rng(), stand_in.in_use():
         yield
-        livegrad.random._on_cuda.clear()
+        livegrad.random.generators._on_cuda.clear()
         livegrad.random.seed_cuda(livegrad.random.DEFAULT_SEED)
 
 

@@ -1,0 +1,292 @@
+"""Drawing new tensors of random numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import devices, dtypes
+from ..autograd.node import cast_value
+from ..creation import _finish, _from_numpy_copy, _sizes, makes
+from ..lazy.value import Value, from_array
+from ..native import hot
+from ..ops import dispatch
+from ..ops.arguments import checked, refuse_unknown
+from ..ops.registry import with_out
+from ..runtime.array import SMALL, Array, contiguous_strides, numel, row_of
+from ..tensor import Tensor, wrap
+from .generators import Generator, counter_of, draw_of, stream_of
+
+
+@hot
+def floating(dtype: Any) -> dtypes.dtype:
+    d = dtype or dtypes.get_default_dtype()
+    if d.category != dtypes.FLOATING:
+        raise RuntimeError(f"random numbers of this distribution need a floating-point dtype, got {d}")
+    return d
+
+
+@hot
+def made_of(a: np.ndarray, shape: tuple, d: dtypes.dtype, requires_grad: bool = False, where: Any = None) -> Tensor:
+    return _finish(_from_numpy_copy(a.reshape(shape), d), requires_grad, where)
+
+
+def _drawn(v: Value, requires_grad: bool = False) -> Tensor:
+    return _finish(wrap(v), requires_grad)
+
+
+def _of_parts(parts: Tensor, requires_grad: bool) -> Tensor:
+    """Complex numbers from their parts, along the last dimension."""
+    from ..ops.parts import VIEW_AS_COMPLEX
+
+    return _drawn(VIEW_AS_COMPLEX.of_value(parts._value(), {}), requires_grad)
+
+
+_DIGITS = {dtypes.float32: 24, dtypes.float64: 53}
+
+
+@hot
+def few_of(generator: Generator | None, shape: tuple, d: dtypes.dtype, normal: bool) -> Tensor | None:
+    """A few standard normal or uniform numbers of the CPU's stream, without NumPy's arrays; None if they are more."""
+    n = numel(shape)
+    digits = _DIGITS.get(d)
+    if digits is None or n >= SMALL or n == 0:
+        return None
+    stream = stream_of(generator)
+    if normal:
+        numbers = [z + 0.0 for z in stream.few_normals(n)]  # no -0, as in a product of which the mean is added to
+    else:
+        numbers = stream.few_uniforms(n, digits)
+    return _of_few(numbers, shape, d)
+
+
+@hot
+def _of_few(numbers: list, shape: tuple, d: dtypes.dtype) -> Tensor:
+    row = row_of(numbers, d)
+    return wrap(from_array(Array(row.block, 0, shape, contiguous_strides(shape), d, True)))  # type: ignore[union-attr]
+
+
+@makes
+@hot
+def rand(
+    *size: Any,
+    generator: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **ignored: Any,
+) -> Tensor:
+    """Uniform numbers from [0, 1); of a complex dtype both parts are."""
+    if ignored:
+        refuse_unknown("rand", ignored)
+    where = devices.available(device)
+    shape = _sizes((ignored["size"],) if "size" in ignored else size)
+    if dtype is not None and dtype.is_complex:
+        return _of_parts(rand((*shape, 2), generator=generator, dtype=dtype.to_real(), device=device), requires_grad)
+    d = floating(dtype)
+    draw = draw_of(generator, where, shape)
+    if draw is not None:
+        return _drawn(draw.uniform(d), requires_grad)
+    few = few_of(generator, shape, d, False)
+    if few is not None:
+        return _finish(few, requires_grad)
+    return made_of(stream_of(generator).uniform(numel(shape), d.np), shape, d, requires_grad)
+
+
+@makes
+@hot
+def randn(
+    *size: Any,
+    generator: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **ignored: Any,
+) -> Tensor:
+    """Standard normal numbers. Complex ones have variance 1 too, so each part has 1/2."""
+    if ignored:
+        refuse_unknown("randn", ignored)
+    where = devices.available(device)
+    shape = _sizes((ignored["size"],) if "size" in ignored else size)
+    if dtype is not None and dtype.is_complex:
+        parts = normal(0.0, 1 / math.sqrt(2), (*shape, 2), generator=generator, dtype=dtype.to_real(), device=device)
+        return _of_parts(parts, requires_grad)
+    d = floating(dtype)
+    draw = draw_of(generator, where, shape)
+    if draw is not None:
+        return _drawn(draw.normal(d), requires_grad)
+    few = few_of(generator, shape, d, True)
+    if few is not None:
+        return _finish(few, requires_grad)
+    return made_of(stream_of(generator).normal(numel(shape), d.np), shape, d, requires_grad)
+
+
+@makes
+@hot
+def randint(
+    *args: Any,
+    generator: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    low: Any = None,
+    high: Any = None,
+    size: Any = None,
+    **ignored: Any,
+) -> Tensor:
+    """Integers from [low, high); ``randint(high, size)`` or ``randint(low, high, size)``."""
+    if ignored:
+        refuse_unknown("randint", ignored)
+    where = devices.available(device)
+    given = list(args)
+    if size is None:
+        size = given.pop()
+    if high is None:
+        high = given.pop()
+    if low is None:
+        low = given.pop() if given else 0
+    low, high = int(low), int(high)
+    if low >= high:
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+    shape, d = _sizes((size,)), dtype or dtypes.int64
+    if d.category == dtypes.INTEGRAL:
+        limits = dtypes.iinfo(d)
+        if low < limits.min or high - 1 > limits.max:
+            raise RuntimeError(f"to - 1 is out of bounds for {d.name}: range [{low}, {high})")
+    draw = draw_of(generator, where, shape)
+    if draw is not None:
+        return _drawn(draw.integers(low, high, d), requires_grad)
+    n = numel(shape)
+    if (d is dtypes.int64 or d is dtypes.int32) and n <= SMALL and n > 0:
+        numbers = stream_of(generator).few_integers(n, low, high)
+        if numbers is not None:
+            return _finish(_of_few(numbers, shape, d), requires_grad)
+    return made_of(stream_of(generator).random_int(low, high, n, d.np), shape, d, requires_grad)
+
+
+@makes
+def randperm(
+    n: int, *, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
+) -> Tensor:
+    """The integers 0 to n - 1 in random order."""
+    if ignored:
+        refuse_unknown("randperm", ignored)
+    where = devices.available(device)
+    d = dtype or dtypes.int64
+    counter = counter_of(generator, where)
+    if counter is not None:
+        return _drawn(cast_value(counter.permutation(int(n), where), d), requires_grad)
+    return made_of(stream_of(generator).permutation(int(n)), (int(n),), d, requires_grad)
+
+
+@makes
+def normal(
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    **ignored: Any,
+) -> Tensor:
+    """Normal numbers; mean and std are numbers (with a size) or tensors."""
+    if ignored:
+        refuse_unknown("normal", ignored)
+    if isinstance(mean, Tensor) or isinstance(std, Tensor):
+        like = mean if isinstance(mean, Tensor) else std
+        shape = like._shape
+        if isinstance(mean, Tensor) and isinstance(std, Tensor):
+            shape = dispatch.broadcast_shapes(mean._shape, std._shape)
+        return randn(shape, generator=generator, dtype=like.dtype, device=like.device) * std + mean
+    where = devices.available(device)
+    shape, d = _sizes((size,)), floating(dtype)
+    draw = draw_of(generator, where, shape)
+    if draw is not None:
+        return _drawn(draw.normal(d, float(mean), float(std)))
+    return made_of(stream_of(generator).normal(numel(shape), d.np, float(mean), float(std)), shape, d)
+
+
+@with_out
+def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
+    """Ones with the probability that each element states (or p for all), else zeros."""
+    if p is not None:
+        return input.new_empty(input._shape).bernoulli_(p, generator=generator)
+    if input.dtype.category != dtypes.FLOATING:
+        raise RuntimeError(f"bernoulli(): expected a floating-point tensor of probabilities, got {input.dtype}")
+    draw = draw_of(generator, input.device, input._shape)
+    if draw is not None:
+        return _drawn(draw.bernoulli_of(input._value(), input.dtype))
+    a = input.detach()._to_numpy()
+    if a.size and not bool(((a >= 0) & (a <= 1)).all()):
+        raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
+    return made_of(stream_of(generator).bernoulli_array(a), a.shape, input.dtype, where=input.device)
+
+
+@with_out
+def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
+    """Indices drawn with the probabilities (up to a factor) in each row."""
+    counter = counter_of(generator, input.device)
+    draw = stream_of(generator) if counter is None else counter
+    a = draw.multinomial(input.detach()._to_numpy(), num_samples, replacement)
+    return made_of(a, a.shape, dtypes.int64, where=input.device)
+
+
+@with_out
+def poisson(input: Tensor, generator: Any = None) -> Tensor:
+    """Poisson numbers with the given rates."""
+    a = input.detach()._to_numpy()
+    counter = counter_of(generator, input.device)
+    draw = stream_of(generator) if counter is None else counter
+    return made_of(np.asarray(draw.poisson(a)), a.shape, input.dtype, where=input.device)
+
+
+@checked
+def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
+    """How many of `count` trials succeed, each with probability `prob`; the two are broadcast against each other.
+
+    >>> import livegrad
+    >>> livegrad.binomial(livegrad.tensor([0.0, 5.0]), livegrad.tensor(1.0))
+    tensor([0., 5.])
+    """
+    counts, probs = np.broadcast_arrays(count.detach()._to_numpy(), prob.detach()._to_numpy())
+    counter = counter_of(generator, prob.device)
+    draw = stream_of(generator) if counter is None else counter
+    return made_of(np.asarray(draw.binomial(counts, probs)), probs.shape, prob.dtype, where=prob.device)
+
+
+@checked
+def rand_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
+) -> Tensor:
+    if ignored:
+        refuse_unknown("rand_like", ignored)
+    where = device or input.device
+    return rand(input._shape, dtype=dtype or input.dtype, device=where, requires_grad=requires_grad)
+
+
+@checked
+def randn_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
+) -> Tensor:
+    if ignored:
+        refuse_unknown("randn_like", ignored)
+    where = device or input.device
+    return randn(input._shape, dtype=dtype or input.dtype, device=where, requires_grad=requires_grad)
+
+
+@checked
+def randint_like(
+    input: Tensor, low: int, high: int | None = None, *, dtype: Any = None, device: Any = None, **ignored: Any
+) -> Tensor:
+    if ignored:
+        refuse_unknown("randint_like", ignored)
+    if high is None:
+        low, high = 0, low
+    return randint(low, high, input._shape, dtype=dtype or input.dtype, device=device or input.device)
+
+
+Tensor.bernoulli = bernoulli  # type: ignore[attr-defined]
+Tensor.multinomial = multinomial  # type: ignore[attr-defined]
