@@ -7,6 +7,7 @@ from . import (
     activation,
     affine,
     attention,
+    class_loss,
     conv,
     ctc,
     distance,
@@ -15,6 +16,7 @@ from . import (
     interpolation,
     lookup,
     loss,
+    margin_loss,
     normalization,
     padding,
     pooling,
@@ -23,6 +25,7 @@ from . import (
 from .activation import *  # noqa: F403
 from .affine import *  # noqa: F403
 from .attention import *  # noqa: F403
+from .class_loss import *  # noqa: F403
 from .conv import *  # noqa: F403
 from .ctc import *  # noqa: F403
 from .distance import *  # noqa: F403
@@ -31,6 +34,7 @@ from .folding import *  # noqa: F403
 from .interpolation import *  # noqa: F403
 from .lookup import *  # noqa: F403
 from .loss import *  # noqa: F403
+from .margin_loss import *  # noqa: F403
 from .normalization import *  # noqa: F403
 from .padding import *  # noqa: F403
 from .pooling import *  # noqa: F403
@@ -48,6 +52,8 @@ __all__ = [
     *interpolation.__all__,
     *lookup.__all__,
     *loss.__all__,
+    *class_loss.__all__,
+    *margin_loss.__all__,
     *normalization.__all__,
     *padding.__all__,
     *pooling.__all__,

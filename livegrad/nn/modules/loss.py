@@ -3,7 +3,7 @@
 from livegrad.native import hot
 
 from .. import functional as F
-from ..functional.loss import legacy_reduction
+from ..functional.loss_terms import legacy_reduction
 from ..module import Module
 from .distance import PairwiseDistance
 
