@@ -22,11 +22,17 @@ LARGE = 1 << 19
 SEEN = 2
 
 
-class Policy:
-    """auto: as described above. always: compile at once. never: tier 0 only."""
+@slotted
+class _Policy:
+    """mode: auto: as described above. always: compile at once. never: tier 0 only."""
 
-    mode = os.environ.get("LIVEGRAD_COMPILE", "auto")
+    __slots__ = ("mode",)
 
+    def __init__(self) -> None:
+        self.mode = os.environ.get("LIVEGRAD_COMPILE", "auto")
+
+
+Policy = _Policy()
 
 if Policy.mode not in ("auto", "always", "never"):
     raise ValueError(f"LIVEGRAD_COMPILE must be auto, always or never, not {Policy.mode!r}")

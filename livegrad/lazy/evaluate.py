@@ -24,7 +24,7 @@ from ..runtime import interpreter, pool
 from ..runtime.array import Array
 from ..runtime.memory import allocate
 from ..runtime.refusal import out_of_memory_for
-from . import log, turned, value
+from . import log, single, turned, value
 from .batch import BATCH, BATCHES, launch_jobs
 from .plans import MAP_PLANS, MapPlan, layouts, plan_map
 from .program import linearize
@@ -45,7 +45,7 @@ def evaluate(root: Value, reason: str) -> None:
     if native.Start.left:
         native.launched()
     with lock:
-        if root.array is None:
+        if root.array is None and (BATCH.jobs or not single.run(root)):
             _run_map(root, reason)
 
 
@@ -175,6 +175,8 @@ def _run_map(root: Value, reason: str, together: bool = False) -> None:
             else:
                 empty_reused(leaves, made)
                 pool.launch(kernel.address, args, plan.total, plan.grain)
+                if len(nodes) == 1 and not plan.noted:
+                    single.remember(piece, plan)
         how = ""
     if not postponed:
         finish(piece, made)

@@ -29,11 +29,13 @@ class MapPlan:
     """Everything about running an elementwise program that follows from its code and the layouts of its leaves.
 
     alone: with so few work items it is not worth waiting for other launches. turned: leaves to copy (`lazy.turned`), so
-    that there is another plan, whose kernel reads the copies; this one has none.
+    that there is another plan, whose kernel reads the copies; this one has none. noted: whether `single` was
+    told of it.
     """
 
     __slots__ = (
-        "kernel", "tail", "total", "grain", "alone", "elements", "classes", "strides", "dtypes", "sizes", "turned"
+        "kernel", "tail", "total", "grain", "alone", "elements", "classes", "strides", "dtypes", "sizes", "turned",
+        "noted",
     )  # fmt: skip
 
 
@@ -55,6 +57,7 @@ def plan_map(piece: Any, shape: tuple, key: tuple) -> MapPlan:
     if len(MAP_PLANS) >= MAX_PLANS:
         MAP_PLANS.clear()
     plan = MapPlan()
+    plan.noted = False
     plan.turned = turned.turned_leaves(piece.leaves)
     if plan.turned:
         MAP_PLANS[key] = plan

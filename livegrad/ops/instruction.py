@@ -32,7 +32,7 @@ class Instruction:
 
     __slots__ = ("id", "op", "pattern", "in_dtypes", "compute", "dtype", "rules", "rules_made", "keeps_inputs",
                  "keeps_result", "differentiable", "kept_operands", "scalar_positions", "tensor_positions",
-                 "relabels")  # fmt: skip
+                 "relabels", "singles")  # fmt: skip
 
     def __init__(self, op: ElementwiseOp, pattern: str, in_dtypes: tuple, compute: dtypes.dtype, dtype: dtypes.dtype):
         self.id = next(_ids)
@@ -49,6 +49,7 @@ class Instruction:
         self.scalar_positions = tuple(i for i, p in enumerate(pattern) if p == "s")
         self.keeps_inputs, self.keeps_result = op.keeps(pattern, compute.category == dtypes.COMPLEX)
         self.relabels = False
+        self.singles: dict[tuple, Any] = {}  # shape -> how it is launched alone (`lazy.single`)
         BY_ID[self.id] = self
 
     def __repr__(self) -> str:
