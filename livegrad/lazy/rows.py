@@ -16,7 +16,7 @@ from .. import dtypes
 from ..codegen import kernels, rowshape
 from ..codegen.layout import CONTIGUOUS, SCALAR, STRIDED
 from ..devices import cpu
-from ..native import hot
+from ..native import hot, slotted
 from ..observe import WATCH
 from ..ops.rowprogram import RowProgram
 from ..runtime import array as arrays
@@ -37,6 +37,7 @@ MAX_LEAVES = 96
 SEGMENT_ROWS, FEWEST_ROWS = 128, 4  # rows that sums over rows are added up from, at most and at least
 
 
+@slotted
 class Plan:
     """What follows from a program, its operands' code and layouts, and the sizes."""
 

@@ -11,6 +11,7 @@ from ..devices import cpu
 from ..lazy.evaluate import evaluate
 from ..lazy.value import Value
 from ..native import hot
+from ..runtime.array import numel
 from ..tensor import Tensor, wrap
 from . import dispatch, rows
 from .dims import back_to, cast_like
@@ -65,6 +66,7 @@ def reduced(terms: ElementwiseOp) -> Operator:
     return operator(name, forward, tensors=tensors, grads=grads, node=terms.node, anywhere=True)
 
 
+@hot
 def _weighed(x: Any, factor: Value | None, ignored: Value | None) -> Any:
     """-x times the factors; zero where ignored, whatever x is there."""
     x = -x
@@ -79,14 +81,19 @@ def _nll(input: Value, index: Any, dim: int, shape: tuple | None, divisor: Any, 
     return _finished(_weighed(GATHER.forward(input, index=index, dim=dim), **weights), shape, divisor)
 
 
+@hot
 def _finished(terms: Value, shape: tuple | None, divisor: Any) -> Value:
     """Terms in the shape that is wanted, or summed up."""
     if shape is not None:
         return terms.reshape(shape)
-    total = sum_value(terms, tuple(range(len(terms.shape))), False)
+    dims = tuple(range(len(terms.shape)))
+    if divisor.__class__ is int and divisor == numel(terms.shape):
+        return mean_value(terms, dims, False)
+    total = sum_value(terms, dims, False)
     return total if divisor is None else total / divisor
 
 
+@hot
 def _to_terms(g: Any, index: Any, shape: tuple | None, divisor: Any) -> Any:
     """What flows to each term from a gradient of the loss."""
     if divisor is not None:
@@ -135,18 +142,22 @@ _IS_TARGET = RowProgram("is_target", lambda x, target: where(eq(position, target
 
 
 def _rows_nll(logits: bool) -> Operator:
-    """The same on any device, by row programs: a row's target is found by comparing places."""
+    """The same on any device, and for few classes, by row programs: a row's target is found by comparing places."""
 
+    picked, picked_gradient = _PICKED[logits], _PICKED_GRADIENT[logits]
+
+    @hot
     def forward(
-        input: Value, index: Value, dim: int, shape: tuple | None, divisor: Any, **weights: Value | None
+        input: Value, index: Value, dim: int, shape: tuple | None, divisor: Any, factor: Any, ignored: Any
     ) -> Value:
-        terms = rows.apply(_PICKED[logits], (input, index), (dim,))
-        return _finished(_weighed(terms, **weights), shape, divisor)
+        terms = rows.apply(picked, (input, index), (dim,))
+        return _finished(_weighed(terms, factor, ignored), shape, divisor)
 
+    @hot
     def flow(g: Any, input: Any, index: Value, dim: int, shape: Any, divisor: Any, factor: Any, ignored: Any) -> Any:
         g = cast_like(_weighed(_to_terms(g, index, shape, divisor), factor, ignored), input.dtype)
         if g.__class__ is Value:
-            return rows.apply(_PICKED_GRADIENT[logits], (input, index, g), (dim,))
+            return rows.apply(picked_gradient, (input, index, g), (dim,))
         chosen = wrap(rows.apply(_IS_TARGET, (input._value(), index), (dim,)))
         return (chosen - on_either(SOFTMAX, input, dim=dim) if logits else chosen) * g
 
@@ -157,6 +168,9 @@ def _rows_nll(logits: bool) -> Operator:
 
 
 ROWS_NLL = {logits: _rows_nll(logits) for logits in (True, False)}
+ROWS_NLL[True].through = {"input": "LogSoftmaxBackward0"}
+# With so many classes comparing each place with the target is no more work than picking the targets' elements.
+FEW_CLASSES = 256
 
 
 # --- the same of logits ----------------------------------------------------------------------------------------------
@@ -218,6 +232,7 @@ _CROSS_ENTROPY = _CrossEntropy(
 _CROSS_ENTROPY.through = {"input": "LogSoftmaxBackward0"}
 
 
+@hot
 def nll(
     input: Tensor,
     dim: int,
@@ -234,12 +249,16 @@ def nll(
     input has yet to become log-probabilities along `dim`.
     """
     # 1 and 2 dimensions have a node of their own, as in PyTorch; other shapes are pictures to it.
-    label = "NllLossBackward0" if input.dim() <= 2 else "NllLoss2DBackward0"
-    values = {"factor": factor, "ignored": ignored, "divisor": divisor}
-    args = {name: t._value() if isinstance(t, Tensor) else t for name, t in values.items()}
-    if input.device is not cpu:
-        args.update(index=index._value(), dim=dim, shape=shape)
+    label = "NllLossBackward0" if len(input._shape) <= 2 else "NllLoss2DBackward0"
+    args = {
+        "factor": None if factor is None else factor._value(),
+        "ignored": None if ignored is None else ignored._value(),
+        "divisor": divisor._value() if isinstance(divisor, Tensor) else divisor,
+        "dim": dim,
+        "shape": shape,
+    }
+    if input.device is not cpu or input._shape[dim] <= FEW_CLASSES:
+        args["index"] = index._value()
         return ROWS_NLL[logits].apply((input,), label, **args)
-    positions = index._to_numpy()
-    args.update(index=positions, dim=dim, shape=shape)
+    args["index"] = index._to_numpy()
     return _CROSS_ENTROPY.recorded(input, label, args) if logits else NLL.apply((input,), label, **args)

@@ -175,3 +175,29 @@ def test_loss_modules_with_special_arguments():
     check(mine, theirs, [x, floats(4, 5), uniform(4, 5)])
     mine, theirs = nn.CosineEmbeddingLoss(0.2), torch.nn.CosineEmbeddingLoss(0.2)
     check(mine, theirs, [x, floats(4, 5), signs(4)])
+
+
+@pytest.mark.parametrize("flow", ["contiguous", "expanded", "transposed", "window"])
+@pytest.mark.parametrize("classes", [1, 7, 300])
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
+def test_few_and_many_classes_with_gradients_of_any_layout(name, classes, flow):
+    rng = np.random.default_rng(classes)
+    logits = rng.standard_normal((4, classes, 3)).astype(np.float32)
+    target = rng.integers(0, classes, (4, 3))
+    target[1, 2] = -100
+    weight = rng.random(classes).astype(np.float32) + 0.5
+    grads = []
+    for m in (torch, livegrad):
+        g = m.arange(12.0).reshape(4, 3)
+        g = {
+            "contiguous": lambda g: g,
+            "expanded": lambda g: g[:1, 1:2].expand(4, 3),
+            "transposed": lambda g: g.reshape(3, 4).t(),
+            "window": lambda g: g.repeat(1, 2)[:, 1:4],
+        }[flow](g)
+        x = m.tensor(logits.tolist(), requires_grad=True)
+        loss = getattr(m.nn.functional, name)(x, m.tensor(target.tolist()), m.tensor(weight.tolist()), reduction="none")
+        loss.backward(g)
+        grads.append((loss.detach().numpy(), x.grad.numpy()))
+    np.testing.assert_allclose(grads[1][0], grads[0][0], rtol=2e-5, atol=2e-6)
+    np.testing.assert_allclose(grads[1][1], grads[0][1], rtol=2e-5, atol=2e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import livegrad
 
+from ...native import hot
 from ...ops.casting import autocasts
 from ...ops.index import check_within
 from ...ops.loss import nll
@@ -13,6 +14,7 @@ __all__ = ["cross_entropy", "nll_loss"]
 
 
 @autocasts
+@hot
 def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"):
     """Minus the log-probability of the target class: input (N, C, *) or (C), target (N, *) or () of class indices.
 
@@ -25,7 +27,16 @@ def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, r
     return _nll(input, target, weight, ignore_index, reduction)
 
 
+@hot
 def _check_class_shapes(input, target):
+    mine, its = input.shape, target.shape
+    if target.dtype is livegrad.int64 and len(mine) == 2 and len(its) == 1 and mine[0] == its[0]:
+        return  # nearly always
+    _refuse_class_shapes(input, target)
+
+
+def _refuse_class_shapes(input, target):
+    """Raise for an input and a target that do not fit each other, if they do not."""
     if input.dim() == 0:
         raise ValueError("Expected input to have at least 1 dimension, got 0")
     if target.dtype not in (livegrad.int64, livegrad.uint8):
@@ -57,36 +68,50 @@ def check_class_weight(weight, classes):
         )
 
 
+# So many classes are read as Python numbers; of more NumPy finds the smallest and the largest sooner.
+_FEW = 64
+
+
+@hot
 def _span(index):
     """The smallest and the largest class; 0 and -1 of none."""
-    if not index.numel():
-        return 0, -1
     classes = index._to_numpy()
+    n = classes.size
+    if n == 0:
+        return 0, -1
+    if n <= _FEW:
+        listed = classes.reshape(-1).tolist()
+        return min(listed), max(listed)
     return int(classes.min()), int(classes.max())
 
 
+@hot
 def _nll(log_probabilities, target, weight, ignore_index, reduction, logits=False):
-    if reduction not in ("mean", "sum", "none"):
+    if reduction != "mean" and reduction != "sum" and reduction != "none":
         raise ValueError(f"{reduction} is not a valid value for reduction")
-    class_dim = 0 if log_probabilities.dim() == 1 else 1
-    classes = log_probabilities.size(class_dim)
-    check_class_weight(weight, classes)
-    index = target.detach().long().reshape(log_probabilities.shape[:class_dim] + (1,) + log_probabilities.shape[2:])
+    shape = log_probabilities.shape
+    class_dim = 0 if len(shape) == 1 else 1
+    classes = shape[class_dim]
+    if weight is not None:
+        check_class_weight(weight, classes)
+    index = target if target.dtype is livegrad.int64 else target.long()
+    index = index.reshape(shape[:class_dim] + (1,) + shape[2:])
+    ignored = None
     if target.is_cuda:
         # Nothing waits to see the classes: a kernel looks at them, and those to ignore may be there.
         every, counted = False, index != ignore_index
         check_within(index, classes, ignore_index, "Target {} is out of bounds.")
         index = index.where(counted, livegrad.zeros_like(index))
+        ignored = counted.logical_not()
     else:
         low, high = _span(index)
-        every = not low <= ignore_index <= high
+        every = not (low <= ignore_index and ignore_index <= high)
         if not every or low < 0 or high >= classes:
             counted = index != ignore_index
             every = bool(counted.all())
             index = index.where(counted, livegrad.zeros_like(index))
-            if bool(((index < 0) | (index >= classes)).any()):
-                wrong = next(c for c in index.reshape(-1).tolist() if not 0 <= c < classes)
-                raise IndexError(f"Target {wrong} is out of bounds.")
+            _check_classes(index, classes)
+            ignored = None if every else counted.logical_not()
     factor = None if weight is None else weight.detach()[index]
     divisor = None
     if reduction == "mean":
@@ -96,11 +121,18 @@ def _nll(log_probabilities, target, weight, ignore_index, reduction, logits=Fals
             counts = livegrad.ones_like(index) if every else counted
             counts = counts if factor is None else factor * counts
             divisor = counts.sum().to(log_probabilities.dtype)
-    shape = target.shape if reduction == "none" else None
-    return nll(log_probabilities, class_dim, index, shape, divisor, factor, None if every else ~counted, logits)
+    wanted = target.shape if reduction == "none" else None
+    return nll(log_probabilities, class_dim, index, wanted, divisor, factor, ignored, logits)
+
+
+def _check_classes(index, classes):
+    if bool(((index < 0) | (index >= classes)).any()):
+        wrong = next(c for c in index.reshape(-1).tolist() if not 0 <= c < classes)
+        raise IndexError(f"Target {wrong} is out of bounds.")
 
 
 @autocasts
+@hot
 def cross_entropy(
     input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean",
     label_smoothing=0.0,
@@ -117,7 +149,7 @@ def cross_entropy(
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
-    if not 0.0 <= label_smoothing <= 1.0:
+    if label_smoothing != 0.0 and not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
     class_dim = 0 if input.dim() == 1 else 1
     if target.shape == input.shape and not (input.dim() == 1 and not target.is_floating_point()):
@@ -127,11 +159,15 @@ def cross_entropy(
         if ignore_index >= 0:
             raise RuntimeError("ignore_index is not supported for floating point target")
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, class_dim)
-    if target.dim() == input.dim() > 1 and target.is_floating_point():
+    if target.dim() == input.dim() and input.dim() > 1 and target.is_floating_point():
         raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
     _check_class_shapes(input, target)
     if label_smoothing == 0.0 and input.is_floating_point():
-        return _nll(input, target, weight, ignore_index, reduction, logits=True)
+        return _nll(input, target, weight, ignore_index, reduction, True)
+    return _smoothed_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, class_dim)
+
+
+def _smoothed_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing, class_dim):
     log_probabilities = input.log_softmax(class_dim)
     loss = _nll(log_probabilities, target, weight, ignore_index, reduction)
     smooth = _smoothing_loss(log_probabilities, target, weight, ignore_index, reduction, class_dim)
