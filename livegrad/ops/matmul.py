@@ -16,7 +16,8 @@ from ..observe import WATCH
 from ..precision import REGIONS
 from ..runtime import array as arrays
 from ..runtime import blas, gemm, tiles
-from ..runtime.array import numel
+from ..runtime.array import FEW_BYTES, numel
+from ..runtime.memory import peek, poke
 from ..tensor import Tensor
 from . import dispatch, writes
 from .casting import autocasts
@@ -450,9 +451,40 @@ def _bias_gradient(g: Any, bias_shape: tuple) -> Any:
 
 @hot
 def _linear_and_bias(bias: Value, x: Value, weight: Value) -> Value:
-    if numel(x.shape) * weight.shape[0] >= gemm.LEAST_TURNED and x.device is cpu:
-        return _product_and_row(x, _transposed(weight), bias)
+    if x.device is cpu:
+        if numel(x.shape) * weight.shape[0] >= gemm.LEAST_TURNED:
+            return _product_and_row(x, _transposed(weight), bias)
+        made = _onto_bias(bias, x, weight)
+        if made is not None:
+            return made
     return _linear(x, weight) + bias
+
+
+@hot
+def _onto_bias(bias: Value, x: Value, weight: Value) -> Value | None:
+    """A small result starts as the bias in each row, to which the library adds the product; None if it cannot.
+
+    A result with hardly more work in it than numbers is left to the kernel that reads it, unless it is tiny.
+    """
+    dtype = x.dtype
+    n, k = weight.shape
+    lead = x.shape[:-1]
+    m = numel(lead)
+    size = m * n * dtype.itemsize
+    kind = _KINDS.get(dtype)
+    if (k < 8 and size > FEW_BYTES) or size == 0 or k == 0 or kind is None or bias.shape != (n,) or not blas.available:
+        return None
+    a, b, start = x.ready(), weight.ready(), bias.ready()
+    if not a.contiguous or not start.contiguous:
+        return None
+    out = arrays.empty((*lead, n), dtype)
+    poke(out.ptr, peek(start.ptr, n * dtype.itemsize) * m)
+    observer = WATCH.observer
+    token = None if observer is None else observer.begin_call("gemm", ((m, k), (k, n)), 2 * m * n * k)
+    done = blas.gemm(kind, m, n, k, a.ptr, k, 1, b.ptr, b.strides[1], b.strides[0], out.ptr, n, beta=1.0)
+    if observer is not None:
+        observer.end(token, "")
+    return from_array(out) if done else None
 
 
 @hot

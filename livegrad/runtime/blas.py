@@ -493,6 +493,7 @@ def _large(kernels, batch, m, n, k, ta, tb, lda, ldb, ldc, alpha, beta, a, b, c,
 
 
 @hot
+@hot
 def _vector(kernels, batch, m, n, k, a, a_bs, a_rs, a_cs, b, b_bs, b_rs, b_cs, c, c_bs, c_rs, alpha, beta):
     """Matrix times vector, several times faster than as a matrix product. `m` or `n` is 1 and `k` is not 0."""
     if n == 1:
@@ -523,7 +524,8 @@ def _vector(kernels, batch, m, n, k, a, a_bs, a_rs, a_cs, b, b_bs, b_rs, b_cs, c
     if total * k <= _SERIAL_WORK // 4:
         pool.launch(kernels.vector, args, total, total)
         return True
-    grain = -(-total // (pool.get_num_threads() * _TILE_UNIT)) * _TILE_UNIT
+    step = pool.get_num_threads() * _TILE_UNIT
+    grain = (total + step - 1) // step * _TILE_UNIT
     if total <= grain:
         pool.run_serial(kernels.vector, args, total)
     else:
