@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import functools
 import io
 import json
 import math
@@ -22,7 +23,9 @@ import pytest
 
 import livegrad as lg
 from livegrad import serialization
-from livegrad.serialization import CheckpointError, load, save
+from livegrad.serialization import CheckpointError, load
+
+save = functools.partial(serialization.save, format="safetensors")  # for PyTorch's format: test_serialization_torch
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"]
@@ -856,12 +859,11 @@ def test_tensors_stay_within_their_storage_and_the_file(offset, size, stride):
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_pickles_never_run_code(protocol):
-    with pytest.raises(pickle.UnpicklingError, match=r"class (posix|nt|os)\.system"):
+    with pytest.raises(pickle.UnpicklingError, match=r"GLOBAL (posix|nt|os)\.system was not an allowed"):
         Archive(pickle.dumps({"a": [Evil()]}, protocol)).load()
     assert not os.path.exists("/tmp/should-not-exist")
-    for weights_only in (True, False):
-        with pytest.raises(pickle.UnpicklingError, match="could run code"):
-            Archive(pickle.dumps(Evil(), protocol)).load(weights_only=weights_only)
+    with pytest.raises(pickle.UnpicklingError, match="could run code"):
+        Archive(pickle.dumps(Evil(), protocol)).load(weights_only=True)
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -878,7 +880,7 @@ def test_plain_objects_in_pickles(obj, protocol):
         (collections.Counter("a"), "collections.Counter"),
         (range(3), "builtins.(x)?range"),
         (len, "builtins.len"),
-        (np.float64(1), r"numpy.*multiarray.scalar"),
+        (np.array([None]), "its pickle is damaged|dtype 'O8'"),
         (pathlib.PurePosixPath("x"), "PurePosixPath"),
         (slice(1), "builtins.slice"),
     ],
@@ -940,12 +942,20 @@ def test_pickles_do_not_expand():
     # A key whose hash would take 2**60 steps.
     with pytest.raises(pickle.UnpicklingError, match="more than 1000 parts"):
         Archive(b"\x80\x02}K\x01" + b"q\x000h\x00h\x00\x86" * 60 + b"K\x01s.").load()
-    # A million tensors that are all of a storage.
-    data = os.urandom(2**20)
-    body = tensor_pickle(0, (2**18,), (1,), tail=b"")
-    many = b"".join(tensor_pickle(i, (2**17,), (1,), tail=b"a")[2:] for i in range(0, 2**17, 512))
+    # An element, seen a million times as a million elements.
+    body = tensor_pickle(0, (2**20,), (0,), tail=b"")
+    many = b"".join(tensor_pickle(0, (2**20 + i,), (0,), tail=b"a")[2:] for i in range(100))
     with pytest.raises(pickle.UnpicklingError, match="far larger than the file"):
-        Archive(b"\x80\x02](" + body[2:] + b"1" + many + b".", [("0", data)]).load()
+        Archive(b"\x80\x02](" + body[2:] + b"1" + many + b".", FLOATS).load()
+
+
+def test_windows_onto_one_storage_stay_so():
+    torch = pytest.importorskip("torch")
+    whole = torch.arange(12.0).reshape(3, 4)
+    got = from_torch([whole.t(), whole[1], whole, whole[:, ::2]])
+    got[1].fill_(9.0)
+    assert got[0].stride() == (1, 4) and got[0].tolist()[0] == [0.0, 9.0, 8.0]
+    assert got[2].tolist()[1] == [9.0] * 4 and got[3].tolist()[1] == [9.0] * 2 and got[0]._base is None
 
 
 def test_archives_do_not_expand():

@@ -33,7 +33,7 @@ def plain(obj):
 
 def ours():
     file = io.BytesIO()
-    save(content(livegrad), file)
+    save(content(livegrad), file, format="safetensors")
     return file.getvalue()
 
 

@@ -1,5 +1,6 @@
-"""Whole modules in files: what comes back, what is shared, who is asked first."""
+"""Whole modules in safetensors files: what comes back, what is shared, who is asked first."""
 
+import functools
 import io
 import json
 import pickle
@@ -9,7 +10,9 @@ import sys
 import pytest
 
 import livegrad
-from livegrad import load, nn, save
+from livegrad import load, nn
+
+save = functools.partial(livegrad.save, format="safetensors")
 
 
 class Net(nn.Module):

@@ -19,22 +19,25 @@ if TYPE_CHECKING:  # checkers do not follow a computed __all__
     from .modules.activation import *  # noqa: F403
     from .modules.attention import *  # noqa: F403
     from .modules.batchnorm import *  # noqa: F403
+    from .modules.channelshuffle import *  # noqa: F403
     from .modules.container import *  # noqa: F403
     from .modules.conv import *  # noqa: F403
     from .modules.distance import *  # noqa: F403
     from .modules.dropout import *  # noqa: F403
     from .modules.flatten import *  # noqa: F403
+    from .modules.fold import *  # noqa: F403
     from .modules.instancenorm import *  # noqa: F403
     from .modules.lazy import *  # noqa: F403
     from .modules.linear import *  # noqa: F403
     from .modules.loss import *  # noqa: F403
     from .modules.normalization import *  # noqa: F403
     from .modules.padding import *  # noqa: F403
+    from .modules.pixelshuffle import *  # noqa: F403
     from .modules.pooling import *  # noqa: F403
-    from .modules.resizing import *  # noqa: F403
     from .modules.rnn import *  # noqa: F403
     from .modules.sparse import *  # noqa: F403
     from .modules.transformer import *  # noqa: F403
+    from .modules.upsampling import *  # noqa: F403
 
 __all__ = [
     "Buffer",

@@ -1,16 +1,16 @@
 """Saving tensors and what holds them to a file, and loading them back.
 
-:func:`save` writes one `safetensors <https://github.com/huggingface/safetensors>`_ file.  Its tensors can be read by
-any safetensors reader; the metadata in its header describes the structure they were in (dictionaries, lists, numbers,
-parameters, which tensor appears twice ...) as JSON.  :func:`load` reads such files, plain safetensors files, and the
-files that PyTorch's ``torch.save`` writes.
+:func:`save` writes PyTorch's format, a zip archive of a pickle (`pickling`) and the bytes of all storages (`zipping`);
+or, with ``format="safetensors"``, one `safetensors <https://github.com/huggingface/safetensors>`_ file, whose header
+describes the structure that the tensors were in (dictionaries, lists, numbers, parameters, which tensor appears twice
+...) as JSON.  :func:`load` reads both, plain safetensors files, and the files of PyTorch's ``torch.save``.
 
-Loading never runs anything from a file, but for whole modules and on request (`modules`).  The structure is data, not
-code, and PyTorch's pickles are read by a small interpreter (`machine`), which knows tensors and plain containers and
-refuses everything else by name.
+Loading never runs anything from a file, unless the caller asks for that by ``weights_only=False``.  Pickles are read by
+a small interpreter (`machine`), which knows tensors, plain containers and NumPy's arrays, and refuses everything else
+by name.
 
-Layout of a file: eight bytes with the length of the header, the header (JSON: for every tensor its dtype, shape and
-place), the tensors' bytes.  The header's ``__metadata__`` has these strings:
+Layout of a safetensors file: eight bytes with the length of the header, the header (JSON: for every tensor its dtype,
+shape and place), the tensors' bytes.  The header's ``__metadata__`` has these strings:
 
 =================  =================================================================================================
 ``format``         ``"livegrad"``
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from .errors import CheckpointError
 from .loading import load
-from .modules import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
+from .safe import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 from .writing import save
 
 __all__ = [

@@ -13,16 +13,17 @@ import numpy as np
 
 from .placing import Placer
 from .reader import KINDS, Reader
-from .torchfile import TorchPickle, run
+from .torchfile import TorchPickle
+from .unpickling import run
 
 __all__ = ["load_archive"]
 
 
-def load_archive(reader: Reader, place: Placer) -> Any:
+def load_archive(reader: Reader, place: Placer, weights_only: bool) -> Any:
     """The object in a zip archive of PyTorch's."""
     archive = Archive(reader)
     data = archive.read(archive.prefix + "data.pkl").tobytes()
-    return run(archive.reader, TorchPickle(archive, place, data))
+    return run(archive.reader, TorchPickle(archive, place, data), weights_only)
 
 
 class Archive:

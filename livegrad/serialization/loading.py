@@ -26,16 +26,17 @@ def load(
         map_location: where to put tensors: a device or its name, a dict from devices they were saved on to others, or
             a function of a tensor (on the CPU) and the name of the device it was saved on, that returns the tensor to
             use or None.  Without it, tensors go back to the devices they were saved on.
-        weights_only: whether whole modules in the file are refused.  Making one again runs what the file says, so
-            pass False only for files that you trust.  Nothing else in any file ever runs code.
+        weights_only: whether objects of other classes than tensors, plain containers and NumPy's arrays are refused,
+            whole modules among them.  Making such an object again runs what the file says, so pass False only for files
+            that you trust; or name the classes that you do trust with ``serialization.add_safe_globals``.
         pickle_module, mmap, encoding: accepted for PyTorch's sake.  Tensors are always read into memory.
 
-    A safetensors file from elsewhere gives a dict of tensors by name.  From a PyTorch file, of its old format too,
-    tensors, parameters and plain containers can be read.  Damage is noticed by checksums, which all these files have
+    A safetensors file from elsewhere gives a dict of tensors by name.  Files of PyTorch's old format are read too.
+    Tensors that were views of one memory are so again.  Damage is noticed by checksums, which all these files have
     but for safetensors files from elsewhere and PyTorch's old format.
 
     Raises CheckpointError for a file that is damaged, cut short or of another kind, and ``pickle.UnpicklingError`` for
-    a PyTorch file that holds objects of other classes, and for a whole module without ``weights_only=False``.
+    a file that holds objects of other classes, without ``weights_only=False``.
 
     >>> import os, tempfile, livegrad
     >>> path = os.path.join(tempfile.mkdtemp(), "weights.safetensors")
@@ -88,9 +89,9 @@ def _from(reader: Reader, place: Placer, weights_only: bool) -> Any:
     if not first:
         raise reader.error(KINDS, "nothing: the file is empty, or has been read to its end", "Save again, or seek(0)")
     if first.startswith(b"PK\x03\x04"):
-        return load_archive(reader, place)
+        return load_archive(reader, place, weights_only)
     if is_stream(first):
-        return load_stream(reader, place)
+        return load_stream(reader, place, weights_only)
     # A header is JSON, so a brace follows its length.
     if first[8:9] == b"{":
         return load_safetensors(reader, place, weights_only)

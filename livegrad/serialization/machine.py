@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .objects import kind_of
 
 __all__ = ["Function", "Machine", "Special", "elements", "hashable", "name_of", "refuse"]
@@ -50,8 +52,10 @@ class Machine:
 
     It has a stack and a memo as Python's own, but the only functions that a pickle can call are those that `named`
     gives, the only attribute that it can set is a state dict's ``_metadata``, and what calls may allocate is bounded by
-    the size of the data.
+    the size of the data. Objects of classes that the caller has allowed (`safe`) are made and filled as Python does it.
     """
+
+    fillers: dict[type, Callable[[Any, Any], None]] = {}  # how other objects take their state
 
     def __init__(self, data: bytes, position: int = 0):
         self.data = data
@@ -59,6 +63,8 @@ class Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.allowed: list[Any] = []  # classes and functions that the caller has allowed, and that the pickle names
+        self.built: list[Any] = []  # what was made by them
         self.call_budget = 16 * len(data) + 2**20
 
     def named(self, module: Any, name: Any) -> Any:
@@ -127,6 +133,10 @@ class Machine:
         del self.stack[start:]
         return items
 
+    def top_any(self) -> None:
+        if not self.stack:
+            raise refuse("its pickle is damaged: nothing to fill")
+
     def top(self, *kinds: type) -> Any:
         if not self.stack or type(self.stack[-1]) not in kinds:
             found = name_of(self.stack[-1]) if self.stack else "nothing"
@@ -156,9 +166,11 @@ class Machine:
     def find(self, module: Any, name: Any) -> None:
         self.push(self.named(module, name))
 
-    def call(self) -> None:
+    def call(self, new: bool = False) -> None:
+        """Call a function; `new`: make an object of a class without calling that."""
         arguments, function = self.pop(), self.pop()
-        if not isinstance(function, Function) or type(arguments) is not tuple:
+        allowed = any(function is each for each in self.allowed)
+        if (not allowed and not isinstance(function, Function)) or type(arguments) is not tuple:
             raise refuse(f"its pickle would call {name_of(function)}, which is not allowed")
         for argument in arguments:
             if isinstance(argument, (str, bytes, bytearray, list, tuple, dict, set, frozenset)):
@@ -166,16 +178,41 @@ class Machine:
         if self.call_budget < 0:
             raise refuse("its pickle would expand to far more than its size; it is not a file of weights")
         try:
-            self.push(function.run(*arguments))
+            if allowed:
+                made = function.__new__(function, *arguments) if new else function(*arguments)
+                self.built.append(made)
+            else:
+                made = function.run(*arguments)
         except (TypeError, ValueError, OverflowError, AttributeError) as error:
-            raise refuse(f"its pickle calls {function.name} with wrong arguments ({error})") from None
+            shown = function.__qualname__ if allowed else function.name
+            raise refuse(f"its pickle calls {shown} with wrong arguments ({error})") from None
+        self.push(made)
 
     def build(self) -> None:
         state = self.pop()
+        self.top_any()
+        if any(self.stack[-1] is each for each in self.built):
+            self._set_state(self.stack[-1], state)
+            return
+        filler = self.fillers.get(np.dtype if isinstance(self.stack[-1], np.dtype) else type(self.stack[-1]))
+        if filler is not None:
+            filler(self.stack[-1], state)
+            return
         target = self.top(OrderedDict)
         if type(state) is not dict or set(state) - {"_metadata"}:
             raise refuse("its pickle would set attributes of an OrderedDict other than _metadata")
         vars(target).update(state)
+
+    @staticmethod
+    def _set_state(made: Any, state: Any) -> None:
+        """Give an object of an allowed class its attributes."""
+        if hasattr(made, "__setstate__"):
+            made.__setstate__(state)
+            return
+        attributes, slots = state if type(state) is tuple and len(state) == 2 else (state, None)
+        vars(made).update(attributes or {})
+        for name, value in (slots or {}).items():
+            setattr(made, name, value)
 
 
 def elements(items: Any) -> list[Any]:
@@ -249,7 +286,7 @@ _OPCODES: dict[bytes, Callable[[Machine], Any]] = {
     b"c": lambda vm: vm.find(vm.line(), vm.line()),  # GLOBAL
     b"\x93": lambda vm: vm.find(*(vm.pop(), vm.pop())[::-1]),  # STACK_GLOBAL
     b"R": lambda vm: vm.call(),  # REDUCE
-    b"\x81": lambda vm: vm.call(),  # NEWOBJ
+    b"\x81": lambda vm: vm.call(new=True),  # NEWOBJ
     b"b": lambda vm: vm.build(),  # BUILD
     b"Q": lambda vm: vm.push(vm.persistent(vm.pop())),  # BINPERSID
 }

@@ -11,44 +11,13 @@ import importlib
 import io
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from .objects import kind_of, library
+from .safe import safe_class
 
-__all__ = [
-    "add_safe_globals", "clear_safe_globals", "encode_module", "get_safe_globals", "is_module", "restore_module",
-    "safe_globals",
-]  # fmt: skip
-
-_SAFE: list[Any] = []
-
-
-def add_safe_globals(safe_globals: list) -> None:
-    """Let whole modules of these classes be loaded without ``weights_only=False``, with the functions in the list."""
-    _SAFE.extend(safe_globals)
-
-
-def get_safe_globals() -> list:
-    """The classes and functions that were added."""
-    return list(_SAFE)
-
-
-def clear_safe_globals() -> None:
-    """Forget what was added."""
-    _SAFE.clear()
-
-
-@contextmanager
-def safe_globals(safe_globals: list) -> Iterator[None]:
-    """Context manager: `add_safe_globals`, and as it was before afterwards."""
-    before = list(_SAFE)
-    _SAFE.extend(safe_globals)
-    try:
-        yield
-    finally:
-        _SAFE[:] = before
+__all__ = ["encode_module", "is_module", "restore_module"]
 
 
 def named_function(module: str, name: str) -> Any:
@@ -118,9 +87,9 @@ def restore_module(text: str, tensors: list, only_safe: bool) -> Any:
     class Unpickler(pickle.Unpickler):
         def find_class(self, module: str, name: str) -> Any:
             if only_safe:
-                for safe in _SAFE:
-                    if (safe.__module__, safe.__qualname__) == (module, name):
-                        return safe
+                safe = safe_class(module, name)
+                if safe is not None:
+                    return safe
                 if module.partition(".")[0] not in (library().__name__, "builtins", "collections"):
                     raise pickle.UnpicklingError(_refusal(f"{module}.{name}"))
             found = super().find_class(module, name)

@@ -10,7 +10,8 @@ import numpy as np
 from .errors import CheckpointError
 
 __all__ = [
- "BY_NAME", "CODES", "NUMPY", "dress", "dtype_named", "from_array", "kind_of", "library", "storage_of", "to_array",
+ "BY_NAME", "CODES", "NUMPY", "dress", "dtype_named", "from_array", "kind_of", "library",
+    "storage_content", "storage_of", "to_array", "window_onto",
 ]  # fmt: skip
 
 # The dtypes of safetensors.
@@ -56,6 +57,19 @@ def storage_of(tensor: Any) -> int | None:
     return None if window is None else id(window.storage)
 
 
+def storage_content(tensor: Any) -> np.ndarray:
+    """All of the memory that a tensor is a view of, as a flat NumPy array to read from."""
+    from ..lazy.storage import Alias
+    from ..runtime import array as arrays
+
+    alias = tensor._s
+    if alias is None:
+        return to_array(tensor)
+    storage = alias.storage
+    whole = (0, (arrays.numel(storage.shape),), (1,))
+    return arrays.on_host(storage.read(Alias(storage, whole, alias.counter)).ready(), "saving").native()
+
+
 def from_array(array: np.ndarray) -> Any:
     """A tensor on the CPU that takes over an array nobody else uses."""
     from ..tensor import from_native
@@ -67,6 +81,11 @@ def from_array(array: np.ndarray) -> Any:
             f"the file has a tensor of dtype {array.dtype.name}, which livegrad has no tensors of. Convert it to a "
             "supported dtype where the file was made, and save again"
         ) from None
+
+
+def window_onto(tensor: Any, offset: int, size: tuple, stride: tuple) -> Any:
+    """A tensor that sees part of the memory of another, without being a view of it to autograd."""
+    return type(tensor)._from(tensor._window(offset, size, stride), type(tensor))
 
 
 def dress(tensor: Any, kind: str, requires_grad: bool, persistent: bool = True) -> Any:

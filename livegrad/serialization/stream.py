@@ -17,7 +17,8 @@ from .machine import Machine, refuse
 from .objects import BY_NAME
 from .placing import Placer
 from .reader import Reader
-from .torchfile import StorageType, TorchPickle, run, storage_reference
+from .torchfile import StorageType, TorchPickle, storage_reference
+from .unpickling import References, run
 
 __all__ = ["is_stream", "load_stream"]
 
@@ -31,12 +32,12 @@ def is_stream(first: bytes) -> bool:
     return first.startswith(_BEGINNING)
 
 
-def load_stream(reader: Reader, place: Placer) -> Any:
+def load_stream(reader: Reader, place: Placer, weights_only: bool) -> Any:
     """The object in a file of that format."""
     reader.file.seek(reader.start)
     data = reader.file.read(reader.size)
-    file = _Stream(reader, data)
-    found = run(reader, TorchPickle(file, place, data, file.object_at))
+    file = _Stream(reader, data, weights_only)
+    found = run(reader, TorchPickle(file, place, data, file.object_at), weights_only)
     reader.file.seek(reader.start + file.end)  # where a next saved object may follow
     return found
 
@@ -74,7 +75,7 @@ class _References(TorchPickle):
 class _Stream:
     """The parts of such a file."""
 
-    def __init__(self, reader: Reader, data: bytes):
+    def __init__(self, reader: Reader, data: bytes, weights_only: bool):
         self.size = len(data)
         self.swap = False
         self.data = data
@@ -90,8 +91,12 @@ class _Stream:
             self.swap = system["little_endian"] is not (sys.byteorder == "little")
         self.object_at = position
         references = _References(self, data, position)
-        run(reader, references)
-        keys, position = self.plain(references.position)
+        if weights_only:
+            run(reader, references)
+            position = references.position
+        else:
+            position = References(references, references.persistent).end()
+        keys, position = self.plain(position)
         if type(keys) is not list or set(keys) != set(references.types) or len(keys) != len(references.types):
             raise reader.damaged("a list of the storages that tensors are views of", "another one")
         self.places: dict[str, tuple[int, int]] = {}

@@ -6,8 +6,6 @@ Since version 1.6 it is a zip archive (`archive`), before that a stream of pickl
 from __future__ import annotations
 
 import math
-import pickle
-import struct
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,12 +13,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..runtime.array import is_contiguous
+from .arrays import fill_array, fill_dtype, numpy_functions
 from .machine import Function, Machine, Special, elements, hashable, name_of, refuse
-from .objects import BY_NAME, dress, dtype_named, from_array, kind_of, library
+from .objects import BY_NAME, dress, dtype_named, from_array, kind_of, library, window_onto
 from .placing import Placer
-from .reader import Reader
+from .safe import inert, safe_class
 
-__all__ = ["STORAGES", "File", "StorageType", "TorchPickle", "run"]
+__all__ = ["STORAGES", "File", "StorageType", "TorchPickle"]
 
 STORAGES = {
     "DoubleStorage": "float64",
@@ -71,6 +71,20 @@ class StorageType(Special):
 
 
 @dataclass(frozen=True)
+class TensorClass(Special):
+    """The class of plain tensors, as what a tensor with attributes is to be."""
+
+    name: str
+
+    @property
+    def shown(self) -> str:
+        return f"torch.{self.name}"
+
+
+_TENSOR_CLASSES = {("torch", "Tensor"), ("torch._tensor", "Tensor"), ("torch.nn.parameter", "Parameter")}
+
+
+@dataclass(frozen=True)
 class UnknownDtype(Special):
     """A dtype that PyTorch has and livegrad has not: an error only where a tensor or the caller needs it."""
 
@@ -92,36 +106,36 @@ class File(Protocol):
         ...
 
 
-def run(reader: Reader, machine: Machine) -> Any:
-    """What a pickle of this file stands for."""
-    try:
-        return machine.load()
-    except pickle.UnpicklingError as error:
-        raise pickle.UnpicklingError(f"cannot load {reader.source}: {error}") from None
-    except (struct.error, IndexError, UnicodeDecodeError, RecursionError) as error:
-        raise pickle.UnpicklingError(f"cannot load {reader.source}: its pickle is damaged ({error!r})") from None
-
-
 class TorchPickle(Machine):
     """The pickle of the object that was saved: tensors, parameters and plain containers."""
+
+    fillers = {np.ndarray: fill_array, np.dtype: fill_dtype}
 
     def __init__(self, file: File, place: Placer, data: bytes, position: int = 0):
         super().__init__(data, position)
         self.file = file
         self.place = place
         self.storages: dict[str, Storage] = {}
-        self.tensors: dict[tuple, Any] = {}
-        self.taken: set[str] = set()  # storages whose memory a tensor has
+        self.wholes: dict[tuple[str, str], Any] = {}  # by storage and dtype: a tensor that is all of its memory
         self.tensor_budget = 4 * file.size + 2**26
 
-    def named(self, module: Any, name: Any) -> Any:
-        functions: dict[tuple[str, str], Callable[..., Any]] = {
+    def tensor_functions(self) -> dict[tuple[str, str], Callable[..., Any]]:
+        """What makes tensors and what belongs to them."""
+        return {
             ("torch._utils", "_rebuild_tensor_v2"): self._tensor_v2,
             ("torch._utils", "_rebuild_tensor_v3"): self._tensor_v3,
             ("torch._utils", "_rebuild_tensor"): self._tensor,
             ("torch._utils", "_rebuild_parameter"): self._parameter,
+            ("torch._utils", "_rebuild_parameter_with_state"): self._parameter_with_state,
+            ("torch._tensor", "_rebuild_from_type_v2"): self._with_state,
             ("torch", "Size"): self._size,
             ("torch", "device"): self._device,
+        }
+
+    def named(self, module: Any, name: Any) -> Any:
+        functions: dict[tuple[str, str], Callable[..., Any]] = {
+            **self.tensor_functions(),
+            **numpy_functions(),
             ("collections", "OrderedDict"): self._ordered_dict,
             ("_codecs", "encode"): self._encode,
             ("builtins", "bytes"): self._bytes,
@@ -143,10 +157,21 @@ class TorchPickle(Machine):
                 return known
             if name in _TORCH_DTYPES:
                 return UnknownDtype(name)
+        if (module, name) in _TENSOR_CLASSES:
+            return TensorClass(name)
+        safe = safe_class(module, name)
+        if safe is not None:
+            self.allowed.append(safe)
+            return safe
+        harmless = inert(module, name)
+        if harmless is not None:
+            return harmless
         raise refuse(
-            f"it holds an object of class {module}.{name}. Only tensors, parameters and plain containers are read, "
-            "because anything else could run code. In PyTorch, save the state_dict() of models and optimizers and "
-            "convert other objects to plain numbers, strings, lists and dicts"
+            f"Weights only load failed: GLOBAL {module}.{name} was not an allowed global by default. Only tensors, "
+            "parameters and plain containers are read, because anything else could run code. If you trust where the "
+            f"file is from, pass weights_only=False, or allow it by add_safe_globals([{name}]) of "
+            "livegrad.serialization; or save the state_dict() of models and optimizers, and other objects as plain "
+            "numbers, strings, lists and dicts"
         )
 
     def persistent(self, reference: Any) -> Storage:
@@ -192,50 +217,82 @@ class TorchPickle(Machine):
         if type(grad) is not bool:
             raise refuse("its pickle is damaged: a tensor's requires_grad is not true or false")
         kind = BY_NAME[dtype]
-        changes = tuple(sorted(name for name in metadata or {} if metadata[name]))
-        where = (storage.key, dtype, offset, size, stride, changes)
-        if where in self.tensors:
-            return dress(self.tensors[where].detach(), "tensor", grad)
-
+        changes = {name for name in metadata or {} if metadata[name]}
         count = math.prod(size)
-        own = False  # whether the tensor may have the storage's memory for itself
         last = offset + sum((n - 1) * step for n, step in zip(size, stride)) if count else 0
         length = len(storage.data) // kind.itemsize
         if count and last >= length:
             raise refuse(f"its pickle is damaged: a tensor reaches element {last} of a storage of {length}")
-        self.tensor_budget -= count * kind.itemsize
-        if self.tensor_budget < 0:
-            raise refuse(
-                "its tensors, written out in full, are far larger than the file. If it has expanded tensors, save "
-                "them in PyTorch after .clone()"
-            )
-        if count:
-            elements = storage.data[: length * kind.itemsize].view(kind)[offset:]
-            steps = tuple(step * kind.itemsize for step in stride)
-            array = np.lib.stride_tricks.as_strided(elements, size, steps)
-            if storage.key not in self.taken and array.nbytes == storage.data.nbytes and array.flags.c_contiguous:
-                self.taken.add(storage.key)
-                own = True
-        else:
-            array = np.empty(size, kind)
-        if self.file.swap:
-            array = array.byteswap()
-        if dtype == "bool":
-            array = array.view(np.uint8) != 0
-        if "conj" in changes:
-            array = np.conj(array)
-        if "neg" in changes:
-            array = -array
-        if not own:
-            array = np.array(array, order="C")
-        tensor = self.tensors[where] = self.place(from_array(array), storage.location)
+        if not count:
+            return dress(self.place(from_array(np.empty(size, kind)), storage.location), "tensor", grad)
+        if changes or count > length:
+            self.tensor_budget -= count * kind.itemsize
+            if self.tensor_budget < 0:
+                raise refuse(
+                    "its tensors, written out in full, are far larger than the file. If it has expanded tensors, save "
+                    "them after .clone()"
+                )
+        tensor = self._seen(storage, dtype, kind, length, (offset, size, stride))
+        if changes:
+            tensor = tensor.conj() if "conj" in changes else tensor
+            tensor = (-tensor if "neg" in changes else tensor).clone()
         return dress(tensor, "tensor", grad)
+
+    def _seen(self, storage: Storage, dtype: str, kind: np.dtype, length: int, window: tuple) -> Any:
+        """A window (offset, size, stride) onto a storage: all of them see each other's changes, as in PyTorch."""
+        whole = self.wholes.get((storage.key, dtype))
+        offset, size, stride = window
+        all_of_it = offset == 0 and math.prod(size) == length and is_contiguous(size, stride)
+        if whole is None:
+            array = storage.data[: length * kind.itemsize].view(kind)
+            if self.file.swap:
+                array = array.byteswap()
+            if dtype == "bool":
+                array = array.view(np.uint8) != 0
+            if any(key == storage.key for key, _ in self.wholes):
+                array = array.copy()
+            whole = self.place(from_array(array.reshape(size) if all_of_it else array), storage.location)
+            self.wholes[storage.key, dtype] = whole
+            if all_of_it:
+                return whole
+        return window_onto(whole, offset, size, stride)
 
     def _parameter(self, data: Any, requires_grad: Any, hooks: Any) -> Any:
         self._no_hooks(hooks)
         if kind_of(data) != "tensor" or type(requires_grad) is not bool:
             raise refuse(f"its pickle would make a parameter of {name_of(data)}")
         return dress(data, "parameter", requires_grad)
+
+    def _parameter_with_state(self, data: Any, requires_grad: Any, hooks: Any, state: Any) -> Any:
+        made = self._parameter(data, requires_grad, hooks)
+        return self._stated(made, state)
+
+    def _with_state(self, function: Any, kind: Any, args: Any, state: Any) -> Any:
+        """A tensor with attributes, or of a class derived from tensors."""
+        call = function.run if isinstance(function, Function) else function
+        if call not in (self._tensor_v2, self._tensor_v3, self._parameter) or type(args) is not tuple:
+            raise refuse("its pickle would make a tensor in a way that livegrad does not know")
+        made = call(*args)
+        if type(state) is dict and state.pop("_is_buffer", False):
+            return library().nn.Buffer(made, persistent=bool(state.get("persistent", True)))
+        if isinstance(kind, type) and issubclass(kind, library().Tensor) and kind is not type(made):
+            grad = made.requires_grad
+            made = made.detach()._as_class(kind)
+            made.requires_grad = grad
+        elif not isinstance(kind, TensorClass) and kind is not type(made):
+            raise refuse(f"its pickle would make a tensor of class {name_of(kind)}")
+        return self._stated(made, state)
+
+    @staticmethod
+    def _stated(made: Any, state: Any) -> Any:
+        """A tensor with attributes of its own."""
+        plain = state[0] if type(state) is tuple and len(state) == 2 else state  # the second are slots
+        if type(plain) is not dict or not all(type(name) is str and not name.startswith("_") for name in plain):
+            raise refuse("its pickle would set attributes of a tensor that it must not")
+        for name, value in plain.items():
+            if not hasattr(type(made), name):
+                made.__dict__[name] = value
+        return made
 
     def _size(self, sizes: Any) -> Any:
         if type(sizes) not in (tuple, list) or not all(type(n) is int for n in sizes):

@@ -7,6 +7,7 @@ import os
 import struct
 import sys
 import zlib
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,29 +15,38 @@ import numpy as np
 from .encoding import Encoder, compact
 from .layout import FORMAT, FORMAT_VERSION, MAX_HEADER, bytes_of, header_checksum
 from .objects import CODES
+from .pickling import pickled
 from .replacing import replacing
+from .zipping import write_archive
 
 __all__ = ["save"]
 
 
 def save(
     obj: Any, f: str | os.PathLike | BinaryIO, pickle_module: Any = None, pickle_protocol: int = 2,
-    _use_new_zipfile_serialization: bool = True,
+    _use_new_zipfile_serialization: bool = True, *, format: str | None = None,
 ) -> None:  # fmt: skip
-    """Write an object to a file.
+    """Write an object to a file, which PyTorch's ``torch.load`` reads as well as :func:`load`.
 
     Args:
         obj: tensors, parameters, dtypes, devices, sizes, NumPy arrays, numbers, strings, bytes, None, and dicts,
             OrderedDicts, lists, tuples and sets of these, such as the ``state_dict()`` of a module or an optimizer.
-            A tensor or container that appears in several places is one object again after loading. Whole modules
-            too, whose classes can be imported: :func:`load` makes them again for ``weights_only=False``.
+            A tensor or container that appears in several places is one object again after loading, and tensors that
+            see each other's changes do so again. Whole modules too, and any other object that Python can pickle:
+            :func:`load` makes them again for ``weights_only=False``.
         f: the file's name, or a binary file object such as ``io.BytesIO()``.
         pickle_module, pickle_protocol: accepted for PyTorch's sake.
+        format: ``"torch"``, PyTorch's zip archive; or ``"safetensors"``, whose tensors any reader of safetensors files
+            reads, for objects without classes of their own. If it is not given, a file whose name ends with
+            ``.safetensors`` is of the second kind, every other one of the first.
+
+    A view is saved with all of the memory that it sees a part of, as in PyTorch; save its ``clone()`` for less.
 
     A named file is written under another name and takes the place of the old one only when it is complete and on the
     disk: when saving fails or is interrupted, the old file is still there, whole.
 
-    Raises TypeError for an object of any other class, naming where in ``obj`` it is.
+    Raises what Python's pickle raises for an object that it cannot name; for safetensors TypeError for an object of a
+    class of its own, naming where in ``obj`` it is; ValueError for another format.
 
     >>> import io, livegrad
     >>> file = io.BytesIO()
@@ -54,6 +64,24 @@ def save(
     else:
         raise TypeError(f"save() needs a file name or a binary file object, not {type(f).__name__}")
 
+    if format is None:
+        format = "safetensors" if target is not None and target.endswith(".safetensors") else "torch"
+    if format not in ("torch", "safetensors"):
+        raise ValueError(f"save(): the format is 'torch' or 'safetensors', not {format!r}")
+    write = _as_torch(obj) if format == "torch" else _as_safetensors(obj)
+    if target is None:
+        write(f)  # type: ignore[arg-type]
+    else:
+        with replacing(target) as out:
+            write(out)
+
+
+def _as_torch(obj: Any) -> Callable[[BinaryIO], None]:
+    pickle, storages = pickled(obj)
+    return lambda out: write_archive(out, pickle, storages)
+
+
+def _as_safetensors(obj: Any) -> Callable[[BinaryIO], None]:
     encoder = Encoder()
     structure = encoder.encode(obj)
     # Widest elements first, so that every tensor starts at a multiple of its element size.
@@ -62,11 +90,7 @@ def save(
         for name, array in sorted(encoder.arrays.items(), key=lambda item: -item[1].dtype.itemsize)
     }
     header = _header(structure, arrays)
-    if target is None:
-        _write(f, header, arrays)  # type: ignore[arg-type]
-    else:
-        with replacing(target) as out:
-            _write(out, header, arrays)
+    return lambda out: _write(out, header, arrays)
 
 
 def _little_endian(array: np.ndarray) -> np.ndarray:

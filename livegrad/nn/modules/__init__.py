@@ -5,63 +5,74 @@ from . import (
     activation,
     attention,
     batchnorm,
+    channelshuffle,
     container,
     conv,
     distance,
     dropout,
     flatten,
+    fold,
     instancenorm,
     lazy,
     linear,
     loss,
     normalization,
     padding,
+    pixelshuffle,
     pooling,
-    resizing,
     rnn,
     sparse,
     transformer,
+    upsampling,
     utils,  # noqa: F401  where layers outside this library look for it
 )
 from .activation import *  # noqa: F403
 from .attention import *  # noqa: F403
 from .batchnorm import *  # noqa: F403
+from .channelshuffle import *  # noqa: F403
 from .container import *  # noqa: F403
 from .conv import *  # noqa: F403
 from .distance import *  # noqa: F403
 from .dropout import *  # noqa: F403
 from .flatten import *  # noqa: F403
+from .fold import *  # noqa: F403
 from .instancenorm import *  # noqa: F403
 from .lazy import *  # noqa: F403
 from .linear import *  # noqa: F403
 from .loss import *  # noqa: F403
 from .normalization import *  # noqa: F403
 from .padding import *  # noqa: F403
+from .pixelshuffle import *  # noqa: F403
 from .pooling import *  # noqa: F403
-from .resizing import *  # noqa: F403
 from .rnn import *  # noqa: F403
 from .sparse import *  # noqa: F403
 from .transformer import *  # noqa: F403
+from .upsampling import *  # noqa: F403
+
+activation.MultiheadAttention = attention.MultiheadAttention  # type: ignore[attr-defined]  # where PyTorch has it
 
 __all__ = [
     "Module",
     *activation.__all__,
     *attention.__all__,
     *batchnorm.__all__,
+    *channelshuffle.__all__,
     *container.__all__,
     *conv.__all__,
     *distance.__all__,
     *dropout.__all__,
     *flatten.__all__,
+    *fold.__all__,
     *instancenorm.__all__,
     *lazy.__all__,
     *linear.__all__,
     *loss.__all__,
     *normalization.__all__,
     *padding.__all__,
+    *pixelshuffle.__all__,
     *pooling.__all__,
-    *resizing.__all__,
     *rnn.__all__,
     *sparse.__all__,
     *transformer.__all__,
+    *upsampling.__all__,
 ]

@@ -116,6 +116,10 @@ class _Forward(_Conv):
             borders = [both // 2, both - both // 2, *borders]
         return borders
 
+    def _torch_attributes(self):
+        """What PyTorch's class keeps beside these attributes, for files that it is to read."""
+        return {"_reversed_padding_repeated_twice": self._borders()}
+
     def forward(self, input):
         convolve = getattr(F, f"conv{self._spatial}d")
         padding = self.padding

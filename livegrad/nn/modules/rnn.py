@@ -76,7 +76,7 @@ class RNNBase(Module):
         self.proj_size = proj_size
         directions = 2 if bidirectional else 1
         out, rows = proj_size or hidden_size, _PARTS[mode] * hidden_size
-        self._names = []
+        self._all_weights = []
         for layer in range(num_layers):
             for suffix in ("", "_reverse")[:directions]:
                 columns = input_size if layer == 0 else out * directions
@@ -89,12 +89,17 @@ class RNNBase(Module):
                 for name, shape in shapes.items():
                     names.append(f"{name}_l{layer}{suffix}")
                     setattr(self, names[-1], Parameter(livegrad.empty(shape, device=device, dtype=dtype)))
-                self._names.append(names)
+                self._all_weights.append(names)
         self.reset_parameters()
 
     def reset_parameters(self):
         """Draws all parameters anew, uniform in ±1/√hidden_size."""
         _draw(self)
+
+    def _torch_attributes(self):
+        """What PyTorch's class keeps beside these attributes, for files that it is to read."""
+        names = [name for names in self._all_weights for name in names]
+        return {"_flat_weights_names": names, "_flat_weights": [getattr(self, name) for name in names]}
 
     def flatten_parameters(self):
         """Nothing: the weights are read where they are."""
@@ -102,7 +107,7 @@ class RNNBase(Module):
     @property
     def all_weights(self):
         """The parameters of each layer and direction."""
-        return [[getattr(self, name) for name in names] for names in self._names]
+        return [[getattr(self, name) for name in names] for names in self._all_weights]
 
     def extra_repr(self):
         text = f"{self.input_size}, {self.hidden_size}"
@@ -122,7 +127,7 @@ class RNNBase(Module):
 
     def check_input(self, input, batch_sizes):
         """Raise where the input's dtype, rank or last size is not what the layer takes."""
-        weight = getattr(self, self._names[0][0])
+        weight = getattr(self, self._all_weights[0][0])
         if input.dtype is not weight.dtype:
             raise ValueError(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). Convert input: "

@@ -72,6 +72,10 @@ class _Layer(Module):
             setattr(self, f"dropout{k}", Dropout(dropout))
         self.activation = _activation(activation)
 
+    def _torch_attributes(self):
+        """What PyTorch's class keeps beside these attributes, for files that it is to read: 0 for no shortcut."""
+        return {"activation_relu_or_gelu": 0}
+
     def _attended(self, attend, x, memory, mask, padding, causal):
         return attend(
             x, memory, memory, attn_mask=mask, key_padding_mask=padding, is_causal=causal, need_weights=False
