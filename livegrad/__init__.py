@@ -130,6 +130,7 @@ _LAZY = {
     "graph": "graph",
     "vmap": "func",
     **dict.fromkeys(("istft", "stft"), "spectrogram"),
+    **dict.fromkeys(("TypedStorage", "UntypedStorage"), "storages"),
     **dict.fromkeys(
         ("bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"), "windows"),
     **dict.fromkeys(
@@ -170,8 +171,10 @@ def __getattr__(name: str) -> Any:
 
 
 def is_storage(obj: Any) -> Any:
-    """Whether an object is a PyTorch storage: never here."""
-    return False
+    """Whether an object is a storage, as `Tensor.storage` and `Tensor.untyped_storage` return them."""
+    from .storages import TypedStorage, UntypedStorage
+
+    return isinstance(obj, (TypedStorage, UntypedStorage))
 
 
 def typename(obj: Any) -> str:

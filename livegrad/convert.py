@@ -135,8 +135,24 @@ def is_pinned(self: Tensor, device: Any = None) -> bool:
     return driver.available() and pinned.is_pinned(self._value().ready())
 
 
+def storage(self: Tensor) -> Any:
+    """The memory that the tensor sees, as elements of its dtype: a `storages.TypedStorage`."""
+    from .storages import TypedStorage
+
+    return TypedStorage(self)
+
+
+def untyped_storage(self: Tensor) -> Any:
+    """The memory that the tensor sees, as bytes: a `storages.UntypedStorage`."""
+    from .storages import UntypedStorage
+
+    return UntypedStorage(self)
+
+
 T: Any = Tensor
 T.to = to
+T.storage = T._typed_storage = storage
+T.untyped_storage = untyped_storage
 T.type = type_
 T.type_as = lambda self, other: dispatch.cast(self, other.dtype)
 T.cpu = lambda self, memory_format=None: self.to(devices.cpu)

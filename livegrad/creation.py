@@ -270,6 +270,8 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """`data` as a tensor, sharing memory and history where that is possible."""
     if isinstance(data, Tensor):
         return data.to(device=device, dtype=dtype)
+    if hasattr(data, "__array__") and not isinstance(data, np.generic):
+        data = np.asarray(data)
     if isinstance(data, np.ndarray) and dtypes.known_numpy_dtype(data.dtype) is not None:
         t = from_numpy(data)
         return t.to(device=device, dtype=dtype)

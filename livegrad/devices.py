@@ -8,6 +8,7 @@ from typing import Any
 class device:
     """A place for tensors: ``device("cpu")``, ``device("cuda")``, ``device("cuda:1")``, ``device("cuda", 1)``.
 
+    ``device("meta")``, PyTorch's tensors without data, has a name, for programs that compare with it, and no tensors.
     Raises RuntimeError for an unknown type or a malformed index.
 
     >>> device("cuda", 1)
@@ -56,7 +57,7 @@ def _parse(spec: Any, index: int | None) -> tuple[str, int | None]:
     if not isinstance(spec, str):
         raise TypeError(f"device(): argument 'type' must be str, not {type(spec).__name__}")
     kind, colon, number = spec.partition(":")
-    if kind not in ("cpu", "cuda"):
+    if kind not in ("cpu", "cuda", "meta"):
         raise RuntimeError(f"Expected one of cpu, cuda device type at start of device string: {spec}")
     if colon:
         if index is not None:
@@ -85,6 +86,10 @@ def _available(d: Any) -> device:
     found = device(d)
     if found.type == "cpu":
         return cpu
+    if found.type == "meta":
+        raise NotImplementedError(
+            "there are no tensors without data here: device 'meta' can be named and compared only"
+        )
     from .runtime.cuda import driver
 
     driver.quiet()  # raises where there is none

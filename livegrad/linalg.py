@@ -15,7 +15,7 @@ from . import dtypes
 from .autograd.mode import MODE
 from .lazy import backend
 from .lazy.value import Value
-from .ops.decompositions import CHOLESKY, EIGH, PINV, QR, SOLVE, SVD, LinAlgError, library
+from .ops.decompositions import CHOLESKY, EIG, EIGH, PINV, QR, SOLVE, SVD, LinAlgError, library
 from .ops.dims import dims_of
 from .ops.dispatch import broadcast_shapes
 from .ops.matmul import _either, matmul
@@ -27,9 +27,10 @@ from .tensor import Tensor, wrap
 
 __all__ = [
     "LinAlgError",
-    "cholesky", "cond", "cross", "det", "diagonal", "eigh", "eigvalsh", "householder_product", "inv", "lstsq",
-    "matmul", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet",
-    "solve", "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot", "vector_norm",
+    "cholesky", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "householder_product", "inv",
+    "lstsq", "matmul", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr",
+    "slogdet", "solve", "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot",
+    "vector_norm",
 ]  # fmt: skip
 
 
@@ -269,7 +270,8 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
 
 
 _QR, _SVD = named("linalg_qr", "Q R"), named("linalg_svd", "U S Vh")
-_EIGH, _LSTSQ = (
+_EIG, _EIGH, _LSTSQ = (
+    named("linalg_eig", "eigenvalues eigenvectors"),
     named("linalg_eigh", "eigenvalues eigenvectors"),
     named("linalg_lstsq", "solution residuals rank singular_values"),
 )
@@ -317,6 +319,27 @@ def svd(A: Tensor, full_matrices: bool = True) -> Any:
 def svdvals(A: Tensor) -> Tensor:
     """The singular values, largest first."""
     return SVD.apply((A,))[1]
+
+
+def eig(A: Tensor) -> Any:
+    """(eigenvalues, eigenvectors) of square matrices, complex, in no particular order; the vectors are columns.
+
+    Gradients exist where the eigenvalues are distinct. They may depend on the vectors only by what does not change if a
+    vector is multiplied by a complex number of absolute value 1.
+
+    >>> import livegrad
+    >>> values, vectors = livegrad.linalg.eig(livegrad.tensor([[0.0, -1.0], [1.0, 0.0]]))
+    >>> values
+    tensor([0.+1.j, 0.-1.j])
+    """
+    _square("eig", A)
+    return _EIG(*EIG.apply((A,)))
+
+
+def eigvals(A: Tensor) -> Tensor:
+    """The eigenvalues of square matrices, complex, in no particular order."""
+    _square("eigvals", A)
+    return EIG.apply((A,))[0]
 
 
 def eigh(A: Tensor, UPLO: str = "L") -> Any:

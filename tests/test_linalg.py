@@ -105,3 +105,34 @@ def test_solve_triangular_reads_one_triangle():
     a, b = matrix(3, 3) + 3 * np.eye(3), matrix(3, 2)
     x = linalg.solve_triangular(lg.tensor(a), lg.tensor(b), upper=True).numpy()
     np.testing.assert_allclose(np.triu(a) @ x, b, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+@pytest.mark.parametrize("part", ["values", "vectors", "both"])
+def test_eig_and_its_gradient_are_pytorchs(dtype, part):
+    torch = pytest.importorskip("torch")
+    numbers = np.random.default_rng(0)
+    a = numbers.normal(size=(2, 4, 4)) + (1j * numbers.normal(size=(2, 4, 4)) if dtype == "complex128" else 0)
+    results = []
+    for lib in (lg, torch):
+        x = lib.tensor(a).requires_grad_()
+        values, vectors = lib.linalg.eig(x)
+        loss = 0
+        if part != "vectors":
+            loss = loss + (values.abs() ** 3).sum()
+        if part != "values":
+            loss = loss + (vectors.abs() ** 3 * lib.arange(4, dtype=lib.float64)).sum()
+        loss.backward()
+        assert lib.linalg.eigvals(x).dtype is lib.complex128
+        results.append((values.detach().numpy(), loss.item(), x.grad.numpy()))
+    for mine, its in zip(*results):
+        np.testing.assert_allclose(mine, its, rtol=1e-9, atol=1e-9)
+
+
+def test_eig_differentiates_twice_and_refuses():
+    x = lg.tensor(np.random.default_rng(1).normal(size=(3, 3)), requires_grad=True)
+    assert lg.autograd.gradgradcheck(lambda t: lg.linalg.eigvals(t).abs(), (x,))
+    values, vectors = lg.linalg.eig(x.detach())
+    assert np.allclose((vectors * values).numpy(), x.detach().to(lg.complex128).matmul(vectors).numpy())
+    with pytest.raises(RuntimeError, match="must be batches of square matrices"):
+        lg.linalg.eig(lg.ones(2, 3))

@@ -16,7 +16,10 @@ from ..lazy import backend
 from ..lazy.value import Value
 from .instruction import SCALAR_TYPE_NAMES
 from .matmul import _either
+from .operator import on_either
+from .parts import VIEW_AS_REAL
 from .registry import operator
+from .view_operators import SELECT
 
 
 class LinAlgError(RuntimeError):
@@ -138,6 +141,35 @@ EIGH = operator(
     lambda x, UPLO: _parts("eigh", x, UPLO=UPLO),
     tensors=("x",),
     grads={"x": _eigh_gradient},
+    anywhere=True,
+)
+
+
+def _eig(x: Value) -> tuple:
+    wide = x.dtype.to_complex().np
+    return tuple(backend.copied(part.astype(wide, copy=False)) for part in library("eig", x))
+
+
+def _eig_gradient(g: Any, result: Any, result_1: Any, x_dtype: Any) -> Any:
+    """From A V = V Λ, by Giles, "Collected matrix derivative results" (2008), for vectors of length 1."""
+    by_values, by_vectors = g
+    inner = None if by_values is None else _on_diagonal(by_values, result_1.dtype)
+    if by_vectors is not None:
+        turned = _either(result_1.mH, by_vectors)
+        own = (turned * _pattern(turned, 1, 0, 0)).sum(-2)
+        along = (own + own.conj()) * 0.5  # what would change their lengths
+        turned = turned - _either(result_1.mH, result_1) * along.unsqueeze(-2)
+        turned = _off_diagonal(turned) / _differences(result).conj()
+        inner = turned if inner is None else inner + turned
+    made = transposed_solution(result_1, _either(inner, result_1.mH))
+    return made if x_dtype.is_complex else on_either(SELECT, on_either(VIEW_AS_REAL, made), dim=made.ndim, index=0)
+
+
+EIG = operator(
+    "linalg_eig",
+    _eig,
+    tensors=("x",),
+    grads={"x": _eig_gradient},
     anywhere=True,
 )
 

@@ -110,12 +110,17 @@ Tensor.narrow_step = _narrow_step  # type: ignore[attr-defined]
 
 @public("view", kind="view", function=False)
 @hot
-def view(x: Tensor, *shape: Any) -> Tensor:
-    """The same elements in another shape, sharing memory.
+def view(x: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Tensor:
+    """The same elements in another shape, sharing memory; or, for a dtype, the same bytes in that (`view_dtype`).
 
     One size may be -1. Raises RuntimeError where the memory cannot be walked that way (use `reshape`), or sizes do
     not fit.
     """
+    if not shape:
+        if dtype is not None:
+            return view_dtype(x, dtype)
+        if size is not None:
+            shape = (size,)
     if len(shape) == 1 and isinstance(shape[0], dtypes.dtype):
         return view_dtype(x, shape[0])
     new = infer_shape(sizes_of(shape), x.numel())
