@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..autograd.mode import MODE
 from ..autograd.node import cast_value
 from ..devices import cpu
 from ..lazy import backend
@@ -243,8 +244,16 @@ def _along(x: Tensor, dim: int, keepdim: bool, largest: bool, result: Any) -> An
     label = ("Max" if largest else "Min") + "Backward"
     if x.device is not cpu:
         return _along_elsewhere(x, d, keepdim, largest, result, label)
-    index = _argument(x, d, keepdim, largest)
-    return result(_elements_at(x, d, index, keepdim, label), index)
+    v = x._value()
+    index, values = _arg(v, largest, d)
+    places = index
+    if not keepdim:
+        shape = tuple([n for i, n in enumerate(x._shape) if i != d])
+        index, values = index.reshape(shape), values.reshape(shape)
+    made = wrap(values)
+    if x._edge is not None and (MODE.off == 0 or MODE.grad):
+        _record_choice(x, made, d, places, keepdim, label)
+    return result(made, wrap(index))
 
 
 def _along_elsewhere(x: Tensor, d: int, keepdim: bool, largest: bool, result: Any, label: str) -> Any:
@@ -254,10 +263,14 @@ def _along_elsewhere(x: Tensor, d: int, keepdim: bool, largest: bool, result: An
     return result(values, index) if keepdim else result(values.squeeze(d), index.squeeze(d))
 
 
-def _elements_at(x: Tensor, d: int, index: Tensor, keepdim: bool, label: str) -> Tensor:
-    from .gather import elements_at
+def _record_choice(x: Tensor, made: Tensor, d: int, places: Value, keepdim: bool, label: str) -> None:
+    """Note that `made` are the elements of `x` at these places along a dimension."""
+    from .index import INDEX, grid
 
-    return elements_at(x, d, index._to_numpy(), keepdim, label)
+    at = grid(places.native().copy(), d)
+    if not keepdim:
+        at = tuple([i.squeeze(d) for i in at])
+    INDEX.record((made,), (x._value(),), (x,), label, {"index": at})
 
 
 @hot

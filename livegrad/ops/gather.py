@@ -48,13 +48,6 @@ def index_array(name: str, index: Any, x: Tensor, dim: int) -> Any:
 
 
 @hot
-def elements_at(x: Tensor, dim: int, places: np.ndarray, keepdim: bool, label: str) -> Tensor:
-    """One element along `dim` for each place along the other dimensions."""
-    at = grid(places if keepdim else np.expand_dims(places, dim), dim)
-    return INDEX.apply((x,), label, index=at if keepdim else tuple(i.squeeze(dim) for i in at))
-
-
-@hot
 def _gather(x: Value, index: Any, dim: int) -> Value:
     if index.__class__ is np.ndarray and index.ndim > 0:
         n = index.size

@@ -379,16 +379,28 @@ def _check_meeting(shapes: list) -> None:
         ) from None
 
 
+# So many indices are looked at as Python numbers; of more NumPy finds the smallest and the largest sooner.
+_FEW = 64
+
+
+@hot
+def span(a: np.ndarray) -> tuple[int, int]:
+    """The smallest and the largest of whole numbers; 0 and -1 of none."""
+    n = a.size
+    if n == 0:
+        return 0, -1
+    if n <= _FEW:
+        listed = a.reshape(-1).tolist()
+        return min(listed), max(listed)
+    return int(a.min()), int(a.max())
+
+
 @hot
 def beyond(a: np.ndarray, least: int, end: int) -> int | None:
     """The largest index of an array if it is not below `end`, else the smallest if it is below `least`, else None."""
     if not a.size:
         return None
-    if a.size <= SMALL and a.ndim == 1:
-        listed = a.tolist()  # faster than two of NumPy's reductions
-        high, low = max(listed), min(listed)
-    else:
-        high, low = int(a.max()), int(a.min())
+    low, high = span(a)
     if high >= end:
         return high
     return low if low < least else None

@@ -96,6 +96,39 @@ CAT = operator("cat", _cat_value, tensors=("tensors",), grads={"tensors": _cat_g
 
 
 @hot
+def _bordered(x: Value, before: tuple, shape: tuple, value: Any) -> Value:
+    out = arrays.full_on(x.device, shape, x.dtype, value)
+    place = tuple([slice(b, b + n) for b, n in zip(before, x.shape)])
+    out.native()[place] = x.native()
+    return from_array(out)
+
+
+@hot
+def _bordered_gradient(g: Any, x_shape: tuple, before: tuple) -> Any:
+    for d, n in enumerate(x_shape):
+        if g.shape[d] != n:
+            g = g.narrow_step(d, before[d], 1, n)
+    return g
+
+
+BORDERED = operator(
+    "constant_pad_nd",
+    _bordered,
+    tensors=("x",),
+    grads={"x": _bordered_gradient},
+    node="ConstantPadNd",
+    anywhere=True,
+)
+
+
+def bordered(x: Tensor, before: Sequence[int], shape: Sequence[int], value: Any) -> Tensor:
+    """A tensor of some shape with one number everywhere, but for `x`, which begins at `before` in each dimension."""
+    if isinstance(value, Tensor):
+        value = value.item()
+    return BORDERED.apply((x,), before=tuple(before), shape=tuple(shape), value=value)
+
+
+@hot
 def _common_dtype(tensors: Sequence[Tensor]) -> list[Tensor]:
     common = first = tensors[0].dtype
     same = True

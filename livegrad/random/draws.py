@@ -15,6 +15,7 @@ from ..native import hot
 from ..ops import dispatch
 from ..ops.arguments import checked, refuse_unknown
 from ..ops.registry import with_out
+from ..runtime import array as arrays
 from ..runtime.array import SMALL, Array, contiguous_strides, numel, row_of
 from ..tensor import Tensor, wrap
 from .generators import Generator, counter_of, draw_of, stream_of
@@ -31,6 +32,16 @@ def floating(dtype: Any) -> dtypes.dtype:
 @hot
 def made_of(a: np.ndarray, shape: tuple, d: dtypes.dtype, requires_grad: bool = False, where: Any = None) -> Tensor:
     return _finish(_from_numpy_copy(a.reshape(shape), d), requires_grad, where)
+
+
+@hot
+def scaled_mask(shape: tuple, d: dtypes.dtype, p: float) -> Tensor:
+    """1 / p with probability p, else 0: the numbers of the CPU's own stream that ``bernoulli_(p)`` draws, over p."""
+    hits = stream_of(None).bernoulli(p, numel(shape))
+    made = arrays.empty(shape, d)
+    number = d.np.type
+    np.multiply(hits.reshape(shape), number(1) / number(p), out=made.native())
+    return wrap(from_array(made))
 
 
 def _drawn(v: Value, requires_grad: bool = False) -> Tensor:

@@ -165,6 +165,12 @@ def counter_of(generator: Generator | None, where: devices.device) -> Counter | 
 
 
 @hot
+def draws_by_stream(where: devices.device) -> bool:
+    """Whether tensors on a device take their random numbers from the CPU's own stream."""
+    return where is devices.cpu and not PORTABLE.on
+
+
+@hot
 def draw_of(generator: Generator | None, where: devices.device, shape: tuple) -> Draw | None:
     """A draw for a tensor on a device, where numbers go by element index there."""
     counter = counter_of(generator, where)

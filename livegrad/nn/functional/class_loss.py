@@ -6,7 +6,7 @@ import livegrad
 
 from ...native import hot
 from ...ops.casting import autocasts
-from ...ops.index import check_within
+from ...ops.index import check_within, span
 from ...ops.loss import nll
 from .loss_terms import legacy_reduction, reduce_loss
 
@@ -68,23 +68,6 @@ def check_class_weight(weight, classes):
         )
 
 
-# So many classes are read as Python numbers; of more NumPy finds the smallest and the largest sooner.
-_FEW = 64
-
-
-@hot
-def _span(index):
-    """The smallest and the largest class; 0 and -1 of none."""
-    classes = index._to_numpy()
-    n = classes.size
-    if n == 0:
-        return 0, -1
-    if n <= _FEW:
-        listed = classes.reshape(-1).tolist()
-        return min(listed), max(listed)
-    return int(classes.min()), int(classes.max())
-
-
 @hot
 def _nll(log_probabilities, target, weight, ignore_index, reduction, logits=False):
     if reduction != "mean" and reduction != "sum" and reduction != "none":
@@ -104,7 +87,7 @@ def _nll(log_probabilities, target, weight, ignore_index, reduction, logits=Fals
         index = index.where(counted, livegrad.zeros_like(index))
         ignored = counted.logical_not()
     else:
-        low, high = _span(index)
+        low, high = span(index._to_numpy())
         every = not (low <= ignore_index and ignore_index <= high)
         if not every or low < 0 or high >= classes:
             counted = index != ignore_index

@@ -4,9 +4,12 @@ import math
 import warnings
 
 import livegrad
+from livegrad.random.draws import scaled_mask
+from livegrad.random.generators import draws_by_stream
 
 __all__ = ["alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout"]
 
+_FEW = 1 << 14  # elements whose mask is made at once; of more a kernel scales it
 SELU_LIMIT = -1.7580993408473766  # what selu tends to for large negative x
 
 
@@ -30,6 +33,8 @@ def _dropped(input, mask_shape, p, training, inplace):
             if inplace
             else (input * livegrad.zeros((), dtype=input.dtype, device=input.device))
         )
+    if not inplace and 0 < input.numel() <= _FEW and _plainly_drawn(input) and input.is_contiguous():
+        return input * scaled_mask(tuple(mask_shape), input.dtype, 1 - p)
     with livegrad.no_grad():
         order = _memory_order(input) if mask_shape == input.shape else None
         if order is not None:
@@ -39,6 +44,10 @@ def _dropped(input, mask_shape, p, training, inplace):
         if order is not None:
             mask = mask.permute([order.index(d) for d in range(len(order))])
     return input.mul_(mask) if inplace else input * mask
+
+
+def _plainly_drawn(input):
+    return (input.dtype is livegrad.float32 or input.dtype is livegrad.float64) and draws_by_stream(input.device)
 
 
 def _memory_order(input):

@@ -2,6 +2,7 @@
 
 import livegrad
 from livegrad.ops.gather import rows_at
+from livegrad.ops.index import span
 
 __all__ = ["embedding", "embedding_bag", "one_hot"]
 
@@ -136,12 +137,11 @@ def one_hot(tensor, num_classes=-1):
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         return livegrad.zeros(*tensor.shape, num_classes, dtype=livegrad.int64, device=tensor.device)
-    if int(tensor.min()) < 0:
+    least, greatest = span(tensor.detach().cpu()._to_numpy())
+    if least < 0:
         raise RuntimeError("Class values must be non-negative.")
-    greatest = int(tensor.max())
     if num_classes == -1:
         num_classes = greatest + 1
     elif greatest >= num_classes:
         raise RuntimeError("Class values must be smaller than num_classes.")
-    result = livegrad.zeros(*tensor.shape, num_classes, dtype=livegrad.int64, device=tensor.device)
-    return result.scatter_(-1, tensor.unsqueeze(-1), 1)
+    return (tensor.unsqueeze(-1) == livegrad.arange(num_classes, device=tensor.device)).long()

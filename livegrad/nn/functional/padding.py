@@ -1,6 +1,7 @@
 """pad: adds a border to a tensor."""
 
 import livegrad
+from livegrad.ops.joining import bordered
 
 __all__ = ["pad"]
 
@@ -56,17 +57,13 @@ def _constant(input, ends, value):
             if length < 0:
                 raise RuntimeError("narrow(): length must be non-negative.")
             input = input.narrow(dim, start, length)
-    ends = [(dim, max(left, 0), max(right, 0)) for dim, left, right in ends]
-    shape = list(input.shape)
-    place = [slice(None)] * input.dim()
+    before, shape = [0] * input.dim(), list(input.shape)
     for dim, left, right in ends:
-        place[dim] = slice(left, left + shape[dim])
-        shape[dim] += left + right
+        before[dim] = max(left, 0)
+        shape[dim] += max(left, 0) + max(right, 0)
     if shape == list(input.shape):
         return input.clone()
-    result = input.new_full(shape, value)
-    result[tuple(place)] = input
-    return result
+    return bordered(input, before, shape, value)
 
 
 def _reflected(input, dim, left, right):
