@@ -66,13 +66,27 @@ def test_what_the_page_for_users_of_pytorch_calls_missing_is():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (page.parent / target).exists(), target
-    headings = {
-        re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#?([^)#:]*)\)", text):
+        there = page.parent / target if target else page
+        assert there.exists(), target
+        headings = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}, anchor
+
+
+def test_every_part_of_the_package_has_its_place_on_the_map():
+    page = (ROOT / "docs" / "code.md").read_text(encoding="utf-8")
+    layers = set(re.findall(r"`(\w+)`", page))
+    parts = {
+        path.stem for path in (ROOT / "livegrad").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
     }
-    for anchor in re.findall(r"\]\(#([^)]+)\)", text):
-        assert anchor in headings, anchor
+    assert parts - layers == {"__init__", "__main__"}
+    for path in re.findall(r"`([\w/]+(?:\.py|/))`", page):
+        if path != "livegrad/":
+            assert (
+                (ROOT / "livegrad" / path).exists()
+                or (ROOT / "livegrad" / "ops" / path).exists()
+                or (ROOT / path).exists()
+            ), path
 
 
 def test_the_readme_has_two_commands_and_ci_runs_the_second():
