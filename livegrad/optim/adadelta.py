@@ -2,7 +2,6 @@
 
 import functools
 
-import livegrad
 from livegrad.ops.updates import Update
 
 from .formulas import ADADELTA_MOVED, ADADELTA_STEP, DECAY_SQUARE, followed
@@ -37,9 +36,7 @@ class Adadelta(Optimizer):
         check_options(lr)
         if not 0.0 <= rho <= 1.0:
             raise ValueError(f"Invalid rho value: {rho}")
-        if not eps >= 0.0:
-            raise ValueError(f"Invalid epsilon value: {eps}")
-        check_options(weight_decay=weight_decay)
+        check_options(eps=eps, weight_decay=weight_decay)
         super().__init__(
             params,
             {
@@ -53,14 +50,5 @@ class Adadelta(Optimizer):
         rho = group["rho"]
         update = _rule(bool(group["maximize"]), bool(group["weight_decay"]))
         numbers = (size, rho, 1 - rho, group["eps"], group["weight_decay"])
-        for param in group["params"]:
-            gradient = param.grad
-            if gradient is None:
-                continue
-            state = self.state[param]
-            if not state:
-                state["step"] = 0.0
-                state["square_avg"] = livegrad.zeros_like(param)
-                state["acc_delta"] = livegrad.zeros_like(param)
-            state["step"] = float(state["step"]) + 1.0
+        for param, gradient, state in self._started(group, "square_avg", "acc_delta"):
             changes.apply(update, (param, state["square_avg"], state["acc_delta"], gradient), numbers)

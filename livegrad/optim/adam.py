@@ -45,10 +45,7 @@ class Adam(Optimizer):
         self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, amsgrad=False, *, foreach=None,
         maximize=False, capturable=False, differentiable=False, fused=None, decoupled_weight_decay=False,
     ):  # fmt: skip
-        check_options(lr)
-        if not eps >= 0.0:
-            raise ValueError(f"Invalid epsilon value: {eps}")
-        check_options(betas=betas, weight_decay=weight_decay)
+        check_options(lr, eps=eps, betas=betas, weight_decay=weight_decay)
         check_modes(foreach, fused)
         super().__init__(
             params,

@@ -2,7 +2,6 @@
 
 import functools
 
-import livegrad
 from livegrad.ops.updates import Update
 
 from .formulas import DECAY_LARGEST, LERP, STEP_OVER, followed
@@ -31,10 +30,7 @@ class Adamax(Optimizer):
         self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, foreach=None, *, maximize=False,
         differentiable=False, capturable=False,
     ):  # fmt: skip
-        check_options(lr)
-        if not eps >= 0.0:
-            raise ValueError(f"Invalid epsilon value: {eps}")
-        check_options(betas=betas, weight_decay=weight_decay)
+        check_options(lr, eps=eps, betas=betas, weight_decay=weight_decay)
         super().__init__(
             params,
             {
@@ -47,15 +43,7 @@ class Adamax(Optimizer):
         lr = scalar(group["lr"])
         beta1, beta2 = group["betas"]
         update = _rule(bool(group["maximize"]), bool(group["weight_decay"]))
-        for param in group["params"]:
-            gradient = param.grad
-            if gradient is None:
-                continue
-            state = self.state[param]
-            if not state:
-                state["step"] = 0.0
-                state["exp_avg"] = livegrad.zeros_like(param)
-                state["exp_inf"] = livegrad.zeros_like(param)
-            step = state["step"] = float(state["step"]) + 1.0
+        for param, gradient, state in self._started(group, "exp_avg", "exp_inf"):
+            step = state["step"]
             numbers = (1 - beta1, beta2, -(lr / (1 - beta1**step)), group["eps"], group["weight_decay"])
             changes.apply(update, (param, state["exp_avg"], state["exp_inf"], gradient), numbers)

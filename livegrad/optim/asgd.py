@@ -3,7 +3,6 @@
 import functools
 import struct
 
-import livegrad
 from livegrad.ops.updates import Update
 
 from .formulas import APPROACH, COPY, DECAY_ADD, followed
@@ -52,17 +51,8 @@ class ASGD(Optimizer):
     def _update(self, group, changes):
         lr, lambd = scalar(group["lr"]), group["lambd"]
         maximize, weight_decay = bool(group["maximize"]), group["weight_decay"]
-        for param in group["params"]:
-            gradient = param.grad
-            if gradient is None:
-                continue
-            state = self.state[param]
-            if not state:
-                state["step"] = 0.0
-                state["eta"] = _float32(lr)
-                state["mu"] = 1.0
-                state["ax"] = livegrad.zeros_like(param)
-            step = state["step"] = float(state["step"]) + 1.0
+        for param, gradient, state in self._started(group, "ax", eta=_float32(lr), mu=1.0):
+            step = state["step"]
             eta, mu = float(state["eta"]), float(state["mu"])
             update = _rule(maximize, bool(weight_decay), mu != 1.0)
             changes.apply(update, (param, state["ax"], gradient), (1 - lambd * eta, -eta, mu, weight_decay))

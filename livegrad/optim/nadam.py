@@ -2,7 +2,6 @@
 
 import functools
 
-import livegrad
 from livegrad.ops.updates import Update
 
 from .formulas import DECAY_SQUARE, LERP, NADAM_STEP, SHRINK, followed
@@ -33,10 +32,7 @@ class NAdam(Optimizer):
         self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, momentum_decay=4e-3,
         decoupled_weight_decay=False, *, foreach=None, maximize=False, capturable=False, differentiable=False,
     ):  # fmt: skip
-        check_options(lr)
-        if not eps >= 0.0:
-            raise ValueError(f"Invalid epsilon value: {eps}")
-        check_options(betas=betas, weight_decay=weight_decay, momentum_decay=momentum_decay)
+        check_options(lr, eps=eps, betas=betas, weight_decay=weight_decay, momentum_decay=momentum_decay)
         super().__init__(
             params,
             {
@@ -55,17 +51,8 @@ class NAdam(Optimizer):
         update = _rule(bool(group["maximize"]), bool(weight_decay), decoupled)
         if decoupled:
             weight_decay = 1 - lr * weight_decay
-        for param in group["params"]:
-            gradient = param.grad
-            if gradient is None:
-                continue
-            state = self.state[param]
-            if not state:
-                state["step"] = 0.0
-                state["mu_product"] = 1.0
-                state["exp_avg"] = livegrad.zeros_like(param)
-                state["exp_avg_sq"] = livegrad.zeros_like(param)
-            step = state["step"] = float(state["step"]) + 1.0
+        for param, gradient, state in self._started(group, "exp_avg", "exp_avg_sq", mu_product=1.0):
+            step = state["step"]
             momentum = beta1 * (1.0 - 0.5 * (0.96 ** (step * decay)))
             next_momentum = beta1 * (1.0 - 0.5 * (0.96 ** ((step + 1) * decay)))
             product = state["mu_product"] = float(state["mu_product"]) * momentum

@@ -188,6 +188,24 @@ class Optimizer:
         raise NotImplementedError
 
     @hot
+    def _started(self, group, *zeros, **numbers):
+        """(parameter, gradient, state) of every parameter that has a gradient, one more step counted.
+
+        A state begins with ``numbers``, and with zeros like the parameter under the names ``zeros``.
+        """
+        for param in group["params"]:
+            gradient = param.grad
+            if gradient is None:
+                continue
+            state = self.state[param]
+            if not state:
+                state["step"] = 0.0
+                state.update(numbers)
+                for name in zeros:
+                    state[name] = livegrad.zeros_like(param)
+            state["step"] = float(state["step"]) + 1.0
+            yield param, gradient, state
+
     def zero_grad(self, set_to_none=True):
         """Forgets the gradients of all parameters, or with ``set_to_none=False`` fills them with zeros."""
         for group in self.param_groups:
@@ -365,13 +383,15 @@ class Optimizer:
         return _added(self._optimizer_load_state_dict_post_hooks, hook, prepend)
 
 
-def check_options(lr=None, betas=None, **others):
+def check_options(lr=None, betas=None, eps=None, **others):
     """ValueError for options below zero, betas outside [0, 1), and learning rates that are not one number."""
     if lr is not None:
         if isinstance(lr, Tensor) and lr.numel() != 1:
             raise ValueError("Tensor lr must be 1-element")
         if not lr >= 0.0:
             raise ValueError(f"Invalid learning rate: {lr}")
+    if eps is not None and not eps >= 0.0:
+        raise ValueError(f"Invalid epsilon value: {eps}")
     for name, value in others.items():
         if not value >= 0.0:
             raise ValueError(f"Invalid {name} value: {value}")

@@ -2,7 +2,6 @@
 
 import functools
 
-import livegrad
 from livegrad.ops.updates import Update
 
 from .formulas import DECAY_SQUARE, LERP, RADAM_STEP, RADAM_TRUSTED_STEP, SHRINK, followed
@@ -38,10 +37,7 @@ class RAdam(Optimizer):
         self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, decoupled_weight_decay=False, *,
         foreach=None, maximize=False, capturable=False, differentiable=False,
     ):  # fmt: skip
-        check_options(lr)
-        if not eps >= 0.0:
-            raise ValueError(f"Invalid epsilon value: {eps}")
-        check_options(betas=betas, weight_decay=weight_decay)
+        check_options(lr, eps=eps, betas=betas, weight_decay=weight_decay)
         super().__init__(
             params,
             {
@@ -60,16 +56,8 @@ class RAdam(Optimizer):
         if decoupled:
             weight_decay = 1 - lr * weight_decay
         limit = 2 / (1 - beta2) - 1
-        for param in group["params"]:
-            gradient = param.grad
-            if gradient is None:
-                continue
-            state = self.state[param]
-            if not state:
-                state["step"] = 0.0
-                state["exp_avg"] = livegrad.zeros_like(param)
-                state["exp_avg_sq"] = livegrad.zeros_like(param)
-            step = state["step"] = float(state["step"]) + 1.0
+        for param, gradient, state in self._started(group, "exp_avg", "exp_avg_sq"):
+            step = state["step"]
             mean, square = state["exp_avg"], state["exp_avg_sq"]
             correction = 1 - beta2**step
             length = limit - 2 * step * (beta2**step) / correction  # of the running mean, in effective samples

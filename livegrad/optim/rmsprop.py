@@ -2,7 +2,6 @@
 
 import functools
 
-import livegrad
 from livegrad.ops.updates import Update
 
 from .formulas import (
@@ -57,10 +56,7 @@ class RMSprop(Optimizer):
         self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0, centered=False, capturable=False,
         foreach=None, maximize=False, differentiable=False,
     ):  # fmt: skip
-        check_options(lr)
-        if not eps >= 0.0:
-            raise ValueError(f"Invalid epsilon value: {eps}")
-        check_options(momentum=momentum, weight_decay=weight_decay, alpha=alpha)
+        check_options(lr, eps=eps, momentum=momentum, weight_decay=weight_decay, alpha=alpha)
         super().__init__(
             params,
             {
@@ -75,22 +71,10 @@ class RMSprop(Optimizer):
         weight_decay = group["weight_decay"]
         update = _rule(bool(group["maximize"]), bool(weight_decay), centered, momentum > 0)
         numbers = (-scalar(group["lr"]), 1.0, alpha, 1 - alpha, momentum, group["eps"], weight_decay)
-        for param in group["params"]:
-            gradient = param.grad
-            if gradient is None:
-                continue
-            state = self.state[param]
-            if not state:
-                state["step"] = 0.0
-                state["square_avg"] = livegrad.zeros_like(param)
-                if momentum > 0:
-                    state["momentum_buffer"] = livegrad.zeros_like(param)
-                if centered:
-                    state["grad_avg"] = livegrad.zeros_like(param)
-            state["step"] = float(state["step"]) + 1.0
-            tensors = [param, state["square_avg"]]
-            if centered:
-                tensors.append(state["grad_avg"])
-            if momentum > 0:
-                tensors.append(state["momentum_buffer"])
-            changes.apply(update, (*tensors, gradient), numbers)
+        kept = ["square_avg"]
+        if centered:
+            kept.append("grad_avg")
+        if momentum > 0:
+            kept.append("momentum_buffer")
+        for param, gradient, state in self._started(group, *kept):
+            changes.apply(update, (param, *[state[name] for name in kept], gradient), numbers)
