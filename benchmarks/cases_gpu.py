@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from gpt import gpt
+
 CASES: dict[str, Callable] = {}
 EAGER, COMPILED = "torch", "torch.compile"
 
@@ -143,39 +145,9 @@ def small_mlp(m: Any) -> Callable:
 @case({EAGER: 1.0, COMPILED: 1.0})
 def gpt2_small(m: Any) -> Callable:
     """A step of a model of GPT-2 small's shape (12 layers, width 768), 8 x 1024 tokens, bfloat16, AdamW."""
-    nn, F = m.nn, m.nn.functional
-    width, heads, layers, length, letters, batch = 768, 12, 12, 1024, 50304, 8
-
-    class Block(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.before, self.after = nn.LayerNorm(width), nn.LayerNorm(width)
-            self.attend, self.join = nn.Linear(width, 3 * width), nn.Linear(width, width)
-            self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-        def forward(self, h: Any) -> Any:
-            n, t, _ = h.shape
-            q, k, v = self.attend(self.before(h)).split(width, 2)
-            q, k, v = (z.view(n, t, heads, width // heads).transpose(1, 2) for z in (q, k, v))
-            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-            h = h + self.join(mixed.transpose(1, 2).reshape(n, t, width))
-            return h + self.narrow(F.gelu(self.widen(self.after(h)), approximate="tanh"))
-
-    class GPT(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.token, self.place = nn.Embedding(letters, width), nn.Embedding(length, width)
-            self.blocks = nn.ModuleList([Block() for _ in range(layers)])
-            self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, letters, bias=False)
-
-        def forward(self, x: Any, y: Any) -> Any:
-            h = self.token(x) + self.place(m.arange(x.shape[1], device="cuda"))
-            for block in self.blocks:
-                h = block(h)
-            return F.cross_entropy(self.head(self.norm(h)).view(-1, letters).float(), y.view(-1))
-
+    letters, length, batch = 50304, 1024, 8
     m.manual_seed(0)
-    model = GPT().to("cuda")
+    model = gpt(m, 768, 12, 12, length, letters, "tanh").to("cuda")
     x, y = (m.randint(0, letters, (batch, length), device="cuda") for _ in range(2))
 
     def loss(f: Any) -> Any:

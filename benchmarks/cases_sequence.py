@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cases import case
+from gpt import gpt
 
 
 def _lstm(m: Any, kind: str) -> Callable:
@@ -64,39 +65,8 @@ def sdpa_1024(m: Any) -> Callable:
 def gpt_small(m: Any) -> Callable:
     """GPT: 4 layers, 4 heads, width 128, batch 12 x 64, 65 letters, one AdamW step."""
     m.manual_seed(0)
-    nn, F = m.nn, m.nn.functional
-    width, heads, length, letters = 128, 4, 64, 65
-
-    class Block(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.before, self.after = nn.LayerNorm(width), nn.LayerNorm(width)
-            self.attend, self.join = nn.Linear(width, 3 * width), nn.Linear(width, width)
-            self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-        def forward(self, x: Any) -> Any:
-            b, t, _ = x.shape
-            q, k, v = self.attend(self.before(x)).split(width, dim=2)
-            q, k, v = (z.view(b, t, heads, width // heads).transpose(1, 2) for z in (q, k, v))
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-            x = x + self.join(y.transpose(1, 2).contiguous().view(b, t, width))
-            return x + self.narrow(F.gelu(self.widen(self.after(x))))
-
-    class GPT(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.letters, self.places = nn.Embedding(letters, width), nn.Embedding(length, width)
-            self.blocks = nn.ModuleList([Block() for _ in range(4)])
-            self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, letters, bias=False)
-
-        def forward(self, x: Any, y: Any) -> Any:
-            h = self.letters(x) + self.places(m.arange(x.shape[1]))
-            for block in self.blocks:
-                h = block(h)
-            logits = self.head(self.norm(h))
-            return F.cross_entropy(logits.view(-1, letters), y.view(-1))
-
-    model = GPT()
+    length, letters = 64, 65
+    model = gpt(m, 128, 4, 4, length, letters)
     x, y = m.randint(0, letters, (12, length)), m.randint(0, letters, (12, length))
     optimizer = m.optim.AdamW(model.parameters(), lr=1e-3)
 

@@ -45,8 +45,16 @@ _TORCH_DTYPES = {
 }
 
 
+class _OfStorage(Special):
+    dtype: str
+
+    @property
+    def shown(self) -> str:
+        return f"a storage of {self.dtype}"
+
+
 @dataclass
-class Storage(Special):
+class Storage(_OfStorage):
     """Memory that tensors of a PyTorch file are views of."""
 
     key: str
@@ -54,20 +62,12 @@ class Storage(Special):
     dtype: str
     location: str
 
-    @property
-    def shown(self) -> str:
-        return f"a storage of {self.dtype}"
-
 
 @dataclass(frozen=True)
-class StorageType(Special):
+class StorageType(_OfStorage):
     """The class of storages of a dtype."""
 
     dtype: str
-
-    @property
-    def shown(self) -> str:
-        return f"a storage of {self.dtype}"
 
 
 @dataclass(frozen=True)
