@@ -35,7 +35,6 @@ _HOOKS = (
     "_load_state_dict_pre_hooks",
     "_load_state_dict_post_hooks",
 )
-_absent = object()
 
 
 class Module(OfAllTensors, HookRegistration):

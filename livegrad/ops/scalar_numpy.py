@@ -81,10 +81,6 @@ def _digamma(v):
     return total + math.log(v) - 0.5 / v - series
 
 
-def _lgamma_error(v):
-    return math.inf
-
-
 def _floor_divide(x, y):
     with np.errstate(all="ignore"):
         if np.result_type(x, y).kind == "f":

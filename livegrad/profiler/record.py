@@ -302,9 +302,3 @@ def where(place: Place) -> str:
     """A place as "train.py:31", or an empty string."""
     site = resolve(place[0], place[1])
     return "" if site is None else f"{os.path.basename(site.filename)}:{site.lineno}"
-
-
-def line_of(place: Place) -> tuple[str, int] | None:
-    """File and line of a place."""
-    site = resolve(place[0], place[1])
-    return None if site is None else (site.filename, site.lineno)

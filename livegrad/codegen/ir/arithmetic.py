@@ -31,12 +31,6 @@ class Arithmetic(Avx512):
         """x / y"""
         return self._binary("fdiv", x, y)
 
-    def frem(self, x: Reg, y: Reg) -> Reg:
-        """C's fmod, as inline code (the instruction of that name would call a library)."""
-        from livegrad.codegen import math as functions
-
-        return functions.fmod(self, x, y)
-
     def fneg(self, x: Reg) -> Reg:
         """-x, the sign bit flipped"""
         return self.op(x.kind, x.width, f"fneg {x.operand}")
