@@ -34,9 +34,23 @@ from .autograd.mode import (
     set_grad_enabled,
 )
 from .creation import (
-    arange, as_tensor, asarray, empty, empty_like, eye, from_dlpack, from_numpy, frombuffer, full, full_like, linspace,
-    logspace, meshgrid, ones, ones_like, scalar_tensor, tensor, tril_indices, triu_indices, zeros, zeros_like,
-)  # fmt: skip
+    arange,
+    empty,
+    empty_like,
+    eye,
+    full,
+    full_like,
+    linspace,
+    logspace,
+    meshgrid,
+    ones,
+    ones_like,
+    tril_indices,
+    triu_indices,
+    zeros,
+    zeros_like,
+)
+from .from_data import as_tensor, asarray, from_dlpack, from_numpy, frombuffer, scalar_tensor, tensor
 from .creation import range_ as range  # noqa: A004
 from .devices import device
 from .dtypes import (

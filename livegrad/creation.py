@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
-import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from . import devices, dtypes
-from .autograd.node import AccumulateGrad
 from .devices import cpu as CPU
+from .from_data import _finish, _from_numpy_copy, from_numpy, number_as, tensor
 from .lazy import backend
 from .lazy.value import from_array
 from .native import hot
@@ -21,18 +19,8 @@ from .ops.arguments import checked, refuse_unknown
 from .ops.instruction import refuse
 from .ops.registry import write_out
 from .runtime import array as arrays
-from .runtime.array import SMALL, contiguous_strides, row_of
-from .tensor import Tensor, adopt_numpy, require_floating, wrap
-
-
-@hot
-def _finish(t: Tensor, requires_grad: bool, where: devices.device | None = None) -> Tensor:
-    if where is not None and where is not CPU:
-        t = wrap(from_array(arrays.moved(t._value().ready(), where)))
-    if requires_grad:
-        require_floating(t.dtype)
-        t._edge = AccumulateGrad(t)
-    return t
+from .runtime.array import SMALL, row_of
+from .tensor import Tensor, wrap
 
 
 def makes(f: Callable) -> Callable:
@@ -70,250 +58,6 @@ def _sizes(size: tuple) -> tuple:
             raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(map(int, size))}")
         out.append(n)
     return tuple(out)
-
-
-@hot
-def _from_numpy_copy(a: np.ndarray, dtype: dtypes.dtype) -> Tensor:
-    made = arrays.empty(a.shape, dtype)
-    made.native()[...] = a
-    return wrap(from_array(made))
-
-
-def _infer_dtype(data: Any) -> dtypes.dtype:
-    """bool < int64 < default float over all numbers of nested sequences; a tensor or NumPy number keeps its own."""
-    found = None
-    stack = [data]
-    while stack:
-        x = stack.pop()
-        c = x.__class__
-        if c is list or c is tuple:
-            stack.extend(x)
-            continue
-        if c is float:
-            d = dtypes.get_default_dtype()
-        elif c is complex:
-            d = dtypes.get_default_dtype().to_complex()
-        elif c is bool:
-            d = dtypes.bool_
-        elif c is int:
-            d = dtypes.int64
-        elif isinstance(x, Tensor):
-            d = x.dtype
-        elif isinstance(x, (np.ndarray, np.generic)):
-            d = dtypes.from_numpy_dtype(x.dtype)
-        elif isinstance(x, Sequence) and not isinstance(x, (str, bytes)):
-            stack.extend(x)
-            continue
-        elif hasattr(x, "__float__"):
-            d = dtypes.get_default_dtype()
-        else:
-            raise TypeError(f"new(): data must be numbers or nested sequences of them, got {type(x).__name__}: {x!r}")
-        found = d if found is None else dtypes.promote_types(found, d)
-    return dtypes.get_default_dtype() if found is None else found
-
-
-def _check_nested(data: Any) -> tuple:
-    """The shape of nested sequences. Raises ValueError where their lengths differ."""
-    if isinstance(data, (Tensor, np.ndarray)):
-        return tuple(data.shape)
-    if not isinstance(data, Sequence) or isinstance(data, (str, bytes)):
-        return ()
-    if not len(data):
-        return (0,)
-    first = _check_nested(data[0])
-    for i, item in enumerate(data):
-        shape = _check_nested(item)
-        if shape != first:
-            if len(shape) and len(first):
-                raise ValueError(
-                    f"expected sequence of length {first[0]} at dim 1 (got {shape[0]})"
-                    if len(first) == len(shape)
-                    else f"nested sequences differ in depth: {first} and {shape} at position {i}"
-                )
-            raise TypeError(f"not a sequence: element {i} has shape {shape}, the first has {first}")
-    return (len(data), *first)
-
-
-def _regular(data: Any) -> tuple | None:
-    """(numbers, shape, their type) of nested lists and tuples of equal lengths that hold numbers of one type.
-
-    None for anything else. All looking is done level by level, in C.
-    """
-    if not isinstance(data, (list, tuple)):
-        return None
-    level, width, shape = data, len(data), []
-    kind = data.__class__
-    while kind is list or kind is tuple:
-        shape.append(width)
-        kinds = set(map(type, level))
-        if len(kinds) != 1:
-            return None
-        (kind,) = kinds
-        if kind is list or kind is tuple:
-            widths = set(map(len, level))
-            if len(widths) != 1:
-                return None
-            (width,) = widths
-            level = list(itertools.chain.from_iterable(level))
-    return (level, tuple(shape), kind) if kind in _NUMBERS else None
-
-
-# The dtype in which NumPy reads numbers of a type.
-_NUMBERS = {float: np.float64, int: np.int64, bool: np.bool_, complex: np.complex128}
-
-
-def _of_numbers(regular: tuple, dtype: Any) -> Tensor:
-    """The tensor of what `_regular` has found."""
-    numbers, shape, kind = regular
-    d = dtype or dtypes.of_scalar(kind())
-    if len(numbers) <= SMALL and (d.category == dtypes.FLOATING) == (kind is float) and dtype is None:
-        try:
-            row = row_of(numbers, d)
-        except (OverflowError, struct.error):  # said below, or infinite in float32
-            row = None
-        if row is not None:
-            return wrap(from_array(arrays.Array(row.block, 0, shape, contiguous_strides(shape), d, True)))
-    if kind is complex and d.category != dtypes.COMPLEX:
-        raise TypeError(f"must be real number, not complex: the data holds one, and dtype is {d}")
-    try:
-        a: np.ndarray = np.array(numbers, _NUMBERS[kind] if d.category != dtypes.FLOATING else np.float64)
-    except OverflowError:
-        raise ValueError(f"Overflow: a number does not fit into {d.name}") from None
-    with np.errstate(all="ignore"):
-        return _from_numpy_copy(a.reshape(shape), d)
-
-
-def _to_nested(data: Any) -> Any:
-    if isinstance(data, Tensor):
-        return data.detach()._to_numpy()
-    if isinstance(data, (list, tuple)):
-        return [_to_nested(x) for x in data]
-    if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
-        return [_to_nested(x) for x in data]
-    return data
-
-
-def tensor(
-    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
-) -> Tensor:
-    """A tensor with a copy of `data`: numbers, nested sequences of them, a NumPy array or a tensor.
-
-    The dtype follows from the data (Python floats become the default dtype, ints int64) unless given.
-    Raises ValueError for ragged sequences, and RuntimeError for requires_grad=True with an integer dtype.
-
-    >>> import livegrad
-    >>> livegrad.tensor([[1, 2], [3, 4]])
-    tensor([[1, 2],
-            [3, 4]])
-    """
-    where = devices.available(device)
-    c = data.__class__
-    if c is float or c is int or c is bool or c is complex:
-        d = dtype or dtypes.of_scalar(data)
-        if c is int and not -(2**63) <= data < 2**63 and not d.is_floating_point:
-            raise ValueError(f"Overflow: {data} does not fit into 64 bits")
-        made = arrays.empty((), d)
-        made.native()[()] = _number(data, d)
-        return _finish(wrap(from_array(made)), requires_grad, where)
-    if isinstance(data, (np.ndarray, np.generic)):
-        d = dtype or dtypes.from_numpy_dtype(data.dtype)
-        with np.errstate(all="ignore"):
-            t = _from_numpy_copy(np.asarray(data), d)
-    elif isinstance(data, Tensor):
-        d = dtype or data.dtype
-        with np.errstate(all="ignore"):
-            t = _from_numpy_copy(data.detach()._to_numpy(), d)
-    else:
-        regular = _regular(data)
-        if regular is not None:
-            return _finish(_of_numbers(regular, dtype), requires_grad, where)
-        d = dtype or _infer_dtype(data)
-        shape = _check_nested(data)
-        nested = _to_nested(data)
-        if d.category >= dtypes.FLOATING:
-            a = np.array(nested, np.float64 if d.category == dtypes.FLOATING else np.complex128)
-        elif d is dtypes.bool_:
-            a = np.array(nested, np.bool_)
-        else:
-            a = np.array(nested)
-            if a.dtype == object:
-                raise ValueError(f"Overflow: a number does not fit into {d.name}")
-        with np.errstate(all="ignore"):
-            t = _from_numpy_copy(a.reshape(shape), d)
-    if requires_grad:
-        require_floating(d)
-    return _finish(t, requires_grad, where)
-
-
-@hot
-def _number(x: Any, d: dtypes.dtype) -> Any:
-    if x.__class__ is complex and d.category != dtypes.COMPLEX:
-        if x.imag:
-            raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
-        x = x.real
-    if d.category == dtypes.INTEGRAL:
-        limits = dtypes.iinfo(d)
-        whole = int(x)
-        if not limits.min <= whole <= limits.max:
-            raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
-        return whole
-    return x
-
-
-def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A zero-dimensional tensor, of the default dtype unless given."""
-    return tensor(s, dtype=dtype or dtypes.get_default_dtype(), device=device, requires_grad=requires_grad)
-
-
-@checked
-def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """`data` as a tensor, sharing memory and history where that is possible."""
-    if isinstance(data, Tensor):
-        return data.to(device=device, dtype=dtype)
-    if hasattr(data, "__array__") and not isinstance(data, np.generic):
-        data = np.asarray(data)
-    if isinstance(data, np.ndarray) and dtypes.known_numpy_dtype(data.dtype) is not None:
-        t = from_numpy(data)
-        return t.to(device=device, dtype=dtype)
-    return tensor(data, dtype=dtype, device=device)
-
-
-asarray = as_tensor
-
-
-@hot
-def from_numpy(ndarray: np.ndarray) -> Tensor:
-    """A tensor that shares memory with a NumPy array. Raises TypeError for anything else or an unsupported dtype."""
-    if not isinstance(ndarray, np.ndarray):
-        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
-    kind, size = ndarray.dtype, ndarray.itemsize
-    dtypes.from_numpy_dtype(kind)
-    odd = False
-    for s in ndarray.strides:
-        if s < 0:
-            raise ValueError(
-                "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
-                "currently supported. (You can probably work around this by making a copy of your array with "
-                "array.copy().)"
-            )
-        if s % size:
-            odd = True
-    if not kind.isnative:
-        raise ValueError("given numpy array has byte order different from the native byte order; convert it first")
-    if odd:
-        raise ValueError("given numpy array strides not a multiple of the element byte size; copy the array first")
-    return adopt_numpy(ndarray)
-
-
-def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A tensor that shares memory with any object that speaks DLPack on the CPU."""
-    a = np.from_dlpack(ext_tensor)
-    return from_numpy(a)
-
-
-def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
-    """A one-dimensional tensor over an object's memory."""
-    return _finish(adopt_numpy(np.frombuffer(buffer, dtype.np, count, offset)), requires_grad)
 
 
 def legacy_tensor(data: tuple, device: Any) -> Tensor:
@@ -394,7 +138,7 @@ def full(
     size = (size,) if isinstance(size, int) else tuple(size)
     if d.is_floating_point and math.isfinite(fill_value) and abs(fill_value) > dtypes.finfo(d).max:
         raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
-    return _filled(_sizes(size), _number(fill_value, d), d, device, requires_grad)
+    return _filled(_sizes(size), number_as(fill_value, d), d, device, requires_grad)
 
 
 def _like(make: Any) -> Any:

@@ -15,8 +15,8 @@ import numpy as np
 
 from . import dtypes
 from .autograd.node import cast_value
-from .creation import _finish, _from_numpy_copy
 from .devices import available
+from .from_data import _finish, _from_numpy_copy
 from .lazy import backend
 from .lazy.value import Value
 from .ops import dispatch

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import creation, devices, dtypes
+from . import creation, devices, dtypes, from_data
 from .codegen.kernels import Policy
 from .dtypes import Size
 from .lazy.value import from_array
@@ -48,7 +48,7 @@ def _made(dtype: Any, data: tuple, device: Any) -> Tensor:
             if only.dtype is not dtype:
                 raise TypeError(f"expected {dtype} (got {only.dtype})")
             return only.detach()
-        return creation.tensor(only, dtype=dtype, device=device)
+        return from_data.tensor(only, dtype=dtype, device=device)
     return creation.empty(data or (0,), dtype=dtype, device=device)
 
 

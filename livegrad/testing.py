@@ -81,7 +81,7 @@ def _is_sequence(x: Any) -> bool:
 
 
 def _tensor(x: Any) -> Tensor | None:
-    from .creation import tensor
+    from .from_data import tensor
 
     if isinstance(x, Tensor):
         return x.detach()

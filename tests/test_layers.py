@@ -25,7 +25,7 @@ LAYERS = [
     "autograd.anomaly autograd.engine autograd.mode autograd.node",
     "tensor",
     "counter ops sampling",
-    "convert creation memory printing random",
+    "convert creation from_data memory printing random",
     "autograd linalg",
     "distributed graph nn",
     "autograd.profiler profiler",

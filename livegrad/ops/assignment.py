@@ -102,7 +102,7 @@ def _as_source(x: Tensor, value: Any) -> Tensor:
 
 
 def _tensor_of(value: Any, x: Tensor) -> Tensor:
-    from ..creation import as_tensor
+    from ..from_data import as_tensor
 
     return as_tensor(value, dtype=x.dtype, device=x.device)
 

@@ -107,7 +107,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 
 def _tensor_of(number: Any) -> Tensor:
-    from ..creation import tensor
+    from ..from_data import tensor
 
     return tensor(number)
 

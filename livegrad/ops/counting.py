@@ -115,7 +115,7 @@ def searchsorted(
     sorter: Tensor | None = None, out: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Where elements would be inserted into a sorted sequence; sorter: the order that sorts it, if it is not sorted."""
-    from ..creation import as_tensor
+    from ..from_data import as_tensor
 
     if side not in (None, "left", "right"):
         raise RuntimeError(f"torch.searchsorted(): side can only be 'left' or 'right' but got {side}")

@@ -251,7 +251,7 @@ def _from_numpy_scalar(x: np.generic) -> Any:
 
 
 def _from_numpy(x: np.ndarray) -> Tensor:
-    from ..creation import from_numpy
+    from ..from_data import from_numpy
 
     return from_numpy(x)
 

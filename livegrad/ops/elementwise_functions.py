@@ -203,7 +203,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tenso
     if isinstance(input, Tensor) or isinstance(other, Tensor):
         made = dispatch.call(ELEMENTWISE["_where"], (condition, input, other))
     else:
-        from ..creation import tensor
+        from ..from_data import tensor
 
         common = dtypes.promote_types(dtypes.of_scalar(input), dtypes.of_scalar(other))
         made = dispatch.call(

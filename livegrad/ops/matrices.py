@@ -280,7 +280,7 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
 @function
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All ways to choose r elements of a vector, as rows."""
-    from ..creation import tensor
+    from ..from_data import tensor
 
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     places = list(choose(range(input.shape[0]), r))

@@ -31,7 +31,7 @@ def _quantile(
         raise RuntimeError(
             f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got {interpolation}"
         )
-    from ..creation import tensor
+    from ..from_data import tensor
 
     if not isinstance(q, Tensor):
         q = tensor(q, dtype=x.dtype, device=x.device)

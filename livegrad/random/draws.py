@@ -9,7 +9,8 @@ import numpy as np
 
 from .. import devices, dtypes
 from ..autograd.node import cast_value
-from ..creation import _finish, _from_numpy_copy, _sizes, makes
+from ..creation import _sizes, makes
+from ..from_data import _finish, _from_numpy_copy
 from ..lazy.value import Value, from_array
 from ..native import hot
 from ..ops import dispatch

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import devices, dtypes
 from ..counter import STATE_BYTES, Counter
-from ..creation import _from_numpy_copy
+from ..from_data import _from_numpy_copy
 from ..llvm import service
 from ..native import hot
 from ..ops.arguments import checked, type_name
