@@ -187,7 +187,6 @@ class Optimizer:
         """Changes the parameters of a group, by ``changes.apply``."""
         raise NotImplementedError
 
-    @hot
     def _started(self, group, *zeros, **numbers):
         """(parameter, gradient, state) of every parameter that has a gradient, one more step counted.
 
@@ -206,6 +205,7 @@ class Optimizer:
             state["step"] = float(state["step"]) + 1.0
             yield param, gradient, state
 
+    @hot
     def zero_grad(self, set_to_none=True):
         """Forgets the gradients of all parameters, or with ``set_to_none=False`` fills them with zeros."""
         for group in self.param_groups:
