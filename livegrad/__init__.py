@@ -95,6 +95,7 @@ for _part in (
     "running",
     "matmul",
     "composite",
+    "einsum",
     "conv_functions",
     "pool_functions",
     "rearrange",

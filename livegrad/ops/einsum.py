@@ -1,0 +1,101 @@
+"""Sums of products by the letters of dimensions, as a chain of matrix products."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ..tensor import Tensor
+from .registry import FUNCTIONS, function
+
+
+@function
+def einsum(equation: str, *operands: Any) -> Tensor:
+    """Sums of products by Einstein's notation: repeated letters that the output lacks are summed over.
+
+    >>> import livegrad
+    >>> livegrad.einsum("ij,jk->ik", livegrad.ones(2, 3), livegrad.ones(3, 2))
+    tensor([[3., 3.],
+            [3., 3.]])
+    """
+    tensors = list(operands[0]) if len(operands) == 1 and not isinstance(operands[0], Tensor) else list(operands)
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if len(terms) != len(tensors):
+        raise RuntimeError(f"einsum(): {len(terms)} subscripts in the equation, but {len(tensors)} operands")
+    used = set(left) | set(right)
+    spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in used]
+    width = max((t.dim() - len(term.replace("...", "")) for t, term in zip(tensors, terms) if "..." in term), default=0)
+    dots = "".join(spare[:width])
+    for i, (t, term) in enumerate(zip(tensors, terms)):
+        if "..." in term:
+            own = t.dim() - len(term.replace("...", ""))
+            terms[i] = term.replace("...", dots[width - own :])
+        if len(terms[i]) != t.dim():
+            raise RuntimeError(
+                f"einsum(): the number of subscripts in the equation ({len(terms[i])}) does not match the number of "
+                f"dimensions ({t.dim()}) for operand {i}"
+            )
+    if arrow:
+        right = right.replace("...", dots)
+    else:
+        letters = "".join(terms)
+        right = dots + "".join(sorted(c for c in set(letters) if letters.count(c) == 1 and c not in dots))
+    for i, term in enumerate(terms):
+        tensors[i], terms[i] = _diagonals(tensors[i], term)
+    made, have = tensors[0], terms[0]
+    for i in range(1, len(tensors)):
+        later = "".join(terms[i + 1 :]) + right
+        made, have = _contract(made, have, tensors[i], terms[i], later)
+    extra = [d for d, c in enumerate(have) if c not in right]
+    if extra:
+        made = made.sum(tuple(extra))
+        have = "".join(c for c in have if c in right)
+    return made.permute(tuple(have.index(c) for c in right)) if have != right else made
+
+
+def _diagonals(t: Tensor, term: str) -> tuple[Tensor, str]:
+    """Take the diagonal of letters that one operand repeats."""
+    for c in dict.fromkeys(term):
+        while term.count(c) > 1:
+            a = term.index(c)
+            b = term.index(c, a + 1)
+            t = t.diagonal(0, a, b)
+            term = term[:a] + term[a + 1 : b] + term[b + 1 :] + c
+    return t, term
+
+
+def _contract(a: Tensor, ta: str, b: Tensor, tb: str, later: str) -> tuple[Tensor, str]:
+    """Two operands as one batched matrix product: batch letters, those of a, those of b; shared others are summed."""
+    drop_a = [d for d, c in enumerate(ta) if c not in tb and c not in later]
+    if drop_a:
+        a, ta = a.sum(tuple(drop_a)), "".join(c for c in ta if c in tb or c in later)
+    drop_b = [d for d, c in enumerate(tb) if c not in ta and c not in later]
+    if drop_b:
+        b, tb = b.sum(tuple(drop_b)), "".join(c for c in tb if c in ta or c in later)
+    batch = [c for c in ta if c in tb and c in later]
+    summed = [c for c in ta if c in tb and c not in later]
+    only_a = [c for c in ta if c not in tb]
+    only_b = [c for c in tb if c not in ta]
+    size: dict[str, int] = {}
+    for term, t in ((ta, a), (tb, b)):
+        for c, n in zip(term, t._shape):
+            if size.get(c, 1) != 1 and n not in (1, size[c]):
+                raise RuntimeError(f"einsum(): operands do not broadcast: size of {c!r} is {size[c]} and {n}")
+            size[c] = n if size.get(c, 1) == 1 else size[c]
+
+    def arranged(t: Tensor, term: str, groups: Sequence[list]) -> Tensor:
+        letters = [c for g in groups for c in g]
+        t = t.permute(tuple(term.index(c) for c in letters)) if letters else t
+        t = t.expand(tuple(size[c] for c in letters))
+        return t.reshape(tuple(math.prod(size[c] for c in g) for g in groups))
+
+    if not summed:
+        x = arranged(a, ta, (batch, only_a, []))
+        y = arranged(b, tb, (batch, [], only_b))
+        made = x * y
+    else:
+        made = FUNCTIONS["matmul"](arranged(a, ta, (batch, only_a, summed)), arranged(b, tb, (batch, summed, only_b)))
+    letters = [*batch, *only_a, *only_b]
+    return made.reshape(tuple(size[c] for c in letters)), "".join(letters)
