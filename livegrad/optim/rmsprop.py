@@ -71,10 +71,8 @@ class RMSprop(Optimizer):
         weight_decay = group["weight_decay"]
         update = _rule(bool(group["maximize"]), bool(weight_decay), centered, momentum > 0)
         numbers = (-scalar(group["lr"]), 1.0, alpha, 1 - alpha, momentum, group["eps"], weight_decay)
-        kept = ["square_avg"]
-        if centered:
-            kept.append("grad_avg")
-        if momentum > 0:
-            kept.append("momentum_buffer")
-        for param, gradient, state in self._started(group, *kept):
+        mean = ["grad_avg"] if centered else []
+        steps = ["momentum_buffer"] if momentum > 0 else []
+        kept = ["square_avg", *mean, *steps]
+        for param, gradient, state in self._started(group, "square_avg", *steps, *mean):
             changes.apply(update, (param, *[state[name] for name in kept], gradient), numbers)
