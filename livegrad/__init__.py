@@ -121,7 +121,7 @@ bool = dtypes.bool_  # noqa: A001
 half, float, double = float16, float32, float64  # noqa: A001
 short, int, long = int16, int32, int64  # noqa: A001
 cfloat, cdouble = complex64, complex128
-strided = "torch.strided"
+strided, sparse_coo = "torch.strided", "torch.sparse_coo"
 inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
 preserve_format = contiguous_format = channels_last = None
 globals().update({_name: _f for _name, _f in _FUNCTIONS.items() if not _name.startswith("_")})
@@ -134,7 +134,7 @@ _MODULES = frozenset(
     ("nn", "optim", "utils", "cuda", "linalg", "fft", "func", "distributed", "testing", "ops", "serialization",
      "printing", "special", "backends", "amp", "profiler", "distributions",
      "multiprocessing", "legacy", "jit", "version", "compat", "debug", "hub", "library", "compiler", "accelerator",
-     "types", "onnx", "ao", "fx", "_C", "_custom_ops", "_dynamo")
+     "types", "onnx", "ao", "fx", "sparse", "_C", "_custom_ops", "_dynamo")
 )  # fmt: skip
 _LAZY = {
     "save": "serialization",
@@ -145,6 +145,7 @@ _LAZY = {
     "graph": "graph",
     "vmap": "func",
     **dict.fromkeys(("istft", "stft"), "spectrogram"),
+    **dict.fromkeys(("sparse_coo_tensor", "spmm"), "sparse"),
     **dict.fromkeys(("TypedStorage", "UntypedStorage"), "storages"),
     **dict.fromkeys(
         ("bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"), "windows"),

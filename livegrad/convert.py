@@ -149,8 +149,17 @@ def untyped_storage(self: Tensor) -> Any:
     return UntypedStorage(self)
 
 
+def to_sparse(self: Tensor, sparse_dim: int | None = None) -> Any:
+    """The elements that are not zero: a `sparse.SparseTensor`. See `sparse.to_sparse`."""
+    from . import sparse
+
+    return sparse.to_sparse(self, sparse_dim)
+
+
 T: Any = Tensor
 T.to = to
+T.to_sparse = to_sparse
+T.to_dense = lambda self, dtype=None: self if dtype is None else _cast(self, dtype)
 T.storage = T._typed_storage = storage
 T.untyped_storage = untyped_storage
 T.type = type_
