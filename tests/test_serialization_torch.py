@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import livegrad
 from livegrad import load, nn, save
 from livegrad.serialization import CheckpointError, safe_globals
+from livegrad.serialization.pickling import pickled
 from livegrad.serialization.zipping import write_archive
 
 
@@ -291,6 +292,17 @@ def test_many_entries(tmp_path):
         write_archive(out, b"pickle", storages)
     with zipfile.ZipFile(path) as archive:
         assert len(archive.infolist()) == 70_000 + 6 and archive.read("archive/data.pkl") == b"pickle"
+
+
+def test_numbers_of_64_bits(torch):
+    pickle, storages = pickled({"a": livegrad.arange(1000.0), "b": livegrad.ones(3)})
+    for large in (100, 1, 5000):
+        file = io.BytesIO()
+        write_archive(file, pickle, storages, large)
+        assert zipfile.ZipFile(io.BytesIO(file.getvalue())).testzip() is None
+        for lib in (livegrad, torch):
+            got = lib.load(io.BytesIO(file.getvalue()))
+            assert got["a"].sum().item() == 499500 and got["b"].tolist() == [1, 1, 1]
 
 
 class OneWay(io.RawIOBase):
