@@ -105,7 +105,7 @@ for _part in (
     "names",
 ):
     importlib.import_module(f"livegrad.ops.{_part}")
-from .ops.registry import FUNCTIONS as _FUNCTIONS
+from .ops.registry import FUNCTIONS as _FUNCTIONS, known_as as _known_as
 from .legacy import (
     BFloat16Tensor, BoolTensor, ByteTensor, CharTensor, DoubleTensor, FloatTensor, HalfTensor, IntTensor, LongTensor,
     ShortTensor, are_deterministic_algorithms_enabled, get_default_device, set_default_device, set_default_tensor_type,
@@ -125,6 +125,9 @@ strided, sparse_coo = "torch.strided", "torch.sparse_coo"
 inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
 preserve_format = contiguous_format = channels_last = None
 globals().update({_name: _f for _name, _f in _FUNCTIONS.items() if not _name.startswith("_")})
+for _name, _f in (*_FUNCTIONS.items(), *vars(Tensor).items()):
+    if not _name.startswith("_"):
+        _known_as(_f, _name)
 for _name, _f in _FUNCTIONS.items():  # they are pickled by their names, which lead here
     if _f.__name__ == _name and not _name.startswith("_"):
         _f.__module__, _f.__qualname__ = __name__, _name

@@ -59,7 +59,7 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     if "other" in kwargs:
         args = (*args, kwargs["other"])
     for a in args:
-        if isinstance(a, dtypes.dtype):
+        if isinstance(a, (dtypes.dtype, type)):
             dtype = a
         elif isinstance(a, Tensor):
             dtype, device = a.dtype, a.device
@@ -67,7 +67,7 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
             device = a
         elif a is not None and not isinstance(a, bool):
             raise TypeError(f"to() received an invalid combination of arguments - got ({type(a).__name__})")
-    made = self if dtype is None else _cast(self, dtype)
+    made = self if dtype is None else _cast(self, dtypes.given(dtype, "to"))
     if device is not None:
         where = devices.available(device)
         if made.device is not where:

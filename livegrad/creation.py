@@ -17,7 +17,7 @@ from .lazy.value import from_array
 from .native import hot
 from .ops.arguments import checked, refuse_unknown
 from .ops.instruction import refuse
-from .ops.registry import write_out
+from .ops.registry import check_out, write_out
 from .runtime import array as arrays
 from .runtime.array import SMALL, row_of
 from .tensor import Tensor, wrap
@@ -30,11 +30,14 @@ def makes(f: Callable) -> Callable:
     @functools.wraps(f)
     @hot
     def function(*args: Any, **kwargs: Any) -> Tensor:
+        if "dtype" in kwargs and kwargs["dtype"] is not None:
+            kwargs["dtype"] = dtypes.given(kwargs["dtype"], f.__name__)
         if "out" not in kwargs:
             return within(*args, **kwargs)
         out = kwargs.pop("out")
         if out is None:
             return within(*args, **kwargs)
+        check_out(f.__name__, out)
         kwargs.setdefault("dtype", out.dtype)
         kwargs.setdefault("device", out.device)
         return write_out(out, within(*args, **kwargs))
@@ -148,11 +151,11 @@ def _like(make: Any) -> Any:
     ) -> Tensor:
         if ignored:
             refuse_unknown(make.__name__ + "_like", ignored)
-        d = dtype or input.dtype
+        d = input.dtype if dtype is None else dtypes.given(dtype, function.__name__)
         options = {"dtype": d, "device": device or input.device, "requires_grad": requires_grad}
         return make(input._shape, *args, **options)
 
-    function.__name__ = make.__name__ + "_like"
+    function.__name__ = function.__qualname__ = make.__name__ + "_like"
     function.__doc__ = f"`{make.__name__}` with the shape and dtype of `input`."
     return checked(function)
 

@@ -119,6 +119,26 @@ _BY_NUMPY = {d.np: d for d in ALL if d is not bfloat16}
 _default = float32
 
 
+# What Python's types of numbers mean where a dtype is asked for.
+_OF_TYPES = {bool: bool_, int: int64, float: float64, complex: complex128}
+
+
+def given(d: Any, function: str) -> dtype:
+    """The dtype that an argument `dtype=` of a function means: itself, or that of one of Python's types of numbers.
+
+    >>> given(int, "zeros")
+    torch.int64
+
+    Raises TypeError for anything else.
+    """
+    if d.__class__ is dtype:
+        return d
+    found = _OF_TYPES.get(d) if isinstance(d, type) else None
+    if found is None:
+        raise TypeError(f"{function}(): argument 'dtype' must be torch.dtype, not {type(d).__name__}")
+    return found
+
+
 def get_default_dtype() -> dtype:
     """The floating-point dtype that Python floats become (float32 unless changed)."""
     return _default

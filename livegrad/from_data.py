@@ -99,9 +99,12 @@ def _regular(data: Any) -> tuple | None:
     """
     if not isinstance(data, (list, tuple)):
         return None
-    level, width, shape = data, len(data), []
+    level, width = data, len(data)
+    shape: list[int] = []
     kind = data.__class__
     while kind is list or kind is tuple:
+        if len(shape) == 64:  # deeper than arrays can be: a list that holds itself, say
+            return None
         shape.append(width)
         kinds = set(map(type, level))
         if len(kinds) != 1:
@@ -165,6 +168,8 @@ def tensor(
             [3, 4]])
     """
     where = devices.available(device)
+    if dtype is not None:
+        dtype = dtypes.given(dtype, "tensor")
     c = data.__class__
     if c is float or c is int or c is bool or c is complex:
         d = dtype or dtypes.of_scalar(data)
@@ -185,8 +190,13 @@ def tensor(
         regular = _regular(data)
         if regular is not None:
             return _finish(_of_numbers(regular, dtype), requires_grad, where)
+        try:
+            shape = _check_nested(data)
+        except RecursionError:
+            raise ValueError(
+                "too many dimensions: sequences are nested without an end (a list holds itself?)"
+            ) from None
         d = dtype or _infer_dtype(data)
-        shape = _check_nested(data)
         nested = _to_nested(data)
         if d.category >= dtypes.FLOATING:
             a = np.array(nested, np.float64 if d.category == dtypes.FLOATING else np.complex128)

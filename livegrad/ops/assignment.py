@@ -256,7 +256,7 @@ def _into(name: str, window: Any) -> None:
         window(made, *args, **options).copy_(src)
         return made
 
-    function.__name__ = name
+    function.__name__ = window.__qualname__ = name
     function.__doc__ = f"A copy of x with what `{name.partition('_')[0]}` shows of it replaced by src."
     named(name)(function)
 

@@ -20,7 +20,8 @@ from .dims import back_to, dims_of
 from .geometry import normal_dim
 from .instruction import SCALAR_TYPE_NAMES, real_only
 from .reduce import sum_value
-from .registry import FUNCTIONS, function, operator, public, write_out
+from .registry import ELEMENTWISE, FUNCTIONS, elementwise, function, operator, public, write_out
+from .scalar import eq, where
 
 
 @public("isclose")
@@ -209,6 +210,11 @@ def atleast_2d(*tensors: Tensor) -> Any:
     return made[0] if len(made) == 1 else made
 
 
+# The distance as it is: between points that are equal no gradient flows, not even an infinite one (of a root, say).
+elementwise("_distance", lambda input: input, node="Cdist", method=False, function=False, inplace=False, reference="",
+            grads={"input": lambda g, result: where(eq(result, 0.0), 0.0, g)})  # fmt: skip
+
+
 @function
 @autocasts
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
@@ -228,7 +234,8 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
         )
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
-    return (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(p, -1)
+    made = (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(p, -1)
+    return dispatch.call(ELEMENTWISE["_distance"], (made,)) if p == 2 else made
 
 
 @function

@@ -278,7 +278,7 @@ def call(op: ElementwiseOp, args: tuple) -> Tensor:
             other = as_operand(a, args[0])
             if other is NotImplemented:
                 names = ", ".join(type(x).__name__ for x in args)
-                raise TypeError(f"{op.name}() takes tensors and numbers, got ({names})")
+                raise TypeError(f"{op.name.lstrip('_')}() takes tensors and numbers, got ({names})")
             return call(op, tuple(other if x is a else x for x in args))
     if not tensors:
         raise TypeError(f"{op.name}(): at least one argument must be a tensor, got {args!r}")

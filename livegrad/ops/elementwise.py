@@ -280,6 +280,7 @@ def _comparing(name: str) -> Any:
             return dispatch.call(recorded, (input, other))
         return dispatch.call(plain, (input, other))
 
+    compared.__name__ = compared.__qualname__ = f"{name}_"
     return compared
 
 

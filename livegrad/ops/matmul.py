@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import dtypes
 from ..autograd.node import cast_value
 from ..devices import cpu
@@ -18,7 +20,7 @@ from ..runtime import array as arrays
 from ..runtime import blas, gemm, tiles
 from ..runtime.array import FEW_BYTES, numel
 from ..runtime.memory import peek, poke
-from ..tensor import Tensor
+from ..tensor import Tensor, wrap
 from . import dispatch, writes
 from .casting import autocasts
 from .dims import accumulator, dims_of
@@ -415,7 +417,14 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
 
 @hot
 def _or_not_implemented(a: Tensor, b: Any) -> Any:
-    return matmul(a, b) if isinstance(b, Tensor) else NotImplemented
+    return matmul(a, b) if isinstance(b, Tensor) else _times_array(a, b)
+
+
+def _times_array(a: Tensor, b: Any) -> Any:
+    """A product with an array, which NumPy promotes and computes."""
+    if not isinstance(b, np.ndarray):
+        return NotImplemented
+    return wrap(backend.copied(np.matmul(a.numpy(), b)))  # type: ignore[attr-defined]
 
 
 Tensor.__matmul__ = _or_not_implemented  # type: ignore[attr-defined]

@@ -118,8 +118,11 @@ def elementwise(
 
 
 def _named(function: Callable, name: str) -> Callable:
-    with contextlib.suppress(AttributeError):
-        function.__name__ = function.__qualname__ = name
+    f: Any = function
+    while f is not None:  # what a compiled function calls where arguments do not fit is its Python form, which raises
+        with contextlib.suppress(AttributeError):
+            f.__name__ = f.__qualname__ = name
+        f = getattr(f, "__wrapped__", None)
     return function
 
 
@@ -171,10 +174,17 @@ def _function_form(op: ElementwiseOp, fast: Callable) -> Callable:
             made = dispatch.call(op, args)
         if out is None:
             return made
+        check_out(op.name, out)
         return write_out(out, made)
 
     function.__doc__ = f"{op.name}({', '.join(op.names)}, *, out=None): elementwise, with broadcasting."
     return _named(function, op.name)
+
+
+def check_out(name: str, out: Any) -> None:
+    """TypeError for something else than a tensor as `out=`."""
+    if not isinstance(out, Tensor):
+        raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type_name(out)}")
 
 
 def write_out(out: Tensor, made: Tensor) -> Tensor:
@@ -249,6 +259,14 @@ def public(
     return enter
 
 
+def known_as(f: Any, name: str) -> None:
+    """Give a function that was made by another one, or has a name of its own inside, the name that errors tell."""
+    while f is not None and hasattr(f, "__qualname__"):
+        if "<" in f.__qualname__ or f.__name__.startswith("_"):
+            _named(f, name)
+        f = getattr(f, "__wrapped__", None)
+
+
 def named(name: str, *, method: bool = True, aliases: tuple = ()) -> Callable:
     """Decorator: a Python function of tensors as a method and a function of the package, without an entry.
 
@@ -307,6 +325,8 @@ def with_numpy_names(f: Callable, more: dict[str, str] | None = None) -> Callabl
 def with_out(f: Callable, number_first: Callable | None = None) -> Callable:
     """The function form: checks that the first argument is a tensor, and takes `input=` and `out=`."""
     first = parameters(f)[0]
+    if number_first is not None:
+        known_as(number_first, f.__name__)
 
     @hot
     def function(*args: Any, **kwargs: Any) -> Any:
@@ -330,9 +350,13 @@ def with_out(f: Callable, number_first: Callable | None = None) -> Callable:
         if out is None:
             return made
         if isinstance(made, tuple):
+            if not isinstance(out, (tuple, list)):
+                raise TypeError(f"{f.__name__}(): argument 'out' must be tuple of Tensors, not {type_name(out)}")
             for o, m in zip(out, made):
+                check_out(f.__name__, o)
                 write_out(o, m)
             return out
+        check_out(f.__name__, out)
         return write_out(out, made)
 
     function.__doc__ = f.__doc__

@@ -1,7 +1,7 @@
 """The functional forms of layers, activations and losses: functions of tensors, without state."""
 
 from livegrad.ops.arguments import checked
-from livegrad.ops.registry import FUNCTIONS
+from livegrad.ops.registry import FUNCTIONS, known_as
 
 from . import (
     activation,
@@ -62,6 +62,7 @@ __all__ = [
 
 for _name in __all__:
     _function = globals()[_name]
+    known_as(_function, _name)
     if _function is not FUNCTIONS.get(_name):  # (those have been seen to)
         globals()[_name] = checked(_function)
         globals()[_name].__module__ = __name__  # where it is found by name, in a pickle say

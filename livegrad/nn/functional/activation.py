@@ -65,6 +65,11 @@ def _negative(x):
     return where(x <= 0, x, 0.0)
 
 
+def _exponential(g, input, steepness, height):
+    """The gradient of an exponential below 0 and a line above, whose own gradient is that of the line at 0."""
+    return where(input <= 0, g * height * exp(where(input < 0, input, 0.0) * steepness), g)
+
+
 def _softplus_formula(input, beta, threshold):
     """log(1 + exp(beta x)) / beta, and x itself where that is the same to rounding (so that exp cannot overflow)."""
     large = input * beta > threshold
@@ -103,9 +108,14 @@ _celu = _activation(
     "Celu",
     True,
     (1.5,),
+    input=lambda g, input, alpha: _exponential(g, input, 1 / alpha, 1.0),
 )
 _elu = _activation(
-    "elu", lambda input, alpha: where(input <= 0, expm1(_negative(input)) * alpha, input), "Elu", numbers=(1.5,)
+    "elu",
+    lambda input, alpha: where(input <= 0, expm1(_negative(input)) * alpha, input),
+    "Elu",
+    numbers=(1.5,),
+    input=lambda g, input, alpha: _exponential(g, input, 1.0, alpha),
 )
 _gelu = _activation(
     "gelu", lambda input: input * 0.5 * (1 + erf(input * math.sqrt(0.5))), "Gelu", not_complex="GeluKernelImpl"
@@ -158,6 +168,7 @@ _selu = _activation(
     lambda input: where(input <= 0, expm1(_negative(input)) * (SELU_ALPHA * SELU_SCALE), input * SELU_SCALE),
     "Elu",
     True,
+    input=lambda g, input: _exponential(g * SELU_SCALE, input, 1.0, SELU_ALPHA),
 )
 _silu = _activation("silu", lambda input: input * sigmoid_(input), "Silu")
 _softplus = _activation(
