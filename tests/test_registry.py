@@ -6,14 +6,30 @@ import pytest
 import livegrad
 from livegrad.autograd import gradcheck, gradgradcheck
 from livegrad.codegen import kernels
-from livegrad.ops.registry import FUNCTIONS, REGISTRY, elementwise, operator, public
+from livegrad.lazy.value import Value
+from livegrad.ops.registry import ELEMENTWISE, FUNCTIONS, REGISTRY, elementwise, operator, public
 from livegrad.ops.scalar import abs as scalar_abs
 from livegrad.ops.scalar import exp, log1p, maximum
 
-# A name that no other operator has; its formula reads an argument twice and takes a number.
-softbump = elementwise("softbump", lambda x, k: x * exp(-k * x * x) + log1p(scalar_abs(x)))
-# One argument only.
-cubeplus = elementwise("cubeplus", lambda x: x * x * x + maximum(x, 0.0))
+# Names that no other operator has, made for these tests and forgotten after them; see `operators`.
+softbump = cubeplus = None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def operators():
+    global softbump, cubeplus
+    # The formula reads an argument twice and takes a number.
+    softbump = elementwise("softbump", lambda x, k: x * exp(-k * x * x) + log1p(scalar_abs(x)))
+    cubeplus = elementwise("cubeplus", lambda x: x * x * x + maximum(x, 0.0))  # one argument only
+    public("scaled_outer", kind="library", op=OUTER, reference="")(scaled_outer)
+    yield
+    for name in ("softbump", "cubeplus", "scaled_outer", "stepped"):
+        for table in (REGISTRY, ELEMENTWISE, FUNCTIONS):
+            table.pop(name, None)
+        for cls in (livegrad.Tensor, Value):
+            for each in (name, name + "_"):
+                if hasattr(cls, each):
+                    delattr(cls, each)
 
 
 def expected(x, k):
@@ -160,7 +176,6 @@ OUTER = operator(
 )
 
 
-@public("scaled_outer", kind="library", op=OUTER, reference="")
 def scaled_outer(input, other, scale=1.0):  # noqa: A002
     """The outer product of two vectors, times a number."""
     return OUTER.apply((input, other), scale=scale)

@@ -50,7 +50,7 @@ SEQUENCES = frozenset(("tensors", "matrices", "operands"))
 SIZES = frozenset(
     (
         "dim", "dims", "size", "shape", "sizes", "kernel_size", "stride", "padding", "dilation", "output_size",
-        "normalized_shape", "repeats", "split_sizes", "shifts",
+        "output_padding", "normalized_shape", "repeats", "split_sizes", "shifts",
     )
 )  # fmt: skip
 

@@ -160,15 +160,17 @@ def _cubic(x1, f1, g1, x2, f2, g2, bounds=None):
     """The minimum of the cubic through two points with those values and slopes, within bounds."""
     low, high = bounds if bounds is not None else (min(x1, x2), max(x1, x2))
     d1 = g1 + g2 - 3 * (f1 - f2) / (x1 - x2)
-    square = d1**2 - g1 * g2
-    if square < 0:
+    square = d1 * d1 - g1 * g2
+    if not square >= 0:  # or no number
         return (low + high) / 2.0
     d2 = square**0.5
-    if x1 <= x2:
-        found = x2 - (x2 - x1) * ((g2 + d2 - d1) / (g2 - g1 + 2 * d2))
-    else:
-        found = x1 - (x1 - x2) * ((g1 + d2 - d1) / (g1 - g2 + 2 * d2))
-    return min(max(found, low), high)
+    if x1 > x2:
+        x1, g1, x2, g2 = x2, g2, x1, g1
+    above, below = g2 + d2 - d1, g2 - g1 + 2 * d2
+    if below == 0.0:  # a line: it falls for ever
+        return low if above > 0 else high if above < 0 else (low + high) / 2.0
+    found = x2 - (x2 - x1) * (above / below)
+    return min(max(found, low), high) if found == found else (low + high) / 2.0
 
 
 def _strong_wolfe(

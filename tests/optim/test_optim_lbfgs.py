@@ -86,3 +86,18 @@ def test_errors():
 
         with pytest.raises(RuntimeError, match="only 'strong_wolfe' is supported"):
             optimizer.step(closure)
+
+
+def test_a_line_falls_for_ever():
+    """Its cubic has no minimum: the search takes the longest step that it may, and divides by nothing."""
+    x = livegrad.zeros(3, dtype=livegrad.float64, requires_grad=True)
+    optimizer = livegrad.optim.LBFGS([x], max_iter=2, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        loss = x.sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert x.isfinite().all().item() and (x < -1e6).all().item()
