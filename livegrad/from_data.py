@@ -32,9 +32,7 @@ def _finish(t: Tensor, requires_grad: bool, where: devices.device | None = None)
 
 @hot
 def _from_numpy_copy(a: np.ndarray, dtype: dtypes.dtype) -> Tensor:
-    made = arrays.empty(a.shape, dtype)
-    made.native()[...] = a
-    return wrap(from_array(made))
+    return wrap(from_array(arrays.copy_of(a, dtype)))
 
 
 def _infer_dtype(data: Any) -> dtypes.dtype:

@@ -58,9 +58,7 @@ def copied(a: Any) -> Value:
     if hasattr(a, "device") and not isinstance(a, (np.ndarray, np.generic)):
         return _elsewhere(a.copy())
     a = np.asarray(a)
-    made = arrays.empty(a.shape, dtypes.from_numpy_dtype(a.dtype))
-    made.native()[...] = a
-    return from_array(made)
+    return from_array(arrays.copy_of(a, dtypes.from_numpy_dtype(a.dtype)))
 
 
 _KEPT = 1 << 16  # elements of the longest range that is kept for the next who asks

@@ -164,6 +164,17 @@ def copied(a: Array) -> Array:
     return made
 
 
+@hot
+def copy_of(a: np.ndarray, dtype: dtypes.dtype) -> Array:
+    """A row-major copy of a NumPy array on the CPU, as numbers of a dtype."""
+    made = empty(a.shape, dtype)
+    if a.nbytes <= FEW_BYTES and a.dtype == dtype.np:
+        poke(made.ptr, a.tobytes())
+    else:
+        made.native()[...] = a
+    return made
+
+
 @slotted
 class Array:
     """A typed, strided window onto a block of memory. Strides and offset are in elements."""

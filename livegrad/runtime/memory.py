@@ -35,8 +35,8 @@ from ..site import INTERNAL, MODULES
 from .refusal import out_of_memory
 
 __all__ = [
-    "Block", "Large", "allocate", "empty_cache", "ndarray", "reset_peak", "set_bound", "set_limit", "size_classes",
-    "stats", "watch", "wrap",
+    "Block", "Large", "address", "allocate", "empty_cache", "ndarray", "reset_peak", "set_bound", "set_limit",
+    "size_classes", "stats", "watch", "wrap",
 ]  # fmt: skip
 
 ALIGNMENT = 64
@@ -400,7 +400,7 @@ def wrap(array: np.ndarray) -> Block:
     `ptr` is the lowest address that the array reaches (with a negative stride, not its first element) and `nbytes` the
     distance from there to the end of its highest element. The caller has to respect memory that is read-only.
     """
-    low = _address(array)
+    low = address(array)
     nbytes = array.nbytes
     if nbytes and not array.flags.c_contiguous:
         nbytes = array.itemsize
@@ -415,7 +415,8 @@ def wrap(array: np.ndarray) -> Block:
     return block
 
 
-def _address(array):
+def address(array: np.ndarray) -> int:
+    """Where the first element of an array of the CPU is."""
     try:
         return ctypes.addressof(ctypes.c_char.from_buffer(array))  # several times faster, but not for every array
     except (BufferError, TypeError, ValueError):

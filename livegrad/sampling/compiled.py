@@ -13,6 +13,7 @@ import struct
 import numpy as np
 
 from ..llvm import cache
+from ..runtime.memory import address
 
 _WORTH = 1 << 17  # elements asked for, in one call or several, before compiling
 _asked = 0
@@ -32,7 +33,7 @@ def fill_normal(words: np.ndarray, out: np.ndarray, mean: float, std: float) -> 
     """`boxmuller.fill32`; False where there is no compiler."""
     call = _load().get("fill_normal")
     if call is not None:
-        call(words.ctypes.data, out.ctypes.data, out.size // 16, mean, std)
+        call(address(words), address(out), out.size // 16, mean, std)
     return call is not None
 
 
@@ -40,7 +41,7 @@ def shuffle(words: np.ndarray, out: np.ndarray) -> bool:
     """Swap each place of `out` with one at or after it, by that place's word; False where there is no compiler."""
     call = _load().get("shuffle")
     if call is not None:
-        call(words.ctypes.data, out.ctypes.data, out.size)
+        call(address(words), address(out), out.size)
     return call is not None
 
 
@@ -48,7 +49,7 @@ def apply(function: int, x: np.ndarray, out: np.ndarray) -> bool:
     """`out[i] = function(x[i])` for a C function of one float64 at an address; False where there is no compiler."""
     call = _load().get("apply")
     if call is not None:
-        call(function, x.ctypes.data, out.ctypes.data, x.size)
+        call(function, address(x), address(out), x.size)
     return call is not None
 
 

@@ -12,6 +12,7 @@ import ctypes
 import numpy as np
 
 from ..llvm import cache
+from ..runtime.memory import address
 
 _WORTH = 1 << 15  # words in one call: below, NumPy's own generator is as good
 _functions: dict | None = None
@@ -241,7 +242,7 @@ def words(bits: np.random.MT19937, n: int) -> np.ndarray | None:
         return None
     made = np.empty(n, np.uint32)
     with bits.lock:
-        call(bits.ctypes.state_address, made.ctypes.data, n)
+        call(bits.ctypes.state_address, address(made), n)
     return made
 
 
@@ -251,5 +252,5 @@ def below(pairs: np.ndarray, limit: int) -> np.ndarray | None:
     if call is None:
         return None
     made = np.empty(len(pairs) // 2, np.bool_)
-    call(pairs.ctypes.data, made.ctypes.data, len(made), limit)
+    call(address(pairs), address(made), len(made), limit)
     return made
