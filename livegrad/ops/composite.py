@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.mode import MODE
+from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value
 from ..runtime.array import SMALL
@@ -472,6 +473,12 @@ def positive(x: Tensor) -> Tensor:
 @public("isin", method=False, samples=_samples((_ROWS, [0.5, 3.0, 7.0])))
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Which elements occur among the others."""
+    if elements.device is not cpu:
+        from ..creation import as_tensor
+
+        among = as_tensor(test_elements, device=elements.device)
+        a, b = (t.detach()._value().native() for t in (elements, among))
+        return wrap(backend.copied(backend.of(elements._value()).isin(a, b, invert=invert)))
     tests = test_elements._to_numpy() if isinstance(test_elements, Tensor) else test_elements
     return wrap(backend.copied(np.isin(elements._to_numpy(), tests, invert=invert))).to(elements.device)
 

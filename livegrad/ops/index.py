@@ -162,8 +162,6 @@ def _index_gradient(g: Any, x_shape: tuple, index: Any) -> Any:
 
 
 INDEX = operator("index", _index_value, tensors=("x",), grads={"x": _index_gradient}, holds=("index",), anywhere=True)
-# The same with an index that follows from a few numbers (of a flip, a roll), so that nothing is freed with its nodes.
-REORDER = operator("index", _index_value, tensors=("x",), grads={"x": _index_gradient}, anywhere=True)
 
 
 @hot

@@ -5,6 +5,8 @@ An input is (..., *size) with as many spatial dimensions as the window; the dime
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from typing import Any
 
@@ -20,10 +22,12 @@ from ..runtime import array as arrays
 from ..runtime import pooling
 from ..runtime.pooling import Window
 from ..tensor import wrap
+from . import dispatch, scalar
 from .assignment import INDEX_PUT
 from .index import INDEX, INDEX_BACKWARD
 from .operator import on_either
-from .registry import operator
+from .registry import ELEMENTWISE, elementwise, operator
+from .view import spread
 
 _KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}
 
@@ -198,8 +202,7 @@ AVG_SPREAD = operator(
 def largest_places(x: Value, bounds: list, n: int) -> Value:
     """Where in its plane the largest element of each window is; bounds: (start, stop) by spatial dimension."""
     if x.device is not cpu:
-        found = largest_places(from_array(arrays.moved(x.ready(), cpu)), bounds, n)
-        return from_array(arrays.moved(found.ready(), x.device))
+        return _largest_places_elsewhere(x, bounds, n)
     a = _planes(_wide(x), n)
     grid = np.arange(math.prod(a.shape[1:])).reshape(a.shape[1:])
     full = [[(0, 1)]] * (3 - n) + bounds
@@ -209,6 +212,41 @@ def largest_places(x: Value, bounds: list, n: int) -> Value:
         part = a[(slice(None), *inside)].reshape(a.shape[0], -1)
         found[(slice(None), *place)] = grid[inside].reshape(-1)[part.argmax(1)]
     return backend.copied(found.reshape((*x.shape[: len(x.shape) - n], *map(len, bounds))))
+
+
+def _largest_places_elsewhere(x: Value, bounds: list, n: int) -> Value:
+    """The same on a device: all windows at once, tap by tap; beyond a window's end its last element is met again."""
+    x, lead = _wide(x), x.dim() - n
+    sizes = x.shape[lead:]
+    best = places = None
+    for tap in itertools.product(*[range(max([1, *(stop - start for start, stop in each)])) for each in bounds]):
+        v, name = x, None
+        for axis, (each, t) in enumerate(zip(bounds, tap)):
+            index = _listed(tuple([min(start + t, stop - 1) for start, stop in each]), x.device)
+            v = INDEX.forward(v, index=((slice(None),) * (lead + axis) + (index,)))
+            along = index.reshape([-1 if k == axis else 1 for k in range(n)])
+            name = along if name is None else name * sizes[axis] + along  # type: ignore[operator]
+        name = spread(name, v.shape)
+        if best is None:
+            best, places = v, name
+        else:
+            better = dispatch.value_call(ELEMENTWISE["_better"], (v, best))
+            best, places = [
+                dispatch.value_call(ELEMENTWISE["_where"], (better, *pair)) for pair in ((v, best), (name, places))
+            ]
+    return cast_value(places, dtypes.int32)
+
+
+@functools.lru_cache(256)
+def _listed(numbers: tuple, where: Any) -> Value:
+    """A few whole numbers as a value on a device, copied once."""
+    return from_array(arrays.moved(arrays.from_native(np.array(numbers, np.int64)), where))
+
+
+# Larger, or the first that is not a number.
+elementwise("_better",
+            lambda x, best: scalar.or_(x > best, scalar.and_(scalar.ne(x, x), scalar.eq(best, best))), rule="bool",
+            reference="", method=False, function=False, inplace=False)  # fmt: skip
 
 
 def as_tensor(index: Value) -> Any:

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from ..lazy import backend
-from ..lazy.value import Value
+from ..lazy.value import Value, from_array
+from ..runtime import array as arrays
 from ..tensor import Tensor
 from .arguments import checked
 from .copying import clone
 from .geometry import normal_dim, sizes_of
-from .index import INDEX, REORDER
+from .index import INDEX
+from .operator import on_either
 from .registry import operator, public
 
 
@@ -61,10 +63,24 @@ def repeat_interleave(x: Tensor, repeats: Any, dim: int | None = None, *, output
         x, dim = x.reshape(-1), 0
     d = normal_dim(dim, x.dim())
     n = x._shape[d]
+    if isinstance(repeats, int):
+        if repeats < 0:
+            raise RuntimeError(f"Repeats must be non-negative, but got {repeats}")
+        spread = x.unsqueeze(d + 1).expand(*x._shape[: d + 1], repeats, *x._shape[d + 1 :])  # type: ignore[attr-defined]
+        return clone(spread).reshape(*x._shape[:d], n * repeats, *x._shape[d + 1 :])  # never a view
     counts = repeats._to_numpy() if isinstance(repeats, Tensor) else repeats
     a = np.repeat(np.arange(n), counts)
-    op = REORDER if isinstance(repeats, int) else INDEX
-    return op.apply((x,), "IndexSelectBackward", index=(slice(None),) * d + (a,))
+    return INDEX.apply((x,), "IndexSelectBackward", index=(slice(None),) * d + (a,))
+
+
+def _flipped(x: Value, dims: tuple) -> Value:
+    backwards = slice(None, None, -1)
+    return backend.copied(x.native()[tuple([backwards if d in dims else slice(None) for d in range(x.dim())])])
+
+
+FLIP = operator(
+    "flip", _flipped, tensors=("x",), grads={"x": lambda g, dims: on_either(FLIP, g, dims=dims)}, anywhere=True
+)
 
 
 @public("flip", kind="library")
@@ -72,9 +88,31 @@ def flip(x: Tensor, *dims: Any) -> Tensor:
     """Reverse the order along dimensions."""
     if not dims:
         raise TypeError('flip() missing 1 required positional arguments: "dims"')
-    wanted = {normal_dim(d, x.dim()) for d in sizes_of(dims)}
-    index = tuple(np.arange(n)[::-1].copy() if d in wanted else np.arange(n) for d, n in enumerate(x._shape))
-    return REORDER.apply((x,), "FlipBackward", index=np.ix_(*index)) if wanted else clone(x)
+    listed = [normal_dim(d, x.dim()) for d in sizes_of(dims)]
+    wanted = set(listed)
+    if len(wanted) != len(listed):
+        twice = next(d for d in listed if listed.count(d) > 1)
+        raise RuntimeError(f"dim {twice} appears multiple times in the list of dims")
+    return FLIP.apply((x,), dims=tuple(sorted(wanted))) if wanted else clone(x)
+
+
+def _rolled(x: Value, shift: int, dim: int) -> Value:
+    """Each element `shift` places further along a dimension; 0 <= shift < its size."""
+    made = arrays.empty_on(x.device, x.shape, x.dtype)
+    source, target = x.native(), made.native()
+    lead = (slice(None),) * dim
+    target[(*lead, slice(shift, None))] = source[(*lead, slice(None, x.shape[dim] - shift))]
+    target[(*lead, slice(None, shift))] = source[(*lead, slice(x.shape[dim] - shift, None))]
+    return from_array(made)
+
+
+ROLL = operator(
+    "roll",
+    _rolled,
+    tensors=("x",),
+    grads={"x": lambda g, shift, dim: on_either(ROLL, g, shift=-shift % g.shape[dim], dim=dim)},
+    anywhere=True,
+)
 
 
 @public("roll", kind="library")
@@ -88,6 +126,5 @@ def roll(x: Tensor, shifts: Any, dims: Any = None) -> Tensor:
         d = normal_dim(d, x.dim())
         n = x._shape[d]
         if n:
-            order = (np.arange(n) - s) % n
-            x = REORDER.apply((x,), "RollBackward", index=(slice(None),) * d + (order,))
+            x = ROLL.apply((x,), shift=s % n, dim=d)
     return x if x.numel() else x.clone()  # never the tensor itself

@@ -16,11 +16,13 @@ import numpy as np
 from .. import dtypes
 from ..autograd.node import cast_value
 from ..codegen.kernels import Kernel
+from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value, from_array
 from ..llvm import service
 from ..runtime import array as arrays
 from ..runtime import pool
+from .index import INDEX
 from .operator import on_either
 from .registry import operator
 
@@ -37,6 +39,17 @@ class Table:
         self.weight = np.ascontiguousarray(weight, np.float64)
         self.single = self.weight.astype(np.float32)
         self._transposed: Table | None = None
+        self._there: dict[Any, list[tuple[Value, Value]]] = {}
+
+    def there(self, where: Any, dtype: dtypes.dtype) -> list[tuple[Value, Value]]:
+        """For each tap the index and the weight as values on a device, copied once."""
+        found = self._there.get((where, dtype))
+        if found is None:
+            found = self._there[where, dtype] = [
+                (_copied(index, where), _copied(weight.astype(dtype.np), where))
+                for index, weight in zip(self.index, self.weight)
+            ]
+        return found
 
     @property
     def transposed(self) -> Table:
@@ -59,6 +72,10 @@ class Table:
                 # Places left over repeat a tap with weight zero.
                 index[t, i], weight[t, i] = pairs[t] if t < len(pairs) else (pairs[0][0] if pairs else 0, 0.0)
         return Table(outputs, index, weight)
+
+
+def _copied(a: Any, where: Any) -> Value:
+    return from_array(arrays.moved(arrays.from_native(a), where))
 
 
 _kernels: dict[tuple, Kernel] = {}
@@ -102,8 +119,28 @@ def _along(x: Value, table: Table, dim: int) -> Value:
     return from_array(made)
 
 
+def _elsewhere(x: Value, table: Table, dim: int) -> Value:
+    """The same on a device: a reading for each tap, and their sum."""
+    lead = (slice(None),) * dim
+    spread = tuple([-1 if d == dim else 1 for d in range(x.dim())])
+    total: Any = None
+    for index, weight in table.there(x.device, x.dtype):
+        part: Any = INDEX.forward(x, index=(*lead, index)) * weight.reshape(spread)
+        total = part if total is None else total + part
+    return total
+
+
 def _resample(x: Value, tables: tuple) -> Value:
     dtype = x.dtype
+    if x.device is not cpu:
+        x = cast_value(
+            x, dtypes.float64 if dtype.category != dtypes.FLOATING or dtype.itemsize == 8 else dtypes.float32
+        )
+        for k, table in enumerate(reversed(tables)):
+            x = _elsewhere(x, table, x.dim() - 1 - k)
+            if dtype.category != dtypes.FLOATING:
+                x = x.round()  # type: ignore[attr-defined]
+        return cast_value(x, dtype)
     if dtype.kind in ("f16", "bf16"):
         x = cast_value(x, dtypes.float32)
     if not x.ready().contiguous:
@@ -118,9 +155,11 @@ def _resample_gradient(g: Any, tables: tuple) -> Any:
 
 
 # tables: one for each of the last dimensions.
-RESAMPLE = operator("resample", _resample, tensors=("x",), grads={"x": _resample_gradient})
+RESAMPLE = operator("resample", _resample, tensors=("x",), grads={"x": _resample_gradient}, anywhere=True)
 # As a pooling its node is freed by going backward, like those of other windows.
-RESAMPLE_POOL = operator("resample", _resample, tensors=("x",), grads={"x": _resample_gradient}, holds=("tables",))
+RESAMPLE_POOL = operator(
+    "resample", _resample, tensors=("x",), grads={"x": _resample_gradient}, holds=("tables",), anywhere=True
+)
 
 
 # --- tables -----------------------------------------------------------------------------------------------------

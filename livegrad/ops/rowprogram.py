@@ -217,8 +217,12 @@ class RowProgram:
             if isinstance(node.primitive, RowReduction):
                 name = node.primitive.reduction
                 whole = np.broadcast_to(args[0], shape)
-                start = {} if name == "sum" else {"initial": REDUCTIONS[name].identity(compute)}
-                made[id(node)] = getattr(np, name)(whole, axis=dims, keepdims=True, **start).astype(dtype, copy=False)
+                if name != "sum" and any(shape[d] == 0 for d in dims):  # of nothing; CuPy has no `initial`
+                    sizes = [1 if d in dims else n for d, n in enumerate(shape)]
+                    nothing = REDUCTIONS[name].identity(compute)
+                    made[id(node)] = interpreter.library(whole).full(sizes, nothing, dtype)
+                else:
+                    made[id(node)] = getattr(np, name)(whole, axis=dims, keepdims=True).astype(dtype, copy=False)
             else:
                 inputs = {f"a{i}": a for i, a in enumerate(args) if node.args[i].__class__ is Expr}
                 names = [Expr(None, (), f"a{i}") if a.__class__ is Expr else a for i, a in enumerate(node.args)]

@@ -136,8 +136,8 @@ AS_STRIDED = View(
 
 def _embed(g: Value, view: View, shape: tuple, args: dict) -> Value:
     """The adjoint of a view: zeros with g added at the places that the view shows."""
-    xp = backend.of(g)
-    whole = backend.fresh(xp.zeros(shape, g.dtype.np))
+    with backend.on(g.device):
+        whole = backend.fresh(backend.of(g).zeros(shape, g.dtype.np))
     offset, window_shape, strides = view.geometry(0, shape, contiguous_strides(shape), **args)
     array = whole.ready()
     window = array.view(array.offset + offset, window_shape, strides).native()
@@ -179,6 +179,7 @@ EMBED = operator(
     tensors=("x",),
     grads={"x": lambda g, view, args: on_either(view, g, **args)},
     node="Embed",
+    anywhere=True,
 )
 
 

@@ -3,6 +3,7 @@
 What runs over it shows that every transfer is stated, that results are where they should be, and what the ledger says.
 NumPy computes what CuPy would, which proves nothing about numbers. Kernels are run by the interpreter in `ptx`, which
 does: it sees the memory that is alive on the device, at the addresses that the kernel is given, and nothing else.
+Where CuPy is installed, what is asked of it is held to CuPy's own names and parameters (see `cupy_names`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import itertools
 import re
 import sys
 import time
+import types
 import weakref
 from types import SimpleNamespace
 
+import cupy_names
 import numpy as np
 import ptx
 import stand_in_blas
@@ -117,9 +120,11 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         raise TypeError("Implicit conversion to a NumPy array is not allowed.")
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        cupy_names.check(ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}", inputs, kwargs)
         return _run(getattr(ufunc, method), inputs, kwargs)
 
     def __array_function__(self, function, types, args, kwargs):
+        cupy_names.check(_path(function), args, kwargs)
         return _run(function, args, kwargs)
 
     def __getitem__(self, key):
@@ -145,7 +150,12 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         if name not in ("astype", "reshape", "copy", "sum", "any", "all", "transpose", "max", "min", "cumsum", "fill"):
             raise AttributeError(name)
         method = getattr(self.inner, name)
-        return lambda *args, **kwargs: _wrapped(method(*_bare(args), **_bare(kwargs)), self.device.id)
+
+        def run(*args, **kwargs):
+            cupy_names.check(f"ndarray.{name}", args, kwargs)
+            return _wrapped(method(*_bare(args), **_bare(kwargs)), self.device.id)
+
+        return run
 
 
 def _bare(x):
@@ -155,9 +165,14 @@ def _bare(x):
         return type(x)(_bare(y) for y in x)
     if isinstance(x, dict):
         return {k: _bare(v) for k, v in x.items()}
-    if type(x) is np.ndarray and x.ndim:
+    if type(x) is np.ndarray:
         raise TypeError("Unsupported type <class 'numpy.ndarray'>")
     return x
+
+
+def _path(function):
+    """A function of NumPy's by its name in CuPy."""
+    return f"{function.__module__}.{function.__name__}".removeprefix("numpy.")
 
 
 def _found(x):
@@ -181,8 +196,8 @@ def _run(function, args, kwargs):
 
 
 class Device:
-    def __init__(self, index=None):
-        self.id = _current[0] if index is None else index
+    def __init__(self, device=None):
+        self.id = _current[0] if device is None else device
         if not 0 <= self.id < COUNT:
             raise RuntimeError("invalid device ordinal")
 
@@ -394,6 +409,23 @@ special = SimpleNamespace(
     gammaln=_special_function("lgamma"), digamma=_special_function("digamma"),
 )  # fmt: skip
 
+
+class _Functions:
+    """Functions of a module of NumPy's, `linalg` or `fft`."""
+
+    def __init__(self, module):
+        self.module = module
+
+    def __getattr__(self, name):
+        function = getattr(self.module, name)
+
+        def run(*args, **kwargs):
+            cupy_names.check(f"{self.module.__name__.removeprefix('numpy.')}.{name}", args, kwargs)
+            return _run(function, args, kwargs)
+
+        return run
+
+
 driver = Driver()
 cublas = SimpleNamespace(
     gemmEx=stand_in_graphs.captured(stand_in_blas.gemmEx, get_current_stream),
@@ -419,11 +451,20 @@ def __getattr__(name):
     """NumPy's functions, of arrays of this kind."""
     function = getattr(np, name)
     if name in ("arange", "zeros", "ones", "full", "eye"):
-        return lambda *args, **kwargs: _wrapped(function(*args, **kwargs), _current[0])
+
+        def made(*args, **kwargs):
+            cupy_names.check(name, args, kwargs)
+            return _wrapped(function(*args, **kwargs), _current[0])
+
+        return made
+    if isinstance(function, types.ModuleType):
+        return _Functions(function)
     if not callable(function) or isinstance(function, type):
+        cupy_names.found(name)
         return function
 
     def run(*args, **kwargs):
+        cupy_names.check(name, args, kwargs)
         return _run(function, args, kwargs)
 
     if isinstance(function, np.ufunc):
@@ -444,6 +485,7 @@ def in_use():
     import livegrad
     from livegrad.runtime.cuda import driver, ledger
 
+    cupy_names.library()  # before its other half is put out of sight
     library, before = driver.LIBRARY, dict(vars(driver.LIBRARY))
     driver.capability.cache_clear()
     driver.multiprocessors.cache_clear()

@@ -8,6 +8,7 @@ reads of a structure it reads at the places of its C declaration.
 from __future__ import annotations
 
 import ctypes
+import functools
 import itertools
 import struct
 
@@ -62,6 +63,7 @@ def forbid(stream):
 def captured(function, current_stream):
     """A library's function, which becomes a node where the current stream is being captured."""
 
+    @functools.wraps(function)
     def call(*args):
         if current_stream().ptr in CAPTURING:
             CAPTURING[current_stream().ptr].append(Node(lambda _: function(*args), None))
