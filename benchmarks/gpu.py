@@ -1,5 +1,6 @@
 """On a GPU: `python benchmarks/gpu.py [CASE ...] [--rounds N] [--save]` times livegrad against PyTorch, eager and compiled;
-`python benchmarks/gpu.py --check` does every check that needs a GPU.
+`python benchmarks/gpu.py --check [NAME ...]` does every check that needs a GPU, or those, and writes a report (see
+`gpu_check`).
 
 Each library runs in a process of its own, in turns. Times are the device's own (events), over many steps that are started
 without waiting, after warming up; printed are medians, the part of a device-to-device copy's bandwidth, and the ratio to
@@ -12,14 +13,13 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
 import time
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -102,9 +102,10 @@ class Worker:
     """A process that times one library."""
 
     def __init__(self, library: str):
+        paths = os.pathsep.join(filter(None, (str(ROOT), str(HERE), os.environ.get("PYTHONPATH"))))
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "gpu.py"), "--worker", library], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True, env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"},
+            text=True, env={**os.environ, "PYTHONPATH": paths},
         )  # fmt: skip
 
     def ask(self, case: str) -> Any:
@@ -163,59 +164,6 @@ def row(name: str, case: Any, forms: list[str], times: dict[str, float], copy: f
     return f"| {name} | {' | '.join(cells)} | {part} | {speed} | {', '.join(ratios)} |"
 
 
-# --- checks -----------------------------------------------------------------------------------------------------
-
-
-class Check(NamedTuple):
-    """A command that ends with 0 if all is well. missing: why it cannot run here."""
-
-    name: str
-    command: list[str]
-    environment: dict[str, str]
-    missing: str = ""
-
-
-def checks() -> list[Check]:
-    """Everything that is to be seen on a GPU."""
-    test = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0"]
-    sanitizer = shutil.which("compute-sanitizer")
-    small = ["tests/ops/test_ops_parity.py", "-k", "add or softmax or sum or matmul or gather"]
-    return [
-        Check("every operator's values and gradients are the CPU's", [*test, "tests/ops/test_ops_parity.py"], {}),
-        Check("the operators' tests, on the GPU", [*test, "tests/ops"], {"LIVEGRAD_TEST_DEVICE": "cuda"}),
-        Check("an MLP, a CNN and a GPT are trained with the CPU's losses", [*test, "tests/cuda/test_training.py"], {}),
-        Check("what CUDA's tests check by themselves", [*test, "tests/cuda"], {}),
-        Check("random numbers are those of the CPU", [*test, "tests/test_philox.py"], {}),
-        *(
-            Check(
-                f"compute-sanitizer, {tool}",
-                [sanitizer or "compute-sanitizer", "--tool", tool, "--error-exitcode", "1", "--target-processes", "all",
-                 *test, *small],
-                {}, "" if sanitizer else "compute-sanitizer is not installed",
-            )
-            for tool in ("memcheck", "racecheck")
-        ),
-    ]  # fmt: skip
-
-
-def check() -> int:
-    """Do them all, whatever fails; the exit code."""
-    failed = []
-    for each in checks():
-        print(f"--- {each.name}", flush=True)
-        if each.missing:
-            print(f"    not done: {each.missing}")
-            continue
-        started = time.perf_counter()
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), **each.environment}
-        code = subprocess.run(each.command, cwd=ROOT, env=environment).returncode
-        print(f"    {'done' if not code else 'FAILED'} in {time.perf_counter() - started:.0f} s", flush=True)
-        if code:
-            failed.append(each.name)
-    print(f"{len(failed)} checks failed: {'; '.join(failed)}" if failed else "every check that could be done is done")
-    return 1 if failed else 0
-
-
 # --- the command ------------------------------------------------------------------------------------------------
 
 
@@ -238,6 +186,7 @@ def machine() -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     sys.path[:0] = [str(HERE), str(ROOT)]
+    import gpu_check
     from cases_gpu import CASES
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -245,14 +194,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="how often the libraries take turns (%(default)s)")
     parser.add_argument("--save", action="store_true", help="write the table to benchmarks/results/gpu.md")
     parser.add_argument("--check", action="store_true", help="do every check that needs a GPU, and time nothing")
+    parser.add_argument("--workers", type=int, help="processes that run tests side by side (a check's)")
+    parser.add_argument(
+        "--minutes", type=float, default=gpu_check.MINUTES, help="a check is stopped after that many (%(default)s)"
+    )
+    parser.add_argument(
+        "--report", type=Path, default=gpu_check.REPORT, help="where the checks' report goes (%(default)s)"
+    )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
         worker(options.worker)
         return 0
-    unknown = [c for c in options.cases if c not in CASES]
+    known = [c.key for c in gpu_check.checks()] if options.check else list(CASES)
+    unknown = [c for c in options.cases if c not in known]
     if unknown:
-        parser.error(f"no such case: {', '.join(unknown)}; there are {', '.join(CASES)}")
+        parser.error(
+            f"no such {'check' if options.check else 'case'}: {', '.join(unknown)}; there are {', '.join(known)}"
+        )
     import livegrad
     from livegrad.runtime.cuda import driver
 
@@ -262,7 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     print(machine(), flush=True)
     if options.check:
-        return check()
+        return gpu_check.main(machine, options.cases, options.minutes, options.workers, options.report)
     lines, within = measure(options.cases or list(CASES), options.rounds)
     if options.save:
         text = (

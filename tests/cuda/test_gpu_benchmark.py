@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "benchmarks"))
 import cases_gpu  # noqa: E402
 import gpu  # noqa: E402
+import gpu_check  # noqa: E402
 
 
 @pytest.mark.skipif(livegrad.cuda.is_available(), reason="there is a GPU")
@@ -31,23 +32,47 @@ def test_unknown_cases(capsys):
 
 
 def test_checks_name_files_that_exist():
-    found = gpu.checks()
+    found = gpu_check.checks()
     assert any("every operator" in c.name for c in found) and any("sanitizer" in c.name for c in found)
+    assert len({c.key for c in found}) == len(found)
     for c in found:
         for word in c.command:
             if word.startswith("tests"):
                 assert (ROOT / word).exists(), word
 
 
-def test_a_failed_check_is_told(monkeypatch, capfd):
-    commands = [[sys.executable, "-c", f"raise SystemExit({code})"] for code in (0, 3)]
-    found = [gpu.Check("good", commands[0], {}), gpu.Check("bad", commands[1], {}), gpu.Check("none", [], {}, "absent")]
-    monkeypatch.setattr(gpu, "checks", lambda: found)
-    assert gpu.check() == 1
-    out = capfd.readouterr().out
-    assert "not done: absent" in out and "1 checks failed: bad" in out
-    monkeypatch.setattr(gpu, "checks", lambda: found[:1])
-    assert gpu.check() == 0
+_BAD = """
+def test_good():
+    pass
+def test_bad():
+    assert 1 == 2, "one is not two"
+"""
+
+
+def test_failed_checks_are_told(monkeypatch, capfd, tmp_path):
+    (tmp_path / "test_two.py").write_text(_BAD)
+    python, target = sys.executable, tmp_path / "results" / "report.md"
+    pytest_ = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "test_two.py")]
+    found = [
+        gpu_check.Check("good", "nothing is wrong", [python, "-c", "print('fine')"], {}, tests=False),
+        gpu_check.Check("bad", "one of two fails", pytest_, {}),
+        gpu_check.Check("none", "cannot be done", [], {}, missing="absent"),
+    ]
+    monkeypatch.setattr(gpu_check, "checks", lambda workers=1: found)
+    assert gpu_check.main(lambda: "a machine", [], target=target) == 1
+    assert "1 checks failed: bad" in capfd.readouterr().out
+    text = target.read_text()
+    assert "a machine" in text and "| good: nothing is wrong | done |" in text and "not done: absent" in text
+    assert "test_two::test_bad`" in text and "one is not two" in text and "test_good" not in text
+    assert gpu_check.main(lambda: "a machine", ["good"], target=target) == 0
+    assert "fine" in target.read_text() and "bad" not in target.read_text()
+
+
+def test_a_check_is_stopped_when_its_time_is_up():
+    slow = gpu_check.Check("slow", "sleeps", [sys.executable, "-c", "import time; time.sleep(60)"], {}, tests=False)
+    outcome = gpu_check.run(slow, 0.01)
+    assert outcome.word == "FAILED" and "stopped after" in outcome.summary
+    assert "not yet" in gpu_check.report([], [slow], "")
 
 
 def test_the_table():
