@@ -172,6 +172,7 @@ def machine() -> str:
     from importlib.metadata import PackageNotFoundError, version
 
     import livegrad
+    from livegrad.runtime.cuda import driver
 
     def of(name: str) -> str:
         try:
@@ -179,8 +180,12 @@ def machine() -> str:
         except PackageNotFoundError:
             return f"no {name}"
 
-    names = ("torch", "cupy-cuda13x", "cupy-cuda12x", "nvidia-cudnn-frontend", "llvmlite")
-    return f"{livegrad.cuda.get_device_name()}, Python {platform.python_version()}, {', '.join(map(of, names))}"
+    takes = driver.cupy().cuda.runtime.driverGetVersion()
+    names = ("torch", "cupy-cuda13x", "cupy-cuda12x", "nvidia-cudnn-frontend", "llvmlite", "numpy")
+    return (
+        f"{livegrad.cuda.get_device_name()}, a driver for CUDA {takes // 1000}.{takes % 1000 // 10}, Python "
+        f"{platform.python_version()}, {', '.join(map(of, names))}"
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -86,7 +86,26 @@ def _devices() -> str:
     count = livegrad.cuda.device_count()
     if not count:
         return f"cpu\nno CUDA: {driver.missing()}"
-    return "\n".join(["cpu", *(f"cuda:{i} {livegrad.cuda.get_device_name(i)}" for i in range(count))])
+    return "\n".join(["cpu", *map(_device, range(count)), _cuda()])
+
+
+def _device(index: int) -> str:
+    import livegrad
+
+    major, minor = livegrad.cuda.get_device_capability(index)
+    memory = livegrad.cuda.get_device_properties(index).total_memory
+    return f"cuda:{index} {livegrad.cuda.get_device_name(index)}, sm_{major}{minor}, {memory / 2**30:.0f} GiB"
+
+
+def _cuda() -> str:
+    """The versions of what CUDA devices are used through."""
+    from livegrad.runtime.cuda import cudnn, driver
+
+    cupy = driver.cupy()
+    runtime = cupy.cuda.runtime
+    libraries = f"cuDNN {cudnn.version()}" if cudnn.available() else "no cuDNN (pip install 'livegrad[cudnn]')"
+    takes, has = (f"{v // 1000}.{v % 1000 // 10}" for v in (runtime.driverGetVersion(), runtime.runtimeGetVersion()))
+    return f"CuPy {cupy.__version__}, CUDA {has}, a driver that takes CUDA {takes}, {libraries}"
 
 
 def _threads() -> str:

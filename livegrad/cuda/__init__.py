@@ -80,7 +80,7 @@ __all__ = [
     "initial_seed", "ipc_collect", "is_available", "is_bf16_supported", "is_current_stream_capturing",
     "is_initialized", "is_tf32_supported", "make_graphed_callables", "manual_seed", "manual_seed_all",
     "max_memory_allocated", "max_memory_cached", "max_memory_reserved", "mem_get_info", "memory_allocated",
-    "memory_cached", "memory_reserved", "memory_stats", "memory_summary",
+    "memory_cached", "memory_reserved", "memory_stats", "memory_summary", "nvtx",
     "reset_accumulated_memory_stats", "reset_max_memory_allocated", "reset_max_memory_cached",
     "reset_peak_memory_stats", "seed", "seed_all", "set_device", "set_per_process_memory_fraction", "set_rng_state",
     "set_rng_state_all", "set_stream", "set_sync_debug_mode", "stream", "synchronize",
@@ -88,7 +88,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("amp", "comm"):  # which need this module
+    if name in ("amp", "comm", "nvtx"):  # which need this module
         from importlib import import_module
 
         return import_module(f"livegrad.cuda.{name}")

@@ -9,11 +9,14 @@ import numpy as np
 from .. import dtypes
 from ..devices import cpu
 from ..lazy import backend
+from ..lazy.value import from_array
+from ..runtime import array as arrays
 from ..runtime.interpreter import library
 from ..tensor import Tensor, wrap
+from . import dispatch
 from .instruction import SCALAR_TYPE_NAMES, real_only
 from .order import comparable
-from .registry import function, public, write_out
+from .registry import FUNCTIONS, function, public, write_out
 
 
 def on_device(x: Tensor, name: str) -> Any:
@@ -91,6 +94,13 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if weights is None:
         return wrap(backend.copied(xp.bincount(a, None, minlength).astype(np.int64, copy=False)))
+    if x.device is not cpu:  # added up in one order
+        n = max(minlength, int(a.max()) + 1 if a.size else 0)
+        nothing = wrap(from_array(arrays.full_on(x.device, (n,), dtypes.float64, 0)))
+        made = FUNCTIONS["scatter_add"](
+            nothing, 0, dispatch.cast(x.detach(), dtypes.int64), dispatch.cast(weights.detach(), dtypes.float64)
+        )
+        return dispatch.cast(made, dtypes.float32) if weights.dtype is dtypes.float32 else made
     made = xp.bincount(a, on_device(weights, "bincount"), minlength)
     return wrap(backend.copied(made.astype(np.float32) if weights.dtype is dtypes.float32 else made))
 

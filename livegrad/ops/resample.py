@@ -22,9 +22,10 @@ from ..lazy.value import Value, from_array
 from ..llvm import service
 from ..runtime import array as arrays
 from ..runtime import pool
+from . import dispatch
 from .index import INDEX
 from .operator import on_either
-from .registry import operator
+from .registry import ELEMENTWISE, operator
 
 _KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}
 SERIAL_WORK = 100_000
@@ -139,7 +140,7 @@ def _resample(x: Value, tables: tuple) -> Value:
         for k, table in enumerate(reversed(tables)):
             x = _elsewhere(x, table, x.dim() - 1 - k)
             if dtype.category != dtypes.FLOATING:
-                x = x.round()  # type: ignore[attr-defined]
+                x = dispatch.value_call(ELEMENTWISE["round"], (x,))
         return cast_value(x, dtype)
     if dtype.kind in ("f16", "bf16"):
         x = cast_value(x, dtypes.float32)

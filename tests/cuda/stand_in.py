@@ -24,6 +24,7 @@ import ptx
 import stand_in_blas
 import stand_in_graphs
 
+__version__ = "0"
 COUNT = 2
 _current = [0]
 
@@ -106,6 +107,9 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     nbytes = property(lambda self: self.inner.nbytes)
     flags = property(lambda self: self.inner.flags)
     T = property(lambda self: _wrapped(self.inner.T, self.device.id))
+
+    def view(self):
+        return self
 
     def get(self):
         stand_in_graphs.forbid(get_current_stream())
@@ -431,13 +435,20 @@ cublas = SimpleNamespace(
     gemmEx=stand_in_graphs.captured(stand_in_blas.gemmEx, get_current_stream),
     gemmStridedBatchedEx=stand_in_graphs.captured(stand_in_blas.gemmStridedBatchedEx, get_current_stream),
 )
+NOTED: list = []  # what NVTX was told
+nvtx = SimpleNamespace(
+    RangePush=lambda message: NOTED.append(("push", message)), RangePop=lambda: NOTED.append(("pop",)),
+    RangeStart=lambda message, color: NOTED.append(("start", message)) or len(NOTED),
+    RangeEnd=lambda range_id: NOTED.append(("end", range_id)), Mark=lambda message: NOTED.append(("mark", message)),
+)  # fmt: skip
 cuda = SimpleNamespace(
+    nvtx=nvtx,
     Device=Device, Stream=Stream, Event=Event, driver=driver, alloc=alloc,
     alloc_pinned_memory=alloc_pinned_memory, cublas=cublas, MemoryHook=stand_in_graphs.MemoryHook, get_cublas_handle=lambda: _current[0] + 1,
     runtime=SimpleNamespace(
         getDeviceCount=lambda: COUNT, getDevice=lambda: _current[0], memGetInfo=lambda: (1 << 29, 1 << 30),
         pointerGetAttributes=pointer_attributes, deviceCanAccessPeer=lambda here, there: int(here != there),
-        memcpyAsync=copy,
+        memcpyAsync=copy, deviceSynchronize=lambda: None, driverGetVersion=lambda: 13000, runtimeGetVersion=lambda: 13020,
         getDeviceProperties=lambda i: {
             "name": b"stand-in", "major": 9, "minor": 0, "totalGlobalMem": 1 << 30, "multiProcessorCount": 4,
         },
@@ -479,12 +490,26 @@ def _at(function, a, *rest):
     return _run(function.at, (a, *rest), {})
 
 
+def somewhere():
+    """A context with CUDA devices: the machine's, or else these."""
+    import livegrad
+
+    return livegrad.compiling("always") if livegrad.cuda.is_available() else in_use()
+
+
 @contextlib.contextmanager
 def in_use():
-    """The runtime takes this module for CuPy."""
+    """The runtime takes this module for CuPy. Where there is a GPU the test is skipped.
+
+    What is kept of a device (kernels, numbers, memory) is kept for the process: of two kinds of devices one is enough.
+    """
+    import pytest
+
     import livegrad
     from livegrad.runtime.cuda import driver, ledger
 
+    if livegrad.cuda.is_available() and driver.LIBRARY.cupy is not sys.modules[__name__]:
+        pytest.skip("the stand-in is for machines without a GPU")
     cupy_names.library()  # before its other half is put out of sight
     library, before = driver.LIBRARY, dict(vars(driver.LIBRARY))
     driver.capability.cache_clear()

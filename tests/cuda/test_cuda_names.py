@@ -100,6 +100,21 @@ def test_older_types(pretended):
         livegrad.set_default_device(None)
 
 
+def test_ranges_for_profilers(pretended):
+    import stand_in
+
+    stand_in.NOTED.clear()
+    with cuda.nvtx.range("step {}", 3):
+        assert cuda.nvtx.range_push("inside") == 1
+        cuda.nvtx.mark("here")
+        assert cuda.nvtx.range_pop() == 1
+    assert cuda.nvtx.range_pop() == -1
+    cuda.nvtx.range_end(cuda.nvtx.range_start("apart"))
+    assert stand_in.NOTED == [
+        ("push", "step 3"), ("push", "inside"), ("mark", "here"), ("pop",), ("pop",), ("start", "apart"), ("end", 6)
+    ]  # fmt: skip
+
+
 def test_without_a_device():
     if cuda.is_available():
         pytest.skip("there is one")
@@ -110,6 +125,9 @@ def test_without_a_device():
                  lambda: livegrad.set_default_tensor_type("torch.cuda.FloatTensor")):  # fmt: skip
         with pytest.raises(RuntimeError, match="cannot use CUDA here"):
             asks()
+    with cuda.nvtx.range("nothing"):
+        cuda.nvtx.mark("nothing")
+        cuda.nvtx.range_end(cuda.nvtx.range_start("nothing"))
     assert not isinstance(livegrad.ones(2), cuda.FloatTensor) and not cuda.is_current_stream_capturing()
     assert cuda.make_graphed_callables(abs, ()) is abs
     cuda.manual_seed_all(0)

@@ -25,7 +25,7 @@ def _functions():
     yield from ((name, getattr(stand_in, name), False) for name in ("array", "asarray", "get_default_memory_pool"))
     for name in _public(stand_in.cuda):
         owner = getattr(stand_in.cuda, name)
-        if name in ("runtime", "cublas"):
+        if name in ("runtime", "cublas", "nvtx"):
             yield from ((f"cuda.{name}.{inner}", getattr(owner, inner), False) for inner in _public(owner))
         elif name == "driver":
             methods = ("moduleLoadData", "moduleGetFunction", "launchKernel")

@@ -1,4 +1,4 @@
-"""Pooling, sorting, counting and linear algebra on the device, over a stand-in for CuPy: what copies, what waits."""
+"""Pooling, resampling, sorting, counting and linear algebra on the device: what copies, what waits."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ F = livegrad.nn.functional
 
 @pytest.fixture(autouse=True)
 def pretended():
-    with stand_in.in_use():
+    with stand_in.somewhere():
         yield
 
 
@@ -60,6 +60,26 @@ def test_pooling(function):
 @pytest.mark.parametrize(
     "function",
     [
+        lambda x: F.adaptive_avg_pool2d(x, (3, 4)), lambda x: F.adaptive_max_pool2d(x, (3, 4), True),
+        lambda x: F.adaptive_max_pool1d(x[0], 4, True), lambda x: F.adaptive_avg_pool3d(x, (2, 3, 5)),
+        lambda x: F.interpolate(x, (4, 9)), lambda x: F.interpolate(x, (4, 9), mode="nearest-exact"),
+        lambda x: F.interpolate(x, (4, 9), mode="bilinear"), lambda x: F.interpolate(x, (9, 3), mode="bicubic"),
+        lambda x: F.interpolate(x, (4, 3), mode="bilinear", antialias=True), lambda x: F.interpolate(x[0], 11),
+        lambda x: F.adaptive_max_pool2d(x.relu(), (2, 4), True), lambda x: F.adaptive_max_pool2d(x.double(), (5, 4), True),
+    ],
+)  # fmt: skip
+def test_uneven_windows(function):
+    """The tables of a size are copied once, with its first result or gradient."""
+    x = made(0, 2, 3, 7, 6)
+    compared(function, x, waits=["host to device"])
+    compared(function, x)
+    x[0, 1, 2, 3] = float("nan")
+    compared(lambda t: function(t.detach()), x)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
         lambda x: x.sort(1), lambda x: x.sort(0, descending=True), lambda x: x.argsort(1), lambda x: x.topk(2),
         lambda x: x.topk(3, 0, largest=False), lambda x: x.kthvalue(2), lambda x: x.median(1), lambda x: x.tril(),
         lambda x: x.triu(-1), lambda x: x.cumsum(0), lambda x: (x * livegrad.tensor(2.0)).sort(1)[0],
@@ -79,7 +99,9 @@ def test_order(function):
         lambda x: x.split(3, 1), lambda x: x.unbind(0)[1], lambda x: x.chunk(2, 2)[0], lambda x: x.repeat(2, 1, 1, 3),
         lambda x: F.pixel_shuffle(x, 2), lambda x: F.pixel_unshuffle(x, 2), lambda x: F.channel_shuffle(x, 2),
         lambda x: F.unfold(x, 3, padding=1), lambda x: F.fold(x.reshape(2, 4, 24), (5, 7), (2, 2)),
-        lambda x: x.var(1), lambda x: x.std((2, 3)), lambda x: F.pad(x, (1, 2)),
+        lambda x: x.var(1), lambda x: x.std((2, 3)), lambda x: F.pad(x, (1, 2)), lambda x: x.flip(0, 3),
+        lambda x: x.roll((1, -7), (1, 3)), lambda x: x.roll(5), lambda x: x.repeat_interleave(3, 2),
+        lambda x: x[0].diag_embed(1), lambda x: x[0, 0, 0].diag(), lambda x: livegrad.isin(x, x[0, 0]),
     ],
 )  # fmt: skip
 def test_rearranging(function):
@@ -129,6 +151,7 @@ def test_counting():
     options = {"return_inverse": True, "return_counts": True}
     compared(lambda t: t.unique(**options), x, waits=["synchronize"])
     compared(lambda t: livegrad.bincount(t, minlength=10), x, waits=["synchronize"])
+    compared(lambda t, w: livegrad.bincount(t, w), x, made(0, 6).detach(), waits=["synchronize"])
     compared(lambda t, u: livegrad.searchsorted(t, u), made(0, 5).sort()[0].detach(), made(1, 2, 3))
 
 

@@ -123,7 +123,8 @@ def native(a: Array) -> Any:
     """The same memory as an array of CuPy's."""
     size = a.dtype.itemsize
     strides = tuple([s * size for s in a.strides])
-    return driver.cupy().ndarray(a.shape, a.dtype.np, memptr=a.block.memory + a.offset * size, strides=strides)
+    made = driver.cupy().ndarray(a.shape, a.dtype.np, memptr=a.block.memory + a.offset * size, strides=strides)
+    return made.view()  # which does not call the memory its own, so that nobody takes it for a fresh array
 
 
 def full(shape: tuple, dtype: dtypes.dtype, device: devices.device, value: Any) -> Array:
@@ -174,6 +175,8 @@ def to_device(a: Array, device: devices.device, non_blocking: bool = False) -> A
         elif a.device is devices.cpu:
             ledger.note("host to device", made.block.nbytes, "to")
             made.native().set(np.asarray(a.native(), order="C"))
+            if pinned.is_pinned(a):  # CuPy does not wait for these: the device may still be reading
+                xp.cuda.get_current_stream().synchronize()
         else:
             ledger.note("device to device", made.block.nbytes, "to")
             made.native()[...] = xp.asarray(a.native())
