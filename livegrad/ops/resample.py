@@ -140,7 +140,7 @@ def _resample(x: Value, tables: tuple) -> Value:
         for k, table in enumerate(reversed(tables)):
             x = _elsewhere(x, table, x.dim() - 1 - k)
             if dtype.category != dtypes.FLOATING:
-                x = dispatch.value_call(ELEMENTWISE["round"], (x,))
+                x = dispatch.value_call(ELEMENTWISE["_round"], (x,))
         return cast_value(x, dtype)
     if dtype.kind in ("f16", "bf16"):
         x = cast_value(x, dtypes.float32)

@@ -93,8 +93,9 @@ def _int_pow(x: Any, y: Any) -> Any:
     x, y = np.broadcast_arrays(x, y)
     if y.dtype.kind == "u" or not np.any(y < 0):
         return np.power(x, y)
-    positive = np.power(x, np.where(y < 0, 0, y))
-    inverse = np.where(x == 1, 1, np.where(x == -1, np.where(y % 2 == 0, 1, -1), 0)).astype(x.dtype)
+    # A number stays a number, which [()] sees to: CuPy takes numbers, but no arrays of NumPy's, be they of no dimension.
+    positive = np.power(x, np.where(y < 0, 0, y)[()])
+    inverse = np.where(x == 1, 1, np.where(x == -1, np.where(y % 2 == 0, 1, -1)[()], 0)[()]).astype(x.dtype)
     return np.where(y < 0, inverse, positive)
 
 
@@ -102,10 +103,10 @@ def _shift(name: str, x: Any, y: Any) -> Any:
     """Shifts by the number of bits or more (or by less than none) give what shifting on and on would."""
     bits = np.dtype(x.dtype).itemsize * 8
     inside = (y >= 0) & (y < bits)
-    amount = np.where(inside, y, 0).astype(np.result_type(y))
+    amount = np.where(inside, y, 0).astype(np.result_type(y))[()]
     if name == "shl":
         return np.where(inside, np.left_shift(x, amount), 0).astype(x.dtype)
-    beyond = np.where(x < 0, -1, 0) if np.dtype(x.dtype).kind == "i" else 0
+    beyond = np.where(x < 0, -1, 0)[()] if np.dtype(x.dtype).kind == "i" else 0
     return np.where(inside, np.right_shift(x, amount), beyond).astype(x.dtype)
 
 
