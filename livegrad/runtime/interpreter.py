@@ -93,7 +93,7 @@ def _int_pow(x: Any, y: Any) -> Any:
     x, y = np.broadcast_arrays(x, y)
     if y.dtype.kind == "u" or not np.any(y < 0):
         return np.power(x, y)
-    # A number stays a number, which [()] sees to: CuPy takes numbers, but no arrays of NumPy's, be they of no dimension.
+    # [()] keeps a number a number: CuPy takes numbers, but no array of NumPy's.
     positive = np.power(x, np.where(y < 0, 0, y)[()])
     inverse = np.where(x == 1, 1, np.where(x == -1, np.where(y % 2 == 0, 1, -1)[()], 0)[()]).astype(x.dtype)
     return np.where(y < 0, inverse, positive)
