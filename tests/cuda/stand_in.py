@@ -71,6 +71,9 @@ class Pointer:
         return Pointer(self.owner, self.offset + nbytes, self.lease)
 
 
+_COMPARISONS = ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")
+
+
 def _owner(inner):
     while isinstance(inner.base, np.ndarray):
         inner = inner.base
@@ -124,6 +127,10 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         raise TypeError("Implicit conversion to a NumPy array is not allowed.")
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        if (
+            ufunc.__name__ in _COMPARISONS
+        ):  # to which NumPy's numbers come as arrays; CuPy takes them there, and only there
+            inputs = tuple([x.item() if type(x) is np.ndarray and not x.ndim else x for x in inputs])
         cupy_names.check(ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}", inputs, kwargs)
         return _run(getattr(ufunc, method), inputs, kwargs)
 
