@@ -474,7 +474,7 @@ def positive(x: Tensor) -> Tensor:
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Which elements occur among the others."""
     if elements.device is not cpu:
-        from ..creation import as_tensor
+        from ..from_data import as_tensor
 
         among = as_tensor(test_elements, device=elements.device)
         a, b = (t.detach()._value().native() for t in (elements, among))
