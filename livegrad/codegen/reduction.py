@@ -21,10 +21,14 @@ from .. import dtypes
 from .body import emit_body
 from .elementwise import Arguments, coordinates, lanes, load_along, offset_of
 from .ir import Module, Reg, host_vector_bytes
-from .layout import COLUMN_BLOCK, NAME, REDUCTIONS, SCALAR, leaf_dtypes, node_dtypes, param_formats
+from .layout import COLUMN_BLOCK, NAME, REDUCTIONS, SCALAR, decode, leaf_dtypes, node_dtypes, param_formats
 from .lower import lower
+from .rowshape import formula_cost
 
+# Vectors, or rows of them, that are worked on at a time; fewer where formulas are long, whose constants would have to
+# be read again and again.
 UNROLL = 4
+LONG = 40
 
 
 class _Source:
@@ -40,6 +44,8 @@ class _Source:
         self.kinds = leaf_dtypes(code, len(classes) - writes) if code else [source]
         if writes:
             self.kinds.append(source)
+        cost = sum(formula_cost(instr.op.expr) for instr, _ in decode(code))
+        self.unroll = UNROLL if cost < LONG else UNROLL // 2
         self.width = lanes([*self.kinds, *node_dtypes(code), acc], host_vector_bytes())
         self.args = Arguments(self.b)
         self.out = self.args.pointer()
@@ -120,7 +126,7 @@ def rows_source(
         limit = outer_total if outer else inner
         stop = b.select(b.icmp("slt", stop, limit), stop, limit)
         with b.at_width(s.width):
-            vectors = [s.identity() for _ in range(UNROLL if s.width > 1 else 0)]
+            vectors = [s.identity() for _ in range(s.unroll if s.width > 1 else 0)]
         with b.at_width(1):
             tail = s.identity()
 
@@ -131,10 +137,10 @@ def rows_source(
                 n = b.sub(last, first)
                 w = s.width
                 with b.at_width(w):
-                    block = b.add(first, b.and_(n, b.const("i64", -w * UNROLL, 1)))
-                    with b.loop(first, block, w * UNROLL, acc_v) as loop:
+                    block = b.add(first, b.and_(n, b.const("i64", -w * s.unroll, 1)))
+                    with b.loop(first, block, w * s.unroll, acc_v) as loop:
                         parts = []
-                        for u in range(UNROLL):
+                        for u in range(s.unroll):
                             i = b.add(loop.i, b.const("i64", u * w, 1)) if u else loop.i
                             parts.append(s.combine(loop.values[u], s.value(bases, i, inner_strides)))
                         loop.next(*parts)
@@ -235,9 +241,9 @@ def columns_source(
 
         sweep(start, 1, True)
         begin = b.add(start, b.const("i64", 1, 1))
-        fours = b.add(begin, b.and_(b.sub(stop, begin), b.const("i64", -UNROLL, 1)))
-        with b.loop(begin, fours, UNROLL) as loop:
-            sweep(loop.i, UNROLL, False)
+        fours = b.add(begin, b.and_(b.sub(stop, begin), b.const("i64", -s.unroll, 1)))
+        with b.loop(begin, fours, s.unroll) as loop:
+            sweep(loop.i, s.unroll, False)
         with b.loop(fours, stop) as loop:
             sweep(loop.i, 1, False)
         if s.divisor is not None:

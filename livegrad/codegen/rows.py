@@ -30,7 +30,7 @@ from .elementwise import Arguments, coordinates, load_along, offset_of
 from .ir import Module, Reg
 from .layout import CONTIGUOUS, NAME, REDUCTIONS, SCALAR, STRIDED, leaf_dtypes, param_formats
 from .lower import lower
-from .rowshape import Shape, fetching, keep, slot, unroll, vector_width
+from .rowshape import Input, Shape, fetching, keep, slot, unroll, vector_width
 
 # Partial sums are added to the row's total after so many elements (along) or rows of lanes (across), so that the
 # rounding errors of long rows do not pile up.
@@ -308,12 +308,20 @@ class _Emitter:
         return lower(self.b, REDUCTIONS[n.primitive.reduction].primitive, [x, y], self.compute)  # type: ignore[union-attr]
 
     def _once(self, leaves: list[str]) -> dict[int, Reg]:
-        """Leaves that do not change along the innermost dimension."""
+        """Leaves that do not change along the innermost dimension; those that are inputs in the kind computed in."""
+        b = self.b
         found = {}
-        for k, c in enumerate(self.shape.classes):
-            if c == SCALAR:
-                found[k] = self.b.splat(self.b.load(leaves[k], self.kinds[k].kind, width=1), self.width)
+        for item, first in zip(self.shape.inputs, self.first_leaf):
+            for k in range(first, first + item.leaves):
+                if self.shape.classes[k] == SCALAR:
+                    one = b.load(leaves[k], self.kinds[k].kind, width=1)
+                    found[k] = b.splat(one if item.code else self._converted(one, item), self.width)
         return found
+
+    def _converted(self, x: Reg, item: Input) -> Reg:
+        """An input's value in the kind that is computed in."""
+        signed = item.dtype.is_signed if item.dtype.category < 2 else self.compute.is_signed
+        return self.b.convert(x, self.kind, signed)
 
     def _writes(self, stage: int) -> list[int]:
         levels = self.program.levels
@@ -424,8 +432,7 @@ class _Emitter:
             return self._load(place.leaves[j], kind, place)
 
         made = emit_body(b, item.code, leaf, self.params[k])[-1] if item.code else leaf(0)
-        signed = item.dtype.is_signed if item.dtype.category < 2 else self.compute.is_signed
-        return b.convert(made, self.kind, signed)
+        return self._converted(made, item)
 
     def _load_strided_some(self, base: str, kind: str, place: _Place, stride: Reg) -> Reg:
         """The lanes up to the last element, which the others repeat."""

@@ -8,7 +8,7 @@ from .. import dtypes
 from ..llvm.machine import host_vector_bytes
 from ..ops.rowprogram import COSTS, RowProgram
 from ..ops.scalar import Expr, postorder
-from .layout import decode, lanes, leaf_dtypes, node_dtypes, param_formats
+from .layout import SCALAR, decode, lanes, leaf_dtypes, node_dtypes, param_formats
 
 # Vectors that a sweep works on at a time, so that their chains of dependent instructions overlap; fewer where an
 # element takes so many operations that they overlap anyway.
@@ -147,6 +147,11 @@ def vector_width(shape: Shape) -> int:
     # Along a row, results with one value a row are scalars.
     vectors = [d for d, full in zip(shape.results, shape.program.full) if full or shape.across]
     used: list = [shape.compute, *vectors]
+    leaf = 0
     for item in shape.inputs:
-        used += node_dtypes(item.code) + (leaf_dtypes(item.code, item.leaves) if item.code else [item.dtype])
+        if item.code:
+            used += node_dtypes(item.code) + leaf_dtypes(item.code, item.leaves)
+        elif shape.across or shape.classes[leaf] != SCALAR:
+            used.append(item.dtype)
+        leaf += item.leaves
     return max(2, lanes(used, host_vector_bytes()))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .. import dtypes
 from ..autograd.mode import MODE
 from ..autograd.node import cast_value
 from ..devices import cpu
 from ..lazy.evaluate import evaluate
+from ..lazy.rows import few_long_rows
 from ..lazy.value import Value
 from ..native import hot
 from ..runtime.array import numel
@@ -182,33 +184,57 @@ def _largest_and_log_total(x: Any) -> tuple:
     return top, log(total(exp(x - top)))
 
 
+def _with_log_probability(x: Any, target: Any) -> tuple:
+    top, log_total = _largest_and_log_total(x)
+    return top, log_total, (_at_target(x, target) - top) - log_total
+
+
+def _less_one_at_target(x: Any, target: Any, top: Any, log_total: Any, flow: Any) -> Any:
+    return (exp((x - top) - log_total) - where(eq(position, target), 1.0, 0.0)) * flow
+
+
 _LOG_TOTAL = RowProgram("log_total", _largest_and_log_total)
+_LOG_PROBABILITY = RowProgram("cross_entropy", _with_log_probability, 2)
+_LOGITS_GRADIENT = RowProgram("cross_entropy_gradient", _less_one_at_target, 5)
+MOST_PLACES = 1 << 24  # that float32 can tell apart
+
+
+@hot
+def _meets_target(shape: tuple, dim: int, kept: dtypes.dtype) -> bool:
+    """Whether the target is found on the way through the row: not where threads share a row."""
+    return shape[dim] <= MOST_PLACES and not few_long_rows(shape, (dim,), kept.itemsize)
 
 
 def _cross_entropy(
-    input: Value, index: Any, dim: int, shape: tuple | None, divisor: Any, factor: Value | None, ignored: Value | None
+    input: Value, index: Value, dim: int, shape: tuple | None, divisor: Any, factor: Value | None, ignored: Value | None
 ) -> tuple:
     """The loss, and the two numbers of each row."""
-    input.ready()  # the rows are read, and single elements of them
+    input.ready()  # the gradient reads it again
     kept = rows.computing(input.dtype)
-    top, log_total = rows.apply(_LOG_TOTAL, (input,), (dim,), (), (kept, kept))
-    picked = cast_value(GATHER.forward(input, index=index, dim=dim), kept)
-    terms = cast_value(_weighed((picked - top) - log_total, factor, ignored), input.dtype)
+    if _meets_target(input.shape, dim, kept):
+        top, log_total, terms = rows.apply(_LOG_PROBABILITY, (input, index), (dim,), (), (kept, kept, kept))
+    else:
+        top, log_total = rows.apply(_LOG_TOTAL, (input,), (dim,), (), (kept, kept))
+        picked = cast_value(GATHER.forward(input, index=index.native(), dim=dim), kept)
+        terms = (picked - top) - log_total
+    terms = cast_value(_weighed(terms, factor, ignored), input.dtype)
     return _finished(terms, shape, divisor), top, log_total
 
 
 def _cross_entropy_gradient(
-    g: Any, input: Any, top: Value, log_total: Value, index: Any, dim: int, shape: Any, divisor: Any, factor: Any,
+    g: Any, input: Any, top: Value, log_total: Value, index: Value, dim: int, shape: Any, divisor: Any, factor: Any,
     ignored: Any,
 ) -> Any:  # fmt: skip
     """The probabilities less one at the target, times what flows to each row's term."""
     if g.__class__ is not Value:
-        flowing = _nll_gradient(g, tuple(input.shape), index, dim, shape, divisor, factor, ignored)
+        flowing = _nll_gradient(g, tuple(input.shape), index.native(), dim, shape, divisor, factor, ignored)
         return LOG_SOFTMAX.grads["x"].function(flowing, on_either(LOG_SOFTMAX, input, dim=dim), dim)
     flow = -cast_value(_weighed(_to_terms(g, index, shape, divisor), factor, ignored), top.dtype)
+    if _meets_target(input.shape, dim, top.dtype):
+        return rows.apply(_LOGITS_GRADIENT, (input, index, top, log_total, flow), (dim,), (), (input.dtype,))
     evaluate(flow, "read twice")
     made = cast_value((((input - top) - log_total).exp()) * flow, input.dtype)  # type: ignore[operator]
-    made.native()[grid(index, dim)] -= flow.native().astype(made.dtype.np, copy=False)
+    made.native()[grid(index.native(), dim)] -= flow.native().astype(made.dtype.np, copy=False)
     return made
 
 
@@ -260,5 +286,8 @@ def nll(
     if input.device is not cpu or input._shape[dim] <= FEW_CLASSES:
         args["index"] = index._value()
         return ROWS_NLL[logits].apply((input,), label, **args)
+    if logits:
+        args["index"] = index._value()
+        return _CROSS_ENTROPY.recorded(input, label, args)
     args["index"] = index._to_numpy()
-    return _CROSS_ENTROPY.recorded(input, label, args) if logits else NLL.apply((input,), label, **args)
+    return NLL.apply((input,), label, **args)
