@@ -224,6 +224,7 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 
 if os.environ.get("LIVEGRAD_NATIVE") == "always":
+    from .native import build as _build  # here, for the helper thread cannot import from a package that is not whole
     from .native.unit import install as _install
 
     _install(wait=True)

@@ -53,7 +53,7 @@ _since_pruned = os.getpid() % PRUNE_EVERY
 _attempts = itertools.count(time.monotonic_ns())  # names of temporary files; a killed process leaves some behind
 
 
-def _usable() -> Path | None:
+def usable_folder() -> Path | None:
     """The folder, made and private; None where that cannot be had (then nothing is kept)."""
     if folder is None:
         return None
@@ -92,7 +92,7 @@ def _sources_digest() -> str:
 
 def read(name: str) -> bytes | None:
     """The object code kept under `name`, or None."""
-    where = _usable()
+    where = usable_folder()
     if where is None:
         return None
     path = where / (name + _SUFFIX)
@@ -113,7 +113,7 @@ def read(name: str) -> bytes | None:
 def write(name: str, code: bytes) -> None:
     """Keep object code. A folder that cannot be written to is no error: the kernel is compiled again next time."""
     global _since_pruned
-    where = _usable()
+    where = usable_folder()
     if where is None:
         return
     temporary = where / f"new-{os.getpid()}-{next(_attempts)}.tmp"
@@ -135,6 +135,14 @@ def write(name: str, code: bytes) -> None:
     if _since_pruned >= PRUNE_EVERY:
         _since_pruned = 0
         prune(where)
+
+
+def remove(name: str) -> None:
+    """Keep what is under `name` no longer."""
+    where = usable_folder()
+    if where is not None:
+        with contextlib.suppress(OSError):
+            (where / (name + _SUFFIX)).unlink()
 
 
 def prune(where: Path, limit: int | None = None) -> None:
@@ -163,7 +171,7 @@ def prune(where: Path, limit: int | None = None) -> None:
 
 def stats() -> tuple[Path | None, int, int]:
     """(folder, number of kernels, bytes)."""
-    where = _usable()
+    where = usable_folder()
     if where is None:
         return None, 0, 0
     sizes = [p.stat().st_size for p in where.glob("*" + _SUFFIX)]

@@ -172,9 +172,8 @@ def _optimise_calls(llvm: Any, module: Any, machine: Any, thorough: frozenset) -
     passes.add_new_gvn_pass()
     passes.add_instruction_combine_pass()
     passes.add_simplify_cfg_pass()
-    for function in module.functions:
-        if not function.is_declaration and function.name in thorough:
-            passes.run(function, builder)
+    for name in thorough:
+        passes.run(module.get_function(name), builder)
 
 
 def _emit(module_text: str, opt: int, thorough: frozenset | None = None) -> bytes:
@@ -191,13 +190,19 @@ def _emit(module_text: str, opt: int, thorough: frozenset | None = None) -> byte
     return machine.emit_object(module)
 
 
-def compile_cpu(module_text: str, opt: int = 2, thorough: frozenset | None = None) -> CompiledObject:
-    """Compile a module for this machine.
+def compile_cpu(module_text: str, opt: int = 2) -> CompiledObject:
+    """Compile a module for this machine."""
+    _host()
+    return load_object(service.call(_emit, module_text, opt))
 
-    thorough: for a large module that mostly calls, the names of the functions that are worth more than the least.
+
+def object_code(module_text: str, opt: int, thorough: frozenset) -> bytes:
+    """The machine code of a large module that mostly calls, for `load_object`.
+
+    thorough: the names of the functions that are worth more than the least.
     """
     _host()
-    return load_object(service.call(_emit, module_text, opt, thorough))
+    return service.call(_emit, module_text, opt, thorough)
 
 
 def _emit_ptx(module_text: str, arch: str) -> str:
@@ -266,21 +271,25 @@ def undefined_symbols(code: bytes) -> list[str]:
     return names
 
 
-def _load(code: bytes) -> CompiledObject:
+def _load(*codes: bytes) -> CompiledObject:
     llvm = _llvm()
-    missing = [name for name in undefined_symbols(code) if llvm.address_of_symbol(name) is None]
+    empty = llvm.parse_assembly("", context=llvm.create_context())
+    engine = llvm.create_mcjit_compiler(empty, _target_machine())  # which makes this process's own symbols known
+    missing = [name for code in codes for name in undefined_symbols(code) if llvm.address_of_symbol(name) is None]
     if missing:
         # Calling what is not there would end the process.
         raise RuntimeError(f"the compiled code calls functions that are not there: {', '.join(missing)}")
-    empty = llvm.parse_assembly("", context=llvm.create_context())
-    engine = llvm.create_mcjit_compiler(empty, _target_machine())
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    for code in codes:
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     _engines.append(engine)
-    return CompiledObject(engine, code)
+    return CompiledObject(engine, codes[0])
 
 
-def load_object(code: bytes) -> CompiledObject:
-    """Make code that :func:`compile_cpu` returned, on a machine of the same :func:`host_description`, callable."""
+def load_object(*codes: bytes) -> CompiledObject:
+    """Make code that was compiled on a machine of the same :func:`host_description` callable.
+
+    Several objects, whose functions have names of their own, become one, which takes less time.
+    """
     _host()
-    return service.call(_load, code)
+    return service.call(_load, *codes)

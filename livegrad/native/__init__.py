@@ -17,14 +17,16 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-# After so many launches code that is on disk is read, and after so many more it is made: by then the program is one
-# that runs for a while, and its kernels are there.
-READ_AFTER, MAKE_AFTER = 8, 400
+# After so many launches code that is on disk is read, and after so many more what is missing is made: by then the
+# program is one that runs for a while. A process that makes code is looked after every so many.
+READ_AFTER, MAKE_AFTER, LOOK_EVERY = 8, 150, 1000
 
 F = TypeVar("F", bound=Callable)
 
 # Every marked function, by its code object: a closure that a factory makes many times is compiled once.
 HOT: dict[Any, list[Callable]] = {}
+# What the interpreter had of each before it ran; see `has_run`.
+_NEW: dict[Any, int] = {}
 # Those of them that run for every operator, and are compiled with more care.
 HOTTEST: set[Any] = set()
 # What makes the compiled form of a function, by its code object, once that code is there.
@@ -38,12 +40,13 @@ SLOTTED: list[type] = []
 
 
 class Start:
-    """Counts launches until compiled functions are put in place. left: how many it still waits for, 0 for none."""
+    """Counts launches until the next step towards compiled functions. left: how many are left, 0 if none is to come."""
 
     mode = os.environ.get("LIVEGRAD_NATIVE", "1")
     # What is there at the package's import is put in place then ("always"), after a while, or never ("0").
     left = 0 if mode in ("0", "always") else READ_AFTER
-    made = mode == "always"  # whether it waits for the second time, or has done with waiting
+    step = "read"  # the next one: "read", "make", "wait"; see `unit.step`
+    begun = mode == "always"  # whether modules that are imported now are late
 
     @classmethod
     def again(cls) -> None:
@@ -51,7 +54,7 @@ class Start:
         if cls.mode == "always":
             cls.left = 1
         elif cls.mode != "0":
-            cls.left, cls.made = READ_AFTER, False
+            cls.left, cls.step = READ_AFTER, "read"
 
 
 def launched() -> None:
@@ -63,25 +66,35 @@ def launched() -> None:
         if not machine.compiler_available():
             return
         service.load("livegrad.native.unit")
-        from .unit import install
+        from . import unit
 
+        Start.begun = True
         if Start.mode == "always":
-            install(wait=True)
-            return
-        make, Start.made = Start.made, True
-        if not make:
-            Start.left = MAKE_AFTER
-        install(make)
+            unit.install(wait=True)
+        else:
+            unit.step()
 
 
 def hot(function: F) -> F:
     """Decorator: compile this function when native code is installed."""
-    if Start.made and function.__code__ not in HOT:  # a module that was imported late
+    if Start.begun and function.__code__ not in HOT:  # a module that was imported late
         Start.again()
     if function.__code__ in COMPILED:
         return COMPILED[function.__code__](function)  # another closure over code that is there already
+    if function.__code__ not in HOT:
+        _NEW[function.__code__] = _trace(function.__code__)
     HOT.setdefault(function.__code__, []).append(function)
     return function
+
+
+def _trace(code: Any) -> int:
+    # The interpreter rewrites the instructions of what runs, and counts in them.
+    return hash(getattr(code, "_co_code_adaptive", None))
+
+
+def has_run(code: Any) -> bool:
+    """Whether the code of a hot function has run a few times, as far as one can tell; what never has may be said to."""
+    return _NEW.get(code) != _trace(code) or not hasattr(code, "_co_code_adaptive")
 
 
 def hottest(function: F) -> F:

@@ -7,8 +7,9 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .constants import describe_class, module_of
 from .emit import Code, Unit, Val
-from .world import Unsupported, World, describe_class, module_of
+from .world import Unsupported, World, walk
 
 
 def is_one_of(c: Code, kind: str, classes: list[type]) -> str:
@@ -41,7 +42,7 @@ class Base:
         if code.co_posonlyargcount:
             raise Unsupported(f"{function.__qualname__}: parameters of a kind that cannot be compiled")
         tree = self.tree = world.tree(function)
-        assigned = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
+        assigned = {n.id for n in walk(tree) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
         # What a comprehension uses, too, is a variable of its own kind to the interpreter, but not here.
         names = dict.fromkeys(code.co_varnames + code.co_cellvars)
         self.locals = {n: f"%v.{n}" for n in names if n in assigned or n not in self.params}
@@ -133,8 +134,8 @@ class Base:
 
     def need(self, what: str, name: str, write: Callable) -> None:
         """Add the function `@what.name` to the unit, if it is not there yet: what `write` returns."""
-        if (what, name) not in self.world.written:
-            self.world.written.add((what, name))
+        if (what, name) not in self.unit.written:
+            self.unit.written.add((what, name))
             self.unit.text.append(write())
 
     def truth(self, v: Val) -> str:

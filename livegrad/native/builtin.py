@@ -9,9 +9,10 @@ from typing import Any
 
 from ..runtime import memory
 from ..runtime.pool import run_here
+from .constants import describe_class
 from .emit import Val
 from .expressions import Expressions
-from .world import describe_class, plain, takes
+from .world import plain, takes
 
 
 class Builtin(Expressions):

@@ -1,7 +1,8 @@
 """LLVM IR of functions that work on Python objects: references, calls of the C interface, constants, clean-up.
 
 A module has two tables, filled when it is loaded: `@api`, addresses of the interpreter's functions, and `@constants`,
-objects. So the machine code depends on no address and can be kept on disk.
+objects. So the machine code depends on no address and can be kept on disk. A third one, `@functions`, holds where its
+own functions are: the code that others call, and what the interpreter calls.
 
 What a function holds at any point is known when it is written, so whatever can fail there jumps to a block that
 releases just that; these blocks form chains that share their ends. Variables stand in stack slots.
@@ -159,9 +160,11 @@ class Unit:
     def __init__(self, name: str) -> None:
         self.name = name
         self.text: list[str] = []
+        self.written: set[tuple[str, str]] = set()  # the small functions that are in it already
         self.constants: list[tuple] = []
         self._known: dict[tuple, int] = {}
         self.api: list[str] = []
+        self.functions: list[str] = []
 
     def constant(self, description: tuple) -> int:
         """The place of a constant (see `constants.resolve` for how they are described)."""
@@ -178,14 +181,17 @@ class Unit:
 
     def module(self) -> str:
         dealloc = self.function("_Py_Dealloc")
+        places = ", ".join(f"ptr @{name}, ptr @enter.{name}" for name in self.functions)
+        entries = f"[{places}]" if places else "zeroinitializer"
         return "\n".join(
             [
                 count_references().replace("DEALLOC", str(8 * dealloc)),
                 *self.text,
                 f"@api = internal global [{len(self.api)} x ptr] zeroinitializer",
                 f"@constants = internal global [{len(self.constants) + 1} x ptr] zeroinitializer",
-                "define ptr @get_api() {\n  ret ptr @api\n}",
-                "define ptr @get_constants() {\n  ret ptr @constants\n}",
+                f"@functions = internal global [{2 * len(self.functions)} x ptr] {entries}",
+                "@tables = internal global [3 x ptr] [ptr @api, ptr @constants, ptr @functions]",
+                f'define ptr @"tables.{self.name}"() {{\n  ret ptr @tables\n}}',
                 "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)",
                 f'@in.call = internal constant [{len(_IN_CALL) + 1} x i8] c"{_IN_CALL}\\00"',
                 '!0 = !{}\n!1 = !{!"branch_weights", i32 1, i32 1000}',

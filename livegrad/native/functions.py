@@ -104,6 +104,11 @@ def make(cls: type, address: int, function: Any, original: Any = None) -> Any:
     return made
 
 
+def aim(made: Any, address: int) -> None:
+    """Let a compiled function run other machine code."""
+    (ctypes.c_void_p * (_SIZE // 8)).from_address(id(made))[_CODE // 8] = address
+
+
 def _copy(f: Any) -> Any:
     new: Any = types.FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, f.__closure__)
     new.__kwdefaults__ = f.__kwdefaults__

@@ -66,3 +66,4 @@ class _Function(Entry):
             )
         )
         self.unit.text.append(self.entry_point())
+        self.unit.functions.append(self.symbol)

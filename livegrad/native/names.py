@@ -10,7 +10,7 @@ from typing import Any
 from ..runtime import memory
 from .base import Base, code_of, is_one_of
 from .emit import Code, Unit, Val
-from .world import World
+from .world import World, walk
 
 
 def slot_function(unit: Unit, world: World, what: str, name: str) -> str:
@@ -150,7 +150,7 @@ class Names(Base):
         """Variables that only ever hold new objects of one class that is known here: their slots need no test."""
         bound: dict[str, list] = {}
         made: dict[str, list] = {}
-        for n in ast.walk(self.tree):
+        for n in walk(self.tree):
             if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load):
                 bound.setdefault(n.id, []).append(n)
             if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call):

@@ -1,271 +1,316 @@
-"""Building the machine code of hot functions, keeping it on disk, and installing it.
+"""Putting machine code in the place of the hot functions.
 
-The hot functions of one module make one unit: one object on disk, and one job of the helper thread (`llvm.service`),
-so that no kernel waits long behind them. Units call one another through their tables of constants, which are filled
-when all are there.
+Where the code comes from: from the disk, where all of the library's is one entry (`library`); in the meantime, and
+for functions that are not in that, this process makes it of those that have run, in little time (`build`). Code from
+the disk takes the place of the other later on.
+
+All of this happens on the helper thread (`llvm.service`), in parts, so that no kernel waits long behind it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import json
 import os
-import re
 import sys
-from pathlib import Path
+import time
+from collections.abc import Sequence
 from typing import Any
 
-from ..llvm import cache, machine, service
-from . import COMPILED, FRONTS, HOT, HOTTEST, SLOTTED, Start, layout, originals
-from .constants import resolve
-from .emit import Unit
-from .functions import make, make_class, replace
-from .lower import lower
-from .world import World, module_of
+from ..llvm import machine, service
+from . import COMPILED, FRONTS, HOT, LOOK_EVERY, MAKE_AFTER, SLOTTED, Start, has_run, layout, library, originals
+from .constants import METHODS, defaults, is_whole, module_of, resolve, symbol
+from .functions import aim, make, make_class, replace
+from .process import MAKER
 
-# What a bound method of a compiled function is made with (`tp_descr_get`): a unit of its own.
-_GET = """
-define ptr @describe_get(ptr %self, ptr %object, ptr %class) {{
-  %none = load ptr, ptr getelementptr (i8, ptr @constants, i64 {none}), !invariant.load !0
-  %is.null = icmp eq ptr %object, null
-  %is.none = icmp eq ptr %object, %none
-  %unbound = or i1 %is.null, %is.none
-  br i1 %unbound, label %same, label %bind
-same:
-  call void @up(ptr %self)
-  ret ptr %self
-bind:
-  %new = load ptr, ptr getelementptr (i8, ptr @api, i64 {new}), !invariant.load !0
-  %method = call ptr %new(ptr %self, ptr %object)
-  ret ptr %method
-}}"""
-_METHODS = "methods"
+__all__ = ["INSTALLER", "Installer", "failure", "install", "installed", "symbol"]
+
 # Machine code and the objects that it refers to stay as long as the process runs.
 _kept: list = []
 
 
-def symbol(function: Any) -> str:
-    """The name of a function's code, the same in every process."""
-    name = f"{module_of(function)}.{function.__code__.co_qualname}.{function.__code__.co_firstlineno}"
-    return re.sub(r"[^A-Za-z0-9_.]", "_", name)
-
-
-def by_module(functions: dict[Any, list]) -> dict[str, list]:
-    """One function of every code object, by module."""
-    found: dict[str, list] = {}
-    for made in functions.values():
-        found.setdefault(module_of(made[0]), []).append(made[0])
-    return found
-
-
-class Builder:
-    """Makes the units of the hot functions that there are now."""
-
-    def __init__(self, functions: dict[Any, list]):
-        self.functions = functions
-        self.modules = by_module(functions)
-        classes = sorted(SLOTTED, key=lambda cls: (cls.__module__, cls.__qualname__))
-        self.world = World({code: made[0] for code, made in functions.items()}, symbol, classes, HOTTEST)
-        shapes = [(cls.__qualname__, sorted(layout.slots(cls).items())) for cls in classes]
-        self.common = (
-            repr((sys.version, machine.host_description(), shapes, self.world.fixed)).encode() + _own_sources()
-        )
-
-    def source(self, module: str) -> tuple[str, dict]:
-        """LLVM IR of a module's hot functions, and what its tables are filled with."""
-        unit = Unit(module)
-        self.world.written.clear()
-        for f in self.modules.get(module, ()):
-            lower(unit, self.world, f)
-        if module == _METHODS:
-            none, new = unit.constant(("builtin", "None")), unit.function("PyMethod_New")
-            unit.text.append(_GET.format(none=8 * none, new=8 * new))
-        return unit.module(), {"api": unit.api, "constants": unit.constants}
-
-    def name(self, module: str) -> str:
-        """By what a unit depends on: its source, those of functions that it may call, the interpreter, the layout."""
-        h = hashlib.sha256(self.common + module.encode())
-        used = {module, *self.world.callees(module)} if module != _METHODS else set()
-        for each in sorted(used):
-            h.update(repr(sorted(symbol(f) for f in self.modules.get(each, ()))).encode())
-            h.update(Path(sys.modules[each].__file__ or "").read_bytes())
-        return "native-" + h.hexdigest()
-
-    def read(self, module: str) -> tuple | None:
-        """(machine code, tables) of a unit from disk, or None."""
-        kept = cache.read(self.name(module))
-        if kept is None:
-            return None
-        head = int.from_bytes(kept[:8], "little")
-        return machine.load_object(kept[8 + head :]), json.loads(kept[8 : 8 + head])
-
-    def make(self, module: str) -> tuple:
-        """Compile a unit, and keep it on disk."""
-        text, tables = self.source(module)
-        careful = frozenset(symbol(f) for f in self.modules.get(module, ()) if f.__code__ in HOTTEST)
-        compiled = machine.compile_cpu(text, thorough=careful)
-        written = json.dumps(tables).encode()
-        cache.write(self.name(module), len(written).to_bytes(8, "little") + written + compiled.object_code)
-        return compiled, tables
-
-
-@functools.cache
-def _own_sources() -> bytes:
-    return b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-
-
 class Installer:
-    """Gets all units, one job each, and then puts the compiled functions where the Python ones are."""
+    """Which functions run as machine code, and of what kind."""
 
     def __init__(self) -> None:
-        self.installed: set[str] = set()
-        self.codes: set = set()  # code objects whose functions are compiled
+        self.library: library.Library | None = None
+        self.linked: set[str] = set()  # units of the library that are in place
+        self.quick: set = set()  # code objects of functions that were made here
+        self.careful: set = set()  # those whose code is the library's
         self.error: Exception | None = None
         self.cls: type | None = None
-        self.addresses: dict[str, int] = {}  # of functions, for one another
-        self.entries: dict[str, int] = {}  # for the interpreter
+        self.addresses: dict[str, int] = {}  # of the library's functions, for one another
+        self.entries: dict[str, int] = {}  # of functions, for the interpreter: the newest
+        self.defaults: dict[str, str] = {}  # which are part of that code
+        self.objects: dict[int, Any] = {}  # what stands for functions, by the ids of their Python forms
+        self.forms: dict[Any, list] = {}  # the same and their defaults, by code object
+        self.open: list = []  # constants of the library's units that wait for a module's import: table, place, which
+        self.classes: set[type] = set()  # those that are what the library takes them for
 
-    def start(self, may_make: bool) -> list[service.Job]:
-        """Begin; without `may_make` only if everything is on disk. The jobs that are left to do."""
-        # A copy, for another thread may import modules. Those that are being imported come when they are whole.
-        hot = {code: list(made) for code, made in list(HOT.items()) if _is_whole(module_of(made[0]))}
-        if len(hot) < len(HOT):
+    # --- what there is --------------------------------------------------------------------------------------------
+
+    def possible(self) -> bool:
+        return self.error is None and layout.supported() and layout.check()
+
+    def left(self, ran: bool = False) -> dict[Any, list]:
+        """The hot functions that are still Python, as `HOT` has them. ran: of those that have run."""
+        # Copies, for other threads may import modules. What is being imported comes when it is whole.
+        hot = {code: list(made) for code, made in list(HOT.items())}
+        whole = {code: made for code, made in hot.items() if is_whole(module_of(made[0]))}
+        if len(whole) < len(hot):
             Start.again()
-        functions = {code: made for code, made in hot.items() if code not in self.codes}
-        if not functions or self.error is not None or not (layout.supported() and layout.check()):
-            return []
+        done = self.quick | self.careful
+        return {code: made for code, made in whole.items() if code not in done and not (ran and not has_run(code))}
+
+    # --- from the disk --------------------------------------------------------------------------------------------
+
+    def read(self) -> bool:
+        """Link what is on disk, for modules that are imported. Whether there is something."""
         try:
-            builder = Builder(hot)
-            wanted = [m for m in by_module(functions) if m not in self.installed]
-            if self.cls is None:
-                wanted.append(_METHODS)
-            ready = {}
-            for module in wanted:
-                found = builder.read(module)
-                if found is not None:
-                    ready[module] = found
-            missing = [module for module in wanted if module not in ready]
-            if missing and not may_make:
-                return []
-            jobs = [service.submit(self._step, builder, module, ready) for module in missing]
-            return [*jobs, service.submit(self._step, builder, None, ready)]
+            if self.library is None and self.possible():
+                self.library = library.read()
+            if self.library is None or self.error is not None:
+                return False
+            self._check_classes(self.library)
+            self._link_library(self.library)
         except Exception as error:
             self._failed(error)
-            return []
+            return False
+        return True
 
-    def _step(self, builder: Builder, module: str | None, ready: dict) -> None:
+    def _check_classes(self, found: library.Library) -> None:
+        for cls in [cls for cls in SLOTTED if cls not in self.classes and is_whole(cls.__module__)]:
+            if not found.fits(cls):
+                raise RuntimeError(f"the code on disk was made for another {cls.__module__}.{cls.__qualname__}")
+            self.classes.add(cls)
+
+    def _link_library(self, found: library.Library) -> None:
+        units = [unit for unit in found.tables if unit not in self.linked and is_whole(unit)]
+        # A unit may call another one whose module is halfway through its import; one that has not begun to is only
+        # called for objects of classes that are there after it.
+        halfway = {unit for unit in found.tables if unit in sys.modules and not is_whole(unit)}
+        if halfway:
+            units = [unit for unit in units if halfway.isdisjoint(found.callees(unit))]
+            Start.again()
+        if not units:
+            return
+        if self.cls is None:
+            units.append(METHODS)
+        written = {name for unit in units for name in found.tables[unit]["functions"]}
+        functions = {code: list(made) for code, made in list(HOT.items()) if symbol(made[0]) in written}
+        tables = {unit: found.tables[unit] for unit in units}
+        self.open = self._link(found.load(units), tables, functions, self.addresses, self.open)
+        self.linked.update(units)
+        self.careful.update(functions)
+
+    # --- made here ------------------------------------------------------------------------------------------------
+
+    def start_quick(self, every: bool = False) -> list[service.Job]:
+        """Begin to make code of the functions that have run (or of all) and have none: the jobs to wait for."""
+        functions = self.left(ran=not every) if self.possible() else {}
+        if not functions:
+            return []
+        from .build import Builder
+
+        builder = Builder(functions)
+        ready: dict[str, tuple] = {}
+        jobs = [
+            service.submit(self._quick, builder, module, ready)
+            for module in [*builder.modules, *([] if self.cls else [METHODS])]
+        ]
+        return [*jobs, service.submit(self._quick, builder, None, ready)]
+
+    def _quick(self, builder: Any, module: str | None, ready: dict) -> None:
         if self.error is not None:
             return
         try:
             if module is not None:
-                ready[module] = builder.make(module)
-            else:
-                self._finish(builder, ready)
+                ready[module] = builder.make(module, quick=True)
+                return
+            codes = builder.world.symbols.keys() - self.careful
+            functions = {code: list(HOT[code]) for code in codes}
+            self._link(*_loaded(ready), functions, {})
+            self.quick.update(functions)
         except Exception as error:
             self._failed(error)
 
+    def compile(self, functions: list) -> list:
+        """The compiled forms of some functions, which call each other directly; nothing is installed."""
+        from .build import Builder
+
+        by_code = {f.__code__: [f] for f in functions}
+        builder = Builder(by_code)
+        ready = {module: builder.make(module, quick=False) for module in [*builder.modules, METHODS]}
+        self._fill(*_loaded(ready), by_code, {})
+        return [self.objects[id(f)] for f in functions]
+
+    # --- both -----------------------------------------------------------------------------------------------------
+
     def _failed(self, error: Exception) -> None:
-        """Everything stays as it is, in Python."""
+        """What is Python stays so."""
         self.error = error
         if os.environ.get("LIVEGRAD_STRICT"):
             raise error
 
-    def _finish(self, builder: Builder, ready: dict[str, tuple]) -> None:
-        functions = {code: HOT[code] for code, made in builder.functions.items() if module_of(made[0]) in ready}
-        compiled = self._link(ready, functions)
+    def _link(
+        self, compiled: Any, tables: dict, functions: dict[Any, list], addresses: dict, waiting: Sequence = ()
+    ) -> list:
+        """Put the functions of some units, whose code is loaded, where the Python ones are; see `_fill`."""
+        new, waiting = self._fill(compiled, tables, functions, addresses, waiting)
         for code, made in functions.items():
             COMPILED[code] = functools.partial(self.again, made[0])
         replaced = [f for made in functions.values() for f in made] + [wrapper for wrapper, _ in FRONTS]
-        named = [f for f in replaced if id(f) in compiled and originals.is_named(f)]
-        replace(compiled)
+        named = [f for f in replaced if id(f) in new and originals.is_named(f)]
+        replace(new)
         for f in named:
             originals.keep(f)
-        self.installed.update(ready)
-        self.codes.update(functions)
+        return waiting
 
     def again(self, first: Any, function: Any) -> Any:
         """The compiled form of another closure over code that is there already."""
+        name = symbol(first)
+        return self._object(name, function) if defaults(function) == self.defaults[name] else function
+
+    def _object(self, name: str, function: Any, wrapper: Any = None) -> Any:
         assert self.cls is not None
-        return make(self.cls, self.entries[symbol(first)], function) if like(function, first) else function
+        made = make(self.cls, self.entries[name], function, wrapper)
+        self.objects[id(wrapper or function)] = made
+        self.forms.setdefault(function.__code__, []).append((made, defaults(function)))
+        return made
 
-    def compile(self, functions: list) -> list:
-        """The compiled forms of some functions, which call each other directly; nothing is installed."""
-        builder = Builder({f.__code__: [f] for f in functions})
-        ready = {module: builder.make(module) for module in [*builder.modules, _METHODS]}
-        made = self._link(ready, {f.__code__: [f] for f in functions})
-        return [made[id(f)] for f in functions]
+    def _fill(
+        self, compiled: Any, units: dict[str, dict], functions: dict[Any, list], addresses: dict, waiting: Sequence = ()
+    ) -> tuple[dict[int, Any], list]:
+        """Fill the tables of units, and let `functions` run their code.
 
-    def _link(self, ready: dict[str, tuple], functions: dict[Any, list]) -> dict[int, Any]:
-        """Fill the tables of the units; the compiled functions, by the ids of the originals."""
-        for made in functions.values():
-            name, unit = symbol(made[0]), ready[module_of(made[0])][0]
-            self.addresses[name] = unit.address(name)
-        for compiled, tables in ready.values():
-            api = [ctypes.cast(getattr(ctypes.pythonapi, n), ctypes.c_void_p).value for n in tables["api"]]
-            _fill(compiled, "get_api", api)
-            _kept.append(compiled)
-        cls = self.cls
-        if cls is None:
-            cls = self.cls = make_class(ready[_METHODS][0].address("describe_get"))
-        compiled_functions = {}
-        for made in functions.values():
-            unit = ready[module_of(made[0])][0]
-            address = self.entries[symbol(made[0])] = unit.address("enter." + symbol(made[0]))
-            for f in made:
-                if like(f, made[0]):
-                    compiled_functions[id(f)] = make(cls, address, f)
-        for wrapper, f in FRONTS:
-            if f.__code__ in functions and like(f, functions[f.__code__][0]):
-                compiled_functions[id(wrapper)] = make(cls, self.entries[symbol(f)], f, wrapper)
-        for compiled, tables in ready.values():
-            words = []
-            for description in tables["constants"]:
-                if description[0] == "code":
-                    words.append(self.addresses[description[1]])
-                else:
-                    constant = resolve(description)
-                    constant = compiled_functions.get(id(constant), constant)
-                    _kept.append(constant)
-                    words.append(id(constant))
-            _fill(compiled, "get_constants", words)
-        return compiled_functions
+        addresses: of functions that the units may call; theirs are added. waiting: constants of other units that were
+        not there yet. Returns what stands for functions that had no machine code before, by their ids, and constants
+        that are not there yet.
+        """
+        names = {code: symbol(made[0]) for code, made in functions.items()}
+        wanted, waiting = set(names.values()), list(waiting)
+        for unit, tables in units.items():
+            api, constants, own = _words(_call(compiled.address(f"tables.{unit}")), 3)
+            _words(api, len(tables["api"]))[:] = [_function(name) for name in tables["api"]]
+            found = _words(own, 2 * len(tables["functions"]))
+            for k, (name, written) in enumerate(tables["functions"].items()):
+                addresses[name], entry = found[2 * k : 2 * k + 2]
+                if name in wanted:
+                    self.entries[name], self.defaults[name] = entry, written
+            table = _words(constants, len(tables["constants"]))
+            waiting += [(table, k, tuple(what)) for k, what in enumerate(tables["constants"])]
+        _kept.append(compiled)
+        if self.cls is None:
+            self.cls = make_class(compiled.address("describe_get"))
+        new: dict[int, Any] = {}
+        pairs = [(f, None) for made in functions.values() for f in made]
+        for f, wrapper in [*pairs, *((f, wrapper) for wrapper, f in FRONTS if f.__code__ in functions)]:
+            name, held = names[f.__code__], id(wrapper or f)
+            if held not in self.objects and defaults(f) == self.defaults[name]:
+                new[held] = self._object(name, f, wrapper)
+        waiting = self._fill_constants(waiting, addresses)
+        for code, name in names.items():
+            for made, written in self.forms.get(code, ()):
+                if written == self.defaults[name]:
+                    aim(made, self.entries[name])
+        return new, waiting
+
+    def _fill_constants(self, waiting: list, addresses: dict) -> list:
+        """Fill places of tables; those that cannot be filled yet.
+
+        Functions first: once there is a class in a table, the methods of its objects are called.
+        """
+        left, others = [], []
+        for place in waiting:
+            table, k, what = place
+            if what[0] != "code":
+                others.append(place)
+            elif what[1] in addresses:
+                table[k] = addresses[what[1]]
+            else:
+                left.append(place)
+        slotted = self.library.classes if self.library is not None else {}
+        for place in others:
+            table, k, what = place
+            if what in slotted and not is_whole(what[1]):  # no object has this class
+                left.append(place)
+                continue
+            constant = resolve(what)
+            constant = self.objects.get(id(constant), constant)
+            _kept.append(constant)
+            table[k] = id(constant)
+        return left
 
 
-def like(function: Any, other: Any) -> bool:
-    """Whether two functions of the same code have the same defaults, which are part of the machine code."""
-    mine, others = ((f.__defaults__, f.__kwdefaults__) for f in (function, other))
-    return repr(mine) == repr(others)
+def _loaded(ready: dict[str, tuple[bytes, dict]]) -> tuple[Any, dict[str, dict]]:
+    """Units that were just made: their code, and their tables."""
+    compiled = machine.load_object(*[code for code, _ in ready.values()])
+    return compiled, {unit: tables for unit, (_, tables) in ready.items()}
 
 
-def _is_whole(module: str) -> bool:
-    """Whether a module's import has come to its end."""
-    return not getattr(sys.modules[module].__spec__, "_initializing", False)
+def _words(address: int, count: int) -> Any:
+    return (ctypes.c_size_t * count).from_address(address)
 
 
-def _fill(compiled: Any, name: str, words: list) -> None:
-    table = ctypes.CFUNCTYPE(ctypes.c_void_p)(compiled.address(name))()
-    (ctypes.c_void_p * len(words)).from_address(table)[:] = words
+def _call(address: int) -> int:
+    return ctypes.CFUNCTYPE(ctypes.c_size_t)(address)()
+
+
+@functools.cache
+def _function(name: str) -> int | None:
+    """The address of a function of the interpreter."""
+    return ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
 
 
 INSTALLER = Installer()
 
 
-def install(may_make: bool = True, wait: bool = False) -> None:
-    """Put machine code in the place of the hot functions; see `Installer.start`. wait: until it is there."""
-    begun = service.submit(INSTALLER.start, may_make)
-    if wait:
+def step() -> None:
+    """Go on with what `Start` says, after so many launches."""
+    step, Start.step = Start.step, "wait"
+    if step == "read":
+        service.submit(INSTALLER.read)
+        Start.step, Start.left = "make", MAKE_AFTER
+    elif step == "make" and INSTALLER.possible():
+        service.load("livegrad.native.build", "subprocess")
+        service.submit(_make)
+        Start.left = LOOK_EVERY
+    elif step == "wait" and INSTALLER.library is None:
+        if MAKER.running():
+            Start.left = LOOK_EVERY
+        else:
+            service.submit(INSTALLER.read)
+
+
+def _make() -> None:
+    INSTALLER.start_quick()
+    if INSTALLER.library is None:
+        service.submit(MAKER.start)  # behind what has just been begun
+
+
+def install(wait: bool = True) -> None:
+    """Put machine code in the place of the hot functions; all of it, which may take a while, if this waits."""
+    begun = service.submit(INSTALLER.read)
+    if not wait:
+        return
+    begun.wait()
+    if INSTALLER.possible():
+        service.load("livegrad.native.build", "subprocess")
+        if INSTALLER.library is None and service.call(MAKER.start, True):
+            while MAKER.running():
+                time.sleep(0.01)
+            service.submit(INSTALLER.read).wait()
+        begun = service.submit(INSTALLER.start_quick, True)
         begun.wait()
         for job in begun.result or ():
             job.wait()
-        if INSTALLER.error is not None and os.environ.get("LIVEGRAD_STRICT"):
-            raise INSTALLER.error
+    if INSTALLER.error is not None and os.environ.get("LIVEGRAD_STRICT"):
+        raise INSTALLER.error
 
 
 def installed() -> bool:
     """Whether hot functions run as machine code."""
-    return bool(INSTALLER.installed)
+    return bool(INSTALLER.linked or INSTALLER.quick)
 
 
 def failure() -> Exception | None:

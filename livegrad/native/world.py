@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import inspect
+import linecache
+import re
 import sys
 import textwrap
 import types
@@ -12,11 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import layout
-
-
-def module_of(function: Any) -> str:
-    """The module that a function is written in."""
-    return function.__globals__["__name__"]
+from .constants import module_of
 
 
 def written(function: Any) -> Any:
@@ -59,48 +56,39 @@ class World:
                     places.append((offset, [cls]))
                 else:
                     same.append(cls)
-        self._all = set(self.modules.values())
-        self._all_methods = {
-            module_of(f) for kind in (self.methods, self.properties) for places in kind.values() for _, f in places
-        }
         self._rebound: dict[str, set[str]] = {}
-        self._trees: dict[str, ast.Module] = {}
-        self.written: set[tuple[str, str]] = set()  # functions for slots that the unit has already
+        self._lambdas: dict[str, dict[int, list[ast.Lambda]]] = {}  # by module, and by line
+        self._parsed: dict[Any, ast.FunctionDef] = {}
 
     def symbol(self, function: Any) -> str | None:
         return self.symbols.get(getattr(written(function), "__code__", None))
 
     def tree(self, function: Any) -> ast.FunctionDef:
         """The syntax of a function; a lambda's as that of a function that returns its value."""
-        if function.__name__ != "<lambda>":
-            tree = ast.parse(textwrap.dedent(inspect.getsource(function.__code__))).body[0]
-            assert isinstance(tree, ast.FunctionDef)
-            return tree
-        code = function.__code__
-        module = self._trees.get(module_of(function))
-        if module is None:
-            module = self._trees[module_of(function)] = ast.parse(inspect.getsource(sys.modules[module_of(function)]))
+        tree = self._parsed.get(function.__code__)
+        if tree is None:
+            tree = self._lambda(function) if function.__name__ == "<lambda>" else _parse(function.__code__)
+            self._parsed[function.__code__] = tree
+        return tree
+
+    def _lambda(self, function: Any) -> ast.FunctionDef:
+        code, module = function.__code__, module_of(function)
+        lines = self._lambdas.get(module)
+        if lines is None:
+            lines = self._lambdas[module] = {}
+            for n in walk(ast.parse(inspect.getsource(sys.modules[module]))):
+                if isinstance(n, ast.Lambda):
+                    lines.setdefault(n.lineno, []).append(n)
         names = code.co_varnames[: code.co_argcount + bool(code.co_flags & inspect.CO_VARARGS)]
         found = [
             n
-            for n in ast.walk(module)
-            if isinstance(n, ast.Lambda)
-            and n.lineno == code.co_firstlineno
-            and tuple(a.arg for a in [*n.args.args, *([n.args.vararg] if n.args.vararg else [])]) == names
+            for n in lines.get(code.co_firstlineno, ())
+            if tuple(a.arg for a in [*n.args.args, *([n.args.vararg] if n.args.vararg else [])]) == names
         ]
         if len(found) != 1:
-            raise Unsupported(
-                f"{module_of(function)}:{code.co_firstlineno}: more than one lambda like this on the line"
-            )
+            raise Unsupported(f"{module}:{code.co_firstlineno}: more than one lambda like this on the line")
         body: list[ast.stmt] = [ast.Return(found[0].body)]
         return ast.FunctionDef("lambda", found[0].args, body, [], lineno=1)
-
-    def callees(self, module: str) -> set[str]:
-        """The modules whose hot functions those of a module may call."""
-        names = vars(sys.modules[module])
-        found = {module_of(written(f)) for f in names.values() if self.symbol(f) is not None}
-        found |= {v.__name__ for v in names.values() if isinstance(v, types.ModuleType) and v.__name__ in self._all}
-        return found | self._all_methods
 
     def recursive(self) -> set[str]:
         """Functions that may call themselves, by way of others perhaps, without the interpreter in between."""
@@ -120,22 +108,18 @@ class World:
 
     def _calls(self, function: Any) -> set[str]:
         """The hot functions that a function may call directly, by the names in it; rather too many than too few."""
+        names = _names(function.__code__)
         found: set[str | None] = set()
-        for node in ast.walk(self.tree(function)):
-            if isinstance(node, ast.Name):
-                target = function.__globals__.get(node.id)
-                found.add(self.symbol(target))
-                if isinstance(target, type):
-                    found.add(self.symbol(target.__init__))  # type: ignore[misc]
-            elif isinstance(node, ast.Attribute):
-                found.update(self.symbol(f) for _, f in self.methods.get(node.attr, ()))
-                found.update(self.symbol(f) for _, f in self.properties.get(node.attr, ()))
-                owner = function.__globals__.get(node.value.id) if isinstance(node.value, ast.Name) else None
-                if isinstance(owner, types.ModuleType):
-                    target = getattr(owner, node.attr, None)
-                    found.add(self.symbol(target))
-                    if isinstance(target, type):
-                        found.add(self.symbol(target.__init__))  # type: ignore[misc]
+        targets = [function.__globals__[name] for name in names if name in function.__globals__]
+        for owner in [t for t in targets if isinstance(t, types.ModuleType)]:
+            targets += [vars(owner)[name] for name in names if name in vars(owner)]
+        for target in targets:
+            found.add(self.symbol(target))
+            if isinstance(target, type):
+                found.add(self.symbol(target.__init__))  # type: ignore[misc]
+        for name in names:
+            found.update(self.symbol(f) for _, f in self.methods.get(name, ()))
+            found.update(self.symbol(f) for _, f in self.properties.get(name, ()))
         return {symbol for symbol in found if symbol is not None}
 
     def rebound(self, module: str) -> set[str]:
@@ -143,20 +127,55 @@ class World:
         found = self._rebound.get(module)
         if found is None:
             try:
-                tree = ast.parse(inspect.getsource(sys.modules[module]))
+                text = inspect.getsource(sys.modules[module])
             except (OSError, TypeError):  # not written in Python
-                tree = ast.parse("")
-            found = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
-            self._rebound[module] = found
+                text = ""
+            # A line of a text that looks like the statement does no harm.
+            statements = re.findall(r"^[ \t]+global[ \t]+([^#;\n]+)", text, re.MULTILINE)
+            found = self._rebound[module] = {name.strip() for names in statements for name in names.split(",")}
         return found
 
 
-def describe_class(cls: type) -> tuple:
-    if getattr(builtins, cls.__name__, None) is cls:
-        return ("builtin", cls.__name__)
-    if cls.__module__ == "builtins":
-        return ("types", next(n for n, v in vars(types).items() if v is cls))
-    return ("global", cls.__module__, cls.__qualname__)
+def walk(tree: ast.AST) -> list[ast.AST]:
+    """All nodes of a tree; what `ast.walk` gives, in half its time."""
+    found = [tree]
+    for node in found:
+        for name in node._fields:
+            part = getattr(node, name, None)
+            if isinstance(part, list):
+                found += [each for each in part if isinstance(each, ast.AST)]
+            elif isinstance(part, ast.AST):
+                found.append(part)
+    return found
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """The names in a function that are not of its variables: globals, attributes."""
+    found = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found |= _names(constant)
+    return found
+
+
+def _parse(code: types.CodeType) -> ast.FunctionDef:
+    """The syntax of the function that begins on a line: what follows until the indentation is that of its head."""
+    lines = linecache.getlines(code.co_filename)[code.co_firstlineno - 1 :]
+    margin = len(lines[0]) - len(lines[0].lstrip()) if lines else 0
+    inside, end = False, len(lines)
+    for k, line in enumerate(lines):
+        text = line.lstrip()
+        if not inside:
+            inside = text.startswith("def ")  # decorators come before
+        elif text and len(line) - len(text) <= margin and text[0] not in ")]}#":
+            end = k
+            break
+    try:
+        tree = ast.parse(textwrap.dedent("".join(lines[:end]))).body[0]
+    except (SyntaxError, IndexError):  # what looked like the end was inside a text
+        tree = ast.parse(textwrap.dedent(inspect.getsource(code))).body[0]
+    assert isinstance(tree, ast.FunctionDef)
+    return tree
 
 
 def literal(value: Any) -> tuple:

@@ -1,0 +1,179 @@
+"""Making the library's machine code (see `library`) in a process of its own.
+
+It takes some ten seconds of one core, during which this process goes on undisturbed: the other one has an
+interpreter's lock of its own, waits where somebody else wants the processor, and puts its result on disk. What it has
+finished is kept when it ends early, and the next one goes on from there; two never do the same work at the same time.
+It ends when this process does.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+from ..llvm import cache
+
+_CODE = "import json, sys; given = json.loads(sys.stdin.readline()); sys.path[:] = given['path']; \
+from livegrad.native.process import main; main(given)"
+
+
+class Maker:
+    """The process, seen from the one that wants its result."""
+
+    def __init__(self) -> None:
+        self.process: Any = None  # a `subprocess.Popen`
+        self.owner = 0  # whose child it is
+        self.begun = False
+
+    def start(self, awaited: bool = False) -> bool:
+        """Start it, unless that has been tried. Whether it is running, or has been.
+
+        awaited: somebody is waiting for it, so it need not stand back.
+        """
+        if self.owner != os.getpid():  # a fork's child has none
+            self.process, self.owner, self.begun = None, os.getpid(), False
+        if not self.begun:
+            self.begun = True
+            with contextlib.suppress(OSError, ValueError, ImportError):
+                self._start(awaited)
+        return self.process is not None
+
+    def _start(self, awaited: bool) -> None:
+        import subprocess
+
+        python, folder = interpreter(), cache.usable_folder()
+        if python is None or folder is None:
+            return
+        environment = {**os.environ, "LIVEGRAD_NATIVE": "0", "LIVEGRAD_CACHE_DIR": str(folder)}
+        window: dict[str, Any] = {"start_new_session": True}  # so that Ctrl-C in a terminal is not for it
+        if sys.platform == "win32":
+            window = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+        process = subprocess.Popen(
+            [python, "-I", "-S", "-c", _CODE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            **window,
+        )
+        atexit.register(self.stop)
+        self.process = process
+        package = __name__.partition(".")[0]
+        root = os.path.dirname(os.path.dirname(os.path.abspath(sys.modules[package].__file__ or "")))
+        assert process.stdin is not None
+        given = {"path": [root, *map(os.fspath, sys.path)], "awaited": awaited}
+        process.stdin.write(json.dumps(given).encode() + b"\n")
+        process.stdin.flush()  # and it stays open: its end tells the process that this one has ended
+
+    def running(self) -> bool:
+        return self.owner == os.getpid() and self.process is not None and self.process.poll() is None
+
+    def failure(self) -> str:
+        """What the process said when it has failed."""
+        if self.process is None or self.owner != os.getpid() or not self.process.poll():
+            return ""
+        said = self.process.stdout.read().decode(errors="replace")
+        return said or f"the process that makes machine code ended with {self.process.returncode}"
+
+    def stop(self) -> None:
+        """End it, which loses nothing but the part that it is at."""
+        if self.running():
+            self.process.kill()
+            self.process.wait()
+
+    def forget(self) -> None:
+        """In the child of a fork: it is somebody else's, and ends without him."""
+        if self.process is not None:
+            self.process.returncode = 0
+            for pipe in (self.process.stdin, self.process.stdout):
+                with contextlib.suppress(OSError, ValueError):
+                    pipe.close()
+            self.process = None
+
+
+MAKER = Maker()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=MAKER.forget)
+
+
+def interpreter() -> str | None:
+    """What to start Python with; None in a program that has Python inside, whose own file that would be."""
+    path = sys.executable
+    if not path or getattr(sys, "frozen", False) or not os.path.basename(path).lower().startswith("python"):
+        return None
+    return path
+
+
+# In the process
+
+
+def main(given: dict) -> None:
+    """Make the machine code, unless it is there when others are done."""
+    import threading
+    import traceback
+
+    if hasattr(os, "nice") and not given["awaited"]:
+        os.nice(19)
+    if hasattr(signal, "pthread_sigmask"):  # it was started by a thread that leaves signals to others
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        make()
+    except BaseException:
+        sys.stdout.write(traceback.format_exc()[-4000:])
+        sys.stdout.flush()
+        os._exit(1)
+
+
+def _end_with_parent() -> None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdin.read()
+    os._exit(2)
+
+
+def make() -> None:
+    import importlib
+
+    from . import HOT, library
+    from .build import Builder
+    from .constants import METHODS
+
+    folder = cache.usable_folder()
+    if folder is None:
+        return
+    with _alone(os.path.join(folder, "native.lock")):
+        if library.read() is not None:
+            return
+        for module in library.marked():
+            importlib.import_module(module)
+        builder = Builder({code: made for code, made in HOT.items() if library.is_ours(made[0])})
+        units = {}
+        parts = {unit: library.part(builder.modules, unit) for unit in [*builder.modules, METHODS]}
+        for unit, part in parts.items():
+            found = library.read_part(part)
+            if found is None:
+                found = builder.make(unit, quick=False)
+                library.write_part(part, *found)
+            units[unit] = found
+        library.write(units, builder.classes)
+        for part in parts.values():
+            cache.remove(part)
+
+
+@contextlib.contextmanager
+def _alone(path: str) -> Any:
+    """Wait until no other process is in here, where the system can tell."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with open(path, "w") as file:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
