@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 # After so many launches code that is on disk is read, and after so many more what is missing is made: by then the
 # program is one that runs for a while. A process that makes code is looked after every so many.
-READ_AFTER, MAKE_AFTER, LOOK_EVERY = 8, 150, 1000
+READ_AFTER, MAKE_AFTER, LOOK_EVERY = 8, 150, 200
 
 F = TypeVar("F", bound=Callable)
 

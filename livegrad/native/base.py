@@ -21,7 +21,7 @@ def is_one_of(c: Code, kind: str, classes: list[type]) -> str:
 
 def code_of(c: Code, unit: Unit, world: World, symbol: str) -> str:
     """The address of a hot function: of this unit, or from the table of constants."""
-    return "@" + symbol if world.modules[symbol] == unit.name else c.constant(("code", symbol)).reg
+    return "@" + symbol if world.units[symbol] == unit.name else c.constant(("code", symbol)).reg
 
 
 class Base:

@@ -1,8 +1,9 @@
-"""The machine code of all of the library's hot functions, kept on disk as one entry.
+"""The machine code of the library's hot functions, kept on disk.
 
-It is made with all modules that have hot functions imported, so it does not depend on what a program imports: the one
-that reads it links the units of the modules that are there (see `unit`). An entry tells what it was made from, and is
-only used where that is still the same.
+There are two entries: one of all functions, and a quick one, of those that programs ran while there was nothing better
+(in code that takes a fifth of the time to make). They are made with all modules that have hot functions imported, so
+they do not depend on what a program imports: the one that reads them links the units of the modules that are there (see
+`unit`). An entry tells what it was made from, and is only used where that is still the same.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ def _own_digest() -> str:
     return cache.sha256(b"".join([path.read_bytes() for path in paths])).hexdigest()
 
 
-def name() -> str:
-    """The name of the entry: by the interpreter, the machine, and where the library is."""
-    parts = (cache.VERSION, sys.version, machine.host_description(), _own_digest(), str(PACKAGE))
+def name(quick: bool) -> str:
+    """The name of an entry: by the interpreter, the machine, and where the library is."""
+    parts = (quick, cache.VERSION, sys.version, machine.host_description(), _own_digest(), str(PACKAGE))
     return "native-" + cache.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -63,9 +64,17 @@ def stated(cls: type) -> list:
 
 
 class Library:
-    """What an entry holds. tables: of every unit. classes: what is taken for granted of each, by its description."""
+    """What an entry holds, and what of it is in place in this process.
 
-    def __init__(self, head: dict, code: memoryview) -> None:
+    tables: of every unit. classes: what is taken for granted of each, by its description.
+    """
+
+    def __init__(self, head: dict, code: memoryview, quick: bool) -> None:
+        self.quick = quick
+        self.linked: set[str] = set()  # units that are in place
+        self.addresses: dict[str, int] = {}  # of functions, for one another
+        self.open: list = []  # constants that wait for a module's import: table, place, description
+        self.checked: set[type] = set()  # classes that are what the code takes them for
         self.sources: dict[str, str] = head["sources"]
         self.classes = {tuple(description): facts for description, facts in head["classes"]}
         self.tables: dict[str, dict] = {unit: tables for unit, (_, _, tables) in head["units"].items()}
@@ -90,13 +99,13 @@ def is_ours(function: Any) -> bool:
     return module_of(function).partition(".")[0] == PACKAGE.name
 
 
-def read() -> Library | None:
-    """The entry, if there is one that was made from the same sources."""
-    kept = cache.read(name())
+def read(quick: bool) -> Library | None:
+    """An entry, if there is one that was made from the same sources."""
+    kept = cache.read(name(quick))
     if kept is None:
         return None
     head, code = _split(kept)
-    library = Library(head, code)
+    library = Library(head, code, quick)
     try:
         same = all(digest(module) == known for module, known in library.sources.items())
     except OSError:  # a module that is no more
@@ -104,7 +113,7 @@ def read() -> Library | None:
     return library if same else None
 
 
-def write(units: dict[str, tuple[bytes, dict]], classes: list[type]) -> None:
+def write(quick: bool, units: dict[str, tuple[bytes, dict]], classes: list[type]) -> None:
     """Keep the units: object code and tables, by module."""
     places: dict[str, tuple[int, int, Any]] = {}
     end = 0
@@ -116,13 +125,13 @@ def write(units: dict[str, tuple[bytes, dict]], classes: list[type]) -> None:
         "classes": [[describe_class(cls), stated(cls)] for cls in classes],
         "units": places,
     }
-    cache.write(name(), _joined(head, b"".join([code for code, _ in units.values()])))
+    cache.write(name(quick), _joined(head, b"".join([code for code, _ in units.values()])))
 
 
 def part(modules: Iterable[str], unit: str) -> str:
     """The name of a unit that is kept until all are there."""
     sources = [digest(module) for module in sorted(modules)]
-    return "native-" + cache.sha256(repr((name(), sources, unit)).encode()).hexdigest()
+    return "native-" + cache.sha256(repr((name(False), sources, unit)).encode()).hexdigest()
 
 
 def read_part(part: str) -> tuple[bytes, dict] | None:

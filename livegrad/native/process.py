@@ -1,9 +1,9 @@
 """Making the library's machine code (see `library`) in a process of its own.
 
 It takes some ten seconds of one core, during which this process goes on undisturbed: the other one has an
-interpreter's lock of its own, waits where somebody else wants the processor, and puts its result on disk. What it has
-finished is kept when it ends early, and the next one goes on from there; two never do the same work at the same time.
-It ends when this process does.
+interpreter's lock of its own, and puts its result on disk. First comes, within two seconds or so, what the program
+needs most; then it stands back for whoever wants the processor. What it has finished is kept when it ends early, and
+the next one goes on from there; two never do the same work at the same time. It ends when this process does.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from ..llvm import cache
@@ -30,20 +31,20 @@ class Maker:
         self.owner = 0  # whose child it is
         self.begun = False
 
-    def start(self, awaited: bool = False) -> bool:
+    def start(self, ran: Iterable[str], awaited: bool = False) -> bool:
         """Start it, unless that has been tried. Whether it is running, or has been.
 
-        awaited: somebody is waiting for it, so it need not stand back.
+        ran: the functions that are wanted first, by their symbols. awaited: somebody waits for all.
         """
         if self.owner != os.getpid():  # a fork's child has none
             self.process, self.owner, self.begun = None, os.getpid(), False
         if not self.begun:
             self.begun = True
             with contextlib.suppress(OSError, ValueError, ImportError):
-                self._start(awaited)
+                self._start(list(ran), awaited)
         return self.process is not None
 
-    def _start(self, awaited: bool) -> None:
+    def _start(self, ran: list[str], awaited: bool) -> None:
         import subprocess
 
         python, folder = interpreter(), cache.usable_folder()
@@ -66,7 +67,7 @@ class Maker:
         package = __name__.partition(".")[0]
         root = os.path.dirname(os.path.dirname(os.path.abspath(sys.modules[package].__file__ or "")))
         assert process.stdin is not None
-        given = {"path": [root, *map(os.fspath, sys.path)], "awaited": awaited}
+        given = {"path": [root, *map(os.fspath, sys.path)], "ran": ran, "awaited": awaited}
         process.stdin.write(json.dumps(given).encode() + b"\n")
         process.stdin.flush()  # and it stays open: its end tells the process that this one has ended
 
@@ -117,13 +118,11 @@ def main(given: dict) -> None:
     import threading
     import traceback
 
-    if hasattr(os, "nice") and not given["awaited"]:
-        os.nice(19)
     if hasattr(signal, "pthread_sigmask"):  # it was started by a thread that leaves signals to others
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        make()
+        make(given["ran"], given["awaited"])
     except BaseException:
         sys.stdout.write(traceback.format_exc()[-4000:])
         sys.stdout.flush()
@@ -136,32 +135,43 @@ def _end_with_parent() -> None:
     os._exit(2)
 
 
-def make() -> None:
+def make(ran: Iterable[str], awaited: bool) -> None:
+    """Make the entries of `library`; first, unless all are awaited, the quick one."""
     import importlib
 
     from . import HOT, library
     from .build import Builder
-    from .constants import METHODS
+    from .constants import METHODS, symbol
 
     folder = cache.usable_folder()
     if folder is None:
         return
     with _alone(os.path.join(folder, "native.lock")):
-        if library.read() is not None:
+        if library.read(quick=False) is not None:
             return
         for module in library.marked():
             importlib.import_module(module)
-        builder = Builder({code: made for code, made in HOT.items() if library.is_ours(made[0])})
+        functions = {code: made for code, made in HOT.items() if library.is_ours(made[0])}
+        if not awaited:
+            known = library.read(quick=True)
+            wanted = {*ran, *(known.units if known else ())}
+            if not known or wanted > known.units.keys():
+                builder = Builder({code: made for code, made in functions.items() if symbol(made[0]) in wanted})
+                units = {unit: builder.make(unit, quick=True) for unit in [*builder.units, METHODS]}
+                library.write(True, units, builder.classes)
+            if hasattr(os, "nice"):
+                os.nice(19)
+        builder = Builder(functions)
         units = {}
-        parts = {unit: library.part(builder.modules, unit) for unit in [*builder.modules, METHODS]}
+        parts = {unit: library.part(builder.units, unit) for unit in [*builder.units, METHODS]}
         for unit, part in parts.items():
             found = library.read_part(part)
             if found is None:
                 found = builder.make(unit, quick=False)
                 library.write_part(part, *found)
             units[unit] = found
-        library.write(units, builder.classes)
-        for part in parts.values():
+        library.write(False, units, builder.classes)
+        for part in [*parts.values(), library.name(quick=True)]:
             cache.remove(part)
 
 

@@ -1,10 +1,10 @@
 """Putting machine code in the place of the hot functions.
 
-Where the code comes from: from the disk, where all of the library's is one entry (`library`); in the meantime, and
-for functions that are not in that, this process makes it of those that have run, in little time (`build`). Code from
-the disk takes the place of the other later on.
+The code comes from the disk (`library`), where another process puts it if need be (`process`): that of the functions
+which the program runs first, made in little time, then that of all, which takes its place. Functions that are not the
+library's own are compiled in this process (`build`), and so are all that have run where there can be no other.
 
-All of this happens on the helper thread (`llvm.service`), in parts, so that no kernel waits long behind it.
+All of this happens on the helper thread (`llvm.service`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from ..llvm import machine, service
@@ -33,19 +32,15 @@ class Installer:
     """Which functions run as machine code, and of what kind."""
 
     def __init__(self) -> None:
-        self.library: library.Library | None = None
-        self.linked: set[str] = set()  # units of the library that are in place
-        self.quick: set = set()  # code objects of functions that were made here
-        self.careful: set = set()  # those whose code is the library's
+        self.libraries: dict[bool, library.Library] = {}  # by whether it is the quick one
+        self.quick: set = set()  # code objects of functions whose code took little time
+        self.careful: set = set()  # those whose code is that of the whole library
         self.error: Exception | None = None
         self.cls: type | None = None
-        self.addresses: dict[str, int] = {}  # of the library's functions, for one another
         self.entries: dict[str, int] = {}  # of functions, for the interpreter: the newest
         self.defaults: dict[str, str] = {}  # which are part of that code
         self.objects: dict[int, Any] = {}  # what stands for functions, by the ids of their Python forms
         self.forms: dict[Any, list] = {}  # the same and their defaults, by code object
-        self.open: list = []  # constants of the library's units that wait for a module's import: table, place, which
-        self.classes: set[type] = set()  # those that are what the library takes them for
 
     # --- what there is --------------------------------------------------------------------------------------------
 
@@ -64,28 +59,31 @@ class Installer:
 
     # --- from the disk --------------------------------------------------------------------------------------------
 
-    def read(self) -> bool:
-        """Link what is on disk, for modules that are imported. Whether there is something."""
+    def complete(self) -> bool:
+        """Whether the whole library's code is there."""
+        return False in self.libraries
+
+    def read(self) -> None:
+        """Put in place what is on disk, for modules that are imported."""
         try:
-            if self.library is None and self.possible():
-                self.library = library.read()
-            if self.library is None or self.error is not None:
-                return False
-            self._check_classes(self.library)
-            self._link_library(self.library)
+            if self.possible():
+                for quick in (False, True):
+                    if not self.complete() and quick not in self.libraries:
+                        found = library.read(quick)
+                        if found is not None:
+                            self.libraries[quick] = found
+                for found in self.libraries.values():
+                    if not (found.quick and self.complete()):
+                        self._link_library(found)
         except Exception as error:
             self._failed(error)
-            return False
-        return True
-
-    def _check_classes(self, found: library.Library) -> None:
-        for cls in [cls for cls in SLOTTED if cls not in self.classes and is_whole(cls.__module__)]:
-            if not found.fits(cls):
-                raise RuntimeError(f"the code on disk was made for another {cls.__module__}.{cls.__qualname__}")
-            self.classes.add(cls)
 
     def _link_library(self, found: library.Library) -> None:
-        units = [unit for unit in found.tables if unit not in self.linked and is_whole(unit)]
+        for cls in [cls for cls in SLOTTED if cls not in found.checked and is_whole(cls.__module__)]:
+            if not found.fits(cls):
+                raise RuntimeError(f"the code on disk was made for another {cls.__module__}.{cls.__qualname__}")
+            found.checked.add(cls)
+        units = [unit for unit in found.tables if unit not in found.linked and is_whole(unit)]
         # A unit may call another one whose module is halfway through its import; one that has not begun to is only
         # called for objects of classes that are there after it.
         halfway = {unit for unit in found.tables if unit in sys.modules and not is_whole(unit)}
@@ -99,37 +97,22 @@ class Installer:
         written = {name for unit in units for name in found.tables[unit]["functions"]}
         functions = {code: list(made) for code, made in list(HOT.items()) if symbol(made[0]) in written}
         tables = {unit: found.tables[unit] for unit in units}
-        self.open = self._link(found.load(units), tables, functions, self.addresses, self.open)
-        self.linked.update(units)
-        self.careful.update(functions)
+        self._link(found.load(units), tables, functions, found)
+        found.linked.update(units)
+        (self.quick if found.quick else self.careful).update(functions)
 
     # --- made here ------------------------------------------------------------------------------------------------
 
-    def start_quick(self, every: bool = False) -> list[service.Job]:
-        """Begin to make code of the functions that have run (or of all) and have none: the jobs to wait for."""
-        functions = self.left(ran=not every) if self.possible() else {}
-        if not functions:
-            return []
+    def make(self, functions: dict[Any, list]) -> None:
+        """Compile functions in this process, quickly, and put them in place."""
         from .build import Builder
 
-        builder = Builder(functions)
-        ready: dict[str, tuple] = {}
-        jobs = [
-            service.submit(self._quick, builder, module, ready)
-            for module in [*builder.modules, *([] if self.cls else [METHODS])]
-        ]
-        return [*jobs, service.submit(self._quick, builder, None, ready)]
-
-    def _quick(self, builder: Any, module: str | None, ready: dict) -> None:
-        if self.error is not None:
+        if not functions or not self.possible():
             return
         try:
-            if module is not None:
-                ready[module] = builder.make(module, quick=True)
-                return
-            codes = builder.world.symbols.keys() - self.careful
-            functions = {code: list(HOT[code]) for code in codes}
-            self._link(*_loaded(ready), functions, {})
+            builder = Builder(functions, "here")
+            ready = {unit: builder.make(unit, quick=True) for unit in ["here", *([] if self.cls else [METHODS])]}
+            self._link(*_loaded(ready), functions, None)
             self.quick.update(functions)
         except Exception as error:
             self._failed(error)
@@ -140,8 +123,8 @@ class Installer:
 
         by_code = {f.__code__: [f] for f in functions}
         builder = Builder(by_code)
-        ready = {module: builder.make(module, quick=False) for module in [*builder.modules, METHODS]}
-        self._fill(*_loaded(ready), by_code, {})
+        ready = {unit: builder.make(unit, quick=False) for unit in [*builder.units, METHODS]}
+        self._fill(*_loaded(ready), by_code, None)
         return [self.objects[id(f)] for f in functions]
 
     # --- both -----------------------------------------------------------------------------------------------------
@@ -152,11 +135,9 @@ class Installer:
         if os.environ.get("LIVEGRAD_STRICT"):
             raise error
 
-    def _link(
-        self, compiled: Any, tables: dict, functions: dict[Any, list], addresses: dict, waiting: Sequence = ()
-    ) -> list:
+    def _link(self, compiled: Any, tables: dict, functions: dict[Any, list], found: library.Library | None) -> None:
         """Put the functions of some units, whose code is loaded, where the Python ones are; see `_fill`."""
-        new, waiting = self._fill(compiled, tables, functions, addresses, waiting)
+        new = self._fill(compiled, tables, functions, found)
         for code, made in functions.items():
             COMPILED[code] = functools.partial(self.again, made[0])
         replaced = [f for made in functions.values() for f in made] + [wrapper for wrapper, _ in FRONTS]
@@ -164,7 +145,6 @@ class Installer:
         replace(new)
         for f in named:
             originals.keep(f)
-        return waiting
 
     def again(self, first: Any, function: Any) -> Any:
         """The compiled form of another closure over code that is there already."""
@@ -179,22 +159,22 @@ class Installer:
         return made
 
     def _fill(
-        self, compiled: Any, units: dict[str, dict], functions: dict[Any, list], addresses: dict, waiting: Sequence = ()
-    ) -> tuple[dict[int, Any], list]:
+        self, compiled: Any, units: dict[str, dict], functions: dict[Any, list], found: library.Library | None
+    ) -> dict[int, Any]:
         """Fill the tables of units, and let `functions` run their code.
 
-        addresses: of functions that the units may call; theirs are added. waiting: constants of other units that were
-        not there yet. Returns what stands for functions that had no machine code before, by their ids, and constants
-        that are not there yet.
+        found: the library that they are of, if they are of one. Returns what stands for functions that had no machine
+        code before, by their ids.
         """
+        addresses: dict[str, int] = {} if found is None else found.addresses
         names = {code: symbol(made[0]) for code, made in functions.items()}
-        wanted, waiting = set(names.values()), list(waiting)
+        wanted, waiting = set(names.values()), [] if found is None else found.open
         for unit, tables in units.items():
             api, constants, own = _words(_call(compiled.address(f"tables.{unit}")), 3)
             _words(api, len(tables["api"]))[:] = [_function(name) for name in tables["api"]]
-            found = _words(own, 2 * len(tables["functions"]))
+            places = _words(own, 2 * len(tables["functions"]))
             for k, (name, written) in enumerate(tables["functions"].items()):
-                addresses[name], entry = found[2 * k : 2 * k + 2]
+                addresses[name], entry = places[2 * k : 2 * k + 2]
                 if name in wanted:
                     self.entries[name], self.defaults[name] = entry, written
             table = _words(constants, len(tables["constants"]))
@@ -208,14 +188,16 @@ class Installer:
             name, held = names[f.__code__], id(wrapper or f)
             if held not in self.objects and defaults(f) == self.defaults[name]:
                 new[held] = self._object(name, f, wrapper)
-        waiting = self._fill_constants(waiting, addresses)
+        left = self._fill_constants(waiting, addresses, found)
+        if found is not None:
+            found.open = left
         for code, name in names.items():
             for made, written in self.forms.get(code, ()):
                 if written == self.defaults[name]:
                     aim(made, self.entries[name])
-        return new, waiting
+        return new
 
-    def _fill_constants(self, waiting: list, addresses: dict) -> list:
+    def _fill_constants(self, waiting: list, addresses: dict, found: library.Library | None) -> list:
         """Fill places of tables; those that cannot be filled yet.
 
         Functions first: once there is a class in a table, the methods of its objects are called.
@@ -229,10 +211,10 @@ class Installer:
                 table[k] = addresses[what[1]]
             else:
                 left.append(place)
-        slotted = self.library.classes if self.library is not None else {}
+        slotted = {} if found is None else found.classes
         for place in others:
             table, k, what = place
-            if what in slotted and not is_whole(what[1]):  # no object has this class
+            if what[0] == "global" and what in slotted and not is_whole(what[1]):  # no object has this class
                 left.append(place)
                 continue
             constant = resolve(what)
@@ -267,25 +249,29 @@ INSTALLER = Installer()
 
 def step() -> None:
     """Go on with what `Start` says, after so many launches."""
-    step, Start.step = Start.step, "wait"
-    if step == "read":
+    if Start.step == "read":
         service.submit(INSTALLER.read)
         Start.step, Start.left = "make", MAKE_AFTER
-    elif step == "make" and INSTALLER.possible():
-        service.load("livegrad.native.build", "subprocess")
-        service.submit(_make)
-        Start.left = LOOK_EVERY
-    elif step == "wait" and INSTALLER.library is None:
-        if MAKER.running():
-            Start.left = LOOK_EVERY
-        else:
-            service.submit(INSTALLER.read)
+    elif Start.step == "make":
+        if INSTALLER.left(ran=True) or not INSTALLER.complete():
+            service.load("livegrad.native.build", "subprocess")
+            service.submit(_make)
+        Start.step, Start.left = "wait", LOOK_EVERY
+    elif INSTALLER.possible() and not INSTALLER.complete():
+        going = MAKER.running()  # first this, then a last look
+        service.submit(INSTALLER.read)
+        Start.left = LOOK_EVERY if going else 0
 
 
 def _make() -> None:
-    INSTALLER.start_quick()
-    if INSTALLER.library is None:
-        service.submit(MAKER.start)  # behind what has just been begun
+    """Have made what has run and is still Python: in another process, but for functions that are not the library's."""
+    if not INSTALLER.possible():
+        return
+    functions = INSTALLER.left(ran=True)
+    ours = {code: made for code, made in functions.items() if library.is_ours(made[0])}
+    if not INSTALLER.complete() and MAKER.start([symbol(made[0]) for made in ours.values()]):
+        functions = {code: made for code, made in functions.items() if code not in ours}
+    INSTALLER.make(functions)
 
 
 def install(wait: bool = True) -> None:
@@ -296,21 +282,22 @@ def install(wait: bool = True) -> None:
     begun.wait()
     if INSTALLER.possible():
         service.load("livegrad.native.build", "subprocess")
-        if INSTALLER.library is None and service.call(MAKER.start, True):
+        if not INSTALLER.complete() and service.call(MAKER.start, [], True):
             while MAKER.running():
                 time.sleep(0.01)
             service.submit(INSTALLER.read).wait()
-        begun = service.submit(INSTALLER.start_quick, True)
-        begun.wait()
-        for job in begun.result or ():
-            job.wait()
+        service.submit(_make_rest).wait()
     if INSTALLER.error is not None and os.environ.get("LIVEGRAD_STRICT"):
         raise INSTALLER.error
 
 
+def _make_rest() -> None:
+    INSTALLER.make(INSTALLER.left())
+
+
 def installed() -> bool:
     """Whether hot functions run as machine code."""
-    return bool(INSTALLER.linked or INSTALLER.quick)
+    return bool(INSTALLER.careful or INSTALLER.quick)
 
 
 def failure() -> Exception | None:

@@ -28,11 +28,11 @@ class Unsupported(Exception):
 class World:
     """What the compiled functions may know of: one another, classes with slots, and which global names change."""
 
-    def __init__(self, functions: dict[Any, Any], symbol: Callable, classes: list[type], inline: set):
+    def __init__(self, functions: dict[Any, Any], symbol: Callable, classes: list[type], inline: set, unit: Callable):
         self.functions = list(functions.values())
         self._recursive: set[str] | None = None
         symbols = self.symbols = {code: symbol(f) for code, f in functions.items()}
-        self.modules = {symbols[code]: module_of(f) for code, f in functions.items()}
+        self.units = {symbols[code]: unit(f) for code, f in functions.items()}
         self.inline = inline  # code objects of functions that take the reading of slots into themselves
         self.methods: dict[str, list[tuple[type, Any]]] = {}
         self.properties: dict[str, list[tuple[type, Any]]] = {}
