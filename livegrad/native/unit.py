@@ -22,7 +22,7 @@ from .constants import METHODS, defaults, is_whole, module_of, resolve, symbol
 from .functions import aim, make, make_class, replace
 from .process import MAKER
 
-__all__ = ["INSTALLER", "Installer", "failure", "install", "installed", "symbol"]
+__all__ = ["INSTALLER", "Installer", "failure", "install", "installed"]
 
 # Machine code and the objects that it refers to stay as long as the process runs.
 _kept: list = []

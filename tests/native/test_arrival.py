@@ -1,0 +1,222 @@
+"""When and from where compiled functions come: the modes, the other process, the disk. Every program is a process."""
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from livegrad.native import HOT, has_run, layout, library
+from livegrad.native.constants import module_of
+
+pytestmark = pytest.mark.skipif(not layout.supported(), reason="functions are compiled for CPython 3.11 to 3.13")
+
+SECONDS = 250  # after which a program is stuck
+
+TRAIN = """
+    import os, sys, time, livegrad
+    from livegrad.llvm import cache, service
+    from livegrad.native import unit
+
+    def train(steps):
+        x = livegrad.ones(4, requires_grad=True)
+        for i in range(steps):
+            (x * i).sum().backward()
+        return x.grad[0].item()
+
+    def until(condition):  # launches, until it holds or no more is to come
+        while not condition() and unit.Start.left:
+            train(20)
+            time.sleep(0.01)
+        service.drain()
+        return condition()
+
+    def kind():
+        service.drain()
+        return "careful" if unit.INSTALLER.careful else "quick" if unit.INSTALLER.quick else "python"
+"""
+
+
+def run(program, folder, mode=None, **variables):
+    """What a program prints."""
+    env = {k: v for k, v in os.environ.items() if k not in ("LIVEGRAD_NATIVE", "LIVEGRAD_STRICT")}
+    env |= {"LIVEGRAD_CACHE_DIR": str(folder), **({"LIVEGRAD_NATIVE": mode} if mode else {}), **variables}
+    text = textwrap.dedent(TRAIN) + textwrap.dedent(program)
+    done = subprocess.run([sys.executable, "-c", text], env=env, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A folder with the code of the whole library. Where the session's own has it, it is copied."""
+    folder = tmp_path_factory.mktemp("whole")
+    from livegrad.llvm import cache
+
+    kept = cache.read(library.name(quick=False))
+    if kept is not None and library.read(quick=False) is not None:
+        cache_folder, cache.folder = cache.folder, folder
+        try:
+            cache.write(library.name(quick=False), kept)
+        finally:
+            cache.folder = cache_folder
+    assert run("print(kind(), train(5))", folder, "always") == ["careful", "10.0"]
+    return folder
+
+
+def entries(folder):
+    return [path for path in folder.iterdir() if path.name.startswith("native-")]
+
+
+def test_code_on_disk_is_there_after_a_few_launches(whole):
+    assert run("train(20); print(kind(), train(5))", whole) == ["careful", "10.0"]
+    assert run("train(20); print(kind(), train(5))", whole, "0") == ["python", "10.0"]
+    assert len(entries(whole)) == 1
+
+
+def test_the_entry_does_not_depend_on_what_is_imported(whole):
+    program = """
+        train(20)
+        before = kind(), type(livegrad.Tensor.__add__).__name__
+        import livegrad.nn, livegrad.optim
+        model = livegrad.nn.Linear(3, 2)
+        optimizer = livegrad.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+        weight = model.weight.tolist()
+        for _ in range(20):
+            optimizer.zero_grad()
+            model(livegrad.ones(1, 3)).sum().backward()
+            optimizer.step()
+        service.drain()
+        print(*before, type(livegrad.nn.functional.linear).__name__, len(unit.INSTALLER.quick))
+        print(len(unit.INSTALLER.libraries[False].open), model.weight.grad.tolist() == [[1.0] * 3] * 2)
+    """
+    name = "compiled_function"
+    assert run(program, whole, LIVEGRAD_STRICT="1") == ["careful", name, name, "0", "0", "True"]
+
+
+def test_what_a_program_runs_comes_first(tmp_path):
+    program = """
+        print(until(unit.installed), kind(), unit.failure(), unit.INSTALLER.complete())
+        from livegrad.native import HOT
+        print(len(unit.INSTALLER.quick) < len(HOT), train(5))
+    """
+    assert run(program, tmp_path) == ["True", "quick", "None", "False", "True", "10.0"]
+    assert entries(tmp_path)
+    assert run("train(20); print(kind(), train(5))", tmp_path) == ["quick", "10.0"]  # kept for the next one
+
+
+def test_functions_that_have_run_are_known():
+    from livegrad.native import hot
+
+    scope = {"__name__": __name__, "hot": hot}
+    exec("@hot\ndef ran(x):\n    return x + 1\n@hot\ndef never(x):\n    return x + 1", scope)
+    try:
+        for i in range(100):
+            scope["ran"](i)
+        assert has_run(scope["ran"].__code__)
+        assert not has_run(scope["never"].__code__)
+    finally:
+        for name in ("ran", "never"):
+            HOT.pop(scope[name].__code__, None)
+
+
+def test_better_code_takes_the_place_of_the_quick(whole):
+    program = """
+        import livegrad.nn.functional
+        folder, cache.folder = cache.folder, None
+        train(50)
+        made = unit.INSTALLER.left(ran=True)
+        unit.INSTALLER.make(made)
+        add, before = livegrad.Tensor.__add__, train(50)
+        print(kind(), len(unit.INSTALLER.careful), unit.failure())
+        cache.folder = folder
+        service.submit(unit.INSTALLER.read)
+        print(kind(), unit.failure(), livegrad.Tensor.__add__ is add, train(50) == before)
+        x = livegrad.ones(2)
+        print((x + 1).tolist() == [2, 2], add(x, 2).tolist() == [3, 3])
+    """
+    assert run(program, whole, "0", LIVEGRAD_STRICT="1") == [
+        *("quick", "0", "None"), *("careful", "None", "True", "True"), *("True", "True")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["no interpreter", "no folder"])
+def test_where_there_can_be_no_other_process(how, tmp_path):
+    program = """
+        print(until(unit.installed), kind(), unit.failure(), unit.MAKER.process)
+    """
+    if how == "no interpreter":
+        program = "sys.executable = ''\n" + textwrap.dedent(program)
+    assert run(program, tmp_path if how == "no interpreter" else "") == ["True", "quick", "None", "None"]
+
+
+def test_a_damaged_entry_is_not_used(whole, tmp_path):
+    for path in entries(whole):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 255
+        (tmp_path / path.name).write_bytes(bytes(data))
+    assert run("train(20); print(kind(), train(5))", tmp_path) == ["python", "10.0"]
+    assert not entries(tmp_path)  # so that it is made again
+
+
+def test_an_entry_of_other_sources_is_not_used(whole, tmp_path, monkeypatch):
+    for path in entries(whole):
+        shutil.copy(path, tmp_path / path.name)
+    from livegrad.llvm import cache
+
+    monkeypatch.setattr(cache, "folder", tmp_path)
+    assert library.read(quick=False) is not None
+    real = library.digest
+    monkeypatch.setattr(library, "digest", lambda module: "" if module == "livegrad.tensor" else real(module))
+    assert library.read(quick=False) is None
+
+
+def test_every_module_that_marks_functions_is_found():
+    marked = library.marked()
+    assert "livegrad.ops.dispatch" in marked
+    assert {module_of(made[0]) for made in HOT.values() if library.is_ours(made[0])} <= set(marked)
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="asks for processes by their numbers")
+@pytest.mark.parametrize("how", ["sys.exit()", "os._exit(0)", "os.kill(os.getpid(), 9)", "raise KeyboardInterrupt"])
+def test_the_other_process_ends_with_this_one(how, tmp_path):
+    program = f"""
+        until(lambda: unit.MAKER.process is not None)
+        print(unit.MAKER.process.pid, flush=True)
+        {how}
+    """
+    env = {k: v for k, v in os.environ.items() if k != "LIVEGRAD_NATIVE"} | {"LIVEGRAD_CACHE_DIR": str(tmp_path)}
+    text = textwrap.dedent(TRAIN) + textwrap.dedent(program)
+    done = subprocess.run([sys.executable, "-c", text], env=env, capture_output=True, text=True, timeout=SECONDS)
+    pid = int(done.stdout)
+    for _ in range(1000):
+        if not alive(pid):
+            return
+        import time
+
+        time.sleep(0.05)
+    raise AssertionError("it goes on")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_fork_leaves_it_to_its_parent(tmp_path):
+    program = """
+        until(lambda: unit.MAKER.process is not None)
+        child = os.fork()
+        if not child:
+            print(unit.MAKER.process, train(5), flush=True)
+            sys.exit()
+        os.waitpid(child, 0)
+        print(unit.MAKER.running())
+    """
+    assert run(program, tmp_path) == ["None", "10.0", "True"]
