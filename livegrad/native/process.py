@@ -85,7 +85,8 @@ class Maker:
         """End it, which loses nothing but the part that it is at."""
         if self.running():
             self.process.kill()
-            self.process.wait()
+            with contextlib.suppress(Exception):  # it is not waited for any longer than that
+                self.process.wait(5)
 
     def forget(self) -> None:
         """In the child of a fork: it is somebody else's, and ends without him."""
@@ -146,7 +147,8 @@ def make(ran: Iterable[str], awaited: bool) -> None:
     folder = cache.usable_folder()
     if folder is None:
         return
-    with _alone(os.path.join(folder, "native.lock")):
+    # One that is awaited does not wait for one that stands back: they take one another's parts.
+    with _alone(os.path.join(folder, "native-awaited.lock" if awaited else "native.lock")):
         if library.read(quick=False) is not None:
             return
         for module in library.marked():

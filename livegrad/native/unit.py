@@ -24,6 +24,10 @@ from .process import MAKER
 
 __all__ = ["INSTALLER", "Installer", "failure", "install", "installed"]
 
+# How long the import waits, where it is to, for the other process: many times what that takes. Then what is missing is
+# compiled here.
+AWAIT_SECONDS = 120.0
+
 # Machine code and the objects that it refers to stay as long as the process runs.
 _kept: list = []
 
@@ -36,6 +40,8 @@ class Installer:
         self.quick: set = set()  # code objects of functions whose code took little time
         self.careful: set = set()  # those whose code is that of the whole library
         self.error: Exception | None = None
+        self.unusable: set[bool] = set()  # libraries that could not be put in place: the quick one, the other
+        self.possibly = True  # whether compiling in this process has not failed
         self.cls: type | None = None
         self.entries: dict[str, int] = {}  # of functions, for the interpreter: the newest
         self.defaults: dict[str, str] = {}  # which are part of that code
@@ -45,7 +51,7 @@ class Installer:
     # --- what there is --------------------------------------------------------------------------------------------
 
     def possible(self) -> bool:
-        return self.error is None and layout.supported() and layout.check()
+        return self.possibly and layout.supported() and layout.check()
 
     def left(self, ran: bool = False) -> dict[Any, list]:
         """The hot functions that are still Python, as `HOT` has them. ran: of those that have run."""
@@ -65,18 +71,18 @@ class Installer:
 
     def read(self) -> None:
         """Put in place what is on disk, for modules that are imported."""
-        try:
-            if self.possible():
-                for quick in (False, True):
-                    if not self.complete() and quick not in self.libraries:
-                        found = library.read(quick)
-                        if found is not None:
-                            self.libraries[quick] = found
-                for found in self.libraries.values():
-                    if not (found.quick and self.complete()):
-                        self._link_library(found)
-        except Exception as error:
-            self._failed(error)
+        for quick in (False, True):
+            if not self.possible() or self.complete() and quick or quick in self.unusable:
+                continue
+            try:
+                found = self.libraries.get(quick) or library.read(quick)
+                if found is not None:
+                    self._link_library(found)
+                    self.libraries[quick] = found
+            except Exception as error:  # what is in place stays; the rest can be made here
+                self.libraries.pop(quick, None)
+                self.unusable.add(quick)
+                self._failed(error)
 
     def _link_library(self, found: library.Library) -> None:
         for cls in [cls for cls in SLOTTED if cls not in found.checked and is_whole(cls.__module__)]:
@@ -115,6 +121,7 @@ class Installer:
             self._link(*_loaded(ready), functions, None)
             self.quick.update(functions)
         except Exception as error:
+            self.possibly = False
             self._failed(error)
 
     def compile(self, functions: list) -> list:
@@ -137,7 +144,12 @@ class Installer:
 
     def _link(self, compiled: Any, tables: dict, functions: dict[Any, list], found: library.Library | None) -> None:
         """Put the functions of some units, whose code is loaded, where the Python ones are; see `_fill`."""
-        new = self._fill(compiled, tables, functions, found)
+        before = dict(self.objects)
+        try:
+            new = self._fill(compiled, tables, functions, found)
+        except Exception:
+            self.objects = before  # what was made is nowhere yet
+            raise
         for code, made in functions.items():
             COMPILED[code] = functools.partial(self.again, made[0])
         replaced = [f for made in functions.values() for f in made] + [wrapper for wrapper, _ in FRONTS]
@@ -249,18 +261,22 @@ INSTALLER = Installer()
 
 def step() -> None:
     """Go on with what `Start` says, after so many launches."""
+    global _making
     if Start.step == "read":
         service.submit(INSTALLER.read)
         Start.step, Start.left = "make", MAKE_AFTER
     elif Start.step == "make":
         if INSTALLER.left(ran=True) or not INSTALLER.complete():
             service.load("livegrad.native.build", "subprocess")
-            service.submit(_make)
+            _making = service.submit(_make)
         Start.step, Start.left = "wait", LOOK_EVERY
     elif INSTALLER.possible() and not INSTALLER.complete():
-        going = MAKER.running()  # first this, then a last look
-        service.submit(INSTALLER.read)
+        going = _making is not None and not _making.done or MAKER.running()  # first this, then a last look
+        service.submit(INSTALLER.read if going else _finish)
         Start.left = LOOK_EVERY if going else 0
+
+
+_making: service.Job | None = None  # the call of `_make`
 
 
 def _make() -> None:
@@ -269,9 +285,17 @@ def _make() -> None:
         return
     functions = INSTALLER.left(ran=True)
     ours = {code: made for code, made in functions.items() if library.is_ours(made[0])}
-    if not INSTALLER.complete() and MAKER.start([symbol(made[0]) for made in ours.values()]):
+    wanted = not INSTALLER.complete() and False not in INSTALLER.unusable
+    if wanted and MAKER.start([symbol(made[0]) for made in ours.values()]):
         functions = {code: made for code, made in functions.items() if code not in ours}
     INSTALLER.make(functions)
+
+
+def _finish() -> None:
+    """The other process has ended: read what it has made. What it owes is made here."""
+    INSTALLER.read()
+    if not INSTALLER.complete() and MAKER.process is not None:
+        INSTALLER.make(INSTALLER.left(ran=True))
 
 
 def install(wait: bool = True) -> None:
@@ -282,9 +306,12 @@ def install(wait: bool = True) -> None:
     begun.wait()
     if INSTALLER.possible():
         service.load("livegrad.native.build", "subprocess")
-        if not INSTALLER.complete() and service.call(MAKER.start, [], True):
-            while MAKER.running():
+        wanted = not INSTALLER.complete() and False not in INSTALLER.unusable
+        if wanted and service.call(MAKER.start, [], True):
+            deadline = time.monotonic() + AWAIT_SECONDS
+            while MAKER.running() and time.monotonic() < deadline:
                 time.sleep(0.01)
+            MAKER.stop()  # one that takes so long may be stuck
             service.submit(INSTALLER.read).wait()
         service.submit(_make_rest).wait()
     if INSTALLER.error is not None and os.environ.get("LIVEGRAD_STRICT"):
