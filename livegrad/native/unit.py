@@ -270,10 +270,18 @@ def step() -> None:
             service.load("livegrad.native.build", "subprocess")
             _making = service.submit(_make)
         Start.step, Start.left = "wait", LOOK_EVERY
+        _stand_back(_making)
     elif INSTALLER.possible() and not INSTALLER.complete():
         going = _making is not None and not _making.done or MAKER.running()  # first this, then a last look
-        service.submit(INSTALLER.read if going else _finish)
+        looking = service.submit(INSTALLER.read if going else _finish)
         Start.left = LOOK_EVERY if going else 0
+        _stand_back(looking)
+
+
+def _stand_back(job: service.Job | None) -> None:
+    """Let the helper thread go on, which hardly gets the interpreter's lock from a thread that runs small kernels."""
+    if job is not None:
+        job.wait(0.1)
 
 
 _making: service.Job | None = None  # the call of `_make`
