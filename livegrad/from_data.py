@@ -204,6 +204,9 @@ def tensor(
             a = np.array(nested)
             if a.dtype == object:
                 raise ValueError(f"Overflow: a number does not fit into {d.name}")
+            if a.dtype == np.float64 and a.size and 2.0**53 <= abs(a).max() < 2.0**63:
+                # Floats among whole numbers that float64 would round.
+                a = np.array([int(x) for x in np.array(nested, object).flat], np.int64)
         with np.errstate(all="ignore"):
             t = _from_numpy_copy(a.reshape(shape), d)
     if requires_grad:

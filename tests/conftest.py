@@ -3,8 +3,13 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+# A test run repeats: the examples of property tests are the same each time. `--hypothesis-profile=search` draws others.
+hypothesis.settings.register_profile("repeat", derandomize=True)
+hypothesis.settings.register_profile("search", derandomize=False)
+hypothesis.settings.load_profile("repeat")
 # Everything is tested with compiled functions, from the first operator on; LIVEGRAD_NATIVE=0 tests their Python form.
 os.environ.setdefault("LIVEGRAD_NATIVE", "always")
 # Kernels are kept beside pytest's own cache, not among the user's.

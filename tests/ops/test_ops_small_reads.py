@@ -85,6 +85,11 @@ nested = st.recursive(
 )
 
 
+def test_whole_numbers_among_floats_are_not_rounded():
+    assert livegrad.tensor([0.0, 2**53 + 1], dtype=livegrad.int64).tolist() == [0, 2**53 + 1]
+    assert livegrad.tensor([[-2.5], [-(2**62) - 1]], dtype=livegrad.int64).tolist() == [[-2], [-(2**62) - 1]]
+
+
 @settings(deadline=None)
 @given(nested, st.sampled_from([None, "float32", "float64", "int64", "bool"]))
 def test_tensors_of_nested_lists_are_pytorchs(data, dtype):
