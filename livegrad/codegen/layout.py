@@ -113,6 +113,9 @@ REDUCTIONS = {
         Reduction("prod", "mul", lambda d: 1),
         Reduction("amax", "maximum", _lowest),
         Reduction("amin", "minimum", _highest),
+        # Of row programs alone, see `ops.rowprogram`: a NaN is passed over.
+        Reduction("top", "larger", _lowest),
+        Reduction("bottom", "smaller", _highest),
         Reduction("any", "or_", lambda d: False),
         Reduction("all", "and_", lambda d: True),
     )

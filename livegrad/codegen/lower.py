@@ -117,6 +117,8 @@ _FLOAT: dict[str, Callable] = {
     "square": lambda b, x: b.fmul(x, x),
     "sqrt": lambda b, x: b.sqrt(x),
     "rsqrt": lambda b, x: b.fdiv(b.like(x, 1.0), b.sqrt(x)),
+    "larger": lambda b, x, y: b.fmax(y, x),  # x where y is NaN
+    "smaller": lambda b, x, y: b.fmin(y, x),
     "floor": lambda b, x: b.floor(x),
     "ceil": lambda b, x: b.ceil(x),
     "trunc": lambda b, x: b.trunc(x),
@@ -258,6 +260,8 @@ _INTEGER: dict[str, Callable] = {
     "pow": _int_pow,
     "maximum": lambda b, s, x, y: _int_extreme(b, s, x, y, "gt"),
     "minimum": lambda b, s, x, y: _int_extreme(b, s, x, y, "lt"),
+    "larger": lambda b, s, x, y: _int_extreme(b, s, x, y, "gt"),
+    "smaller": lambda b, s, x, y: _int_extreme(b, s, x, y, "lt"),
     **{pred: _int_compare(pred) for pred in ("eq", "ne", "lt", "le", "gt", "ge")},
     "and_": lambda b, s, x, y: b.and_(x, y),
     "or_": lambda b, s, x, y: b.or_(x, y),

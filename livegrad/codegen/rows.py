@@ -207,7 +207,7 @@ class _Emitter:
                         if copies > 1:
                             for base, kind in ahead:
                                 b.prefetch(b.gep(base, kind, at))
-                        place = _Place(leaves, outs, once, at, before, mask, spread, last)
+                        place = _Place(leaves, outs, once, at, before, mask, spread, last, (i, u * w))
                         for k, value in enumerate(self._visit(stage, reductions, place)):
                             made[k * self.unroll + u] = self.combine(reductions[k], made[k * self.unroll + u], value)
                     return made
@@ -288,7 +288,7 @@ class _Emitter:
                 once = self._once(leaves)
                 made = list(loop.values)
                 for u, column in enumerate(columns):
-                    place = _Place(leaves, outs, once, column, loop.i, mask, known[u], last)
+                    place = _Place(leaves, outs, once, column, loop.i, mask, known[u], last, (column, 0))
                     for k, value in enumerate(self._visit(stage, reductions, place)):
                         at = k * len(columns) + u
                         made[at] = self.combine(reductions[k], made[at], value)
@@ -408,10 +408,12 @@ class _Emitter:
         b = self.b
         if self.shape.across:
             return b.splat(b.convert(place.before, self.kind))
-        at = b.add(place.i, place.before) if place.before is not None else place.i
-        # Converted before it is spread, which takes one conversion instead of one for each lane.
+        first, further = place.apart
+        at = b.add(first, place.before) if place.before is not None else first
+        # Converted before it is spread: one conversion for all lanes, and for all vectors of a step.
         add = b.fadd if self.compute.is_floating_point else b.add
-        return add(b.splat(b.convert(at, self.kind)), b.iota(self.kind))
+        lanes = add(b.iota(self.kind), b.const(self.kind, further)) if further else b.iota(self.kind)
+        return add(b.splat(b.convert(at, self.kind)), lanes)
 
     def _input(self, name: str, place: _Place) -> Reg:
         """An input's value in the kind that is computed in."""
@@ -449,10 +451,11 @@ class _Emitter:
 class _Place:
     """Where one vector of elements is."""
 
-    __slots__ = ("leaves", "outs", "once", "i", "before", "mask", "row", "last")
+    __slots__ = ("leaves", "outs", "once", "i", "before", "mask", "row", "last", "apart")
 
     def __init__(
-        self, leaves: list, outs: list, once: dict, i: Reg, before: Reg | None, mask: Reg | None, row: dict, last: Reg
+        self, leaves: list, outs: list, once: dict, i: Reg, before: Reg | None, mask: Reg | None, row: dict, last: Reg,
+        apart: tuple,
     ):  # fmt: skip
         self.leaves, self.outs, self.once = leaves, outs, once  # beginnings for this place of the outer dimensions
         self.i, self.before, self.mask = (
@@ -461,3 +464,4 @@ class _Place:
             mask,
         )  # innermost index; elements (across: rows) before; lanes in use
         self.row, self.last = row, last  # what belongs to the row, as vectors; the end of the innermost range
+        self.apart = apart  # the innermost index as that of the step's first vector, and a number

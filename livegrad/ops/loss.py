@@ -23,7 +23,7 @@ from .instruction import ElementwiseOp
 from .operator import Operator, on_either
 from .reduce import mean_gradient, mean_value, sum_value
 from .registry import operator
-from .rowprogram import RowProgram, largest, position, total
+from .rowprogram import RowProgram, largest_number, position, total
 from .scalar import eq, exp, log, where
 from .softmax import LOG_SOFTMAX, SOFTMAX
 
@@ -122,12 +122,12 @@ def _at_target(x: Any, target: Any) -> Any:
 
 
 def _log_probability_at_target(x: Any, target: Any) -> Any:
-    top = largest(x)
+    top = largest_number(x)
     return (_at_target(x, target) - top) - log(total(exp(x - top)))
 
 
 def _less_probability(x: Any, target: Any, flow: Any) -> Any:
-    top = largest(x)
+    top = largest_number(x)
     return (where(eq(position, target), 1.0, 0.0) - exp((x - top) - log(total(exp(x - top))))) * flow
 
 
@@ -180,7 +180,7 @@ FEW_CLASSES = 256
 
 def _largest_and_log_total(x: Any) -> tuple:
     """Two numbers a row; x minus both is the log-softmax. Their sum would lose digits where x is large."""
-    top = largest(x)
+    top = largest_number(x)
     return top, log(total(exp(x - top)))
 
 

@@ -4,7 +4,7 @@ A row is what an operator such as softmax works on by itself: the elements along
 formula is a Python function of scalars, as for an elementwise operator, that may also use `total`, `largest` and
 `smallest`, whose results belong to the row, and `position`, the element's place in it:
 
-    softmax = RowProgram("softmax", lambda x: normalised(exp(x - largest(x))))   # e / total(e)
+    softmax = RowProgram("softmax", lambda x: normalised(exp(x - largest_number(x))))   # e / total(e)
 
 One formula has three readings: a kernel in which a row comes from memory once (`codegen.rows`), NumPy (tier 0), and
 the library's own operators, which are recorded, so that what is written this way can be differentiated again.
@@ -23,13 +23,17 @@ from .scalar import Expr, Primitive, postorder
 
 
 class RowReduction(Primitive):
-    """A primitive that combines the elements of a row. reduction: its name in `codegen.layout.REDUCTIONS`."""
+    """A primitive that combines the elements of a row. reduction: its name in `codegen.layout.REDUCTIONS`.
 
-    __slots__ = ("reduction",)
+    operator: the name of the library's operator, and of NumPy's function, that does the same.
+    """
 
-    def __init__(self, name: str, reduction: str):
+    __slots__ = ("reduction", "operator")
+
+    def __init__(self, name: str, reduction: str, operator: str = ""):
         super().__init__(name)
         self.reduction = reduction
+        self.operator = operator or reduction
 
     def __call__(self, x: Any) -> Any:
         return Expr(self, (x,))
@@ -38,6 +42,10 @@ class RowReduction(Primitive):
 total = RowReduction("total", "sum")
 largest = RowReduction("largest", "amax")
 smallest = RowReduction("smallest", "amin")
+# The same for formulas in which a NaN makes the outcome NaN whatever these are: what they are then is left open, and
+# takes a third of the instructions.
+largest_number = RowReduction("largest_number", "top", "amax")
+smallest_number = RowReduction("smallest_number", "bottom", "amin")
 # The element's place in its row, counted from 0 over the reduced dimensions in order.
 position = Expr(None, (), "#")
 
@@ -182,7 +190,7 @@ class RowProgram:
         for level in range(self.stages):
             for node in self.reductions(level):
                 key = f"row{len(steps)}"
-                step(node.args[0], node.primitive.reduction, key)  # type: ignore[union-attr]
+                step(node.args[0], node.primitive.operator, key)  # type: ignore[union-attr]
                 names[id(node)] = key
         for k, result in enumerate(self.results):
             step(result, "", f"result{k}")
@@ -215,7 +223,7 @@ class RowProgram:
                 continue
             args = [made[id(a)] if a.__class__ is Expr else a for a in node.args]
             if isinstance(node.primitive, RowReduction):
-                name = node.primitive.reduction
+                name = node.primitive.operator
                 whole = np.broadcast_to(args[0], shape)
                 if name != "sum" and any(shape[d] == 0 for d in dims):  # of nothing; CuPy has no `initial`
                     sizes = [1 if d in dims else n for d, n in enumerate(shape)]

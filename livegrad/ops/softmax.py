@@ -16,13 +16,13 @@ from .dims import dims_of, kept_shape
 from .geometry import normal_dim
 from .instruction import SCALAR_TYPE_NAMES
 from .registry import operator, public
-from .rowprogram import RowProgram, largest, total
+from .rowprogram import RowProgram, largest_number, total
 from .scalar import exp, isfinite, log, where
 
 
 def _log_of_total(x: Any) -> Any:
     """Shifted by the largest element, so that nothing overflows; an infinite one is not subtracted from itself."""
-    top = largest(x)
+    top = largest_number(x)
     shift = where(isfinite(top), top, 0.0)
     return log(total(exp(x - shift))) + shift
 
@@ -62,12 +62,12 @@ def logsumexp(x: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
 
 
 def _normalised_exponentials(x: Any) -> Any:
-    e = exp(x - largest(x))
+    e = exp(x - largest_number(x))
     return e * (1.0 / total(e))
 
 
 def _log_of_normalised(x: Any) -> Any:
-    shifted = x - largest(x)
+    shifted = x - largest_number(x)
     return shifted - log(total(exp(shifted)))
 
 

@@ -8,14 +8,16 @@ from typing import Any
 
 from .. import dtypes
 from ..autograd.node import cast_value
+from ..devices import cpu
 from ..lazy.value import Value
 from ..native import hot
+from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch, rows
 from .dims import count_over, dims_of, kept_shape, need_floating
 from .reduce import mean
 from .registry import ELEMENTWISE, operator, public
-from .rowprogram import RowProgram, largest, smallest, total
+from .rowprogram import RowProgram, largest_number, smallest_number, total
 from .scalar import square, where
 
 
@@ -38,25 +40,29 @@ def _within(x: Any, mean: Any) -> Any:
 
     So the variance of equal elements is 0, by which the gradient of the standard deviation knows them.
     """
-    top, bottom = largest(x), smallest(x)
+    top, bottom = largest_number(x), smallest_number(x)
     return where(mean > top, top, where(mean < bottom, bottom, mean))
 
 
 def _squares_and_mean(x: Any, n: Any) -> tuple:
-    """Two sweeps: the mean, then the squares of what is left."""
+    """Two sweeps: the mean, then the squares of what is left; and by how much the mean was rounded."""
     mean = _within(x, total(x) / n)
-    return total(square(x - mean)), mean
+    return total(square(x - mean)), mean, total(x - mean) / n
 
 
-def _joined(squares: Any, mean: Any, n: Any, length: Any, divisor: Any) -> Any:
-    """The variance of n segments of that length from those of each (Chan, Golub and LeVeque 1983)."""
-    middle = _within(mean, total(mean) / n)
-    return (total(squares) + length * total(square(mean - middle))) / divisor
+def _joined(squares: Any, mean: Any, rest: Any, n: Any, length: Any, divisor: Any) -> Any:
+    """The variance of n segments of that length from those of each (Chan, Golub and LeVeque 1983).
+
+    The segments' means are near each other and may be far from 0, so what was rounded off them counts.
+    """
+    apart = (mean - _within(mean, total(mean) / n)) + rest
+    middle = total(apart) / n
+    return (total(squares - length * square(rest)) + length * total(square(apart - middle))) / divisor
 
 
 _VAR = RowProgram("var", lambda x, n, divisor: _squares_and_mean(x, n)[0] / divisor)
 _VAR_OF_SEGMENTS = RowProgram("var_of_segments", _squares_and_mean)
-_VAR_JOINED = RowProgram("var_joined", _joined, tensors=2)
+_VAR_JOINED = RowProgram("var_joined", _joined, tensors=3)
 _VAR_GRADIENT = RowProgram("var_gradient", lambda g, x, n, scale: g * ((x - total(x) / n) * scale), tensors=2)
 
 
@@ -65,32 +71,47 @@ def _var(x: Value, dims: tuple, keepdim: bool, correction: float) -> Value:
     n = count_over(x.shape, dims)
     divisor = float(max(n - correction, 0))
     length = 0
-    if n > _SEGMENT and len(dims) == len(x.shape) and (x.array is None or x.array.contiguous):
-        length = _segment(n)
+    if n > _ROWS and numel(x.shape) > _SEGMENT and (x.array is None or x.array.contiguous):
+        length = _segment_length(x, dims, n)
     if length:
-        made = _var_of_all(x, n, length, divisor)
-        return made.reshape((1,) * len(dims) if keepdim else ())
-    made = rows.apply(_VAR, (x,), dims, (float(n), divisor))
+        made = _var_of_segments(x, dims, n, length, divisor)
+    else:
+        made = rows.apply(_VAR, (x,), dims, (float(n), divisor))
     return made if keepdim else made.reshape(tuple([n for d, n in enumerate(x.shape) if d not in dims]))
 
 
-_SEGMENT = 8192  # elements of a segment at most: it stays in the cache for its second sweep
+# Elements of a segment at most, or rows of it where columns are reduced: it stays in the cache for its second sweep.
+_SEGMENT, _ROWS = 8192, 256
+_FEWEST_COLUMNS = 64
+
+
+@hot
+def _segment_length(x: Value, dims: tuple, n: int) -> int:
+    """How many of the elements that are reduced, all or leading dimensions, make up a segment; 0 without segments."""
+    if len(dims) == len(x.shape):
+        return _segment(n, _SEGMENT) if n > _SEGMENT else 0
+    lead = len(dims)
+    if x.device is not cpu or dims != tuple(range(lead)) or numel(x.shape[lead:]) < _FEWEST_COLUMNS:
+        return 0
+    return _segment(n, _ROWS)
 
 
 @functools.cache
-def _segment(n: int) -> int:
+def _segment(n: int, most: int) -> int:
     """The length of equal segments in which n elements can be cut, 0 where they would be many short ones."""
-    return next((length for length in range(_SEGMENT, _SEGMENT // 8, -1) if n % length == 0), 0)
+    return next((length for length in range(most, most // 8, -1) if n % length == 0), 0)
 
 
-def _var_of_all(x: Value, n: int, length: int, divisor: float) -> Value:
-    """The variance of all elements, which are read from memory once."""
+def _var_of_segments(x: Value, dims: tuple, n: int, length: int, divisor: float) -> Value:
+    """The variance over leading dimensions, or all, of elements that are read from memory once."""
     count = n // length
-    parts = x.reshape((count, length))  # type: ignore[attr-defined]
+    rest = x.shape[len(dims) :]
+    parts = x.reshape((count, length, *rest))  # type: ignore[attr-defined]
     kept = rows.computing(x.dtype)
-    squares, mean = rows.apply(_VAR_OF_SEGMENTS, (parts,), (1,), (float(length),), (kept, kept))
+    known = rows.apply(_VAR_OF_SEGMENTS, (parts,), (1,), (float(length),), (kept, kept, kept))
     numbers = (float(count), float(length), divisor)
-    return rows.apply(_VAR_JOINED, (squares, mean), (0,), numbers, (x.dtype,))
+    made = rows.apply(_VAR_JOINED, known, (0,), numbers, (x.dtype,))
+    return made.reshape((*(1,) * len(dims), *rest))
 
 
 @hot
