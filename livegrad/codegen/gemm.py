@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from .elementwise import NAME, Arguments
 from .ir import Module, Reg, type_text
-from .product import call_rows, define_rows, lanes_of, transposed
+from .product import call_rows, define_rows, lanes_of, load_some, transposed
 
 POINTERS = ("a", "b", "c", "s")
 NUMBERS = (
@@ -85,11 +85,19 @@ class _Product:
     def copy_part(self, source: str, depth: Reg, columns: Reg) -> None:
         """The first columns of a panel; the others become zeros."""
         b = self.b
+        masks = [
+            b.icmp("slt", b.iota("i64"), b.splat(b.sub(columns, self.number(v * self.width)))) for v in range(VECTORS)
+        ]
         with b.loop(0, depth) as ks:
+            line = self.at(source, (ks.i, self.n["b.row"]))
             target = self.at(self.b_block, (ks.i, self.number(self.panel)))
             for v in range(VECTORS):
-                b.store(b.const(self.kind, 0.0), b.gep(target, self.kind, v * self.width), align=64)
-        self._copy_each(source, self.number(0), depth, columns)
+                x = b.const(self.kind, 0.0)
+                if not self.b_transposed:
+                    x = load_some(b, b.gep(line, self.kind, v * self.width), self.kind, masks[v])
+                b.store(x, b.gep(target, self.kind, v * self.width), align=64)
+        if self.b_transposed:
+            self._copy_each(source, self.number(0), depth, columns)
 
     def _copy_each(self, source: str, low: Reg, high: Reg, columns: Reg) -> None:
         b, row, one = self.b, self.n["b.row"], self.number(1)
@@ -114,7 +122,14 @@ class _Product:
                 b, "panel", a, a_row, a_k, self.b_block, panel, c, c_row, width, depth, rows, start, start_row
             )  # fmt: skip
             return
-        with b.loop(0, part, self.width) as vectors:
+        pairs = b.and_(part, self.number(-2 * self.width))
+        with b.loop(0, pairs, 2 * self.width) as vectors:
+            places = [b.gep(p, self.kind, vectors.i) for p in (self.b_block, c)]
+            start_here = self.at(start, (vectors.i, b.select(is_first, self.n["s.column"], one)))
+            call_rows(
+                b, "pair", a, a_row, a_k, places[0], panel, places[1], c_row, width, depth, rows, start_here, start_row
+            )  # fmt: skip
+        with b.loop(pairs, part, self.width) as vectors:
             places = [b.gep(p, self.kind, vectors.i) for p in (self.b_block, c)]
             start_here = self.at(start, (vectors.i, b.select(is_first, self.n["s.column"], one)))
             lanes = b.smin(width, b.sub(part, vectors.i))
@@ -129,6 +144,7 @@ def source(kind: str, b_transposed: bool) -> str:
     g = _Product(kind, b_transposed)
     b, n, one = g.b, g.n, g.number(1)
     define_rows(g.module, "panel", kind, (True,) * VECTORS)
+    define_rows(g.module, "pair", kind, (True,) * 2)
     define_rows(g.module, "vector", kind, (True,), masked=True)
     with b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as items:
         of_panels = b.udiv(items.i, n["groups"])
