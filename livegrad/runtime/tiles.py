@@ -35,8 +35,9 @@ _ZEROS = np.zeros(64, np.uint8)
 _ZEROS_PTR = _ZEROS.__array_interface__["data"][0]
 # An item's sums, and its block of B, share a core's second-level cache (2 MB).
 _ROWS, _COLUMNS = 512, 512  # at most
-_SHARES = 4  # of an item's rows
-_NEAR = 1 << 17  # numbers of B that stay in the second-level cache from item to item
+# An item's rows are shared out further, to so many items at most, of so many multiply-adds at least, where all k are
+# one block. Elsewhere a quarter of the rows takes up to a third of the time of all.
+_SHARES, _SHARE, _SHARED_DEPTH = 4, 1 << 22, 256
 
 
 @functools.cache
@@ -83,10 +84,11 @@ def _cut(m: int, n: int, k: int, batch: int, threads: int, along: bool) -> tuple
             if best is None or cost < best[0]:
                 best = (cost, rows, columns, -(-m // rows), -(-n // columns))
     _, rows, columns, down, across = best  # type: ignore[misc]
-    if along and columns * k <= _NEAR:
+    if along and k <= _SHARED_DEPTH:
         # Several items for each thread, so that one that comes late or is interrupted leaves little to wait for: where
         # they find B in the cache. Where the rows of a k are neighbours, many are packed at once instead.
-        rows = max(_SQUARE, -(-rows // (_SHARES * _SQUARE)) * _SQUARE)
+        shares = max(1, min(_SHARES, rows * columns * k // _SHARE))
+        rows = -(-rows // (shares * _SQUARE)) * _SQUARE
     return rows, columns, -(-m // rows), across
 
 

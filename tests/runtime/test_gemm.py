@@ -14,7 +14,8 @@ pytestmark = pytest.mark.skipif(
     not machine.compiler_available() or machine.host_vector_bytes() != 64, reason="the kernel is not for this machine"
 )
 rng = np.random.default_rng(0)
-SIZES = [(128, 128, 128), (100, 130, 77), (768, 65, 128), (97, 1000, 300), (33, 17, 2000), (300, 300, 513)]
+SIZES = [(128, 128, 128), (100, 130, 77), (768, 65, 128), (97, 1000, 300), (33, 17, 2000), (300, 300, 513),
+         (300, 32, 64), (300, 40, 64), (256, 56, 40), (130, 50, 130)]  # fmt: skip
 TOLERANCE = {"float32": 2e-5, "float64": 1e-13}
 
 
