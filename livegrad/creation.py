@@ -139,7 +139,12 @@ def full(
         fill_value = fill_value.item()
     d = dtype or dtypes.of_scalar(fill_value)
     size = (size,) if isinstance(size, int) else tuple(size)
-    if d.is_floating_point and math.isfinite(fill_value) and abs(fill_value) > dtypes.finfo(d).max:
+    if (
+        d.is_floating_point
+        and fill_value.__class__ is not complex
+        and math.isfinite(fill_value)
+        and abs(fill_value) > dtypes.finfo(d).max
+    ):
         raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
     return _filled(_sizes(size), number_as(fill_value, d), d, device, requires_grad)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -138,6 +139,8 @@ def _of_numbers(regular: tuple, dtype: Any) -> Tensor:
         a: np.ndarray = np.array(numbers, _NUMBERS[kind] if d.category != dtypes.FLOATING else np.float64)
     except OverflowError:
         raise ValueError(f"Overflow: a number does not fit into {d.name}") from None
+    if d.category == dtypes.INTEGRAL:
+        _check_range(a, d)
     with np.errstate(all="ignore"):
         return _from_numpy_copy(a.reshape(shape), d)
 
@@ -207,11 +210,22 @@ def tensor(
             if a.dtype == np.float64 and a.size and 2.0**53 <= abs(a).max() < 2.0**63:
                 # Floats among whole numbers that float64 would round.
                 a = np.array([int(x) for x in np.array(nested, object).flat], np.int64)
+            _check_range(a, d)
         with np.errstate(all="ignore"):
             t = _from_numpy_copy(a.reshape(shape), d)
     if requires_grad:
         require_floating(d)
     return _finish(t, requires_grad, where)
+
+
+def _check_range(a: np.ndarray, d: dtypes.dtype) -> None:
+    """Raise where numbers do not fit into a dtype of whole numbers; of bytes negative ones wrap around."""
+    if not a.size or a.dtype == d.np or a.dtype.kind not in "iuf":
+        return
+    limits = dtypes.iinfo(d)
+    least = -limits.max if d is dtypes.uint8 else limits.min
+    if not (a.min() >= least and (a.max() < 2.0**63 if d is dtypes.int64 else np.trunc(a.max()) <= limits.max)):
+        raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
 
 
 @hot
@@ -222,7 +236,11 @@ def number_as(x: Any, d: dtypes.dtype) -> Any:
         x = x.real
     if d.category == dtypes.INTEGRAL:
         limits = dtypes.iinfo(d)
+        if x.__class__ is float and not math.isfinite(x):
+            raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
         whole = int(x)
+        if d is dtypes.uint8 and x.__class__ is int and -limits.max <= whole < 0:
+            return whole + 256  # whole numbers wrap around
         if not limits.min <= whole <= limits.max:
             raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
         return whole

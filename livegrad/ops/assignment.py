@@ -23,6 +23,7 @@ from .elementwise_functions import where
 from .gather import index_array
 from .geometry import normal_dim
 from .index import INDEX, advanced, as_index, basic, elsewhere, is_mask, items_of
+from .instruction import SCALAR_TYPE_NAMES
 from .operator import on_either
 from .registry import named, operator, public
 
@@ -93,12 +94,28 @@ INDEX_ADD = operator(
 
 @hot
 def _as_source(x: Tensor, value: Any) -> Tensor:
-    if isinstance(value, Tensor):
+    if value.__class__ is Tensor or isinstance(value, Tensor):
         return dispatch.cast(value, x.dtype) if value.dtype is not x.dtype else value
+    if value is None or isinstance(value, (str, bytes)):
+        raise TypeError(f"can't assign a {type(value).__name__} to a {x.type()}")
     if isinstance(value, (int, float, complex)):
         number = checked_number(value, x.dtype)
         return wrap(from_array(arrays.full_on(x.device, (), x.dtype, number)))
     return _tensor_of(value, x)
+
+
+def _check_dtypes(x: Tensor, value: Any, left: list | None) -> None:
+    """Raise where a tensor of another dtype is written at indices; one number may be where a single mask holds."""
+    if not isinstance(value, Tensor) or value.dtype is x.dtype:
+        return
+    if left is not None and value.numel() == 1:
+        indices = [i for i in left if i is not None]
+        if len(indices) == 1 and is_mask(indices[0]):
+            return
+    raise RuntimeError(
+        "Index put requires the source and destination dtypes match, got "
+        f"{SCALAR_TYPE_NAMES[x.dtype]} for the destination and {SCALAR_TYPE_NAMES[value.dtype]} for the source."
+    )
 
 
 def _tensor_of(value: Any, x: Tensor) -> Tensor:
@@ -112,6 +129,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     """x[index] = value, in place; `value` broadcasts."""
     window, left = basic(x, items_of(x, index))
     if any(i is not None for i in left):
+        _check_dtypes(x, value, left)
         source = _as_source(x, value)
         if window.device is not cpu and source.numel() == 1 and _write_where(window, left, source):
             return
@@ -197,6 +215,8 @@ def index_put(x: Tensor, indices: Sequence[Any], values: Tensor, accumulate: boo
 def index_put_(x: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False) -> Tensor:
     """Write (or add) `values` at x[indices], in place."""
     window, left = basic(x, items_of(x, tuple(slice(None) if i is None else i for i in indices)))
+    if accumulate or any(i is not None for i in left):
+        _check_dtypes(x, values, None if accumulate else left)
     write_at(window, advanced(window, left), _as_source(x, values), accumulate)
     return x
 
@@ -204,11 +224,27 @@ def index_put_(x: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bo
 Tensor.index_put_ = index_put_  # type: ignore[attr-defined]
 
 
+def _check_slices(x: Tensor, d: int, index: Tensor, source: Tensor, name: str) -> None:
+    """Raise where `source` does not have one slice of x's shape for each index. Numbers stand for slices of vectors."""
+    numbers = source._shape or (1,)
+    shape = x._shape or (1,)
+    if len(numbers) != len(shape) or numbers[:d] + numbers[d + 1 :] != shape[:d] + shape[d + 1 :]:
+        raise RuntimeError(
+            "source tensor shape must match self tensor shape, excluding the specified dimension. Got "
+            f"self.shape = {list(x._shape)} source.shape = {list(source._shape)}"
+        )
+    if numbers[d] != index.numel():
+        raise IndexError(
+            f"{name}_(): Number of indices ({index.numel()}) should be equal to source.size(dim) ({numbers[d]})"
+        )
+
+
 @public("index_add", kind="library", inplace=True)
 def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """A copy of x with source's slices added at the named indices of one dimension."""
     d = normal_dim(dim, x.dim())
     where = (slice(None),) * d + (index_array("index_add", index, x, d),)
+    _check_slices(x, d, index, source, "index_add")
     return INDEX_ADD.apply(
         (x, source if alpha == 1 else source * alpha), "IndexAddBackward", index=where, accumulate=True
     )
@@ -220,6 +256,7 @@ def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """A copy of x with source's slices put at the named indices of one dimension."""
     d = normal_dim(dim, x.dim())
     where = (slice(None),) * d + (index_array("index_copy", index, x, d),)
+    _check_slices(x, d, index, source, "index_copy")
     return INDEX_PUT.apply((x, source), "IndexCopyBackward", index=where, accumulate=False)
 
 
@@ -236,6 +273,8 @@ def masked_scatter(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """A copy of x with consecutive elements of source put where the mask holds."""
     where = advanced(x, [as_index(mask.expand(x._shape), x.device)])
     n = numel(shape_of(x._shape, where)) if x.device is not cpu else int(where[0].sum())
+    if source.numel() < n:
+        raise RuntimeError(f"Number of elements of source < number of ones in mask: {source.numel()} < {n}")
     return INDEX_PUT.apply((x, source.reshape(-1)[:n]), index=where, accumulate=False)
 
 

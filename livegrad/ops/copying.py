@@ -195,6 +195,9 @@ def _fill_window(self: Tensor, number: Any) -> None:
         self._written()[...] = number
 
 
+_LARGEST = dtypes.finfo(dtypes.float32).max
+
+
 @hot
 def checked_number(value: Any, d: dtypes.dtype) -> Any:
     if isinstance(value, complex) and d.category != dtypes.COMPLEX:
@@ -207,9 +210,13 @@ def checked_number(value: Any, d: dtypes.dtype) -> Any:
             raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
         limits = dtypes.iinfo(d)
         whole = int(value)
+        if d is dtypes.uint8 and value.__class__ is int and -limits.max <= whole < 0:
+            return whole + 256  # whole numbers wrap around
         if not limits.min <= whole <= limits.max:
             raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
         return whole
+    if d is dtypes.float32 and value.__class__ is float and abs(value) > _LARGEST and np.isfinite(value):
+        raise RuntimeError("value cannot be converted to type float without overflow")
     return value
 
 

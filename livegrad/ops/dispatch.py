@@ -284,7 +284,7 @@ def call(op: ElementwiseOp, args: tuple) -> Tensor:
         raise TypeError(f"{op.name}(): at least one argument must be a tensor, got {args!r}")
     for x in params:
         if x.__class__ is int and not -(1 << 63) <= x < 1 << 63:
-            _refuse_number(op.instruction(pattern, ranked).compute)
+            _refuse_number(x, op.instruction(pattern, ranked).compute)
     return apply_instruction(op.instruction(pattern, ranked), tuple(tensors), tuple(params))
 
 
@@ -293,8 +293,10 @@ def _refuse_count(op: ElementwiseOp, args: tuple) -> None:
     raise TypeError(f"{op.name}() takes {len(op.names)} arguments ({', '.join(op.names)}), got ({given})")
 
 
-def _refuse_number(dtype: dtypes.dtype) -> None:
-    """Raise for a number of more than 64 bits, unless it is going to be a floating-point number."""
+def _refuse_number(x: int, dtype: dtypes.dtype) -> None:
+    """Raise for a number of more than 64 bits, or 65 if it is going to be a floating-point number."""
+    if not -(1 << 63) <= x < 1 << 64:
+        raise OverflowError(f"int too big to convert: {x if abs(x) < 1 << 100 else 'it'} does not fit 64 bits")
     if dtype.category < dtypes.FLOATING:
         raise OverflowError(f"int too big to convert: it does not fit 64 bits, which {dtype} operands need")
 
@@ -345,7 +347,7 @@ def binary(op: ElementwiseOp, reflected: bool = False) -> Callable:
         if c is not Tensor:
             if c is float or c is int or c is bool:
                 if c is int and not -(1 << 63) <= other < 1 << 63:
-                    _refuse_number(va.dtype)
+                    _refuse_number(other, va.dtype)
                 instr = with_scalar[c][scalar_pattern, va.dtype, va.shape != ()]
                 return emit(instr, (va,), (other,), va.shape, (self,), None)
             if not isinstance(other, Tensor):

@@ -12,6 +12,7 @@ from ..precision import REGIONS
 from ..tensor import Tensor
 from . import dispatch, writes
 from .arguments import checked
+from .copying import checked_number
 from .elementwise import (
     clamp_from,
     clamp_up_to,
@@ -178,6 +179,11 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """Limit to [min, max]; either may be a number, a tensor, or left out."""
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    if input.__class__ is Tensor and input.dtype.category == dtypes.INTEGRAL:
+        most = dtypes.iinfo(input.dtype).max
+        for limit in (min, max):
+            if limit.__class__ is int and not -most - 1 <= limit <= most:
+                raise RuntimeError(f"value cannot be converted to type {input.dtype.name}_t without overflow: {limit}")
     if min is None:
         return clamp_up_to(input, max)
     if max is None:
@@ -238,6 +244,8 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         if not math.isfinite(value):
             raise RuntimeError(f"value cannot be converted to type {input.dtype.name} without overflow")
         value = value != 0 if input.dtype is dtypes.bool_ else int(value)
+    if isinstance(value, (int, float)):
+        value = checked_number(value, input.dtype)
     return dispatch.call(ELEMENTWISE["_masked_fill"], (mask, value, input))
 
 

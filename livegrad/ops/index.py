@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from operator import index as operator_index
 from typing import Any
 
 import numpy as np
@@ -136,8 +137,8 @@ def _index_backward(g: Value, shape: tuple, index: Any) -> Value:
             return made
     out = np.zeros(shape, g.dtype.np)
     source = g.native()
-    if any(isinstance(i, np.ndarray) and i.dtype == np.bool_ for i in index):
-        out[index] = source  # a mask names no place twice
+    if index.__class__ is Distinct:
+        out[index] = source
     else:
         np.add.at(out, index, source)
     return backend.fresh(out)
@@ -174,6 +175,9 @@ def _is_int0(t: Tensor) -> bool:
     return t._shape == () and t.dtype.category == dtypes.INTEGRAL and t.dtype is not dtypes.uint8
 
 
+_OF_INDICES = (dtypes.int64, dtypes.int32, dtypes.bool_, dtypes.uint8)
+
+
 @hot
 def as_index(i: Any, where: device) -> Any:
     """An advanced index as NumPy's array, or, of a tensor on a CUDA device, as its value.
@@ -181,7 +185,7 @@ def as_index(i: Any, where: device) -> Any:
     where: the device of what is indexed. Raises IndexError for floating-point indices.
     """
     if isinstance(i, Tensor):
-        if i.dtype.category == dtypes.FLOATING:
+        if i.dtype not in _OF_INDICES:
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
         if i.device is not cpu:
             if i.device is not where:
@@ -200,7 +204,9 @@ def as_index(i: Any, where: device) -> Any:
 def _as_array(i: Any) -> np.ndarray:
     """An index that is not a tensor."""
     a = np.asarray([x.item() if isinstance(x, Tensor) else x for x in i] if isinstance(i, (list, tuple)) else i)
-    if a.size == 0:
+    if isinstance(i, np.ndarray) and a.dtype == np.uint8:
+        return a.astype(np.bool_)
+    if a.size == 0 and a.dtype != np.bool_:
         a = a.astype(np.int64)
     if a.dtype.kind not in "iub":
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
@@ -224,7 +230,16 @@ def items_of(x: Tensor, index: Any) -> list:
     """The index as a list with Ellipsis filled in."""
     if index.__class__ is int and x._shape:
         return [index, *[_ALL] * (len(x._shape) - 1)]
-    return _items_of(x, list(index) if isinstance(index, tuple) else [index])
+    return _items_of(x, list(index) if isinstance(index, tuple) or _means_tuple(index) else [index])
+
+
+def _means_tuple(index: Any) -> bool:
+    """Whether a sequence is a tuple of indices, as NumPy once had it: a short one with other than numbers in it."""
+    if not isinstance(index, list) or len(index) >= 32:
+        return False
+    return any(
+        i is None or i is Ellipsis or isinstance(i, (Tensor, slice, list, tuple, np.ndarray, range)) for i in index
+    )
 
 
 def _items_of(x: Tensor, items: list) -> list:
@@ -232,7 +247,7 @@ def _items_of(x: Tensor, items: list) -> list:
     for i in items:
         if i is None or i is Ellipsis or i is True or i is False:
             continue
-        if isinstance(i, (Tensor, np.ndarray)) and i.dtype in (dtypes.bool_, np.bool_, dtypes.uint8):
+        if isinstance(i, (Tensor, np.ndarray)) and i.dtype in (dtypes.bool_, np.bool_, dtypes.uint8, np.uint8):
             used += i.ndim
         elif isinstance(i, (list, tuple)) and len(i) and isinstance(i[0], (bool, list, tuple)):
             a = np.asarray(i)
@@ -252,16 +267,31 @@ def _items_of(x: Tensor, items: list) -> list:
 
 
 @hot
+def _bound(i: Any) -> int:
+    """A bound of a slice as a number."""
+    return i if i.__class__ is int else _whole_bound(i)
+
+
+def _whole_bound(i: Any) -> int:
+    try:
+        return operator_index(i)
+    except TypeError:
+        if isinstance(i, Tensor):
+            raise
+        raise TypeError("slice indices must be integers or None or have an __index__ method") from None
+
+
+@hot
 def _slice_bounds(s: slice, n: int) -> tuple[int, int, int]:
     """(start, step, length). Raises ValueError for a step that is not positive."""
     start, stop, step = s.start, s.stop, s.step
     if step is None:
         step = 1
     else:
-        step = int(step)
+        step = _bound(step)
         if step <= 0:
-            raise ValueError("step must be greater than zero")
-    start = 0 if start is None else int(start)
+            raise ValueError("step must be greater than zero" if step else "slice step cannot be zero")
+    start = 0 if start is None else _bound(start)
     if start < 0:
         start += n
         if start < 0:
@@ -271,7 +301,7 @@ def _slice_bounds(s: slice, n: int) -> tuple[int, int, int]:
     if stop is None:
         stop = n
     else:
-        stop = int(stop)
+        stop = _bound(stop)
         if stop < 0:
             stop += n
         elif stop > n:

@@ -53,6 +53,8 @@ def sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None)
     """The sum over all elements or some dimensions. Integers and bools add up in int64."""
     if REGIONS.open:
         x = REGIONS.cast("sum", (x,))[0]
+    if dtype is not None:
+        dtype = dtypes.given(dtype, "sum")
     label = "SumBackward0" if dim is None else "SumBackward1"
     return SUM._apply((x,), label, {"dims": dims_of(dim, x.dim()), "keepdim": keepdim, "dtype": dtype})
 
@@ -90,6 +92,8 @@ MEAN = operator(
 @hot
 def mean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The mean over all elements or some dimensions, of a floating-point tensor."""
+    if dtype is not None:
+        dtype = dtypes.given(dtype, "mean")
     d = dtype or x.dtype
     if d.category < dtypes.FLOATING:
         raise RuntimeError(
@@ -156,6 +160,7 @@ PROD = operator("prod", _prod, tensors=("x",), grads={"x": _prod_gradient}, anyw
 def prod(x: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The product over all elements or one dimension; dtype: what the elements are converted to first."""
     if dtype is not None:
+        dtype = dtypes.given(dtype, "prod")
         x = dispatch.cast(x, dtype)
     return PROD.apply(
         (x,),

@@ -63,7 +63,7 @@ CUMSUM = operator(
 def cumsum(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running sums along a dimension."""
     if dtype is not None:
-        x = dispatch.cast(x, dtype)
+        x = dispatch.cast(x, dtypes.given(dtype, "cumsum"))
     d = normal_dim(dim, x.dim())
     return CUMSUM.apply((x,), dim=d) if x.dim() else _total_of_one(x)
 
@@ -130,7 +130,7 @@ CUMPROD = operator(
 def cumprod(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running products along a dimension."""
     if dtype is not None:
-        x = dispatch.cast(x, dtype)
+        x = dispatch.cast(x, dtypes.given(dtype, "cumprod"))
     d = normal_dim(dim, x.dim())
     return CUMPROD.apply((x,), dim=d) if x.dim() else _total_of_one(x)
 
