@@ -25,7 +25,11 @@ def one_index(draw, shape):
     common = draw(st.sampled_from([(), (2,), (3,), (2, 1)]))
     while d < len(shape):
         n = shape[d]
-        kind = draw(st.sampled_from("int slice slice none dots tensor tensor list mask array stop".split()))
+        kind = draw(
+            st.sampled_from(
+                ["int", "slice", "slice", "none", "dots", "tensor", "tensor", "list", "mask", "array", "stop"]
+            )
+        )
         if kind == "int" and n:
             items.append(str(draw(st.integers(-n, n - 1))))
         elif kind == "slice" or not n:
