@@ -30,7 +30,7 @@ from .elementwise import Arguments, coordinates, load_along, offset_of
 from .ir import Module, Reg
 from .layout import CONTIGUOUS, NAME, REDUCTIONS, SCALAR, STRIDED, leaf_dtypes, param_formats
 from .lower import lower
-from .rowshape import Input, Shape, fetching, keep, slot, unroll, vector_width
+from .rowshape import Input, Shape, fetching, keep, slot, uniform, unroll, vector_width
 
 # Partial sums are added to the row's total after so many elements (along) or rows of lanes (across), so that the
 # rounding errors of long rows do not pile up.
@@ -84,6 +84,7 @@ class _Emitter:
         self.kept = keep(shape)
         self.unroll = unroll(shape)
         self.fetching = fetching(shape)
+        self.uniform = uniform(shape)
 
     def _strides(self, inner: bool) -> tuple:
         shape, args = self.shape, self.args
@@ -193,6 +194,10 @@ class _Emitter:
             ahead = self._ahead(index) if stage == self.fetching else []
             once = self._once(leaves)
             before = b.mul(index, self.inner) if index is not None else None
+            with b.at_width(w):
+                same = self._uniform_values(
+                    stage, _Place(leaves, outs, once, zero, before, None, spread, zero, (zero, 0))
+                )
             with b.loop(zero, self.inner, ALONG_BLOCK, held) as blocks:
                 last = b.add(blocks.i, self.number(ALONG_BLOCK))
                 last = b.select(b.icmp("slt", last, self.inner), last, self.inner)
@@ -207,7 +212,7 @@ class _Emitter:
                         if copies > 1:
                             for base, kind in ahead:
                                 b.prefetch(b.gep(base, kind, at))
-                        place = _Place(leaves, outs, once, at, before, mask, spread, last, (i, u * w))
+                        place = _Place(leaves, outs, once, at, before, mask, same, last, (i, u * w))
                         for k, value in enumerate(self._visit(stage, reductions, place)):
                             made[k * self.unroll + u] = self.combine(reductions[k], made[k * self.unroll + u], value)
                     return made
@@ -343,6 +348,20 @@ class _Emitter:
                 elif not isinstance(node.primitive, RowReduction):
                     args = [known[id(a)] if a.__class__ is Expr else a for a in node.args]
                     known[i] = lower(b, node.primitive.name, args, self.compute)
+
+    def _uniform_values(self, stage: int, place: _Place) -> dict[int, Reg]:
+        """What belongs to the row, with what is the same all along the innermost dimension."""
+        made = dict(place.row)
+        for node in self.program.order:
+            i = id(node)
+            if i not in self.uniform or self.program.levels[i] > stage:
+                continue
+            if node.primitive is None:
+                made[i] = self._input(node.name, place)
+            else:
+                args = [made[id(a)] if a.__class__ is Expr else a for a in node.args]
+                made[i] = lower(self.b, node.primitive.name, args, self.compute)
+        return made
 
     def _row_results(self, known: dict[int, Reg], row: Reg, mask: Reg | None) -> None:
         width = self.width if self.shape.across else 1

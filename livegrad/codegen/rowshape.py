@@ -60,6 +60,31 @@ class Shape:
         return sum(Stage(self, s, kept[s - 1] if s else None).cost for s in range(self.program.stages))
 
 
+def uniform(shape: Shape) -> frozenset[int]:
+    """Nodes with a value an element that is the same all along the innermost dimension (by id).
+
+    Such are another program's results with one value a row, and what is made of them.
+    """
+    if shape.across:
+        return frozenset()
+    program, found, first = shape.program, set(), 0
+    same: dict[str, bool] = {}
+    for name, item in zip(program.parameters, shape.inputs):
+        same[name] = all(c == SCALAR for c in shape.classes[first : first + item.leaves])
+        first += item.leaves
+    for node in program.order:
+        if id(node) in program.per_row:
+            continue
+        args = [id(a) for a in node.args if a.__class__ is Expr]
+        if (
+            same.get(node.name, False)
+            if node.primitive is None
+            else all(a in found or a in program.per_row for a in args)
+        ):
+            found.add(id(node))
+    return frozenset(found)
+
+
 class Stage:
     """The nodes with a value an element that a stage computes, given what is kept, and what that costs."""
 
@@ -73,10 +98,11 @@ class Stage:
                 self.targets.append(r)
         self.nodes: dict[int, Expr] = {}
         self.cost = 0
+        known = program.per_row | uniform(shape)
         stack = list(self.targets)
         while stack:
             node = stack.pop()
-            if node.__class__ is not Expr or id(node) in self.nodes or id(node) in program.per_row:
+            if node.__class__ is not Expr or id(node) in self.nodes or id(node) in known:
                 continue
             self.nodes[id(node)] = node
             if node is kept:

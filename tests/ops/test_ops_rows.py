@@ -215,6 +215,36 @@ def test_reducing_what_a_row_has_is_refused():
         RowProgram("twice", lambda x: total(total(x))).canonical()
 
 
+@pytest.mark.parametrize(
+    "shape, dims", [((4, 37), (1,)), ((3, 5, 129), (1, 2)), ((3, 5, 129), (2,)), ((2, 1000), (1,))]
+)
+def test_what_is_the_same_all_along_a_row_belongs_to_the_row(shape, dims):
+    """Operands with one value a row, made by pending work or not, in formulas and alone, along several dimensions."""
+
+    def formula(x, scale, shift, eps):
+        unit = 1.0 / (scale * scale + eps)
+        y = x * unit + shift
+        return y - total(y * unit), unit, total(unit), total(shift) * y
+
+    program = RowProgram("test of what is the same", formula, tensors=3)
+    rng = np.random.default_rng(3)
+    one_a_row = [1 if d in dims else n for d, n in enumerate(shape)]
+    x, scale, shift = rng.normal(size=shape), rng.normal(size=one_a_row), rng.normal(size=one_a_row)
+    unit = np.broadcast_to(1 / (scale * scale * 4 + 0.5), shape)
+    y = x * unit + shift
+    wide = np.broadcast_to(shift, shape)
+    expected = (
+        y - (y * unit).sum(dims, keepdims=True), unit, unit.sum(dims, keepdims=True),
+        wide.sum(dims, keepdims=True) * y,
+    )  # fmt: skip
+    for how in ("deferred", "deferred reference", "eager"):
+        with mode(how):
+            given = livegrad.tensor(x)._value(), (livegrad.tensor(scale) * 2)._value(), livegrad.tensor(shift)._value()
+            made = applied.apply(program, given, dims, (0.5,))
+            for v, wanted in zip(made, expected):
+                np.testing.assert_allclose(wrap(v).numpy(), wanted, 1e-10, 1e-12)
+
+
 def test_an_expensive_value_is_kept_between_sweeps():
     f32 = dtypes.float32
     shape = rows.Shape(_SOFTMAX, f32, (rows.Input((), f32, 1),), (f32,), (0,), 1, 0, False)
