@@ -20,6 +20,7 @@ from .from_data import _finish, _from_numpy_copy
 from .lazy import backend
 from .lazy.value import Value
 from .ops import dispatch
+from .ops.arguments import checked
 from .ops.geometry import normal_dim
 from .ops.instruction import SCALAR_TYPE_NAMES
 from .ops.operator import on_either
@@ -385,3 +386,8 @@ def fftshift(input: Tensor, dim: Any = None) -> Tensor:
 def ifftshift(input: Tensor, dim: Any = None) -> Tensor:
     """The inverse of `fftshift`."""
     return _shift(input, dim, -1)
+
+
+for _name in __all__:
+    if globals()[_name].__module__ == __name__:
+        globals()[_name] = checked(globals()[_name], prefix="fft_")

@@ -15,6 +15,7 @@ from . import dtypes
 from .autograd.mode import MODE
 from .lazy import backend
 from .lazy.value import Value
+from .ops.arguments import checked
 from .ops.decompositions import CHOLESKY, EIG, EIGH, PINV, QR, SOLVE, SVD, LinAlgError, library
 from .ops.dims import dims_of
 from .ops.dispatch import broadcast_shapes
@@ -69,7 +70,13 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     if not left:
         return solve(A.mT, B.mT if B.dim() > 1 else B).mT if B.dim() > 1 else solve(A.mT, B)
     _square("solve", A)
-    if B.dim() == 1 or B.dim() == A.dim() - 1:
+    vector = B.dim() == 1 or B.dim() == A.dim() - 1
+    if B.shape[-1 if vector else -2] != A.shape[-1]:
+        n, rows, columns = A.shape[-1], B.shape[-1 if vector else -2], 1 if vector else B.shape[-1]
+        raise RuntimeError(
+            f"linalg.solve: Incompatible shapes of A and B for the equation AX = B ({n}x{n} and {rows}x{columns})"
+        )
+    if vector:
         return SOLVE.apply((A, B.unsqueeze(-1))).squeeze(-1)
     return SOLVE.apply((A, B))
 
@@ -460,3 +467,8 @@ def multi_dot(tensors: Any) -> Tensor:
         i = max(range(len(mats) - 1), key=lambda i: mats[i].shape[-1])
         mats[i : i + 2] = [matmul(mats[i], mats[i + 1])]
     return mats[0]
+
+
+for _name in __all__:
+    if globals()[_name].__module__ == __name__:
+        globals()[_name] = checked(globals()[_name], prefix="linalg_")

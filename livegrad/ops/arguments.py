@@ -55,10 +55,10 @@ SIZES = frozenset(
 )  # fmt: skip
 
 
-def checked(f: Callable, method: bool = False) -> Callable:
+def checked(f: Callable, method: bool = False, prefix: str = "") -> Callable:
     """The function, which raises TypeError where it raises anything because of an argument's type.
 
-    method: it is called on its first argument, which is not counted in the text.
+    method: it is called on its first argument, which is not counted in the text. prefix: of its name in the text.
     """
 
     @functools.wraps(f)
@@ -67,21 +67,21 @@ def checked(f: Callable, method: bool = False) -> Callable:
         try:
             return f(*args, **kwargs)
         except Exception as error:
-            explain(error, f, args, kwargs, method)
+            explain(error, f, args, kwargs, method, prefix)
             raise
 
     return function
 
 
-def explain(error: Exception, f: Callable, args: tuple, kwargs: dict, method: bool = False) -> None:
+def explain(error: Exception, f: Callable, args: tuple, kwargs: dict, method: bool = False, prefix: str = "") -> None:
     """Raise what is to be said instead of `error`, which `f` has raised; nothing where that is clear enough."""
-    refuse_types(f, args, kwargs, method)
+    refuse_types(f, args, kwargs, method, prefix)
     too_large = isinstance(error, ValueError) and str(error).startswith(NUMPYS_WORDS)
     if too_large or (isinstance(error, MemoryError) and not isinstance(error, OutOfMemoryError)):
         raise OutOfMemoryError(f"out of memory in {f.__name__}(): {error or 'more than there can be'}") from None
 
 
-def refuse_types(f: Callable, args: tuple, kwargs: dict, method: bool = False) -> None:
+def refuse_types(f: Callable, args: tuple, kwargs: dict, method: bool = False, prefix: str = "") -> None:
     """Raise TypeError for the first argument that `f` cannot take because of its type, if there is one."""
     signature = inspect.signature(f)
     try:
@@ -95,7 +95,7 @@ def refuse_types(f: Callable, args: tuple, kwargs: dict, method: bool = False) -
         if wrong:
             if place == 1 - method and name in ("x", "t", "a", "self"):
                 name = "input"  # as PyTorch calls it
-            raise TypeError(f"{f.__name__}(): argument '{name}' (position {place}) must be {wrong}") from None
+            raise TypeError(f"{prefix}{f.__name__}(): argument '{name}' (position {place}) must be {wrong}") from None
 
 
 def _wrong(name: str, parameter: inspect.Parameter, value: Any) -> str:

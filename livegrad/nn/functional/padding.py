@@ -85,7 +85,8 @@ def _wrapped(input, dim, left, right):
     size = input.size(dim)
     if left > size or right > size:
         raise RuntimeError("Padding value causes wrapping around more than once.")
-    return [i % size for i in range(-left, size + right)]
+    kept = range(max(-left, 0), size - max(-right, 0))  # what negative padding leaves is what is repeated
+    return [kept[i % len(kept)] for i in range(-max(left, 0), len(kept) + max(right, 0)) if len(kept)]
 
 
 _INDICES = {"reflect": _reflected, "replicate": _replicated, "circular": _wrapped}
