@@ -118,6 +118,7 @@ from .random import (
 from .runtime.pool import get_num_threads, set_num_threads
 
 bool = dtypes.bool_  # noqa: A001
+globals().update(dtypes.ONLY_NAMES)
 half, float, double = float16, float32, float64  # noqa: A001
 short, int, long = int16, int32, int64  # noqa: A001
 cfloat, cdouble = complex64, complex128
@@ -137,7 +138,8 @@ _MODULES = frozenset(
     ("nn", "optim", "utils", "cuda", "linalg", "fft", "func", "distributed", "testing", "ops", "serialization",
      "printing", "special", "backends", "amp", "profiler", "distributions",
      "multiprocessing", "legacy", "jit", "version", "compat", "debug", "hub", "library", "compiler", "accelerator",
-     "types", "onnx", "ao", "fx", "sparse", "_C", "_custom_ops", "_dynamo")
+     "types", "onnx", "ao", "fx", "sparse", "_C", "_custom_ops", "_dynamo",
+     "__config__", "futures")
 )  # fmt: skip
 _LAZY = {
     "save": "serialization",

@@ -85,7 +85,7 @@ class dtype:
 
 
 def _by_name(name: str) -> dtype:
-    return BY_NAME[name]
+    return BY_NAME.get(name) or ONLY_NAMES[name]
 
 
 ALL: list[dtype] = []
@@ -110,6 +110,21 @@ float64 = _define("float64", np.float64, FLOATING, "f64")
 complex64 = _define("complex64", np.complex64, COMPLEX, "c64")
 complex128 = _define("complex128", np.complex128, COMPLEX, "c128")
 
+
+class OnlyName(dtype):
+    """A dtype of PyTorch that no tensor here has: programs name it to say what they do with others, and compare."""
+
+
+ONLY_NAMES = {
+    name: OnlyName(name, None, category, "", signed, -1, itemsize)
+    for name, category, signed, itemsize in (
+        ("uint16", INTEGRAL, False, 2), ("uint32", INTEGRAL, False, 4), ("uint64", INTEGRAL, False, 8),
+        ("float8_e4m3fn", FLOATING, True, 1), ("float8_e4m3fnuz", FLOATING, True, 1),
+        ("float8_e5m2", FLOATING, True, 1), ("float8_e5m2fnuz", FLOATING, True, 1),
+        ("float8_e8m0fnu", FLOATING, False, 1),
+    )
+}  # fmt: skip
+
 REAL_OF = {complex64: float32, complex128: float64}
 BY_NAME = {d.name: d for d in ALL}
 ALIASES = {"half": float16, "float": float32, "double": float64, "short": int16, "int": int32, "long": int64,
@@ -129,10 +144,12 @@ def given(d: Any, function: str) -> dtype:
     >>> given(int, "zeros")
     torch.int64
 
-    Raises TypeError for anything else.
+    Raises TypeError for anything else, and for a dtype that is only a name here.
     """
     if d.__class__ is dtype:
         return d
+    if isinstance(d, OnlyName):
+        raise TypeError(f"{function}(): there are no tensors of dtype {d} in livegrad")
     found = _OF_TYPES.get(d) if isinstance(d, type) else None
     if found is None:
         raise TypeError(f"{function}(): argument 'dtype' must be torch.dtype, not {type(d).__name__}")

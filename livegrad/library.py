@@ -210,9 +210,18 @@ def register_kernel(op: Any, device_types: Any, func: Callable | None = None, /,
 
 
 def register_fake(op: Any, func: Callable | None = None, /, **options: Any) -> Any:
-    """Accepts a function that gives the shape of an operator's result; also as a decorator."""
-    found = _found(op)
-    return found.register_fake if func is None else found.register_fake(func)
+    """Accepts a function that gives the shape of an operator's result; also as a decorator.
+
+    An operator that is not there is no error: packages whose operators are compiled for PyTorch (`load_library` refuses
+    those) register their shapes when they are imported, and are of use without them.
+    """
+    if func is None:
+        return lambda function: register_fake(op, function)
+    if not isinstance(op, CustomOpDef):
+        space, name = _split(op)
+        if name not in _OPS.get(space, {}):
+            return func
+    return _found(op).register_fake(func)
 
 
 impl_abstract = register_fake

@@ -38,8 +38,11 @@ _STATE = _State()
 
 
 def is_available() -> bool:
-    """True: a group of one can always be formed."""
-    return True
+    """False: processes do not work together. A group of one can be formed all the same.
+
+    It is what PyTorch says where it was built without them, so libraries leave out what shards tensors over processes.
+    """
+    return False
 
 
 def is_gloo_available() -> bool:

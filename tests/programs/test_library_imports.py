@@ -1,0 +1,107 @@
+"""What public libraries do with PyTorch when they are imported, and before they choose a path."""
+
+import copy
+import pickle
+import threading
+
+import pytest
+
+import livegrad
+from livegrad.futures import Future, collect_all, wait_all
+
+NAMES = ["uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz",
+         "float8_e8m0fnu"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dtypes_that_are_only_names(name):
+    d = getattr(livegrad, name)
+    assert isinstance(d, livegrad.dtype) and repr(d) == f"torch.{name}"
+    assert d not in (livegrad.ones(1).dtype, livegrad.uint8, livegrad.int16)
+    assert copy.deepcopy(d) is d and pickle.loads(pickle.dumps(d)) is d
+    for make in (
+        lambda: livegrad.zeros(2, dtype=d),
+        lambda: livegrad.tensor([1], dtype=d),
+        lambda: livegrad.ones(2).to(d),
+        lambda: livegrad.ones(2).to(dtype=d),
+        lambda: livegrad.empty(2, dtype=d),
+        lambda: livegrad.zeros_like(livegrad.ones(2), dtype=d),
+    ):
+        with pytest.raises(TypeError, match=f"no tensors of dtype torch.{name}"):
+            make()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_their_properties_are_those_of_pytorch(name):
+    torch = pytest.importorskip("torch")
+    if not hasattr(torch, name):
+        pytest.skip(f"this PyTorch has no {name}")
+    ours, theirs = getattr(livegrad, name), getattr(torch, name)
+    for what in ("itemsize", "is_floating_point", "is_complex", "is_signed"):
+        assert getattr(ours, what) == getattr(theirs, what), what
+
+
+def test_shapes_of_operators_that_are_not_there():
+    """Packages with compiled operators register shapes for those, whether or not they could be loaded."""
+
+    @livegrad.library.register_fake("nobodys::operator")
+    def shape(x):
+        return x
+
+    assert shape(3) == 3
+    assert livegrad.library.register_fake("nobodys::operator", shape) is shape
+    with pytest.raises(ValueError, match="namespace::name"):
+        livegrad.library.register_fake("operator")(shape)
+    with pytest.raises(AttributeError):
+        livegrad.ops.nobodys.operator  # noqa: B018
+
+
+def test_processes_are_not_available_but_one_is_a_group():
+    assert not livegrad.distributed.is_available()
+    assert not livegrad.distributed.is_initialized()
+
+
+def test_what_it_was_built_with():
+    assert "USE_MKL=OFF" in livegrad.__config__.show()
+    assert str(livegrad.get_num_threads()) in livegrad.__config__.parallel_info()
+
+
+def test_a_future_is_set_once():
+    later = Future()
+    assert not later.done()
+    with pytest.raises(RuntimeError, match="no value yet"):
+        later.value()
+    seen = []
+    later.add_done_callback(lambda f: seen.append(f.value()))
+    chain = later.then(lambda f: f.wait() + 1).then(lambda f: f.wait() * 10)
+    later.set_result(1)
+    assert later.done() and seen == [1] and chain.wait() == 20
+    with pytest.raises(RuntimeError, match="completed Future"):
+        later.set_result(2)
+    assert later.then(lambda f: f.value() + 5).value() == 6
+
+
+def test_errors_of_futures_come_out_where_they_are_waited_for():
+    later = Future()
+    following = later.then(lambda f: 1 // f.wait())
+    later.set_result(0)
+    with pytest.raises(ZeroDivisionError):
+        following.wait()
+    with pytest.raises(AssertionError):
+        Future().set_exception("text")
+    broken = Future()
+    broken.set_exception(KeyError("k"))
+    with pytest.raises(KeyError):
+        wait_all([broken])
+
+
+def test_all_of_several_futures():
+    several = [Future() for _ in range(3)]
+    whole = collect_all(several)
+    threads = [threading.Thread(target=f.set_result, args=(i,)) for i, f in enumerate(several)]
+    for thread in threads:
+        thread.start()
+    assert [f.value() for f in whole.wait()] == wait_all(several) == [0, 1, 2]
+    for thread in threads:
+        thread.join()
+    assert wait_all([]) == []
