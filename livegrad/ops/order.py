@@ -45,11 +45,11 @@ def picked(x: Tensor, index: Any, dim: int, label: str) -> tuple[Tensor, Tensor]
     return values, wrap(backend.copied(index.astype(np.int64))).to(x.device)  # type: ignore[attr-defined]
 
 
-def _put_back(g: Value, shape: tuple, index: Any, dim: int) -> Value:
-    xp = backend.of(g)
-    with backend.on(g.device):
-        out = xp.zeros(shape, g.dtype.np)
-        xp.put_along_axis(out, index, g.native(), dim)
+def _put_back(x: Value, shape: tuple, index: Any, dim: int) -> Value:
+    xp = backend.of(x)
+    with backend.on(x.device):
+        out = xp.zeros(shape, x.dtype.np)
+        xp.put_along_axis(out, index, x.native(), dim)
     return backend.fresh(out)
 
 
@@ -64,8 +64,8 @@ PICKED = operator(
 PUT_BACK = operator(
     "gather_backward",
     _put_back,
-    tensors=("g",),
-    grads={"g": lambda g, index, dim: on_either(PICKED, g, index=index, dim=dim)},
+    tensors=("x",),
+    grads={"x": lambda g, index, dim: on_either(PICKED, g, index=index, dim=dim)},
     anywhere=True,
 )
 
