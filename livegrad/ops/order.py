@@ -59,6 +59,7 @@ PICKED = operator(
     lambda x, index, dim: backend.copied(backend.of(x).take_along_axis(x.native(), index, dim)),
     tensors=("x",),
     grads={"x": lambda g, x_shape, index, dim: on_either(PUT_BACK, g, shape=x_shape, index=index, dim=dim)},
+    holds=("index",),
     anywhere=True,
 )
 PUT_BACK = operator(
@@ -66,6 +67,7 @@ PUT_BACK = operator(
     _put_back,
     tensors=("x",),
     grads={"x": lambda g, index, dim: on_either(PICKED, g, index=index, dim=dim)},
+    holds=("index",),
     anywhere=True,
 )
 

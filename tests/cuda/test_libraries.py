@@ -182,3 +182,26 @@ def test_attention_does_not_wait():
 def test_a_singular_matrix():
     with pytest.raises(RuntimeError, match=r"linalg.inv: .*\[2, 2\]"):
         livegrad.linalg.inv(livegrad.zeros(2, 2, device="cuda"))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.sort(1)[0], lambda x: x.topk(2, 0)[0], lambda x: x.kthvalue(2, 1)[0], lambda x: x.median(1)[0],
+        lambda x: x.max(1)[0], lambda x: x.min(0)[0], lambda x: x.msort(),
+    ],
+)  # fmt: skip
+def test_second_derivatives_of_what_is_picked(function):
+    """The gradient is linear in what arrives: its own gradient picks from what arrives there."""
+    found = []
+    for device in ("cpu", "cuda"):
+        x = made(0, 3, 4).to(device).requires_grad_()
+        y = function(x)
+        g = made(1, *y.shape).to(device).requires_grad_()
+        (gx,) = livegrad.autograd.grad(y, x, g, create_graph=True)
+        (gg,) = livegrad.autograd.grad(gx, g, made(2, 3, 4).to(device))
+        with pytest.raises(RuntimeError, match="freed"):
+            livegrad.autograd.grad(gx, g, made(2, 3, 4).to(device))
+        found.append((gx.detach().cpu().numpy(), gg.cpu().numpy()))
+    for there, here in zip(*found):
+        np.testing.assert_array_equal(there, here)

@@ -72,7 +72,9 @@ def test_index_reduce(reduce, include_self):
         found = []
         for convert in (to_livegrad, to_torch):
             x = convert(B)
-            found.append(x.index_reduce(dim, convert(np.array(index)), convert(source), reduce, include_self=include_self))
+            found.append(
+                x.index_reduce(dim, convert(np.array(index)), convert(source), reduce, include_self=include_self)
+            )
         assert_same(*found, rtol=1e-12)
 
 
