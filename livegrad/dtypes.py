@@ -37,12 +37,12 @@ class dtype:
         self.index = index
 
     def __getattr__(self, name: str) -> Any:
-        if name != "np" or self is not bfloat16:
+        if name != "np":
             raise AttributeError(f"'dtype' object has no attribute '{name}'")
         service.load("ml_dtypes")  # most programs never need it
         import ml_dtypes
 
-        self.np = np.dtype(ml_dtypes.bfloat16)
+        self.np = np.dtype(getattr(ml_dtypes, self.name, self.name))
         return self.np
 
     @property
@@ -286,7 +286,7 @@ class finfo:
         d = (d or _default).to_real()
         if not d.is_floating_point:
             raise TypeError(f"finfo() needs a floating-point or complex dtype, got {d}")
-        if d is bfloat16:
+        if d is bfloat16 or isinstance(d, OnlyName):
             service.load("ml_dtypes")
             import ml_dtypes
 

@@ -40,6 +40,10 @@ def test_their_properties_are_those_of_pytorch(name):
     for what in ("itemsize", "is_floating_point", "is_complex", "is_signed"):
         assert getattr(ours, what) == getattr(theirs, what), what
 
+    limits = "finfo" if ours.is_floating_point else "iinfo"
+    for what in ("bits", "max", "min"):
+        assert getattr(getattr(livegrad, limits)(ours), what) == getattr(getattr(torch, limits)(theirs), what), what
+
 
 def test_shapes_of_operators_that_are_not_there():
     """Packages with compiled operators register shapes for those, whether or not they could be loaded."""
