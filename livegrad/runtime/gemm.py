@@ -14,8 +14,8 @@ from ..native import hot
 from . import pool, tiles
 
 # It is for machines with vectors of 64 bytes; elsewhere the library is as fast.
-LEAST, _MOST = 1 << 17, 1 << 27  # multiply-adds of all products together, and of one
-LEAST_TURNED = 1 << 17  # where B is transposed: of a linear layer as well, whose bias is where sums start
+LEAST, _MOST = 1 << 19, 1 << 27  # multiply-adds of all products together, and of one
+LEAST_TURNED = 1 << 17  # where B is transposed: the library takes nearly twice as long for small ones of those
 _ALONE = 1 << 19  # multiply-adds that are not worth a second thread
 _LEAST_ROWS, _LEAST_COLUMNS, _LEAST_DEPTH = 24, 16, 16
 _ROUND = 24  # groups have a multiple of so many rows, whole blocks of the kernel's
