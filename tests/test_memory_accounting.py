@@ -14,6 +14,15 @@ from livegrad.memory import largest_tensors, live_tensors
 MIB = 1 << 20
 
 
+@pytest.fixture(autouse=True, scope="module")
+def only_what_is_made_here():
+    """What other tests have left is not gone through again and again: there are millions of objects."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def no_limit():
     gc.collect()
