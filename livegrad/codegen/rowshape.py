@@ -57,7 +57,8 @@ class Shape:
     def cost(self) -> int:
         """What one element costs, over all stages."""
         kept = keep(self)
-        return sum(Stage(self, s, kept[s - 1] if s else None).cost for s in range(self.program.stages))
+        # Where all is the same along a row, an element costs nothing but its place.
+        return max(1, sum(Stage(self, s, kept[s - 1] if s else None).cost for s in range(self.program.stages)))
 
 
 def uniform(shape: Shape) -> frozenset[int]:

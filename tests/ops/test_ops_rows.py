@@ -245,6 +245,18 @@ def test_what_is_the_same_all_along_a_row_belongs_to_the_row(shape, dims):
                 np.testing.assert_allclose(wrap(v).numpy(), wanted, 1e-10, 1e-12)
 
 
+@pytest.mark.parametrize("how", ["deferred", "deferred reference", "eager"])
+def test_rows_that_are_one_number(how):
+    """Nothing is left to do for an element but to write it."""
+    with mode(how):
+        x = livegrad.tensor([[1.0], [-2.0], [0.5]], requires_grad=True)
+        y = (x * 1.0).expand(3, 4).softmax(1)
+        assert y.tolist() == [[0.25] * 4] * 3
+        y.sum().backward()
+        np.testing.assert_allclose(x.grad.numpy(), np.zeros((3, 1)), atol=1e-6)
+        np.testing.assert_allclose(livegrad.tensor(2.0).expand(3, 5).logsumexp(1).numpy(), 2 + np.log(5), 1e-6)
+
+
 def test_an_expensive_value_is_kept_between_sweeps():
     f32 = dtypes.float32
     shape = rows.Shape(_SOFTMAX, f32, (rows.Input((), f32, 1),), (f32,), (0,), 1, 0, False)
