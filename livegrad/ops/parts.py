@@ -21,7 +21,7 @@ from .instruction import SCALAR_TYPE_NAMES
 from .operator import on_either
 from .registry import ELEMENTWISE, FUNCTIONS, named, operator
 from .view import select
-from .view_operators import CLEAR, EXTRACT, INSERT, Meta, View
+from .view_operators import CLEAR, EXTRACT, INSERT, SELECT, Meta, View
 
 # --- the views --------------------------------------------------------------------------------------------------
 
@@ -227,7 +227,7 @@ def _joined(real: Value, imag: Value) -> Value:
 
 def _part(g: Any, k: int, shape: tuple) -> Any:
     parts = on_either(VIEW_AS_REAL, g)
-    return parts.select(-1, k).sum_to_size(shape)
+    return on_either(SELECT, parts, dim=parts.ndim - 1, index=k).sum_to_size(shape)
 
 
 COMPLEX = operator(

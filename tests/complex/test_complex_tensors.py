@@ -331,3 +331,23 @@ def test_training_complex_parameters():
         return p.detach().numpy()
 
     np.testing.assert_allclose(trained(livegrad), trained(torch), rtol=1e-10)
+
+
+@pytest.mark.parametrize("layout", ["dense", "turned", "expanded"])
+def test_gradients_of_numbers_made_of_their_parts(layout):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(1)
+    parts = rng.normal(size=(3, 1)), rng.normal(size=4)
+    weights = rng.normal(size=(4, 3)) + 1j * rng.normal(size=(4, 3))
+
+    def both_orders(m):
+        x, y = (m.tensor(p, requires_grad=True) for p in parts)
+        w = m.tensor(weights)
+        w = {"dense": w.reshape(3, 4), "turned": w.t(), "expanded": w[:1, :1].expand(3, 4)}[layout]
+        z = m.complex(x, y)
+        first = m.autograd.grad(z * z.abs(), (x, y), w, create_graph=True)
+        second = m.autograd.grad(sum((g**2).sum() for g in first), (x, y))
+        return [g.tolist() for g in (*first, *second)]
+
+    for ours, theirs in zip(both_orders(livegrad), both_orders(torch)):
+        np.testing.assert_allclose(ours, theirs, 1e-10)
