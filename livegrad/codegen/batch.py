@@ -3,13 +3,13 @@
 An optimizer updates every parameter by the same few programs. Their launches are laid end to end in one index space, so
 that they cost one dispatch, and threads share all parameters rather than each one in turn.
 
-Arguments, packed: the number of jobs n, then for each job the kernel's address, the address of its arguments, and the
-number of work items in all jobs before it; last the number of all work items.
+Arguments, packed: the number of jobs n, then for each job the kernel's address, the place of its arguments (in bytes
+from the start), and the number of work items in all jobs before it; then the number of all work items, and the
+arguments of the jobs.
 """
 
 from __future__ import annotations
 
-import ctypes
 from struct import Struct
 
 from .kernels import LARGE, Kernel
@@ -37,12 +37,13 @@ def _source() -> str:
         b.label(run)
         kernel, arguments = b.fresh("kernel"), b.fresh("arguments")
         b.line(f"%{kernel} = inttoptr {word(0).operand} to ptr")
-        b.line(f"%{arguments} = inttoptr {word(1).operand} to ptr")
+        b.line(f"%{arguments} = getelementptr i8, ptr %args, {word(1).operand}")
         b.line(f"call void %{kernel}(ptr %{arguments}, {b.sub(low, start).operand}, {b.sub(high, start).operand})")
         b.label(skip)
     return module.text()
 
 
+_STEP = 16  # where a job's arguments may begin
 _kernel = Kernel(lambda: ("batch",), _source, "q", 1)
 
 
@@ -53,16 +54,20 @@ def address() -> int:
     return _kernel.address
 
 
-def pack(jobs: list[tuple[int, bytes, int]]) -> tuple[bytes, int, list]:
-    """Arguments for jobs (kernel address, arguments, work items): packed, the items in all, and what to keep alive."""
+def pack(jobs: list[tuple[int, bytes, int]]) -> tuple[bytes, int]:
+    """Arguments for jobs (kernel address, arguments, work items), packed, and the items in all."""
     words = [len(jobs)]
-    keep = []
+    parts = [b""]
     before = 0
+    place = -(-8 * (3 * len(jobs) + 4) // _STEP) * _STEP
     for kernel, args, items in jobs:
-        memory = ctypes.create_string_buffer(args, len(args))
-        keep.append(memory)
-        words += [kernel, ctypes.addressof(memory), before]
+        words += [kernel, place, before]
+        length = -(-len(args) // _STEP) * _STEP
+        parts.append(args.ljust(length, b"\0"))
+        place += length
         before += items
     # `stop` of job k is read three words after its start: that of job k + 1, or the total behind the last job.
     words += [0, 0, before]
-    return Struct(f"={len(words)}q").pack(*words), before, keep
+    parts[0] = Struct(f"={len(words)}q").pack(*words)
+    parts[0] = parts[0].ljust(-(-len(parts[0]) // _STEP) * _STEP, b"\0")
+    return b"".join(parts), before

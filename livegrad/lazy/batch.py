@@ -59,8 +59,8 @@ BATCHES: list = [BATCH]  # of all kinds of devices
 def launch_jobs(jobs: list, grain: int) -> None:
     together = batch.address() if len(jobs) > 1 else 0
     if together:
-        args, total, alive = batch.pack(jobs)
-        pool.launch(together, args, total, grain)
+        args, total = batch.pack(jobs)
+        pool.enqueue(together, args, total, grain)
     else:
         for kernel, args, total in jobs:
-            pool.launch(kernel, args, total, grain)
+            pool.enqueue(kernel, args, total, grain)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..native import hot
 from ..observe import WATCH
+from ..runtime import pool
 from .evaluate import evaluate_all
 from .value import DEFAULT_LIMIT, Bound
 
@@ -15,6 +16,8 @@ from .value import DEFAULT_LIMIT, Bound
 def eval(*tensors: Any) -> None:  # noqa: A001
     """Compute everything that is pending in these tensors (or nested lists, tuples and dicts of them), together.
 
+    It is done on the return, as is whatever was launched before and nobody has waited for.
+
     >>> import livegrad
     >>> x = livegrad.ones(3) * 2
     >>> livegrad.eval(x)
@@ -22,6 +25,7 @@ def eval(*tensors: Any) -> None:  # noqa: A001
     values: list = []
     _collect(tensors, values)
     evaluate_all(values, "livegrad.eval")
+    pool.wait()
 
 
 @hot
@@ -76,6 +80,8 @@ def set_bound(limit: int) -> None:
         Bound.limit = limit
     else:
         WATCH.bound = limit
+    pool.QUEUE.eager = limit < 0
+    pool.wait()
 
 
 def watch_records(on: bool) -> None:
@@ -87,4 +93,4 @@ def watch_records(on: bool) -> None:
 
 
 if os.environ.get("LIVEGRAD_EAGER", "0") not in ("", "0"):
-    Bound.limit = -1
+    set_bound(-1)

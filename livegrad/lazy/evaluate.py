@@ -164,17 +164,23 @@ def _run_map(root: Value, reason: str, together: bool = False) -> None:
         made = _outputs(piece, shape, plan)
         if n:
             pointers = [a.ptr for a in made]
+            outside = False
             for leaf in leaves:
-                pointers.append(leaf.array.ptr)
+                a = leaf.array
+                pointers.append(a.ptr)
+                if a.block.outside:
+                    outside = True
             args = kernel.pack(*pointers, *piece.params) + plan.tail
-            if together and plan.total > plan.alone:
+            if together and plan.total > plan.alone and not outside:
                 BATCH.add(plan, args, leaves, [nodes[j] for j in outputs], made)
                 BATCH.relabels.extend(piece.relabels)
                 empty_reused(leaves, made)
                 postponed = True
             else:
                 empty_reused(leaves, made)
-                pool.launch(kernel.address, args, plan.total, plan.grain)
+                pool.enqueue(kernel.address, args, plan.total, plan.grain)
+                if outside:
+                    pool.finish()
                 if len(nodes) == 1 and not plan.noted:
                     single.remember(piece, plan)
         how = ""

@@ -44,6 +44,12 @@ MAP_PLANS: dict[tuple, MapPlan] = {}
 
 
 @hot
+def any_outside(leaves: list[Value]) -> bool:
+    """Whether some of it lies in memory that is visible from outside, so that the work on it is to be done now."""
+    return any(leaf.array.block.outside for leaf in leaves)  # type: ignore[union-attr]
+
+
+@hot
 def layouts(leaves: list[Value], shape: tuple) -> tuple:
     """Per leaf None if it is read in the order of its memory, else its own shape and strides."""
     found = []

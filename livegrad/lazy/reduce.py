@@ -19,7 +19,7 @@ from . import log, value
 from .batch import BATCH
 from .evaluate import evaluate, finish, lock
 from .fuse import fused_source
-from .plans import GRAIN, MAX_PLANS, STREAM_BYTES, layouts
+from .plans import GRAIN, MAX_PLANS, STREAM_BYTES, any_outside, layouts
 from .program import broadcast_strides, linearize, merged_dims
 from .value import Value
 
@@ -90,7 +90,9 @@ def reduce_array(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: st
         if plan.divides:
             params = (*params, count or plan.count)
         args = kernel.pack(made.ptr, *pointers, *params) + plan.tail
-        pool.launch(kernel.address, args, plan.total, plan.grain)
+        pool.enqueue(kernel.address, args, plan.total, plan.grain)
+        if any_outside(leaves):
+            pool.finish()
         if plan.partial is not None:
             # Combine the partial results the same way.
             again = reduce_array(value.from_array(made), name, (1,), acc, "partial results", count or plan.count)
@@ -157,7 +159,9 @@ def _reduce_and_write(x: Value, name: str, axes: tuple, acc: dtypes.dtype) -> Ar
     pointers = [leaf.array.ptr for leaf in leaves]
     params = (*piece.params, plan.count) if plan.divides else piece.params
     args = kernel.pack(made.ptr, *pointers, written.ptr, *params) + plan.tail
-    pool.launch(kernel.address, args, plan.total, plan.grain)
+    pool.enqueue(kernel.address, args, plan.total, plan.grain)
+    if any_outside(leaves):
+        pool.finish()
     finish(piece, [written])
     if plan.partial is not None:
         again = reduce_array(value.from_array(made), name, (1,), acc, "partial results", plan.count)

@@ -25,7 +25,7 @@ from ..runtime.array import Array, numel
 from . import log, turned, value
 from .evaluate import evaluate, lock
 from .fuse import fused_source
-from .plans import GRAIN, MAX_PLANS, layouts
+from .plans import GRAIN, MAX_PLANS, any_outside, layouts
 from .program import broadcast_strides, merged_dims
 from .reduce import SHARES, reduce_array
 from .value import Value
@@ -128,7 +128,9 @@ def run(
             for leaf in leaves:
                 pointers.append(leaf.array.ptr)  # type: ignore[union-attr]
             args = kernel.pack(*pointers, *numbers, *params) + plan.tail
-            pool.launch(kernel.address, args, plan.total, plan.grain)
+            pool.enqueue(kernel.address, args, plan.total, plan.grain)
+            if any_outside(leaves):
+                pool.finish()
             if program.added:
                 made += _added_up(sums, dims, shape)
         if observer is not None:

@@ -13,8 +13,10 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+from ..devices import cpu
 from ..native import hot, slotted
 from ..runtime import array as arrays
+from ..runtime import pool
 from ..runtime.array import Array, contiguous_strides, is_contiguous, numel
 from .reuse import OVERWRITTEN
 from .turned import contiguous_copy
@@ -274,6 +276,9 @@ class Storage:
             self._make_writable()
             self.pinned = True
         assert self.array is not None
+        if self.device is cpu:
+            self.array.block.outside = True
+            pool.finish()
         return self.array
 
     @hot
@@ -373,4 +378,7 @@ def adopt(array: Array) -> Storage:
     s.value = None
     s.lease = None
     s.pinned = True
+    if s.device is cpu:
+        array.block.outside = True
+        pool.finish()
     return s

@@ -76,7 +76,9 @@ def contiguous_copy(array: Array) -> Array:
     if not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(numel(array.shape)):
         return arrays.copied(array)
     made = arrays.empty(array.shape, array.dtype)
-    pool.launch(kernel.address, kernel.pack(made.ptr, array.ptr) + plan.tail, plan.total, plan.grain)
+    pool.enqueue(kernel.address, kernel.pack(made.ptr, array.ptr) + plan.tail, plan.total, plan.grain)
+    if array.block.outside:
+        pool.finish()
     return made
 
 

@@ -71,14 +71,22 @@ def _launch(
 ) -> None:
     """Run a kernel; `work` is the multiply-adds of an item."""
     strides: list = []
+    outside = False
     for a in strided:
-        strides += (0, 0, 0) if a is None else a.strides[:3]
+        if a is None:
+            strides += (0, 0, 0)
+        else:
+            strides += a.strides[:3]
+            if a.block.outside:
+                outside = True
     args = kernel.pack(*pointers, *sizes.numbers, *strides, scale)
     grain = max(1, min(-(-items // pool.get_num_threads()), _GRAIN // max(work, 1)))
     if items <= grain and items * work > 4 * _GRAIN:
-        pool.run_serial(kernel.address, args, items)
+        pool.enqueue_long(kernel.address, args, items, items)
     else:
-        pool.launch(kernel.address, args, items, grain)
+        pool.enqueue(kernel.address, args, items, grain)
+    if outside:
+        pool.finish()
 
 
 @hot

@@ -13,6 +13,7 @@ from ..lazy.places import Strict
 from ..lazy.value import Value, from_array
 from ..native import hot
 from ..runtime import array as arrays
+from ..runtime import pool
 from ..runtime.array import SMALL
 from ..runtime.memory import peek, poke
 from ..tensor import Tensor, from_native, wrap
@@ -71,6 +72,7 @@ def _few_gathered(x: Any, shape: tuple, places: list, dim: int) -> Value:
     size = x.dtype.itemsize
     step = x.strides[dim]
     target = made.ptr
+    pool.finish()
     for start, place in zip(starts, places):
         poke(target, peek(x.ptr + (start + place * step) * size, size))
         target += size

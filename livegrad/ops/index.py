@@ -89,6 +89,7 @@ def _few_rows(x: Any, places: np.ndarray) -> Value | None:
         return None
     made = arrays.empty((len(places), *shape[1:]), x.dtype)
     target = made.ptr
+    pool.finish()
     for i in places.tolist():
         if i < 0:
             i += shape[0]

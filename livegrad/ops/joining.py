@@ -11,6 +11,7 @@ from ..devices import cpu
 from ..lazy.value import Value, from_array
 from ..native import hot
 from ..runtime import array as arrays
+from ..runtime import pool
 from ..runtime.array import FEW_BYTES, contiguous_strides, is_contiguous, numel
 from ..runtime.memory import peek, poke
 from ..tensor import Tensor, wrap
@@ -45,6 +46,7 @@ def _join_bytes(values: list, dim: int, out: Any) -> bool:
     size = out.dtype.itemsize
     inner = size * numel(out.shape[dim + 1 :])
     target = out.ptr
+    pool.finish()
     for row in range(numel(out.shape[:dim])):
         for v in values:
             n = inner * v.shape[dim]
@@ -244,6 +246,7 @@ def _stack_pieces(tensors: list) -> Tensor | None:
             address += offset * dtype.itemsize
         if own != shape:
             return None
+        pool.finish()
         poke(target, peek(address, size))
         target += size
     return wrap(from_array(made))

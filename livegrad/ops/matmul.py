@@ -17,7 +17,7 @@ from ..native import hot
 from ..observe import WATCH
 from ..precision import REGIONS
 from ..runtime import array as arrays
-from ..runtime import blas, gemm, tiles
+from ..runtime import blas, gemm, pool, tiles
 from ..runtime.array import FEW_BYTES, numel
 from ..runtime.memory import peek, poke
 from ..tensor import Tensor, wrap
@@ -56,6 +56,8 @@ def _product(a: Value, b: Value, turn_a: bool = False, turn_b: bool = False) -> 
         done = blas.gemm(kind, m, n, k, x.ptr, x_rows, x_columns, y.ptr, y_rows, y_columns, out.ptr, n)
         if observer is not None:
             observer.end(token, "")
+        if x.block.outside or y.block.outside:
+            pool.finish()
         if done:
             return from_array(out)
     return _by_library(_transposed(a) if turn_a else a, _transposed(b) if turn_b else b)
@@ -155,6 +157,8 @@ def _batched(a: Value, b: Value) -> Value:
             )
             if observer is not None:
                 observer.end(token, "")
+            if x.block.outside or y.block.outside:
+                pool.finish()
             if done:
                 return from_array(out)
     return _by_library(a, b)
@@ -201,6 +205,8 @@ def _by_vector(a: Value, b: Value) -> Value | None:
     done = blas.gemm(kind, m, n, k, x.ptr, x_rows, x_columns, y.ptr, y_rows, y_columns, out.ptr, n)
     if observer is not None:
         observer.end(token, "")
+    if x.block.outside or y.block.outside:
+        pool.finish()
     return from_array(out) if done else None
 
 
@@ -487,10 +493,13 @@ def _onto_bias(bias: Value, x: Value, weight: Value) -> Value | None:
     if not a.contiguous or not start.contiguous:
         return None
     out = arrays.empty((*lead, n), dtype)
+    pool.finish()
     poke(out.ptr, peek(start.ptr, n * dtype.itemsize) * m)
     observer = WATCH.observer
     token = None if observer is None else observer.begin_call("gemm", ((m, k), (k, n)), 2 * m * n * k)
     done = blas.gemm(kind, m, n, k, a.ptr, k, 1, b.ptr, b.strides[1], b.strides[0], out.ptr, n, beta=1.0)
+    if a.block.outside or b.block.outside:
+        pool.finish()
     if observer is not None:
         observer.end(token, "")
     return from_array(out) if done else None
@@ -519,6 +528,8 @@ def _product_and_row(x: Value, y: Value, row: Value) -> Value:
             )
             if observer is not None:
                 observer.end(token, "")
+            if a.block.outside or b.block.outside or added.block.outside:
+                pool.finish()
             if done:
                 return from_array(out)
     return _matmul(x, y) + row

@@ -182,6 +182,7 @@ def _forward(
         )  # fmt: skip
         if not done:
             raise RuntimeError(f"the layer is too large: an input of shape {list(x.shape)}, {units} units")
+    pool.finish()  # before the memory goes that NumPy lent
     wh = w_hh.native()
     if units != size:
         wh = _widened(wh, parts, units, size)
@@ -271,6 +272,7 @@ def _backward(mode: str, node: Any, g: tuple, saved: dict) -> tuple:
         through_x = sums if mode != "GRU" else np.concatenate((sums[: 2 * size], sums[3 * size :]))
         for k, total in ((5, through_x), (6, through_h)):
             out[k] = backend.copied(total.reshape(parts, size)[:, :units].reshape(-1))
+    pool.finish()
     return tuple(out)
 
 
@@ -300,6 +302,7 @@ def _input_gradient(mode: str, kind: str, w_ih: Value, dgates: Any, shape: tuple
             kind, n, inputs, count * size, dgates.ptr + slot * size * item, width, 1,
             _address(wi) + first * size * inputs * item, inputs, 1, out.ptr, inputs, beta=float(k > 0),
         )  # fmt: skip
+    pool.finish()
     return _narrowed(out, inputs, shape)
 
 

@@ -129,16 +129,18 @@ class Changes:
     """What one step of an optimizer changes. `finish` has to be called in the end: until then work may be put off.
 
     jobs: launches put off, as `codegen.batch` takes them. busy: the memory that they read (False) and write (True).
+    outside: whether some of it is visible from outside.
     recorded: tensors whose new values are pending. inner: the steps between, which nobody else has.
     """
 
-    __slots__ = ("jobs", "grain", "busy", "recorded", "inner")
+    __slots__ = ("jobs", "grain", "busy", "outside", "recorded", "inner")
 
     @hot
     def __init__(self) -> None:
         self.jobs: list[tuple] = []
         self.grain = 0
         self.busy: dict[int, bool] = {}
+        self.outside = False
         self.recorded: list[Tensor] = []
         self.inner: list[Value] = []
 
@@ -175,6 +177,7 @@ class Changes:
             return False
         changes = form.changes
         addresses: list = []
+        outside = False
         for v in values:
             a = v.array
             if a is None or a.dtype is not dtype or not a.contiguous or v.shape != shape or a.device is not cpu:
@@ -185,6 +188,8 @@ class Changes:
             p = a.ptr
             if p in addresses:
                 return False
+            if a.block.outside:
+                outside = True
             addresses.append(p)
         if not kernel.address and not kernel.available(n):
             return False
@@ -195,13 +200,17 @@ class Changes:
         if n <= form.alone:
             if self.busy and self._in_the_way(addresses, changes):
                 self.run()
-            pool.launch(kernel.address, packed, n, form.grain)
+            pool.enqueue(kernel.address, packed, n, form.grain)
+            if outside:
+                pool.finish()
         else:
             if self._in_the_way(addresses, changes):
                 self.run()
             for k, p in enumerate(addresses):
                 self.busy[p] = k < changes
             self.jobs.append((kernel.address, packed, n, values))
+            if outside:
+                self.outside = True
             self.grain = min(self.grain, form.grain) if self.grain else form.grain
         for k in range(changes):
             t = tensors[k]
@@ -251,6 +260,9 @@ class Changes:
         jobs = self.jobs
         if jobs:
             launch_together([job[:3] for job in jobs], self.grain)
+            if self.outside:
+                pool.finish()
+                self.outside = False
             self.jobs = []
             self.grain = 0
             self.busy.clear()

@@ -11,7 +11,7 @@ import numpy as np
 from .. import dtypes
 from ..devices import cpu, device
 from ..native import hot, slotted
-from . import memory
+from . import memory, pool
 from .memory import peek, poke
 from .refusal import out_of_memory_for
 
@@ -110,7 +110,7 @@ def row_of(values: list, dtype: dtypes.dtype) -> Array | None:
     if pack is None or n > SMALL or n == 0:
         return None
     made = empty((n,), dtype)
-    poke(made.ptr, pack[n](*values))
+    pool.write(made.ptr, pack[n](*values))
     return made
 
 
@@ -140,7 +140,7 @@ def fill(a: Array, value: Any) -> None:
         return
     n = numel(a.shape)
     if n * a.dtype.itemsize <= FEW_BYTES:
-        poke(a.ptr, one * n)
+        pool.write(a.ptr, one * n)
     else:
         a.native().fill(value)
 
@@ -158,6 +158,7 @@ def copied(a: Array) -> Array:
     if a.contiguous and a.device is cpu:
         nbytes = numel(a.shape) * a.dtype.itemsize
         if nbytes <= FEW_BYTES:
+            pool.finish()
             poke(made.ptr, peek(a.ptr, nbytes))
             return made
     made.native()[...] = a.native()
@@ -196,6 +197,7 @@ class Array:
     @hot
     def native(self) -> np.ndarray:
         """The same memory as the backend's own array (NumPy on the CPU)."""
+        pool.wait()
         made = self._native
         if made is None:
             if self.device is not cpu:
@@ -215,6 +217,7 @@ class Array:
         if unpack is None:
             return self.view(self.offset + offset, (), ()).native().item()
         size = self.dtype.itemsize
+        pool.wait()
         return unpack[0](peek(self.ptr + offset * size, size))[0]
 
     @hot
@@ -243,6 +246,7 @@ class Array:
         n = numel(self.shape)
         if n > SMALL or n == 0:
             return None
+        pool.wait()
         return unpack[n](peek(self.ptr, n * self.dtype.itemsize))
 
     @hot

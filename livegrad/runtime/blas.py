@@ -430,7 +430,7 @@ def gemm(
         args = _PACK_ONE(m, n, k, ta, tb, lda, ldb, c_rs, alpha, beta, a, b, c, kernels[2])
     except struct.error:
         return False
-    pool.launch(kernels[0], args, 1, 1)
+    pool.enqueue(kernels[0], args, 1, 1)
     return True
 
 
@@ -482,13 +482,13 @@ def _large(kernels, batch, m, n, k, ta, tb, lda, ldb, ldc, alpha, beta, a, b, c,
     total = batch * down * across
     tile = max(1, work // (down * across))
     if work * batch <= _SERIAL_WORK:
-        pool.launch(kernel, args, total, total)
+        pool.enqueue(kernel, args, total, total)
     elif total == 1:
-        pool.run_serial(kernel, args, 1)
+        pool.enqueue_long(kernel, args, 1, 1)
     else:
         # Several small products make a chunk, as long as every thread gets a few chunks.
         grain = max(1, min(_SERIAL_WORK // tile, total // (4 * threads)))
-        pool.launch(kernel, args, total, grain)
+        pool.enqueue(kernel, args, total, grain)
     return True
 
 
@@ -522,12 +522,12 @@ def _vector(kernels, batch, m, n, k, a, a_bs, a_rs, a_cs, b, b_bs, b_rs, b_cs, c
         return False
     total = batch * outputs
     if total * k <= _SERIAL_WORK // 4:
-        pool.launch(kernels.vector, args, total, total)
+        pool.enqueue(kernels.vector, args, total, total)
         return True
     step = pool.get_num_threads() * _TILE_UNIT
     grain = (total + step - 1) // step * _TILE_UNIT
     if total <= grain:
-        pool.run_serial(kernels.vector, args, total)
+        pool.enqueue_long(kernels.vector, args, total, total)
     else:
-        pool.launch(kernels.vector, args, total, grain)
+        pool.enqueue(kernels.vector, args, total, grain)
     return True

@@ -75,23 +75,39 @@ def product(
     """
     work = batch * m * n * k
     if tiles.worthwhile(kind, m, n, k, batch) and tiles.product(
-        kind, batch, m, n, k, a, a_bs, a_rs, a_cs, b, b_bs, b_rs, b_cs, c, c_bs, c_rs, beta, bias
+        kind, batch, m, n, k, a, a_bs, a_rs, a_cs, b, b_bs, b_rs, b_cs, c, c_bs, c_rs, beta, bias, arguments
     ):  # fmt: skip
         return True
-    if not worthwhile(m, n, k, batch, b_cs != 1):
+    job = arguments(kind, batch, m, n, k, a, a_bs, a_rs, a_cs, b, b_bs, b_rs, b_cs, c, c_bs, c_rs, beta, bias)
+    if job is None:
         return False
+    kernel, args, items = job
+    if work <= _ALONE:
+        pool.enqueue(kernel, args, items, items)
+    else:
+        pool.enqueue_long(kernel, args, items, 1)
+    return True
+
+
+def arguments(
+    kind: str, batch: int, m: int, n: int, k: int, a: int, a_bs: int, a_rs: int, a_cs: int, b: int, b_bs: int,
+    b_rs: int, b_cs: int, c: int, c_bs: int, c_rs: int, beta: float, bias: int,
+) -> tuple[int, bytes, int] | None:  # fmt: skip
+    """The kernel's address, its arguments and its items, for the parameters of `product`; None if it is not for it."""
+    if not worthwhile(m, n, k, batch, b_cs != 1):
+        return None
     panel = _panel(kind)
     if not panel or beta not in (0.0, 1.0) or (batch > 1 and (beta or bias)) or min(a_rs, a_cs, b_rs, b_cs) < 1:
-        return False
+        return None
     b_transposed = b_cs != 1
     if (a_cs != 1 and a_rs != 1) or (b_transposed and b_rs != 1):
-        return False
+        return None
     kernel = _kernel(kind, b_transposed)
+    work = batch * m * n * k
     if not kernel.available(work):
-        return False
+        return None
     panels = -(-n // panel)
-    alone = work <= _ALONE
-    groups, group = _groups(m, panels * batch, 1 if alone else pool.get_num_threads())
+    groups, group = _groups(m, panels * batch, 1 if work <= _ALONE else pool.get_num_threads())
     if beta:
         start, start_row, start_column = c, c_rs, 1
     elif bias:
@@ -102,11 +118,4 @@ def product(
         a, b, c, start, m, n, k, a_rs, a_cs, b_cs if b_transposed else b_rs, c_rs, start_row,
         start_column, a_bs, b_bs, c_bs, panels, groups, group,
     )  # fmt: skip
-    items = batch * panels * groups
-    if alone:
-        pool.launch(kernel.address, args, items, items)
-    elif items == 1:
-        pool.run_serial(kernel.address, args, 1)
-    else:
-        pool.launch(kernel.address, args, items, 1)
-    return True
+    return kernel.address, args, batch * panels * groups

@@ -52,10 +52,11 @@ class Block:
     """One piece of memory.
 
     `ptr` is its address, `nbytes` what was asked for, `capacity` what is there (0 for foreign memory), `owner` the
-    object that keeps foreign memory alive, or None. Whoever holds the Block may use the memory; nobody else may.
+    object that keeps foreign memory alive, or None. Whoever holds the Block may use the memory; nobody else may, unless
+    it is visible from `outside`: work on such memory is done when the operator returns.
     """
 
-    __slots__ = ("__weakref__", "_size", "nbytes", "ptr")
+    __slots__ = ("__weakref__", "_size", "nbytes", "outside", "ptr")
     owner = None
 
     # No __init__: `allocate` sets the slots itself, which saves it a call.
@@ -126,6 +127,7 @@ class _Cache:
         self.sizes = {}  # bytes asked for -> entry of a large shelf; a memo of `large`
         self.limit = 0
         self.bound = sys.maxsize  # bytes in use that no allocation may go beyond
+        self.settle = lambda: None  # waits until no work that was put off can be in a free piece
         self.watch = None  # told (address, bytes) of every large piece taken, (address, -bytes) of those given back
         self.clock = 0
         self.cached = 0  # bytes on the shelves of large sizes
@@ -144,6 +146,7 @@ class _Cache:
             ptr = shelf.pop()
         except IndexError:
             return False
+        self.settle()
         self.cached -= shelf.capacity
         shelf.made -= 1
         self.regions.pop(ptr, None)  # the last reference: the mapping goes with it
@@ -349,6 +352,7 @@ def _allocate_large(nbytes):
     block = Large()
     block.ptr = ptr
     block.nbytes = nbytes
+    block.outside = False
     block._size = entry
     frame = _getframe(1)
     while frame is not None and INTERNAL[frame.f_code.co_filename]:
@@ -385,6 +389,7 @@ def allocate(nbytes: int) -> Block:
     block = Block()
     block.ptr = ptr
     block.nbytes = nbytes
+    block.outside = False
     block._size = entry
     return block
 
@@ -411,6 +416,7 @@ def wrap(array: np.ndarray) -> Block:
     block = _Foreign()
     block.ptr = low
     block.nbytes = nbytes
+    block.outside = True
     block.owner = array
     return block
 
@@ -454,6 +460,11 @@ def poke(address: int, data: bytes) -> None:
     ctypes.memmove(address, data, len(data))
 
 
+def set_settle(settle: Callable[[], None]) -> None:
+    """What is called before memory goes back to the system."""
+    _cache.settle = settle
+
+
 def empty_cache() -> None:
     """Gives every free mapping back to the system: large pieces, and slabs of which no piece is in use."""
     for shelf in list(_cache.large.values()):
@@ -464,6 +475,7 @@ def empty_cache() -> None:
 
 def _release_slabs():
     """Takes all free small pieces, returns the slabs that they fill completely, and puts the other pieces back."""
+    _cache.settle()
     slabs = sorted(_cache.slabs)
     free = dict.fromkeys(slabs, 0)
     taken = []

@@ -4,19 +4,16 @@ A kernel is `void kernel(ptr args, i64 begin, i64 end)`. The range is cut into a
 chunks of `grain` items. A thread takes those of its own share one after the other, then what is left of the others'.
 So a thread mostly meets what it has worked on before, in its own cache, and nobody waits for a thread that is late.
 Every other job goes through its shares backwards: what the job before read and wrote last is still in the cache then.
-The helpers are Python threads that call into `worker`,
-below, and stay there without the interpreter's lock: between jobs they spin for a while and then sleep in a
-futex. A job starts in a few microseconds while they spin, and they cost nothing while they sleep.
+The helpers are Python threads that call into `worker` and stay there without the interpreter's lock: between jobs they
+spin for a while and then sleep in a futex. A job starts in a few microseconds while they spin, and they cost nothing
+while they sleep.
 
-The dispatcher is LLVM IR. All that it shares lies in one state block, in cache lines of their own:
+The dispatcher is LLVM IR (`dispatcher`).
 
-* `generation` grows with every job; this is what idle helpers watch and sleep on.
-* `gate` holds OPEN while a job takes helpers, WAITING while its caller sleeps, and the number of helpers inside. A
-  helper enters only through an open gate, and `launch` closes it and waits for the number to be zero before it
-  returns, so nobody touches a job's arguments afterwards.
-* `shares` has a line for each share: the first item that nobody has taken.
-* `busy` is held by the thread whose job it is. Another thread that launches meanwhile, or a kernel that launches,
-  does not wait for it but runs its range itself.
+**Putting off.** `enqueue` is like `launch`, but what is worth sharing is put into a queue and run by a helper, in
+order, while the program goes on: on the CPU, too, recording and computing happen at the same time. Results are memory
+that only other kernels may touch, until `finish` is called: `Array.native`, which gives memory to NumPy, does so, and
+so does `launch`. What is visible from outside (`Block.outside`) is computed before the operator returns.
 
 Where there is no futex (not Linux), plain threads take pieces of the range from a queue instead. A forked child starts
 helpers of its own when it needs them. The state is never freed: helpers are inside until the process ends.
@@ -28,328 +25,29 @@ takes several steps in Python, making the pool and starting threads, is done by 
 from __future__ import annotations
 
 import _thread
+import atexit
 import contextlib
 import ctypes
 import itertools
 import mmap
 import os
 import platform
+import struct
 import sys
 import time
 from queue import SimpleQueue
 
 from ..llvm import cache, service
-from ..native import hot
+from ..native import hot, slotted
+from ..observe import WATCH
+from . import dispatcher, memory
+from .dispatcher import MOST_BYTES, MOST_THREADS, QUEUE_AT, SLOTS
+from .memory import peek, poke
 
-__all__ = ["get_num_threads", "launch", "run_serial", "set_num_threads"]
+__all__ = ["enqueue", "finish", "get_num_threads", "launch", "run_serial", "set_num_threads"]
 
 _SPIN_SECONDS = 300e-6
 _FUTEX_NUMBER = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221}  # the system call's, by machine
-_SHARES = 512  # where they begin in the state block
-_MOST_THREADS = 1024
-_STATE_BYTES = _SHARES + 64 * _MOST_THREADS
-
-
-# The dispatcher
-
-_HEAD = """
-%state = type {
-  i32, [60 x i8],                     ; 0 generation
-  i32, [60 x i8],                     ; 2 sleepers: helpers asleep, or about to be
-  i32, [60 x i8],                     ; 4 gate
-  i32, [60 x i8],                     ; 6 busy
-  ptr, ptr, i64, i64,                 ; 8 kernel, 9 args, 10 total, 11 grain
-  i32, i32, i64, [16 x i8],           ; 12 limit: how many helpers may enter, 13 how many shares, 14 items of a share
-  ptr, i64, i64,                      ; 16 syscall, 17 number of futex, 18 spins
-  i32                                 ; 19 whether the job runs from the end of each share to its beginning
-}
-%share = type { i64, [56 x i8] }      ; from SHARES on
-"""
-
-_PAUSE = {
-    "x86_64": ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"),
-    "aarch64": ("declare void @llvm.aarch64.hint(i32)", "call void @llvm.aarch64.hint(i32 1)"),
-}
-
-_RUN = """
-define void @run(ptr %kernel, ptr %args, i64 %begin, i64 %end) {
-  %some = icmp slt i64 %begin, %end
-  br i1 %some, label %go, label %done
-go:
-  call void %kernel(ptr %args, i64 %begin, i64 %end)
-  br label %done
-done:
-  ret void
-}
-"""
-
-# OPEN is bit 31 of the gate, WAITING bit 30, the number of helpers inside bits 0 to 29.
-# The futex operations are 128 FUTEX_WAIT_PRIVATE and 129 FUTEX_WAKE_PRIVATE.
-_DISPATCH = """
-define internal void @futex(ptr %s, ptr %word, i64 %operation, i32 %value) {
-  %syscall.p = getelementptr %state, ptr %s, i32 0, i32 16
-  %number.p = getelementptr %state, ptr %s, i32 0, i32 17
-  %syscall = load ptr, ptr %syscall.p
-  %number = load i64, ptr %number.p
-  %value.wide = zext i32 %value to i64
-  call i64 (i64, ...) %syscall(i64 %number, ptr %word, i64 %operation, i64 %value.wide, ptr null, ptr null, i64 0)
-  ret void
-}
-
-define void @spin(i64 %count) {
-entry:
-  br label %loop
-loop:
-  %i = phi i64 [ 0, %entry ], [ %i.next, %loop ]
-  PAUSE
-  %i.next = add i64 %i, 1
-  %more = icmp slt i64 %i.next, %count
-  br i1 %more, label %loop, label %done
-done:
-  ret void
-}
-
-define internal ptr @share(ptr %s, i64 %number) {
-  %first = getelementptr i8, ptr %s, i64 SHARES
-  %place = getelementptr %share, ptr %first, i64 %number
-  ret ptr %place
-}
-
-define internal void @take_chunks(ptr %s, i64 %thread) {
-entry:
-  %kernel.p = getelementptr %state, ptr %s, i32 0, i32 8
-  %args.p = getelementptr %state, ptr %s, i32 0, i32 9
-  %total.p = getelementptr %state, ptr %s, i32 0, i32 10
-  %grain.p = getelementptr %state, ptr %s, i32 0, i32 11
-  %shares.p = getelementptr %state, ptr %s, i32 0, i32 13
-  %length.p = getelementptr %state, ptr %s, i32 0, i32 14
-  %kernel = load ptr, ptr %kernel.p
-  %args = load ptr, ptr %args.p
-  %total = load i64, ptr %total.p
-  %grain = load i64, ptr %grain.p
-  %shares.i32 = load i32, ptr %shares.p
-  %shares = zext i32 %shares.i32 to i64
-  %length = load i64, ptr %length.p
-  %back.p = getelementptr %state, ptr %s, i32 0, i32 19
-  %back.i32 = load i32, ptr %back.p
-  %back = icmp ne i32 %back.i32, 0
-  br label %turn
-turn:
-  %k = phi i64 [ 0, %entry ], [ %k.next, %following ]
-  %turned = add i64 %thread, %k
-  %number = urem i64 %turned, %shares
-  %share.p = call ptr @share(ptr %s, i64 %number)
-  %first = mul i64 %number, %length
-  %last = add i64 %first, %length
-  %beyond = icmp sgt i64 %last, %total
-  %limit = select i1 %beyond, i64 %total, i64 %last
-  %last.item = sub i64 %limit, 1
-  %last.chunk = sub i64 %last.item, %first
-  %behind = urem i64 %last.chunk, %grain
-  %top = sub i64 %last.item, %behind
-  %mirror = add i64 %first, %top
-  br label %take
-take:
-  %next = atomicrmw add ptr %share.p, i64 %grain monotonic
-  %some = icmp slt i64 %next, %limit
-  br i1 %some, label %work, label %following
-work:
-  %mirrored = sub i64 %mirror, %next
-  %begin = select i1 %back, i64 %mirrored, i64 %next
-  %left = sub i64 %limit, %begin
-  %short = icmp slt i64 %left, %grain
-  %count = select i1 %short, i64 %left, i64 %grain
-  %end = add i64 %begin, %count
-  call void %kernel(ptr %args, i64 %begin, i64 %end)
-  br label %take
-following:
-  %k.next = add i64 %k, 1
-  %more = icmp ult i64 %k.next, %shares
-  br i1 %more, label %turn, label %done
-done:
-  ret void
-}
-
-define void @worker(ptr %s, i64 %thread) {
-entry:
-  %generation.p = getelementptr %state, ptr %s, i32 0, i32 0
-  %sleepers.p = getelementptr %state, ptr %s, i32 0, i32 2
-  %gate.p = getelementptr %state, ptr %s, i32 0, i32 4
-  %limit.p = getelementptr %state, ptr %s, i32 0, i32 12
-  %spins.p = getelementptr %state, ptr %s, i32 0, i32 18
-  br label %top
-
-top:
-  %seen = load atomic i32, ptr %generation.p seq_cst, align 4
-  br label %look
-
-look:
-  %gate = load atomic i32, ptr %gate.p seq_cst, align 4
-  %limit = load atomic i32, ptr %limit.p monotonic, align 4
-  %inside = and i32 %gate, 1073741823
-  %open = icmp slt i32 %gate, 0
-  %room = icmp ult i32 %inside, %limit
-  %may = and i1 %open, %room
-  br i1 %may, label %enter, label %idle
-
-enter:
-  %one.more = add i32 %gate, 1
-  %tried = cmpxchg ptr %gate.p, i32 %gate, i32 %one.more seq_cst seq_cst
-  %entered = extractvalue { i32, i1 } %tried, 1
-  br i1 %entered, label %work, label %look
-
-work:
-  call void @take_chunks(ptr %s, i64 %thread)
-  %was = atomicrmw sub ptr %gate.p, i32 1 seq_cst
-  %was.low = and i32 %was, 2147483647
-  %last = icmp eq i32 %was.low, 1073741825
-  br i1 %last, label %tell, label %idle
-
-tell:
-  call void @futex(ptr %s, ptr %gate.p, i64 129, i32 1)
-  br label %idle
-
-idle:
-  %spins = load i64, ptr %spins.p
-  br label %watch
-
-watch:
-  %i = phi i64 [ 0, %idle ], [ %i.next, %again ]
-  %now = load atomic i32, ptr %generation.p acquire, align 4
-  %new = icmp ne i32 %now, %seen
-  br i1 %new, label %top, label %patience
-
-patience:
-  %enough = icmp sge i64 %i, %spins
-  br i1 %enough, label %sleep, label %again
-
-again:
-  PAUSE
-  %i.next = add i64 %i, 1
-  br label %watch
-
-sleep:
-  %s.up = atomicrmw add ptr %sleepers.p, i32 1 seq_cst
-  call void @futex(ptr %s, ptr %generation.p, i64 128, i32 %seen)
-  %s.down = atomicrmw sub ptr %sleepers.p, i32 1 seq_cst
-  br label %top
-}
-
-define void @launch(ptr %s, ptr %kernel, ptr %args, i64 %total, i64 %grain, i32 %helpers) {
-entry:
-  %busy.p = getelementptr %state, ptr %s, i32 0, i32 6
-  %tried = cmpxchg ptr %busy.p, i32 0, i32 1 seq_cst seq_cst
-  %mine = extractvalue { i32, i1 } %tried, 1
-  br i1 %mine, label %publish, label %alone
-
-alone:
-  call void %kernel(ptr %args, i64 0, i64 %total)
-  ret void
-
-publish:
-  %generation.p = getelementptr %state, ptr %s, i32 0, i32 0
-  %sleepers.p = getelementptr %state, ptr %s, i32 0, i32 2
-  %gate.p = getelementptr %state, ptr %s, i32 0, i32 4
-  %kernel.p = getelementptr %state, ptr %s, i32 0, i32 8
-  %args.p = getelementptr %state, ptr %s, i32 0, i32 9
-  %total.p = getelementptr %state, ptr %s, i32 0, i32 10
-  %grain.p = getelementptr %state, ptr %s, i32 0, i32 11
-  %limit.p = getelementptr %state, ptr %s, i32 0, i32 12
-  %shares.p = getelementptr %state, ptr %s, i32 0, i32 13
-  %length.p = getelementptr %state, ptr %s, i32 0, i32 14
-  %spins.p = getelementptr %state, ptr %s, i32 0, i32 18
-  %back.p = getelementptr %state, ptr %s, i32 0, i32 19
-  store ptr %kernel, ptr %kernel.p
-  store ptr %args, ptr %args.p
-  store i64 %total, ptr %total.p
-  store i64 %grain, ptr %grain.p
-  %generation = load atomic i32, ptr %generation.p monotonic, align 4
-  %back = and i32 %generation, 1
-  store i32 %back, ptr %back.p
-  %last.item = sub i64 %total, 1
-  %chunks.less.one = udiv i64 %last.item, %grain
-  %helpers.wide = zext i32 %helpers to i64
-  %few = icmp ult i64 %chunks.less.one, %helpers.wide
-  %wanted.wide = select i1 %few, i64 %chunks.less.one, i64 %helpers.wide
-  %wanted = trunc i64 %wanted.wide to i32
-  store atomic i32 %wanted, ptr %limit.p monotonic, align 4
-  %shares = add i64 %wanted.wide, 1
-  %shares.i32 = trunc i64 %shares to i32
-  store i32 %shares.i32, ptr %shares.p
-  %chunks.of.share = udiv i64 %chunks.less.one, %shares
-  %rounded = add i64 %chunks.of.share, 1
-  %length = mul i64 %rounded, %grain
-  store i64 %length, ptr %length.p
-  br label %cut
-
-cut:
-  %k = phi i64 [ 0, %publish ], [ %k.next, %cut ]
-  %share.p = call ptr @share(ptr %s, i64 %k)
-  %first = mul i64 %k, %length
-  store atomic i64 %first, ptr %share.p monotonic, align 8
-  %k.next = add i64 %k, 1
-  %more.shares = icmp ult i64 %k.next, %shares
-  br i1 %more.shares, label %cut, label %open
-
-open:
-  store atomic i32 -2147483648, ptr %gate.p seq_cst, align 4
-  %g = atomicrmw add ptr %generation.p, i32 1 seq_cst
-  %sleepers = load atomic i32, ptr %sleepers.p seq_cst, align 4
-  %asleep = icmp ne i32 %sleepers, 0
-  br i1 %asleep, label %wake, label %work
-
-wake:
-  call void @futex(ptr %s, ptr %generation.p, i64 129, i32 %wanted)
-  br label %work
-
-work:
-  call void @take_chunks(ptr %s, i64 0)
-  %closed = atomicrmw and ptr %gate.p, i32 2147483647 seq_cst
-  %spins = load i64, ptr %spins.p
-  br label %watch
-
-watch:
-  %i = phi i64 [ 0, %work ], [ %i.next, %again ], [ 0, %slept ]
-  %gate = load atomic i32, ptr %gate.p seq_cst, align 4
-  %inside = and i32 %gate, 1073741823
-  %empty = icmp eq i32 %inside, 0
-  br i1 %empty, label %done, label %patience
-
-patience:
-  %enough = icmp sge i64 %i, %spins
-  br i1 %enough, label %ask, label %again
-
-again:
-  PAUSE
-  %i.next = add i64 %i, 1
-  br label %watch
-
-ask:
-  %waiting = or i32 %gate, 1073741824
-  %asked = cmpxchg ptr %gate.p, i32 %gate, i32 %waiting seq_cst seq_cst
-  %agreed = extractvalue { i32, i1 } %asked, 1
-  br i1 %agreed, label %sleep, label %slept
-
-sleep:
-  call void @futex(ptr %s, ptr %gate.p, i64 128, i32 %waiting)
-  br label %slept
-
-slept:
-  br label %watch
-
-done:
-  store atomic i32 0, ptr %busy.p seq_cst, align 4
-  ret void
-}
-"""
-
-
-def _module_text(machine, with_futex):
-    """The dispatcher's IR for `machine`; only `run` where there is no futex."""
-    if not with_futex:
-        return _RUN
-    declaration, pause = _PAUSE.get(machine, ("", ""))
-    return declaration + _HEAD + _RUN + _DISPATCH.replace("PAUSE", pause).replace("SHARES", str(_SHARES))
 
 
 # The number of threads
@@ -380,14 +78,14 @@ def _cpu_quota():
 def _default_threads():
     text = os.environ.get("LIVEGRAD_NUM_THREADS", "")
     if text:
-        if not text.isdecimal() or not 1 <= int(text) <= _MOST_THREADS:
-            raise ValueError(f"LIVEGRAD_NUM_THREADS must be a whole number from 1 to {_MOST_THREADS}, not {text!r}")
+        if not text.isdecimal() or not 1 <= int(text) <= MOST_THREADS:
+            raise ValueError(f"LIVEGRAD_NUM_THREADS must be a whole number from 1 to {MOST_THREADS}, not {text!r}")
         return int(text)
     if hasattr(os, "sched_getaffinity"):
         count = _physical_cores(os.sched_getaffinity(0))
     else:
         count = os.cpu_count() or 1
-    return max(1, min(count, _cpu_quota() or count, _MOST_THREADS))
+    return max(1, min(count, _cpu_quota() or count, MOST_THREADS))
 
 
 # The pool
@@ -399,9 +97,11 @@ class _Pool:
     def __init__(self):
         machine = platform.machine().lower().replace("amd64", "x86_64").replace("arm64", "aarch64")
         number = _FUTEX_NUMBER.get(machine) if sys.platform == "linux" else None
-        names = ["run"] if number is None else ["run", "worker", "spin", "launch"]
+        names = ["run"]
+        if number is not None:
+            names += ["worker", "spin", "launch", "put", "drain", "copy", "conditional"]
         try:
-            address = cache.functions(_module_text(machine, number is not None), names)
+            address = cache.functions(dispatcher.module_text(machine, number is not None), names)
         except ImportError as error:
             raise RuntimeError("kernels need llvmlite, which cannot be imported") from error
         signature = (None, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64)
@@ -409,10 +109,16 @@ class _Pool:
         self.run = ctypes.PYFUNCTYPE(*signature)(run)  # keeps the interpreter's lock
         self.run_unlocked = ctypes.CFUNCTYPE(*signature)(run)
         self.number = number
+        self.ordered = machine == "x86_64"
         if number is not None:
             self.worker = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(address["worker"])
             spin = ctypes.CFUNCTYPE(None, ctypes.c_int64)(address["spin"])
             self.launch = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *signature[1:], ctypes.c_int32)(address["launch"])
+            i32, i64, pointer = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
+            put = ctypes.PYFUNCTYPE(i32, pointer, pointer, ctypes.c_char_p, i64, i64, i64, i32)
+            self.put = put(address["put"])
+            QUEUE.copy, QUEUE.conditional = address["copy"], address["conditional"]
+            self.drain = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(address["drain"])
             self.spins = self._count_spins(spin)
         self.reset()
 
@@ -436,13 +142,19 @@ class _Pool:
         if self.number is None:
             return
         # Mapped and never unmapped: helpers look at it until the process ends.
-        region = mmap.mmap(-1, _STATE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        region = mmap.mmap(-1, dispatcher.STATE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         export = ctypes.c_char.from_buffer(region)
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(export))
         self.state = ctypes.addressof(export)
         syscall = ctypes.cast(ctypes.CDLL(None).syscall, ctypes.c_void_p).value
         tail = (ctypes.c_int64 * 3).from_address(self.state + 5 * 64)  # fields 16 to 18
         tail[:] = [syscall, self.number, self.spins]
+        QUEUE.put_at, QUEUE.done_at = self.state + QUEUE_AT, self.state + QUEUE_AT + 64
+        ctypes.c_int32.from_address(self.state + QUEUE_AT + 8).value = QUEUE.mode == "held"
+        if not self.ordered:
+            # To see that a job is done does not mean to see what it has written: `drain` has to look in each case.
+            QUEUE.done_at = self.state + QUEUE_AT + 120
+            ctypes.c_int64.from_address(QUEUE.done_at).value = -1
 
     def want_workers(self, count):
         """Has the helper thread start helpers until there are `count`; nobody waits for them."""
@@ -488,6 +200,44 @@ class _Pool:
             raise interruption
 
 
+@slotted
+class _Queue:
+    """Jobs that nobody has waited for.
+
+    used: whether there have ever been any. put_at, done_at: where it is counted how many there have been, and how many
+    of them are done. mode: what may be put off: "on", "off" (nothing), or "held" (all that may be, until somebody
+    waits, which finds whoever forgets to wait). closed: how many there are that keep everything from being put off.
+    eager: whether operators are to be evaluated as they are recorded. load: grains that were put off since somebody
+    waited. copy, conditional: addresses of kernels.
+    """
+
+    __slots__ = ("used", "put_at", "done_at", "mode", "closed", "eager", "load", "copy", "conditional")
+
+    def __init__(self, mode: str):
+        self.used = False
+        self.put_at = self.done_at = 0
+        self.mode = mode
+        self.closed = 0
+        self.eager = False
+        self.load = 0
+        self.copy = self.conditional = 0
+
+
+_TWO_WORDS = struct.Struct("=qq").pack
+
+
+def _queue_mode() -> str:
+    text = os.environ.get("LIVEGRAD_QUEUE", "") or "1"
+    modes = {"0": "off", "1": "on", "held": "held"}
+    if text not in modes:
+        raise ValueError(f"LIVEGRAD_QUEUE must be 0, 1 or held, not {text!r}")
+    return modes[text]
+
+
+QUEUE = _Queue(_queue_mode())
+# Of what may be put off before somebody waits: so many grains, which are tens of microseconds of work each.
+_MOST_LOAD = 1 << 14
+_STEP = 4  # jobs that are waited for at once where an interruption may end the wait
 _pool = None
 _threads = _default_threads()
 
@@ -513,15 +263,6 @@ def _make_pool():
     return _pool
 
 
-def _after_fork():
-    if _pool is not None:
-        _pool.reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
 # What others use
 
 
@@ -540,10 +281,142 @@ def launch(kernel_address: int, args: bytes, total: int, grain: int) -> None:
     kernel's first argument points to; nobody reads it after the return. Raises RuntimeError where llvmlite is
     missing, ValueError for a `grain` below 1.
     """
+    if QUEUE.used:
+        finish()
     if total <= grain:
         run_here(kernel_address, args, 0, total)
     else:
         _share(kernel_address, args, total, grain)
+
+
+@hot
+def enqueue(kernel_address: int, args: bytes, total: int, grain: int) -> None:
+    """Like `launch`, but what is worth sharing may be put off: it is done in order, while the caller goes on.
+
+    Whoever looks at memory in another way than by an enqueued kernel calls `finish` first; `Array.native` does. What a
+    kernel reads and writes must stay mapped: memory of `runtime.memory`, which may be given back, since whoever gets it
+    next comes later in the queue too. The arguments are copied.
+    """
+    if busy():
+        _put_off(kernel_address, args, total, grain)
+    elif total <= grain and QUEUE.mode != "held":
+        run_here(kernel_address, args, 0, total)
+    else:
+        _put_off(kernel_address, args, total, grain)
+
+
+def enqueue_long(kernel_address: int, args: bytes, total: int, grain: int) -> None:
+    """The same for what takes long even if it is not shared: the interpreter's lock is not held meanwhile."""
+    _put_off(kernel_address, args, total, grain)
+
+
+def enqueue_if(word: int, kernel_address: int, args: bytes, total: int, grain: int) -> None:
+    """What is to be done if, when its turn comes, the eight bytes at an address are not all zero."""
+    _put_off(QUEUE.conditional, _TWO_WORDS(word, kernel_address) + args, total, grain)
+
+
+@hot
+def puts_off() -> bool:
+    """Whether work may be put off now: not with one thread, nor while somebody watches what runs."""
+    if QUEUE.closed or QUEUE.eager or QUEUE.mode == "off":
+        return False
+    return _threads > 1 and WATCH.observer is None
+
+
+@hot
+def busy() -> bool:
+    """Whether something that was put off is still to be done."""
+    return QUEUE.used and peek(QUEUE.put_at, 8) != peek(QUEUE.done_at, 8)
+
+
+@hot
+def finish() -> None:
+    """Wait until all that was put off is done, and take part in it. An interruption (Ctrl-C) comes afterwards."""
+    if busy():
+        _finish(0)
+
+
+@hot
+def wait() -> None:
+    """The same for whoever wants to read a result: an interruption ends the wait, and not the work."""
+    if busy():
+        _wait()
+
+
+def _wait() -> None:
+    while busy():
+        count = int.from_bytes(peek(QUEUE.put_at, 8), "little") - int.from_bytes(peek(QUEUE.done_at, 8), "little")
+        _finish(max(0, count - _STEP))
+
+
+def _finish(left: int) -> None:
+    pool = _pool
+    if pool is not None and pool.number is not None:
+        QUEUE.load = 0
+        pool.drain(pool.state, left)
+
+
+def _put_off(kernel_address: int, args: bytes, total: int, grain: int) -> None:
+    if grain < 1:
+        raise ValueError(f"grain must be at least 1, got {grain}")
+    pool = _pool or _the_pool()
+    helpers = _threads - 1
+    if total < 1:
+        return
+    if not puts_off() or pool.number is None:
+        finish()
+        _share(kernel_address, args, total, grain)
+        return
+    if pool.wanted < helpers:
+        pool.want_workers(helpers)
+    QUEUE.used = True
+    QUEUE.load += -(-total // grain)
+    if QUEUE.load > _MOST_LOAD:
+        _finish(0)
+    while not pool.put(pool.state, kernel_address, args, len(args), total, grain, helpers):
+        if len(args) > MOST_BYTES:
+            finish()
+            _share(kernel_address, args, total, grain)
+            return
+        _finish(SLOTS // 2)
+
+
+@hot
+def write(address: int, data: bytes) -> None:
+    """Write into memory, after what was put off."""
+    if busy():
+        _put_off(QUEUE.copy, _TWO_WORDS(address, len(data)) + data, 1, 1)
+    else:
+        poke(address, data)
+
+
+def close_queue() -> None:
+    """From now on nothing is put off, until `open_queue`: somebody watches what runs, or the process forks or ends."""
+    QUEUE.closed += 1
+    finish()
+
+
+def open_queue() -> None:
+    QUEUE.closed -= 1
+
+
+def _after_fork():
+    if _pool is not None:
+        _pool.reset()
+    open_queue()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=close_queue, after_in_parent=open_queue, after_in_child=_after_fork)
+
+
+def _at_exit() -> None:
+    close_queue()
+    memory.set_settle(lambda: None)  # memory may go when this module's names are gone
+
+
+atexit.register(_at_exit)
+memory.set_settle(finish)
 
 
 def _share(kernel_address: int, args: bytes, total: int, grain: int) -> None:
@@ -565,6 +438,8 @@ def _share(kernel_address: int, args: bytes, total: int, grain: int) -> None:
 
 def run_serial(kernel_address: int, args: bytes, total: int) -> None:
     """Calls the kernel once for all items, in the calling thread, without the interpreter's lock: for long work."""
+    if QUEUE.used:
+        finish()
     (_pool or _the_pool()).run_unlocked(kernel_address, args, 0, total)
 
 
@@ -581,6 +456,7 @@ def set_num_threads(count: int) -> None:
     global _threads
     if not isinstance(count, int) or isinstance(count, bool):
         raise TypeError(f"the number of threads must be an int, not {type(count).__name__}")
-    if not 1 <= count <= _MOST_THREADS:
-        raise ValueError(f"the number of threads must be from 1 to {_MOST_THREADS}, got {count}")
+    if not 1 <= count <= MOST_THREADS:
+        raise ValueError(f"the number of threads must be from 1 to {MOST_THREADS}, got {count}")
+    finish()
     _threads = count

@@ -11,6 +11,7 @@ import functools
 import os
 import platform
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -106,12 +107,14 @@ def worthwhile(kind: str, m: int, n: int, k: int, batch: int = 1) -> bool:
 def product(
     kind: str, batch: int, m: int, n: int, k: int, a: int, a_bs: int, a_rs: int, a_cs: int, b: int, b_bs: int,
     b_rs: int, b_cs: int, c: int, c_bs: int, c_rs: int, beta: float = 0.0, bias: int = 0,
+    otherwise: Callable | None = None,
 ) -> bool:  # fmt: skip
     """C = A @ B, + C for beta 1, + a row of numbers at `bias`; False if it is not for this unit.
 
     With beta, C is then as it was.
 
-    Parameters are those of `gemm.product`.
+    Parameters are those of `gemm.product`. otherwise: what makes another kernel's launch (address, arguments, items) of
+    all of them; where there is one, nobody waits here to hear whether the numbers were for this unit.
     """
     if not worthwhile(kind, m, n, k, batch):
         return False
@@ -123,6 +126,10 @@ def product(
     if plan is False or (beta != 0.0 and beta != 1.0) or (batch > 1 and (beta or bias)):
         return False
     if plan.whole:
+        if otherwise is not None and not beta and pool.puts_off():
+            job = otherwise(kind, batch, m, n, k, a, a_bs, a_rs, a_cs, b, b_bs, b_rs, b_cs, c, c_bs, c_rs, 0.0, bias)
+            if job is not None and _put_off(plan, a, a_bs, b, b_bs, c, c_bs, bias, job):
+                return True
         return _multiply(plan, a, a_bs, b, b_bs, c, c_bs, beta, bias)
     return _in_parts(plan, key, a, a_bs, b, b_bs, c, c_bs, beta, bias)
 
@@ -212,37 +219,67 @@ _CLEAR = bytes(8)
 
 
 @hot
+def _put_off(
+    plan: Any, a: int, a_bs: int, b: int, b_bs: int, c: int, c_bs: int, bias: int, otherwise: tuple[int, bytes, int]
+) -> bool:
+    """The same as `_multiply`, done some time: by another kernel if packing finds numbers that are not for the unit."""
+    packer, multiplier = plan.pack, plan.multiply
+    if not (packer.available(plan.work) and multiplier.available(plan.work)):
+        return False
+    packed = memory.allocate(plan.bad + 64).ptr
+    bad = packed + plan.bad
+    pool.write(bad, _CLEAR)
+    first, second = _arguments(plan, a, a_bs, b, b_bs, c, c_bs, 0.0, bias, packed)
+    pool.enqueue(packer.address, first, plan.pack_items, plan.pack_grain)
+    pool.enqueue_long(multiplier.address, second, plan.items, plan.grain)
+    pool.enqueue_if(bad, otherwise[0], otherwise[1], otherwise[2], 1)
+    return True
+
+
+@hot
 def _multiply(plan: Any, a: int, a_bs: int, b: int, b_bs: int, c: int, c_bs: int, beta: float, bias: int) -> bool:
     """Pack B and multiply; then look at what packing found."""
     packer, multiplier = plan.pack, plan.multiply
     if not (packer.available(plan.work) and multiplier.available(plan.work)):
         return False
-    m, n, k, a_rs, a_cs, b_rs, b_cs, c_rs = plan.matrix
+    pool.finish()
     kept_bytes = plan.kept_bytes if beta else 0
     block = memory.allocate(plan.bad + 64 + kept_bytes)
     packed = block.ptr
     bad = packed + plan.bad
     poke(bad, _CLEAR)
-    args = packer.pack(b, packed, bad, n, k, b_cs, b_rs, b_bs, plan.squares, plan.groups, plan.blocks)
-    pool.launch(packer.address, args, plan.pack_items, plan.pack_grain)
+    first, second = _arguments(plan, a, a_bs, b, b_bs, c, c_bs, beta, bias, packed)
+    pool.launch(packer.address, first, plan.pack_items, plan.pack_grain)
     if peek(bad, 8) != _CLEAR:
         return False
     if beta:
-        start, start_row, start_column = c, c_rs, 1
         ctypes.memmove(bad + 64, c, kept_bytes)
-    elif bias:
-        start, start_row, start_column = bias, 0, 1
-    else:
-        start, start_row, start_column = _ZEROS_PTR, 0, 0
-    args = multiplier.pack(
-        a, packed, c, start, packed + plan.sums, bad, m, n, k, a_rs, a_cs, a_bs, c_rs, start_row,
-        start_column, c_bs, plan.squares, plan.down, plan.across, plan.rows, plan.columns, plan.b_step,
-    )  # fmt: skip
     if plan.items == 1:
-        pool.run_serial(multiplier.address, args, 1)
+        pool.run_serial(multiplier.address, second, 1)
     else:
-        pool.launch(multiplier.address, args, plan.items, plan.grain)
+        pool.launch(multiplier.address, second, plan.items, plan.grain)
     done = peek(bad, 8) == _CLEAR
     if beta and not done:
         ctypes.memmove(c, bad + 64, kept_bytes)
     return done
+
+
+@hot
+def _arguments(
+    plan: Any, a: int, a_bs: int, b: int, b_bs: int, c: int, c_bs: int, beta: float, bias: int, packed: int
+) -> tuple[bytes, bytes]:
+    """Of the kernel that packs, and the one that multiplies."""
+    m, n, k, a_rs, a_cs, b_rs, b_cs, c_rs = plan.matrix
+    bad = packed + plan.bad
+    if beta:
+        start, start_row, start_column = c, c_rs, 1
+    elif bias:
+        start, start_row, start_column = bias, 0, 1
+    else:
+        start, start_row, start_column = _ZEROS_PTR, 0, 0
+    first = plan.pack.pack(b, packed, bad, n, k, b_cs, b_rs, b_bs, plan.squares, plan.groups, plan.blocks)
+    second = plan.multiply.pack(
+        a, packed, c, start, packed + plan.sums, bad, m, n, k, a_rs, a_cs, a_bs, c_rs, start_row,
+        start_column, c_bs, plan.squares, plan.down, plan.across, plan.rows, plan.columns, plan.b_step,
+    )  # fmt: skip
+    return first, second

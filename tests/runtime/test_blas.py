@@ -34,12 +34,16 @@ def strides(array):
 
 def product(kind, a, b, c, **scalars):
     places = (address(a), *strides(a), address(b), *strides(b), address(c), strides(c)[0])
-    return blas.gemm(kind, *c.shape, a.shape[1], *places, **scalars)
+    done = blas.gemm(kind, *c.shape, a.shape[1], *places, **scalars)
+    pool.finish()
+    return done
 
 
 def products(kind, a, b, c, **scalars):
     places = (address(a), *strides(a), address(b), *strides(b), address(c), *strides(c)[:2])
-    return blas.batched(kind, *c.shape, a.shape[2], *places, **scalars)
+    done = blas.batched(kind, *c.shape, a.shape[2], *places, **scalars)
+    pool.finish()
+    return done
 
 
 def random(kind, *shape):
@@ -176,10 +180,13 @@ def test_strides_of_dimensions_of_size_one_do_not_matter():
     c = np.empty((5, 6), np.float32)
     for junk in (0, 1, 3, -7, 1 << 20):
         assert blas.gemm("f32", 5, 6, 1, address(a), 1, junk, address(b), junk, 1, address(c), 6)
+        pool.finish()
         assert close("f32", c, a @ b)
         assert blas.gemm("f32", 1, 6, 1, address(a), junk, junk, address(b), junk, 1, address(c), junk)
+        pool.finish()
         assert close("f32", c[0], a[0] * b[0])
         assert blas.gemm("f32", 5, 1, 1, address(a), 1, junk, address(b), junk, junk, address(c), 1)
+        pool.finish()
         assert close("f32", c.ravel()[:5], a[:, 0] * b[0, 0])
 
 
@@ -251,6 +258,7 @@ def test_fork():
     def check():
         c = np.empty_like(a)
         assert blas.gemm("f32", 200, 200, 200, p, 200, 1, p, 200, 1, c.ctypes.data, 200)
+        pool.finish()
         assert np.allclose(c, a @ a, rtol=1e-4)
     check()
     for _ in range(5):

@@ -9,7 +9,7 @@ import livegrad
 from livegrad.codegen import tiles as writer
 from livegrad.llvm import machine
 from livegrad.nn import functional as F
-from livegrad.runtime import tiles
+from livegrad.runtime import pool, tiles
 
 needs_unit = pytest.mark.skipif(not tiles.available(), reason="this machine has no tile unit (AMX), or refuses it")
 needs_compiler = pytest.mark.skipif(not machine.compiler_available(), reason="llvmlite is missing")
@@ -18,15 +18,17 @@ KINDS = ["f32", "f16", "bf16"]
 
 @pytest.fixture
 def used(monkeypatch):
-    """Results of the calls: whether the unit did the work."""
+    """Results of the calls: whether the unit did the work. They are known where nothing is put off."""
     found, original = [], tiles.product
+    pool.close_queue()
 
     def product(*args, **options):
         found.append(original(*args, **options))
         return found[-1]
 
     monkeypatch.setattr(tiles, "product", product)
-    return found
+    yield found
+    pool.open_queue()
 
 
 def operand(rng, *shape, turned=False, scale=1.0):
@@ -90,6 +92,12 @@ def test_numbers_that_are_not_for_it(number, left, used):
     (a if left else b)[7, 9] = number
     made = (livegrad.from_numpy(a) @ livegrad.from_numpy(b)).numpy()
     assert used == [False]
+    pool.open_queue()
+    try:
+        later = (livegrad.tensor(a) @ livegrad.tensor(b)).numpy()
+    finally:
+        pool.close_queue()
+    np.testing.assert_array_equal(made, later)
     with np.errstate(all="ignore"):
         exact = (a.astype(np.float64) @ b.astype(np.float64)).astype(np.float32)
     np.testing.assert_array_equal(np.isfinite(made), np.isfinite(exact))

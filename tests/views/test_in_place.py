@@ -218,14 +218,14 @@ def test_an_interrupted_update_leaves_no_wrong_numbers():
             x.mul_(3)
             y = x * 2
             livegrad.eval(livegrad.ones(1000) * 3 * 2)
-            launch, pool.launch = pool.launch, interrupted
+            enqueue, pool.enqueue = pool.enqueue, interrupted
             try:
                 y.tolist()
             except KeyboardInterrupt:
                 pass
             else:
                 raise AssertionError("not interrupted")
-            pool.launch = launch
+            pool.enqueue = enqueue
             for t, expected in ((x, 3), (y, 6)):
                 try:
                     assert set(t.tolist()) == {expected}

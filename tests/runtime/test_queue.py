@@ -1,0 +1,329 @@
+"""Launches that are put off: their order, and everybody who has to wait for them.
+
+In the mode "held" nothing runs until somebody waits, so whoever forgets to wait gets a wrong number each time.
+"""
+
+import ctypes
+import os
+import struct
+import subprocess
+import sys
+import textwrap
+import threading
+
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite")
+
+import livegrad  # noqa: E402
+from livegrad.llvm import cache  # noqa: E402
+from livegrad.runtime import memory, pool  # noqa: E402
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there is no queue without a futex")
+
+# Each i64 of `data` becomes three times itself plus `number`: what comes out tells the order of launches.
+STEP = """
+define void @step(ptr %args, i64 %begin, i64 %end) {
+entry:
+  %number.p = getelementptr i64, ptr %args, i64 1
+  %data = load ptr, ptr %args
+  %number = load i64, ptr %number.p
+  br label %loop
+loop:
+  %i = phi i64 [ %begin, %entry ], [ %next, %loop ]
+  %p = getelementptr i64, ptr %data, i64 %i
+  %x = load i64, ptr %p
+  %three = mul i64 %x, 3
+  %y = add i64 %three, %number
+  store i64 %y, ptr %p
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %end
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def step():
+    return cache.functions(STEP, ["step"])["step"]
+
+
+@pytest.fixture(autouse=True, params=["on", "held"])
+def _mode(request):
+    """Both modes, with more than one thread."""
+    threads, mode = pool.get_num_threads(), pool.QUEUE.mode
+    pool.set_num_threads(3)
+    pool._the_pool()
+    _set_mode(request.param)
+    yield
+    pool.finish()
+    _set_mode(mode)
+    pool.set_num_threads(threads)
+
+
+def _set_mode(mode):
+    pool.QUEUE.mode = mode
+    held = ctypes.c_int32.from_address(pool._pool.state + pool.QUEUE_AT + 8)
+    held.value = mode == "held"
+
+
+def packed(array, number=0, more=b""):
+    return struct.pack("=qq", array.ctypes.data, number) + more
+
+
+def python(code, quiet=True, **env):
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "LIVEGRAD_NUM_THREADS": "3", **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0 and not (quiet and done.stderr), done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("jobs", [1, 7, 300])
+@pytest.mark.parametrize("total", [1, 50, 9999])
+def test_in_order(step, jobs, total):
+    data, want = np.arange(total), np.arange(total)
+    for k in range(jobs):
+        pool.enqueue(step, packed(data, k), total, 7)
+        want = want * 3 + k
+    pool.finish()
+    np.testing.assert_array_equal(data, want)
+    assert not pool.busy()
+
+
+def test_held_work_is_not_done_until_somebody_waits(step):
+    data = np.ones(100, np.int64)
+    pool.enqueue(step, packed(data), 100, 7)
+    if pool.QUEUE.mode == "held":
+        assert (data == 1).all()
+    pool.launch(step, packed(data, 1), 100, 1000)  # this waits
+    assert (data == 10).all()
+
+
+def test_arguments_of_any_length_are_copied(step):
+    data, want = np.arange(1000), np.arange(1000)
+    for length in (0, 100, pool.MOST_BYTES - 16, pool.MOST_BYTES, 50_000):
+        args = bytearray(packed(data, length, bytes(length)))
+        pool.enqueue(step, bytes(args), 1000, 7)
+        want = want * 3 + length
+    pool.finish()
+    np.testing.assert_array_equal(data, want)
+
+
+def test_writing_waits_for_its_turn(step):
+    data = np.full(100, 2)
+    pool.enqueue(step, packed(data, 1), 100, 7)
+    pool.write(data.ctypes.data + 8, struct.pack("=q", 5))
+    pool.enqueue(step, packed(data), 100, 7)
+    pool.finish()
+    assert data[1] == 15 and (np.delete(data, 1) == 21).all()
+
+
+@pytest.mark.parametrize("word", [0, 1, 1 << 40])
+def test_what_depends_on_a_word(step, word):
+    data, words = np.full(100, 2), np.zeros(1, np.int64)
+    pool.enqueue(step, packed(words, word), 1, 1)
+    pool.enqueue_if(words.ctypes.data, step, packed(data, 1), 100, 7)
+    pool.finish()
+    assert (data == (7 if word else 2)).all()
+
+
+def test_one_thread_puts_nothing_off(step):
+    data = np.ones(100, np.int64)
+    pool.enqueue(step, packed(data), 100, 7)
+    pool.set_num_threads(1)
+    assert (data == 3).all()
+    pool.enqueue(step, packed(data), 100, 7)
+    assert (data == 9).all() and not pool.busy()
+    pool.enqueue(step, packed(data), 0, 7)
+
+
+def test_the_grain_is_checked(step):
+    with pytest.raises(ValueError, match="at least 1"):
+        pool.enqueue(step, b"", 10, 0)
+
+
+def test_many_threads_at_once(step):
+    wrong = []
+
+    def work(seed):
+        rng = np.random.default_rng(seed)
+        for _ in range(20):
+            data, want = np.arange(2000), np.arange(2000)
+            for k in range(int(rng.integers(1, 30))):
+                (pool.enqueue if rng.random() < 0.8 else pool.launch)(step, packed(data, k), 2000, 100)
+                want = want * 3 + k
+            pool.finish() if rng.random() < 0.5 else pool.wait()
+            if not np.array_equal(data, want):
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_memory_is_not_given_back_before(step):
+    blocks = [memory.allocate(1 << 20) for _ in range(4)]
+    for block in blocks:
+        pool.enqueue(step, struct.pack("=qq", block.ptr, 1), 1 << 17, 1 << 10)
+    del blocks, block
+    memory.empty_cache()
+    assert not pool.busy()
+
+
+def _large():
+    return livegrad.rand(300, 300)
+
+
+def test_memory_that_the_outside_sees_is_computed_at_once():
+    a = np.random.default_rng(0).random((300, 300)).astype(np.float32)
+    x, other = livegrad.from_numpy(a), _large()
+    kept, right = a.copy(), other.numpy().copy()
+    made = [x @ other, x.sum(0), x.softmax(1), x * 2 + 1, x.t().contiguous(), x.cumsum(1)]
+    a[:] = -1
+    np.testing.assert_allclose(made[0].numpy(), kept @ right, rtol=1e-4)
+    np.testing.assert_allclose(made[1].numpy(), kept.sum(0), rtol=1e-4)
+    e = np.exp(kept - kept.max(1, keepdims=True))
+    np.testing.assert_allclose(made[2].numpy(), e / e.sum(1, keepdims=True), rtol=1e-4)
+    np.testing.assert_array_equal(made[3].numpy(), kept * 2 + 1)
+    np.testing.assert_array_equal(made[4].numpy(), kept.T)
+    np.testing.assert_allclose(made[5].numpy(), kept.cumsum(1), rtol=1e-4)
+
+
+def test_changes_are_seen_from_outside():
+    p = _large().requires_grad_()
+    seen = p.detach().numpy()
+    before = seen.copy()
+    optimizer = livegrad.optim.SGD([p], lr=0.5)
+    p.grad = livegrad.ones(300, 300)
+    optimizer.step()
+    np.testing.assert_allclose(seen, before - 0.5, rtol=1e-6)
+    p.detach().mul_(2)
+    np.testing.assert_allclose(seen, 2 * (before - 0.5), rtol=1e-6)
+    g = p.grad.numpy()
+    optimizer.step()
+    g[:] = 0
+    np.testing.assert_allclose(seen, 2 * (before - 0.5) - 0.5, rtol=1e-5)
+
+
+def test_evaluation_and_eager_mode_wait():
+    x = _large()
+    y = x @ x
+    livegrad.eval(y)
+    assert not pool.busy()
+    with livegrad.eager():
+        y = x @ x
+        assert not pool.busy()
+    y = x @ x
+    address = y.data_ptr()
+    assert not pool.busy() and address
+
+
+TRAINING = """
+    import livegrad as m
+    m.manual_seed(0)
+    layer = m.nn.TransformerEncoderLayer(64, 4, 256, batch_first=True)
+    model = m.nn.Sequential(m.nn.Linear(32, 64), layer, m.nn.LayerNorm(64), m.nn.Linear(64, 7))
+    optimizer = m.optim.AdamW(model.parameters(), lr=1e-3)
+    x, y = m.randn(8, 64, 32), m.randint(0, 7, (8 * 64,))
+    m.use_deterministic_algorithms(True)
+    for _ in range(4):
+        loss = m.nn.functional.cross_entropy(model(x).view(-1, 7), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        print(loss.item().hex())
+    import hashlib
+    print(hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in model.parameters())).hexdigest())
+"""
+
+
+def test_the_same_numbers_as_at_once():
+    found = [python(TRAINING, LIVEGRAD_QUEUE=mode) for mode in ("0", "1", "held")]
+    assert found[0] == found[1] == found[2]
+    assert python(TRAINING, LIVEGRAD_QUEUE="held", LIVEGRAD_NATIVE="0") == found[0]
+
+
+def test_an_end_of_the_program_in_the_middle():
+    python(
+        """
+        import livegrad
+        x = livegrad.rand(700, 700)
+        for _ in range(20):
+            x = (x @ x).softmax(1)
+        """,
+        LIVEGRAD_QUEUE={"on": "1", "held": "held"}[pool.QUEUE.mode],
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_in_the_middle():
+    python(
+        """
+        import os, livegrad
+        x = livegrad.rand(300, 300)
+        x = x / x.sum(1, keepdim=True)
+        for _ in range(4):
+            y = x @ x @ x
+            child = os.fork()
+            good = abs(y.sum(1) - 1).max().item() < 1e-3 and abs((y @ x).sum(1) - 1).max().item() < 1e-3
+            if not child:
+                os._exit(0 if good else 1)
+            assert good and os.waitpid(child, 0)[1] == 0
+        """,
+        LIVEGRAD_QUEUE={"on": "1", "held": "held"}[pool.QUEUE.mode],
+    )
+
+
+@pytest.mark.parametrize("native", ["always", "0"])
+def test_an_interruption_leaves_the_work_to_be_done(native):
+    out = python(
+        """
+        import random, signal, livegrad
+        random.seed(0)
+        hits = 0
+
+        def hit(*_):
+            global hits
+            hits += 1
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGALRM, hit)
+        x = livegrad.rand(256, 256)
+        x = x / x.sum(1, keepdim=True)
+        livegrad.eval(x)
+        for _ in range(200):
+            y = None
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.random() * 1e-3 + 1e-5)
+                y = x
+                for _ in range(8):
+                    y = y @ x
+                y.sum(1).tolist()
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except KeyboardInterrupt:
+                pass
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            assert y is None or abs(y.sum(1) - 1).max().item() < 1e-3
+        print("done")
+        """,
+        quiet=False,  # an interruption in a `__del__` is told and ignored
+        LIVEGRAD_NATIVE=native,
+        LIVEGRAD_QUEUE={"on": "1", "held": "held"}[pool.QUEUE.mode],
+    )
+    assert out == "done\n"
+
+
+def test_unknown_mode():
+    with pytest.raises(AssertionError, match="must be 0, 1 or held"):
+        python("import livegrad.runtime.pool", LIVEGRAD_QUEUE="later")
