@@ -4,11 +4,8 @@ In the mode "held" nothing runs until somebody waits, so whoever forgets to wait
 """
 
 import ctypes
-import os
 import struct
-import subprocess
 import sys
-import textwrap
 import threading
 
 import numpy as np
@@ -72,18 +69,6 @@ def _set_mode(mode):
 
 def packed(array, number=0, more=b""):
     return struct.pack("=qq", array.ctypes.data, number) + more
-
-
-def python(code, quiet=True, **env):
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env={**os.environ, "LIVEGRAD_NUM_THREADS": "3", **env},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0 and not (quiet and done.stderr), done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("jobs", [1, 7, 300])
@@ -227,103 +212,3 @@ def test_evaluation_and_eager_mode_wait():
     y = x @ x
     address = y.data_ptr()
     assert not pool.busy() and address
-
-
-TRAINING = """
-    import livegrad as m
-    m.manual_seed(0)
-    layer = m.nn.TransformerEncoderLayer(64, 4, 256, batch_first=True)
-    model = m.nn.Sequential(m.nn.Linear(32, 64), layer, m.nn.LayerNorm(64), m.nn.Linear(64, 7))
-    optimizer = m.optim.AdamW(model.parameters(), lr=1e-3)
-    x, y = m.randn(8, 64, 32), m.randint(0, 7, (8 * 64,))
-    m.use_deterministic_algorithms(True)
-    for _ in range(4):
-        loss = m.nn.functional.cross_entropy(model(x).view(-1, 7), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        print(loss.item().hex())
-    import hashlib
-    print(hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in model.parameters())).hexdigest())
-"""
-
-
-def test_the_same_numbers_as_at_once():
-    found = [python(TRAINING, LIVEGRAD_QUEUE=mode) for mode in ("0", "1", "held")]
-    assert found[0] == found[1] == found[2]
-    assert python(TRAINING, LIVEGRAD_QUEUE="held", LIVEGRAD_NATIVE="0") == found[0]
-
-
-def test_an_end_of_the_program_in_the_middle():
-    python(
-        """
-        import livegrad
-        x = livegrad.rand(700, 700)
-        for _ in range(20):
-            x = (x @ x).softmax(1)
-        """,
-        LIVEGRAD_QUEUE={"on": "1", "held": "held"}[pool.QUEUE.mode],
-    )
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_fork_in_the_middle():
-    python(
-        """
-        import os, livegrad
-        x = livegrad.rand(300, 300)
-        x = x / x.sum(1, keepdim=True)
-        for _ in range(4):
-            y = x @ x @ x
-            child = os.fork()
-            good = abs(y.sum(1) - 1).max().item() < 1e-3 and abs((y @ x).sum(1) - 1).max().item() < 1e-3
-            if not child:
-                os._exit(0 if good else 1)
-            assert good and os.waitpid(child, 0)[1] == 0
-        """,
-        LIVEGRAD_QUEUE={"on": "1", "held": "held"}[pool.QUEUE.mode],
-    )
-
-
-@pytest.mark.parametrize("native", ["always", "0"])
-def test_an_interruption_leaves_the_work_to_be_done(native):
-    out = python(
-        """
-        import random, signal, livegrad
-        random.seed(0)
-        hits = 0
-
-        def hit(*_):
-            global hits
-            hits += 1
-            raise KeyboardInterrupt
-
-        signal.signal(signal.SIGALRM, hit)
-        x = livegrad.rand(256, 256)
-        x = x / x.sum(1, keepdim=True)
-        livegrad.eval(x)
-        for _ in range(200):
-            y = None
-            try:
-                signal.setitimer(signal.ITIMER_REAL, random.random() * 1e-3 + 1e-5)
-                y = x
-                for _ in range(8):
-                    y = y @ x
-                y.sum(1).tolist()
-                signal.setitimer(signal.ITIMER_REAL, 0)
-            except KeyboardInterrupt:
-                pass
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            assert y is None or abs(y.sum(1) - 1).max().item() < 1e-3
-        print("done")
-        """,
-        quiet=False,  # an interruption in a `__del__` is told and ignored
-        LIVEGRAD_NATIVE=native,
-        LIVEGRAD_QUEUE={"on": "1", "held": "held"}[pool.QUEUE.mode],
-    )
-    assert out == "done\n"
-
-
-def test_unknown_mode():
-    with pytest.raises(AssertionError, match="must be 0, 1 or held"):
-        python("import livegrad.runtime.pool", LIVEGRAD_QUEUE="later")
