@@ -170,7 +170,7 @@ def copy_of(a: np.ndarray, dtype: dtypes.dtype) -> Array:
     """A row-major copy of a NumPy array on the CPU, as numbers of a dtype."""
     made = empty(a.shape, dtype)
     if a.nbytes <= FEW_BYTES and a.dtype == dtype.np:
-        poke(made.ptr, a.tobytes())
+        pool.write(made.ptr, a.tobytes())
     else:
         made.native()[...] = a
     return made
