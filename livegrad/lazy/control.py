@@ -87,6 +87,7 @@ def set_bound(limit: int) -> None:
 def watch_records(on: bool) -> None:
     """Let the observer look at each elementwise operator as it is recorded: to the hot path each is over the bound."""
     if on:
+        pool.finish()  # what was launched before is not to be watched
         WATCH.bound, Bound.limit = Bound.limit, -1
     elif WATCH.bound is not None:
         Bound.limit, WATCH.bound = WATCH.bound, None

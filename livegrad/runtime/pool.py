@@ -231,6 +231,8 @@ def _queue_mode() -> str:
     modes = {"0": "off", "1": "on", "held": "held"}
     if text not in modes:
         raise ValueError(f"LIVEGRAD_QUEUE must be 0, 1 or held, not {text!r}")
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return "off"  # it is the interpreter's lock that lets one thread at a time put something there
     return modes[text]
 
 

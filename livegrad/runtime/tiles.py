@@ -226,7 +226,8 @@ def _put_off(
     packer, multiplier = plan.pack, plan.multiply
     if not (packer.available(plan.work) and multiplier.available(plan.work)):
         return False
-    packed = memory.allocate(plan.bad + 64).ptr
+    block = memory.allocate(plan.bad + 64)  # held until all three are put: no other thread's work may come between
+    packed = block.ptr
     bad = packed + plan.bad
     pool.write(bad, _CLEAR)
     first, second = _arguments(plan, a, a_bs, b, b_bs, c, c_bs, 0.0, bias, packed)

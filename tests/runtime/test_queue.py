@@ -212,3 +212,37 @@ def test_evaluation_and_eager_mode_wait():
     y = x @ x
     address = y.data_ptr()
     assert not pool.busy() and address
+
+
+WRITERS = {
+    "of numbers": lambda: livegrad.tensor([7.0] * 16),
+    "of an array": lambda: livegrad.tensor(np.full(16, 7, np.float32)),
+    "filled": lambda: livegrad.full((16,), 7.0),
+    "in place": lambda: livegrad.empty(16).fill_(7.0),
+    "of random numbers": lambda: livegrad.empty(16).uniform_(7.0, 7.0),
+    "joined": lambda: livegrad.cat([livegrad.tensor([7.0] * 8)] * 2),
+    "stacked": lambda: livegrad.stack([livegrad.tensor([7.0] * 8)] * 2),
+    "of rows": lambda: livegrad.tensor([[7.0] * 8] * 2)[livegrad.tensor([0, 1])],
+    "gathered": lambda: livegrad.tensor([7.0] * 16).gather(0, livegrad.arange(16)),
+    "from a file's bytes": lambda: livegrad.frombuffer(bytearray(np.full(16, 7, np.float32)), dtype=livegrad.float32) * 1,
+    "by NumPy": lambda: livegrad.tensor([7.0] * 16).sort().values,
+    "copied": lambda: livegrad.tensor([7.0] * 16).clone(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_memory_that_is_read_later_is_not_written_before(name):
+    """Memory that is given back while work that reads it waits goes to the next who asks: who may not write at once."""
+    with livegrad.compiling("always"):
+        source = livegrad.arange(16.0)
+        livegrad.eval(source, source * 2 + 1, livegrad.rand(300, 300))
+        for _ in range(4):
+            first = livegrad.zeros(16).copy_(source)
+            livegrad.eval(first)
+            large = livegrad.rand(300, 300)
+            (large @ large).shape  # noqa: B018  (something that is put off, and so is what comes after it)
+            pending = (first * 2 + 1).sum(0, keepdim=True)  # launched now, and reads the memory of `first`
+            del first
+            written = [WRITERS[name]() for _ in range(8)]
+            assert pending.item() == 256
+            assert all((w.flatten() == 7).all() for w in written)
