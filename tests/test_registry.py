@@ -144,6 +144,8 @@ def test_numbers_are_no_part_of_the_kernel():
 def test_reserved_argument_names_are_refused():
     with pytest.raises(ValueError, match="may not be called g or result"):
         elementwise("confused", lambda g, x: g * x)
+    with pytest.raises(ValueError, match="confused: a tensor may not be called g"):
+        operator("confused", lambda x, g: x * g, tensors=("x", "g"), grads={"x": lambda g: g})
 
 
 def test_stated_gradient():

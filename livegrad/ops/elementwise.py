@@ -325,8 +325,12 @@ _UP_TO: dict = {
         "max": lambda g, input, max: scalar.where(input > max, g, 0.0),
     },
 }
-elementwise("clamp_min", **_FROM, rule="same", not_complex=_NO_CLAMP)
-elementwise("clamp_max", **_UP_TO, rule="same", not_complex=_NO_CLAMP)
+clamp_min, clamp_max = (
+    elementwise(
+        f"_{name}", **bound, rule="same", node=node, reference=name, method=False, function=False, not_complex=_NO_CLAMP
+    )  # fmt: skip
+    for name, node, bound in (("clamp_min", "ClampMin", _FROM), ("clamp_max", "ClampMax", _UP_TO))
+)
 clamp_from, clamp_up_to = (
     elementwise(
         name, **bound, rule="same", node="Clamp", reference="", method=False, function=False, not_complex=_NO_CLAMP

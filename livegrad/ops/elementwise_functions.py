@@ -10,7 +10,7 @@ from ..lazy.value import Value
 from ..native import hot
 from ..precision import REGIONS
 from ..tensor import Tensor
-from . import dispatch, writes
+from . import dispatch, elementwise, writes
 from .arguments import checked
 from .copying import checked_number
 from .elementwise import (
@@ -174,16 +174,35 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     return dispatch.call(ELEMENTWISE["_logit"], (input,))
 
 
+def _check_limit(input: Tensor, limit: Any) -> None:
+    """RuntimeError for a whole number that integers of this dtype do not reach."""
+    if limit.__class__ is int and input.__class__ is Tensor and input.dtype.category == dtypes.INTEGRAL:
+        most = dtypes.iinfo(input.dtype).max
+        if not -most - 1 <= limit <= most:
+            raise RuntimeError(f"value cannot be converted to type {input.dtype.name}_t without overflow: {limit}")
+
+
+@public("clamp_min", kind="elementwise", inplace=True)
+def clamp_min(input: Tensor, min: Any) -> Tensor:
+    """Nothing below min, a number or a tensor."""
+    _check_limit(input, min)
+    return elementwise.clamp_min(input, min)
+
+
+@public("clamp_max", kind="elementwise", inplace=True)
+def clamp_max(input: Tensor, max: Any) -> Tensor:
+    """Nothing above max, a number or a tensor."""
+    _check_limit(input, max)
+    return elementwise.clamp_max(input, max)
+
+
 @public("clamp", kind="elementwise", inplace=True, aliases=("clip",))
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """Limit to [min, max]; either may be a number, a tensor, or left out."""
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
-    if input.__class__ is Tensor and input.dtype.category == dtypes.INTEGRAL:
-        most = dtypes.iinfo(input.dtype).max
-        for limit in (min, max):
-            if limit.__class__ is int and not -most - 1 <= limit <= most:
-                raise RuntimeError(f"value cannot be converted to type {input.dtype.name}_t without overflow: {limit}")
+    _check_limit(input, min)
+    _check_limit(input, max)
     if min is None:
         return clamp_up_to(input, max)
     if max is None:

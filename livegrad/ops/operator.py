@@ -80,6 +80,8 @@ class Operator:
     __slots__ = ("name", "label", "tensors", "forward", "grads", "variadic", "through", "anywhere", "holds", "_plans")
 
     def __init__(self, name: str, forward: Callable, tensors: tuple, grads: dict, label: str, variadic: bool):
+        if "g" in tensors:
+            raise ValueError(f"operator {name}: a tensor may not be called g, which is a gradient's name for its own")
         self.name = name
         self.label = label
         self.tensors = tensors
