@@ -327,7 +327,7 @@ _UP_TO: dict = {
 }
 clamp_min, clamp_max = (
     elementwise(
-        f"_{name}", **bound, rule="same", node=node, reference=name, method=False, function=False, not_complex=_NO_CLAMP
+        f"_{name}", **bound, rule="same", node=node, reference="", method=False, function=False, not_complex=_NO_CLAMP
     )  # fmt: skip
     for name, node, bound in (("clamp_min", "ClampMin", _FROM), ("clamp_max", "ClampMax", _UP_TO))
 )

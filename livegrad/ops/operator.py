@@ -81,7 +81,9 @@ class Operator:
 
     def __init__(self, name: str, forward: Callable, tensors: tuple, grads: dict, label: str, variadic: bool):
         if "g" in tensors:
-            raise ValueError(f"operator {name}: a tensor may not be called g, which is a gradient's name for its own")
+            raise ValueError(
+                f"operator {name}: a tensor may not be called g, which is what gradients call the incoming one"
+            )
         self.name = name
         self.label = label
         self.tensors = tensors

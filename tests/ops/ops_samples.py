@@ -62,6 +62,8 @@ SAMPLES: dict[str, list] = {
     "lerp": [call(X, Y, 0.25), call(X, Y, 0.75), call(X, Y, UNIT)],
     "round": [call(X), call(X, decimals=1), call(X, decimals=-1)],
     "logit": [call(UNIT), call(X, eps=0.1), call(UNIT, 0.2)],
+    "clamp_min": [call(X, -1), call(X, 0.5), call(X, Y), call(X, Y[0]), call(X, min=Y)],
+    "clamp_max": [call(X, 1), call(X, 0.5), call(X, Y), call(X, Y[0]), call(X, max=Y)],
     "clamp": [call(X, -1, 1), call(X, min=-1), call(X, max=1.0), call(X, -1.5, 1), call(X, Y, POSITIVE),
               call(X, max=VECTOR), call(X, 1, -1)],
     "masked_fill": [call(X, MASK, 2), call(X, MASK, SCALAR), call(X, MASK[:, :1], 0), call(VECTOR, MASK, 1)],

@@ -10,6 +10,7 @@ import livegrad
 
 F, I, B = np.ones((2, 3), np.float32), np.ones((2, 3), np.int64), np.ones((2, 3), bool)
 V = np.ones(3, np.float32)
+SMALL = np.ones(3, np.uint8)
 IDX = np.array([0, 5])
 
 # (method, arguments): each must raise in both libraries, with an exception of the same class.
@@ -17,6 +18,7 @@ WRONG = [
     ("add", F, np.ones((2, 4), np.float32)), ("add", F, "x"), ("add", F, None), ("mul", F, [1, 2]), ("sub", B, B), ("neg", B),
     ("exp_", I), ("add_", V, F), ("add_", I, 1.5), ("bitwise_and", F, F), ("bitwise_not", F), ("pow", I, -1),
     ("floor_divide", I, 0), ("remainder", I, 0), ("div", F, F, "rounding_mode=up"), ("clamp", F), ("addcdiv", I, I, I),
+    *((f"{name}{end}", SMALL, limit) for name in ("clamp", "clamp_min", "clamp_max") for end in ("", "_") for limit in (300, -300, 1 << 40)),
     ("sum", F, 2), ("sum", F, -3), ("sum", F, (0, 0)), ("mean", I), ("var", I), ("softmax", I, 0), ("logsumexp", F, 3), ("argmax", F, 2),
     ("max", F, 2), ("amax", np.ones((0,), np.float32)), ("max", np.ones((0,), np.float32)), ("argmax", np.ones((0, 2), np.float32)),
     ("norm", I), ("cumsum", F, 2), ("sort", F, 2), ("topk", F, 4), ("topk", F, 1, 2), ("kthvalue", F, 9),
