@@ -16,6 +16,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from datetime import date
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 SECONDS = 1.0  # that a case runs in each round, and as long again before, to warm up
+LIMIT = 300.0  # seconds that a process may take for a case: PyTorch compiles some for a minute
 STEPS = 0.02  # seconds between two looks at the clock
 
 
@@ -99,9 +101,10 @@ def copy_speed(m: Any) -> float:
 
 
 class Worker:
-    """A process that times one library."""
+    """A process that times one library. limit: seconds that it may take to answer; then it is ended."""
 
-    def __init__(self, library: str):
+    def __init__(self, library: str, limit: float = LIMIT):
+        self.limit = limit
         paths = os.pathsep.join(filter(None, (str(ROOT), str(HERE), os.environ.get("PYTHONPATH"))))
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "gpu.py"), "--worker", library], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -113,10 +116,18 @@ class Worker:
         assert self.process.stdin is not None and self.process.stdout is not None
         try:
             print(case, file=self.process.stdin, flush=True)
-            line = self.process.stdout.readline()
         except BrokenPipeError:
-            line = ""
-        return json.loads(line) if line else {"error": "the process has ended"}
+            return {"error": "the process has ended"}
+        late = threading.Event()
+        timer = threading.Timer(self.limit, lambda: (late.set(), self.process.kill()))
+        timer.start()  # killed, it closes its end, and reading ends
+        try:
+            line = self.process.stdout.readline()
+        finally:
+            timer.cancel()
+        if line:
+            return json.loads(line)
+        return {"error": f"no answer in {self.limit:g} s" if late.is_set() else "the process has ended"}
 
 
 def measure(names: list[str], rounds: int) -> tuple[list[str], bool]:
@@ -211,7 +222,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.worker:
         worker(options.worker)
         return 0
-    known = [c.key for c in gpu_check.checks()] if options.check else list(CASES)
+    known = [*dict.fromkeys(k for c in gpu_check.checks() for k in (c.group, c.key))] if options.check else list(CASES)
     unknown = [c for c in options.cases if c not in known]
     if unknown:
         parser.error(
@@ -224,9 +235,9 @@ def main(arguments: list[str] | None = None) -> int:
         what = "nothing can be checked" if options.check else "nothing can be timed"
         print(f"gpu.py: {what} without a GPU: {driver.missing()}", file=sys.stderr)
         return 2
-    print(machine(), flush=True)
     if options.check:
         return gpu_check.main(machine, options.cases, options.minutes, options.workers, options.report)
+    print(machine(), flush=True)
     lines, within = measure(options.cases or list(CASES), options.rounds)
     if options.save:
         text = (

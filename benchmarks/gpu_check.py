@@ -31,8 +31,8 @@ STRICT = {"LIVEGRAD_STRICT": "1"}  # a kernel that cannot be made or loaded is a
 class Check(NamedTuple):
     """A command that ends with 0 if all is well.
 
-    key: a word for the command line. takes: minutes, roughly, on an H100 with 16 cores. missing: why it cannot run.
-    tests: whether the command is pytest's.
+    key: a word for the command line; of those with a slash, what is before it names all of them. takes: minutes,
+    roughly, on an H100 with 16 cores. missing: why it cannot run. tests: whether the command is pytest's.
     """
 
     key: str
@@ -42,6 +42,11 @@ class Check(NamedTuple):
     takes: float = 1.0
     missing: str = ""
     tests: bool = True
+
+    @property
+    def group(self) -> str:
+        """The part of the key that names this check and its relatives."""
+        return self.key.partition("/")[0]
 
 
 def checks(workers: int = 1) -> list[Check]:
@@ -63,7 +68,11 @@ def checks(workers: int = 1) -> list[Check]:
         Check("random", "random numbers are those of the CPU", [*many, "tests/test_philox.py"], STRICT, 1),
         Check("graphs", "the same with CUDA graphs", [*many, "tests/cuda/test_training.py", "tests/cuda/test_graphs.py",
               "tests/ops/test_ops_parity.py"], {**STRICT, "LIVEGRAD_CUDA_GRAPHS": "1"}, 5),
-        Check("ops", "the operators' tests, on the GPU", [*many, "tests/ops"], device, 9),
+        *(
+            Check(f"ops/{path.stem.removeprefix('test_ops_')}", "the operators' tests, on the GPU",
+                  [*many, path.relative_to(ROOT).as_posix()], device)
+            for path in sorted((ROOT / "tests" / "ops").glob("test_*.py"))
+        ),
         *(
             Check(
                 tool, f"compute-sanitizer, {tool}",
@@ -181,14 +190,19 @@ def main(
 
     minutes: of each check. workers: processes side by side. target: where the report goes.
     """
-    wanted = [c for c in checks(parallel() if workers is None else workers) if not keys or c.key in keys]
+    wanted = [c for c in checks(parallel() if workers is None else workers) if not keys or {c.key, c.group} & {*keys}]
     outcomes: list[Outcome] = []
+    try:
+        where = machine()
+    except Exception as error:  # the checks are there to find out why
+        where = f"a machine that cannot be told ({type(error).__name__}: {error})"
+    print(where, flush=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     for k, each in enumerate(wanted):
         print(f"--- {each.key}: {each.name} (about {each.takes:g} minutes)", flush=True)
         outcomes.append(run(each, minutes))
         print(f"    {outcomes[-1].word} in {outcomes[-1].seconds:.0f} s", flush=True)
-        target.write_text(report(outcomes, wanted[k + 1 :], machine()), encoding="utf-8")
+        target.write_text(report(outcomes, wanted[k + 1 :], where), encoding="utf-8")
     failed = [o.check.key for o in outcomes if o.code]
     print(f"{len(failed)} checks failed: {' '.join(failed)}" if failed else "every check that could be done is done")
     print(f"the report is {target}")

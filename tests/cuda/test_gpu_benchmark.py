@@ -1,5 +1,6 @@
 """`benchmarks/gpu.py`: what it says without a GPU, its cases on the CPU, and its table."""
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,40 @@ def test_failed_checks_are_told(monkeypatch, capfd, tmp_path):
     assert "test_two::test_bad`" in text and "one is not two" in text and "test_good" not in text
     assert gpu_check.main(lambda: "a machine", ["good"], target=target) == 0
     assert "fine" in target.read_text() and "bad" not in target.read_text()
+
+
+def test_a_machine_that_cannot_be_told_stops_no_check(monkeypatch, capfd, tmp_path):
+    found = [
+        gpu_check.Check(key, "nothing is wrong", [sys.executable, "-c", "print('fine')"], {}, tests=False)
+        for key in ("ops/one", "ops/two", "other")
+    ]
+    asked = []
+
+    def machine():
+        asked.append(1)
+        raise RuntimeError("illegal address")
+
+    monkeypatch.setattr(gpu_check, "checks", lambda workers=1: found)
+    assert gpu_check.main(machine, ["ops"], target=tmp_path / "report.md") == 0
+    text = (tmp_path / "report.md").read_text()
+    assert len(asked) == 1 and "illegal address" in text
+    assert "ops/one: nothing is wrong | done" in text and "ops/two: nothing is wrong | done" in text
+    assert "other" not in text
+
+
+def test_every_file_of_operators_tests_is_a_check():
+    named = [c.command[-1] for c in gpu_check.checks() if c.group == "ops"]
+    assert sorted(named) == sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "tests" / "ops").glob("test_*.py"))
+
+
+def test_a_worker_that_hangs_is_ended(monkeypatch, tmp_path):
+    (tmp_path / "gpu.py").write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.setattr(gpu, "HERE", tmp_path)
+    worker = gpu.Worker("livegrad", 0.2)
+    with worker.process.stdout, contextlib.suppress(BrokenPipeError), worker.process.stdin:
+        assert worker.ask("add") == {"error": "no answer in 0.2 s"}
+        assert worker.process.wait(20) != 0
+        assert worker.ask("add") == {"error": "the process has ended"}
 
 
 def test_a_check_is_stopped_when_its_time_is_up():
