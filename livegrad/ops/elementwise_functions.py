@@ -175,10 +175,12 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
 
 
 def _check_limit(input: Tensor, limit: Any) -> None:
-    """RuntimeError for a whole number that integers of this dtype do not reach."""
+    """RuntimeError for a whole number that integers of this dtype do not reach; OverflowError where none does."""
     if limit.__class__ is int and input.__class__ is Tensor and input.dtype.category == dtypes.INTEGRAL:
         most = dtypes.iinfo(input.dtype).max
         if not -most - 1 <= limit <= most:
+            if not -(2**63) <= limit < 2**63:
+                raise OverflowError(f"int too big to convert: {limit} has more than 64 bits")
             raise RuntimeError(f"value cannot be converted to type {input.dtype.name}_t without overflow: {limit}")
 
 
