@@ -9,7 +9,7 @@ from ..codegen import kernels
 from ..codegen.layout import CONTIGUOUS, MAX_PERIOD, PERIODIC, SCALAR, STRIDED
 from ..native import hot, slotted
 from ..runtime import array as arrays
-from ..runtime import caches
+from ..runtime import caches, pool
 from ..runtime.array import numel
 from . import turned
 from .program import broadcast_strides, flat, merged_dims
@@ -44,9 +44,13 @@ MAP_PLANS: dict[tuple, MapPlan] = {}
 
 
 @hot
-def any_outside(leaves: list[Value]) -> bool:
-    """Whether some of it lies in memory that is visible from outside, so that the work on it is to be done now."""
-    return any(leaf.array.block.outside for leaf in leaves)  # type: ignore[union-attr]
+def finish_outside(leaves: list[Value]) -> None:
+    """Have the work that was just launched done now, if some of what it reads is visible from outside."""
+    if pool.busy():
+        for leaf in leaves:
+            if leaf.array.block.outside:  # type: ignore[union-attr]
+                pool.finish()
+                return
 
 
 @hot

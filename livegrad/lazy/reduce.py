@@ -19,7 +19,7 @@ from . import log, value
 from .batch import BATCH
 from .evaluate import evaluate, finish, lock
 from .fuse import fused_source
-from .plans import GRAIN, MAX_PLANS, STREAM_BYTES, any_outside, layouts
+from .plans import GRAIN, MAX_PLANS, STREAM_BYTES, finish_outside, layouts
 from .program import broadcast_strides, linearize, merged_dims
 from .value import Value
 
@@ -91,8 +91,7 @@ def reduce_array(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: st
             params = (*params, count or plan.count)
         args = kernel.pack(made.ptr, *pointers, *params) + plan.tail
         pool.enqueue(kernel.address, args, plan.total, plan.grain)
-        if any_outside(leaves):
-            pool.finish()
+        finish_outside(leaves)
         if plan.partial is not None:
             # Combine the partial results the same way.
             again = reduce_array(value.from_array(made), name, (1,), acc, "partial results", count or plan.count)
@@ -160,8 +159,7 @@ def _reduce_and_write(x: Value, name: str, axes: tuple, acc: dtypes.dtype) -> Ar
     params = (*piece.params, plan.count) if plan.divides else piece.params
     args = kernel.pack(made.ptr, *pointers, written.ptr, *params) + plan.tail
     pool.enqueue(kernel.address, args, plan.total, plan.grain)
-    if any_outside(leaves):
-        pool.finish()
+    finish_outside(leaves)
     finish(piece, [written])
     if plan.partial is not None:
         again = reduce_array(value.from_array(made), name, (1,), acc, "partial results", plan.count)

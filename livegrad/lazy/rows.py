@@ -25,7 +25,7 @@ from ..runtime.array import Array, numel
 from . import log, turned, value
 from .evaluate import evaluate, lock
 from .fuse import fused_source
-from .plans import GRAIN, MAX_PLANS, any_outside, layouts
+from .plans import GRAIN, MAX_PLANS, finish_outside, layouts
 from .program import broadcast_strides, merged_dims
 from .reduce import SHARES, reduce_array
 from .value import Value
@@ -129,8 +129,7 @@ def run(
                 pointers.append(leaf.array.ptr)  # type: ignore[union-attr]
             args = kernel.pack(*pointers, *numbers, *params) + plan.tail
             pool.enqueue(kernel.address, args, plan.total, plan.grain)
-            if any_outside(leaves):
-                pool.finish()
+            finish_outside(leaves)
             if program.added:
                 made += _added_up(sums, dims, shape)
         if observer is not None:

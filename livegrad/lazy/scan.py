@@ -19,7 +19,7 @@ from ..runtime.array import Array, numel
 from . import log, turned, value
 from .evaluate import lock
 from .fuse import fused_source
-from .plans import GRAIN, MAX_PLANS, any_outside, layouts
+from .plans import GRAIN, MAX_PLANS, finish_outside, layouts
 from .program import broadcast_strides, merged_dims
 from .value import Value
 
@@ -73,8 +73,7 @@ def _fill(
         return _tier0(made, x, piece, name, dim, backwards)
     args = kernel.pack(made.ptr, *[leaf.array.ptr for leaf in leaves], *params) + plan.tail
     pool.enqueue(kernel.address, args, plan.total, plan.grain)
-    if any_outside(leaves):
-        pool.finish()
+    finish_outside(leaves)
     return log.origin(kernel)
 
 

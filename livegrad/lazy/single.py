@@ -17,7 +17,7 @@ from ..runtime import pool
 from ..runtime.array import Array
 from ..runtime.memory import allocate
 from ..runtime.refusal import out_of_memory_for
-from .plans import any_outside
+from .plans import finish_outside
 from .reuse import OVERWRITTEN
 from .value import Value, settle
 
@@ -84,7 +84,6 @@ def run(root: Value) -> bool:
     else:
         args = pack(made.ptr, *[o.array.ptr for o in operands], *params)  # type: ignore[union-attr]
     pool.enqueue(single.kernel.address, args, single.total, single.grain)
-    if any_outside(operands):
-        pool.finish()
+    finish_outside(operands)
     settle(root, made)
     return True
