@@ -20,7 +20,7 @@ from .from_data import _finish, _from_numpy_copy
 from .lazy import backend
 from .lazy.value import Value
 from .ops import dispatch
-from .ops.arguments import checked
+from .ops.arguments import check_public
 from .ops.geometry import normal_dim
 from .ops.instruction import SCALAR_TYPE_NAMES
 from .ops.operator import on_either
@@ -388,6 +388,4 @@ def ifftshift(input: Tensor, dim: Any = None) -> Tensor:
     return _shift(input, dim, -1)
 
 
-for _name in __all__:
-    if globals()[_name].__module__ == __name__:
-        globals()[_name] = checked(globals()[_name], prefix="fft_")
+check_public(globals(), "fft_")

@@ -15,7 +15,7 @@ from . import dtypes
 from .autograd.mode import MODE
 from .lazy import backend
 from .lazy.value import Value
-from .ops.arguments import checked
+from .ops.arguments import check_public
 from .ops.decompositions import CHOLESKY, EIG, EIGH, PINV, QR, SOLVE, SVD, LinAlgError, library
 from .ops.dims import dims_of
 from .ops.dispatch import broadcast_shapes
@@ -469,6 +469,4 @@ def multi_dot(tensors: Any) -> Tensor:
     return mats[0]
 
 
-for _name in __all__:
-    if globals()[_name].__module__ == __name__:
-        globals()[_name] = checked(globals()[_name], prefix="linalg_")
+check_public(globals(), "linalg_")

@@ -73,6 +73,13 @@ def checked(f: Callable, method: bool = False, prefix: str = "") -> Callable:
     return function
 
 
+def check_public(module: dict[str, Any], prefix: str) -> None:
+    """Wrap a module's own public functions with `checked`; their names get a prefix in the text."""
+    for name in module["__all__"]:
+        if module[name].__module__ == module["__name__"]:
+            module[name] = checked(module[name], prefix=prefix)
+
+
 def explain(error: Exception, f: Callable, args: tuple, kwargs: dict, method: bool = False, prefix: str = "") -> None:
     """Raise what is to be said instead of `error`, which `f` has raised; nothing where that is clear enough."""
     refuse_types(f, args, kwargs, method, prefix)
