@@ -228,6 +228,7 @@ def forward_source(kind: str, block: int, vectors: int) -> str:
     block, each of `line` elements. depth: from plane to plane of a line, in elements.
     """
     module = Module("cpu")
+    _define_tile(module, kind, block, vectors)
     b = module.function(NAME, SIGNATURE)
     args = Arguments(b)
     x, weight, bias, out, offsets, scratch = (args.pointer() for _ in FORWARD_POINTERS)
@@ -268,7 +269,8 @@ def forward_source(kind: str, block: int, vectors: int) -> str:
             with b.loop(0, places, tile) as q:
                 at = clamp_high(b, q.i, latest)
                 here = b.gep(f"%{base}", kind, at)
-                _product(b, kind, block, vectors, width, here, w, offsets, s.taps, b.gep(lines, kind, at), s.line)
+                target = b.gep(lines, kind, at)
+                b.call("tile", None, [f"ptr {here}", f"ptr {w}", f"ptr {offsets}", s.taps, f"ptr {target}", s.line])
             channel = b.mul(blocks.i, number(b, block))
             count = clamp_high(b, number(b, block), b.sub(s.outputs, channel))
             channel = b.add(channel, b.mul(group, s.outputs))
@@ -287,39 +289,44 @@ def forward_source(kind: str, block: int, vectors: int) -> str:
     return module.text()
 
 
-def _product(
-    b: Builder, kind: str, block: int, vectors: int, width: int, x: str, w: str, offsets: str, taps: Reg,
-    target: str, line: Reg,
-) -> None:  # fmt: skip
-    """The sums of a tile: `block` lines of `vectors` vectors, written to `target`."""
+def _define_tile(module: Module, kind: str, block: int, vectors: int) -> None:
+    """Define `@tile`: the sums of a tile, `block` lines of `vectors` vectors, written to %target.
+
+    It is a function of its own so that the sums have the registers to themselves: there is not one to spare, and
+    a vector that the caller holds would cost the innermost loop a way through memory at each step.
+    """
+    width = vector_width(kind)
+    parameters = [("ptr noalias readonly", "%x"), ("ptr noalias readonly", "%w"), ("ptr noalias readonly", "%offsets")]
+    parameters += [("i64", "%taps"), ("ptr noalias", "%target"), ("i64", "%line")]
+    b = module.function("tile", parameters, width, kernel=False)
+    taps, line = Reg("%taps", "i64"), Reg("%line", "i64")
     with b.loop(0, taps, CHAIN) as chain:
         stop = clamp_high(b, b.add(chain.i, number(b, CHAIN)), taps)
-        with b.at_width(width):
-            empty = [b.const(kind, 0) for _ in range(block * vectors)]
-            with b.loop(chain.i, stop, 1, empty) as k:
-                offset = b.load(b.gep(offsets, "i64", k.i), "i64", width=1)
-                start = b.gep(x, kind, offset)
-                read = [b.load(b.gep(start, kind, v * width), kind) for v in range(vectors)]
-                weights = b.gep(w, kind, b.mul(k.i, number(b, block)))
-                sums = []
-                for o in range(block):
-                    factor = b.splat(b.load(b.gep(weights, kind, o), kind, width=1))
-                    sums += [b.fma(factor, read[v], k.values[o * vectors + v]) for v in range(vectors)]
-                k.next(*sums)
-            places = []
+        empty = [b.const(kind, 0) for _ in range(block * vectors)]
+        with b.loop(chain.i, stop, 1, empty) as k:
+            offset = b.load(b.gep("%offsets", "i64", k.i), "i64", width=1)
+            start = b.gep("%x", kind, offset)
+            read = [b.load(b.gep(start, kind, v * width), kind) for v in range(vectors)]
+            weights = b.gep("%w", kind, b.mul(k.i, number(b, block)))
+            sums = []
             for o in range(block):
-                row = b.gep(target, kind, b.mul(line, number(b, o))) if o else target
-                places += [b.gep(row, kind, v * width) for v in range(vectors)]
-            fresh, more, done = b.fresh("fresh"), b.fresh("more"), b.fresh("stored")
-            b.cond_br(b.icmp("eq", chain.i, number(b, 0)), fresh, more)
-            b.label(fresh)
-            for total, place in zip(k.values, places):
-                b.store(total, place)
-            b.br(done)
-            b.label(more)
-            for total, place in zip(k.values, places):
-                b.store(b.fadd(b.load(place, kind), total), place)
-            b.label(done)
+                factor = b.splat(b.load(b.gep(weights, kind, o), kind, width=1))
+                sums += [b.fma(factor, read[v], k.values[o * vectors + v]) for v in range(vectors)]
+            k.next(*sums)
+        places = []
+        for o in range(block):
+            row = b.gep("%target", kind, b.mul(line, number(b, o))) if o else "%target"
+            places += [b.gep(row, kind, v * width) for v in range(vectors)]
+        fresh, more, done = b.fresh("fresh"), b.fresh("more"), b.fresh("stored")
+        b.cond_br(b.icmp("eq", chain.i, number(b, 0)), fresh, more)
+        b.label(fresh)
+        for total, place in zip(k.values, places):
+            b.store(total, place)
+        b.br(done)
+        b.label(more)
+        for total, place in zip(k.values, places):
+            b.store(b.fadd(b.load(place, kind), total), place)
+        b.label(done)
 
 
 def _write_row(b: Builder, kind: str, width: int, x: str, out: str, added: Reg, count: Reg, step: Reg) -> None:

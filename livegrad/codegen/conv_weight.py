@@ -58,6 +58,8 @@ def gradient_source(kind: str, block: int, across: int, wide: bool) -> str:
     Arguments: GRADIENT_POINTERS, GRADIENT_WORDS, LAYOUT_WORDS of x, LAYOUT_WORDS of g.
     """
     module = Module("cpu")
+    if wide:
+        _define_wide_tile(module, kind, block, across)
     b = module.function(NAME, SIGNATURE)
     args = Arguments(b)
     x, g, partial, offsets, scratch = (args.pointer() for _ in GRADIENT_POINTERS)
@@ -120,9 +122,13 @@ def gradient_source(kind: str, block: int, across: int, wide: bool) -> str:
                     for c in range(across):
                         tap = clamp_high(b, b.add(k.i, number(b, c)), b.sub(taps, one))
                         reads.append(b.gep(f"%{base}", kind, b.load(b.gep(offsets, "i64", tap), "i64", width=1)))
+                    target = madd(b, o.i, s.tap_rows, b.mul(k.i, number(b, block)))
+                    target_ptr = b.gep(result_ptr, kind, target)
                     if wide:
-                        lines = b.gep(g_lines, kind, b.mul(o.i, g_words.plane))
-                        sums = _wide_tile(b, kind, width, block, lines, reads, stretch.i, stop)
+                        lines = madd(b, o.i, g_words.plane, b.mul(stretch.i, number(b, block)))
+                        pointers = [b.gep(g_lines, kind, lines), *(b.gep(r, kind, stretch.i) for r in reads)]
+                        count = b.sub(stop, stretch.i)
+                        b.call("wide", None, [*(f"ptr {p}" for p in pointers), count, f"ptr {target_ptr}", begins])
                     else:
                         last = b.sub(b.sub(outputs, one), o.i)
                         rows = []
@@ -130,8 +136,7 @@ def gradient_source(kind: str, block: int, across: int, wide: bool) -> str:
                             place = b.add(o.i, clamp_high(b, number(b, r), last)) if r else o.i
                             rows.append(b.gep(g_lines, kind, b.mul(place, g_words.plane)))
                         sums = [_across(b, v) for v in _tile(b, kind, width, rows, reads, stretch.i, stop)]
-                    target = madd(b, o.i, s.tap_rows, b.mul(k.i, number(b, block)))
-                    _add_tile(b, kind, sums, block, b.gep(result_ptr, kind, target), begins)
+                        _add_tile(b, kind, sums, block, target_ptr, begins)
     return module.text()
 
 
@@ -241,22 +246,28 @@ def _lay_across(
                     b.store(v, b.gep(target, kind, b.add(b.mul(place, number(b, block)), number(b, first))))
 
 
-def _wide_tile(
-    b: Builder, kind: str, width: int, block: int, lines: str, reads: list, start: Reg, stop: Reg
-) -> list[list[Reg]]:
-    """For each tap the vectors of sums of the outputs, over places from start to stop."""
+def _define_wide_tile(module: Module, kind: str, block: int, across: int) -> None:
+    """Define `@wide`: add the products of `across` taps and `block` outputs, over %count places, to %target.
+
+    It is a function of its own so that the sums have the registers to themselves. With %begins, %target is written.
+    """
+    width = vector_width(kind)
+    reads = [f"%x{c}" for c in range(across)]
+    parameters = [("ptr noalias readonly", "%lines"), *(("ptr noalias readonly", r) for r in reads)]
+    parameters += [("i64", "%count"), ("ptr noalias", "%target"), ("i1", "%begins")]
+    b = module.function("wide", parameters, width, kernel=False)
     n = block // width
-    with b.at_width(width):
-        empty = [b.const(kind, 0) for _ in range(n * len(reads))]
-        with b.loop(start, stop, 1, empty) as p:
-            here = b.gep(lines, kind, b.mul(p.i, number(b, block)))
-            g = [b.load(b.gep(here, kind, i * width), kind) for i in range(n)]
-            sums = []
-            for c, read in enumerate(reads):
-                x = b.splat(b.load(b.gep(read, kind, p.i), kind, width=1))
-                sums += [b.fma(x, v, p.values[c * n + i]) for i, v in enumerate(g)]
-            p.next(*sums)
-    return [p.values[c * n : (c + 1) * n] for c in range(len(reads))]
+    empty = [b.const(kind, 0) for _ in range(n * across)]
+    with b.loop(0, Reg("%count", "i64"), 1, empty) as p:
+        here = b.gep("%lines", kind, b.mul(p.i, number(b, block)))
+        g = [b.load(b.gep(here, kind, i * width), kind) for i in range(n)]
+        sums = []
+        for c, read in enumerate(reads):
+            x = b.splat(b.load(b.gep(read, kind, p.i), kind, width=1))
+            sums += [b.fma(x, v, p.values[c * n + i]) for i, v in enumerate(g)]
+        p.next(*sums)
+    sums_by_tap = [p.values[c * n : (c + 1) * n] for c in range(across)]
+    _add_tile(b, kind, sums_by_tap, block, "%target", Reg("%begins", "i1"))
 
 
 ORDER_POINTERS = ("weight", "table", "out")
