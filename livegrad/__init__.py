@@ -106,6 +106,9 @@ for _part in (
 ):
     importlib.import_module(f"livegrad.ops.{_part}")
 from .ops.registry import FUNCTIONS as _FUNCTIONS, known_as as _known_as
+from .formats import (
+    channels_last, channels_last_3d, contiguous_format, layout, memory_format, preserve_format, sparse_coo, strided,
+)  # fmt: skip
 from .legacy import (
     BFloat16Tensor, BoolTensor, ByteTensor, CharTensor, DoubleTensor, FloatTensor, HalfTensor, IntTensor, LongTensor,
     ShortTensor, are_deterministic_algorithms_enabled, get_default_device, set_default_device, set_default_tensor_type,
@@ -122,9 +125,7 @@ globals().update(dtypes.ONLY_NAMES)
 half, float, double = float16, float32, float64  # noqa: A001
 short, int, long = int16, int32, int64  # noqa: A001
 cfloat, cdouble = complex64, complex128
-strided, sparse_coo = "torch.strided", "torch.sparse_coo"
 inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
-preserve_format = contiguous_format = channels_last = None
 globals().update({_name: _f for _name, _f in _FUNCTIONS.items() if not _name.startswith("_")})
 for _name, _f in (*_FUNCTIONS.items(), *vars(Tensor).items()):
     if not _name.startswith("_"):

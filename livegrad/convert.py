@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import devices, dtypes
+from . import devices, dtypes, formats
 from .lazy.value import Value, from_array
 from .native import hot
 from .ops import dispatch
@@ -73,7 +73,10 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if made.device is not where:
             options: dict[str, Any] = {"non_blocking": True} if kwargs.get("non_blocking") else {}
             return COPY_TO.apply((made,), device=where, source=made.device, **options)
-    return made.clone() if copy and made is self else made
+    layout = kwargs.get("memory_format")
+    if layout is not None and layout is not formats.preserve_format and not made.is_contiguous(layout):
+        return made.contiguous(memory_format=layout)
+    return made.clone(memory_format=layout) if copy and made is self else made
 
 
 def _share_memory(self: Tensor) -> Tensor:

@@ -96,7 +96,10 @@ def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     if "size" in ignored:
         size = (ignored["size"],)
     d = dtype or dtypes.get_default_dtype()
-    return _finish(wrap(from_array(arrays.empty_on(where, _sizes(size), d))), requires_grad)
+    made = wrap(from_array(arrays.empty_on(where, _sizes(size), d)))
+    if "memory_format" in ignored:
+        made = made.contiguous(memory_format=ignored["memory_format"])
+    return _finish(made, requires_grad)
 
 
 @makes

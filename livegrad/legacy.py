@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import Any
-
-import numpy as np
 
 from . import creation, devices, dtypes, from_data
 from .codegen.kernels import Policy
 from .dtypes import Size
-from .lazy.value import from_array
-from .runtime import array as arrays
+from .lazy.storage import Alias, Counter
 from .runtime.array import numel
-from .tensor import Tensor, wrap
+from .tensor import Tensor
 
 __all__ = [
     "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor",
@@ -149,17 +145,23 @@ def _resize(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     shape = tuple(int(n) for n in (sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes))
     if shape == tuple(self._shape):
         return self
-    out = arrays.empty(shape, self.dtype)
-    before = np.ascontiguousarray(self._to_numpy()).reshape(-1)
-    count = min(before.size, numel(shape))
-    out.native().reshape(-1)[:count] = before[:count]
-    made = wrap(from_array(out))
-    self._ver = self._version + 1
-    self._s, self._v = None, made._v
-    made._v.owner = weakref.ref(self)
+    count = min(self.numel(), numel(shape))
+    made = creation.empty(shape, dtype=self.dtype, device=self.device)
+    made.view(-1)[:count] = self.detach().reshape(-1)[:count]
+    memory = made._storage()
+    self._s, self._v = Alias(memory.storage, memory.layout, Counter(self._version + 1)), None
     return self
 
 
+def _is_set_to(self: Tensor, other: Tensor) -> bool:
+    """Whether both see the same elements of the same memory, in the same order."""
+    a, b = self._s, other._s
+    if a is None or b is None:
+        return self is other
+    return a.storage is b.storage and self._geometry() == other._geometry()
+
+
+Tensor.is_set_to = _is_set_to  # type: ignore[attr-defined]
 Tensor.new = _new  # type: ignore[attr-defined]
 Tensor.resize_ = _resize  # type: ignore[attr-defined]
 Tensor.resize_as_ = lambda self, other, memory_format=None: _resize(self, tuple(other._shape))  # type: ignore[attr-defined]

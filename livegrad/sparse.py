@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes
+from . import dtypes, formats
 from .dtypes import Size
 from .from_data import as_tensor
 from .from_data import tensor as new_tensor
@@ -37,7 +37,7 @@ class SparseTensor:
     """
 
     is_sparse = True
-    layout = "torch.sparse_coo"
+    layout = formats.sparse_coo
 
     def __init__(self, indices: Tensor, values: Tensor, size: Any, coalesced: bool = False):
         self._places, self._content = indices, values

@@ -1,32 +1,31 @@
 """Tensor: the user's handle. Its operators and methods come from the registry (`livegrad.ops`).
 
 This file holds what a tensor is (a value or a window onto a storage, and its place in the recorded graph) and what is
-not an operator: reading data out, in-place assignment, gradients, hooks, Python's protocols.
+not an operator: in-place assignment, gradients, hooks, copies. `described` and `readable` hold the rest of the class.
 """
 
 from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from . import devices, dtypes
+from . import dtypes
 from .autograd import node as nodes
 from .autograd.mode import MODE
 from .autograd.node import AccumulateGrad, Hooks, Node, RemovableHandle, hooks_of, next_seq
-from .dtypes import Size
 from .lazy.reuse import OVERWRITTEN
 from .lazy.storage import Alias, Counter, Storage, adopt
 from .lazy.value import UNDEFERRED, Value, from_array
 from .llvm import service
 from .native import hot, hottest, slotted
+from .readable import Readable
 from .runtime import array as arrays
-from .runtime.array import contiguous_strides, is_contiguous, numel
+from .runtime.array import contiguous_strides
 from .site import Site, user_frame
-from .typed import Registered
 
 _new = object.__new__
 _ref = weakref.ref
@@ -75,7 +74,7 @@ def _warn_of_no_grad() -> None:
 
 
 @slotted
-class Tensor(Registered):
+class Tensor(Readable):
     """A multi-dimensional array that records how it was computed.
 
     Made by `livegrad.tensor`, `livegrad.zeros` and the like. ``Tensor(2, 3)`` is uninitialised float32 memory of that
@@ -232,119 +231,6 @@ class Tensor(Registered):
     def _accumulate(self, g: Value) -> None:
         """Add a gradient in place, without recording."""
         self._assign(self._value() + g)
-
-    # --- shape, dtype, device -----------------------------------------------------------------------------------
-
-    @property
-    def shape(self) -> Size:
-        v = self._v
-        return Size(v.shape if v is not None else self._s.shape)
-
-    @property
-    @hot
-    def _shape(self) -> tuple:
-        v = self._v
-        return v.shape if v is not None else self._s.shape
-
-    @property
-    @hot
-    def dtype(self) -> dtypes.dtype:
-        v = self._v
-        return v.dtype if v is not None else self._s.storage.dtype
-
-    @property
-    @hot
-    def device(self) -> devices.device:
-        v = self._v
-        return v.device if v is not None else self._s.storage.device
-
-    @property
-    def ndim(self) -> int:
-        return len(self._shape)
-
-    @hot
-    def dim(self) -> int:
-        """The number of dimensions."""
-        return len(self._shape)
-
-    ndimension = dim
-
-    def size(self, dim: int | None = None) -> Any:
-        """The shape, or the size of one dimension."""
-        shape = self._shape
-        if dim is None:
-            return Size(shape)
-        if not -len(shape) <= dim < len(shape):
-            n = max(len(shape), 1)
-            raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
-        return shape[dim]
-
-    @hot
-    def numel(self) -> int:
-        """The number of elements."""
-        return numel(self._shape)
-
-    nelement = numel
-
-    def stride(self, dim: int | None = None) -> Any:
-        """Steps in memory, in elements, along each dimension."""
-        strides = self._geometry()[2]
-        return strides if dim is None else strides[dim]
-
-    def storage_offset(self) -> int:
-        return self._geometry()[0]
-
-    def is_contiguous(self, memory_format: Any = None) -> bool:
-        _, shape, strides = self._geometry()
-        return is_contiguous(shape, strides)
-
-    def element_size(self) -> int:
-        """Bytes of one element."""
-        return self.dtype.itemsize
-
-    @property
-    def itemsize(self) -> int:
-        return self.dtype.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        return self.numel() * self.dtype.itemsize
-
-    def data_ptr(self) -> int:
-        """The address of the first element (evaluates; from then on the memory stays where it is)."""
-        a = self._storage()
-        memory = a.storage.pin()
-        if self.device is not devices.cpu:
-            return memory.block.ptr + (memory.offset + a.geometry()[0]) * self.dtype.itemsize
-        return memory.ptr + a.geometry()[0] * self.dtype.itemsize
-
-    @property
-    def is_cuda(self) -> bool:
-        return self.device.type == "cuda"
-
-    @property
-    def is_cpu(self) -> bool:
-        return self.device.type == "cpu"
-
-    is_sparse = is_quantized = is_meta = is_mps = is_nested = False
-    is_sparse_csr = is_mkldnn = is_xpu = is_xla = is_ipu = is_mtia = is_maia = is_vulkan = False
-
-    @property
-    def layout(self) -> str:
-        return "torch.strided"
-
-    @hot
-    def is_floating_point(self) -> bool:
-        return self.dtype.is_floating_point
-
-    def is_complex(self) -> bool:
-        return self.dtype.is_complex
-
-    def is_signed(self) -> bool:
-        return self.dtype.is_signed
-
-    def get_device(self) -> int:
-        return -1 if self.device.index is None else self.device.index
 
     # --- the recorded graph -------------------------------------------------------------------------------------
 
@@ -542,145 +428,6 @@ class Tensor(Registered):
     def is_inference(self) -> bool:
         return False
 
-    # --- data out -----------------------------------------------------------------------------------------------
-
-    @hot
-    def item(self) -> Any:
-        """The only element, as a Python number. Raises RuntimeError unless there is exactly one."""
-        v = self._v
-        if v is None:
-            a = self._s
-            if a.layout is not None and a.layout[1] == ():
-                return a.storage.number(a.layout[0])
-            v = self._read()
-        array = v.array
-        if array is None:
-            array = v.ready()
-        if numel(array.shape) != 1:
-            raise RuntimeError(f"a Tensor with {numel(array.shape)} elements cannot be converted to Scalar")
-        return array.numbers() if not array.shape else arrays.on_host(array, "item()").native().item()
-
-    @hot
-    @hot
-    def tolist(self) -> Any:
-        """The elements as nested lists of Python numbers (a number for a zero-dimensional tensor)."""
-        return self._value().ready().numbers()
-
-    def _to_numpy(self) -> np.ndarray:
-        """The content as a NumPy array that may share memory and must not be written to."""
-        return arrays.on_host(self._value().ready(), "reading").native()
-
-    @hot
-    def numpy(self, *, force: bool = False) -> np.ndarray:
-        """The same memory as a NumPy array.
-
-        Raises RuntimeError for a tensor that requires gradients (call `.detach()` first, or pass ``force=True``).
-        """
-        if force:
-            return self.detach().cpu()._pinned_numpy()
-        if self._edge is not None:
-            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-        return self._pinned_numpy()
-
-    @hot
-    def _pinned_numpy(self) -> np.ndarray:
-        a = self._storage()
-        storage = a.storage
-        if storage.device is not devices.cpu or storage.dtype is dtypes.bfloat16:
-            self._refuse_numpy()
-        memory = storage.pin()
-        if a.layout is None:
-            return memory.native().view()  # an object of its own
-        offset, shape, strides = a.layout
-        return memory.view(memory.offset + offset, shape, strides).native()
-
-    def _refuse_numpy(self) -> None:
-        if self.device is not devices.cpu:
-            raise TypeError(
-                f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
-                "memory first."
-            )
-        raise TypeError("Got unsupported ScalarType BFloat16: NumPy has none; use .float().numpy()")
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        a = self.numpy()
-        if dtype is not None and np.dtype(dtype) != a.dtype:
-            if copy is False:
-                raise ValueError(f"a copy is needed to make {np.dtype(dtype)} of {a.dtype}")
-            return a.astype(dtype)
-        return a.copy() if copy else a
-
-    def __dlpack__(self, **options: Any) -> Any:
-        if self._edge is not None:
-            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-        return self._pinned_numpy().__dlpack__(**options)
-
-    def __dlpack_device__(self) -> tuple:
-        return (1, 0)
-
-    def __bool__(self) -> bool:
-        n = self.numel()
-        if n != 1:
-            what = "no values" if n == 0 else "more than one value"
-            raise RuntimeError(f"Boolean value of Tensor with {what} is ambiguous")
-        return bool(self.item())
-
-    def __float__(self) -> float:
-        return float(_real_item(self, "double"))
-
-    def __int__(self) -> int:
-        return int(_real_item(self, "int64_t"))
-
-    def __complex__(self) -> complex:
-        return complex(self.item())
-
-    def __index__(self) -> int:
-        if self.dtype.category >= dtypes.FLOATING or self.numel() != 1:
-            raise TypeError("only integer tensors of a single element can be converted to an index")
-        return int(self.item())
-
-    def __len__(self) -> int:
-        shape = self._shape
-        if not shape:
-            raise TypeError("len() of a 0-d tensor")
-        return shape[0]
-
-    def __iter__(self) -> Iterator[Tensor]:
-        if not self._shape:
-            raise TypeError("iteration over a 0-d tensor")
-        return iter(self.unbind(0))
-
-    def __contains__(self, x: Any) -> bool:
-        return bool((self == x).any().item())
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __format__(self, spec: str) -> str:
-        if self._shape == () and type(self) is Tensor:
-            return format(self.item(), spec)
-        return object.__format__(self, spec) if spec else str(self)
-
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
-        return self._text("tensor(")
-
-    def _text(self, prefix: str) -> str:
-        from .printing import tensor_repr
-
-        edge = self._edge
-        return tensor_repr(
-            arrays.on_host(self._value().ready(), "printing").native(),
-            dtype=self.dtype.name,
-            default_dtype=dtypes.get_default_dtype().name,
-            device=str(self.device),
-            requires_grad=edge is not None and edge.is_leaf,
-            grad_fn=None if edge is None or edge.is_leaf else edge.name(),
-            prefix=prefix,
-        )
-
-    def __dir__(self) -> list[str]:
-        return [n for n in object.__dir__(self) if not n.startswith("_held")]
-
     # --- copying ------------------------------------------------------------------------------------------------
 
     def __deepcopy__(self, memo: dict) -> Tensor:
@@ -718,16 +465,6 @@ class Tensor(Registered):
         extra = {k: v for k, v in self.__dict__.items() if not k.startswith("_held")}
         state = (type(self), data.tobytes(), self.dtype.name, self._shape, self.requires_grad, extra)
         return _rebuild, state
-
-
-def _real_item(t: Tensor, kind: str) -> Any:
-    """The only element of a tensor as a real number. Raises RuntimeError for one with an imaginary part."""
-    x = t.item()
-    if x.__class__ is complex:
-        if x.imag:
-            raise RuntimeError(f"value cannot be converted to type {kind} without overflow")
-        return x.real
-    return x
 
 
 def _rebuild(cls: type, data: bytes, dtype: str, shape: tuple, requires_grad: bool, extra: dict) -> Tensor:

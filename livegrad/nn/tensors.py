@@ -41,8 +41,9 @@ class OfAllTensors:
         """Moves or casts all parameters and buffers: ``to(device)``, ``to(dtype)``, both, or ``to(tensor)``.
 
         Only floating-point and complex tensors change their dtype. The module itself is changed, and returned.
+        A memory format changes nothing: kernels read parameters row by row.
         """
-        device, dtype, non_blocking, memory_format = _parse_to(*args, **kwargs)
+        device, dtype, non_blocking = _parse_to(*args, **kwargs)
         if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
             raise TypeError(
                 f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}"
@@ -54,8 +55,6 @@ class OfAllTensors:
                 options["device"] = device
             if dtype is not None and (tensor.is_floating_point() or tensor.is_complex()):
                 options["dtype"] = dtype
-            if memory_format is not None and tensor.dim() in (4, 5):
-                options["memory_format"] = memory_format
             return tensor.to(non_blocking=non_blocking, **options) if options else tensor
 
         return self._apply(move)
@@ -133,7 +132,7 @@ class OfAllTensors:
 
 
 def _parse_to(*args, device=None, dtype=None, non_blocking=False, copy=False, memory_format=None, tensor=None):
-    """(device, dtype, non_blocking, memory_format) from any of the forms that ``to`` accepts."""
+    """(device, dtype, non_blocking) from any of the forms that ``to`` accepts."""
     if tensor is not None:
         args = (tensor, *args)
     places = itertools.count()
@@ -148,4 +147,4 @@ def _parse_to(*args, device=None, dtype=None, non_blocking=False, copy=False, me
             device = value
         elif value is not None:
             raise TypeError(f"to() received an invalid argument at position {place}: {value!r}")
-    return device, dtype, non_blocking, memory_format
+    return device, dtype, non_blocking

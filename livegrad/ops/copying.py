@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, formats
 from ..autograd.mode import MODE
 from ..autograd.node import cast_value
 from ..devices import cpu
@@ -34,14 +34,29 @@ CLONE = operator(
 @public("clone", kind="library", op=CLONE)
 @hot
 def clone(x: Tensor, *, memory_format: Any = None) -> Tensor:
-    """A copy with memory of its own; gradients flow through."""
+    """A copy with memory of its own; gradients flow through. `memory_format` says in which order it lies."""
+    if memory_format is not None:
+        return _laid_out(x, memory_format)
     return CLONE.apply((x,))
 
 
 @hot
 def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
-    """The tensor itself if its elements lie in row-major order, else a copy that does."""
-    return x if x.is_contiguous() else clone(x)
+    """The tensor itself if its elements lie in row-major order, or in that of `memory_format`, else a copy that does.
+
+    >>> import livegrad
+    >>> livegrad.zeros(2, 3, 4, 5).contiguous(memory_format=livegrad.channels_last).stride()
+    (60, 1, 15, 3)
+    """
+    return x if x.is_contiguous(memory_format) else clone(x, memory_format=memory_format)
+
+
+def _laid_out(x: Tensor, memory_format: Any) -> Tensor:
+    order = formats.order(memory_format, x.dim())
+    if order is None:
+        return CLONE.apply((x,))
+    back = tuple(order.index(d) for d in range(len(order)))
+    return CLONE.apply((x.permute(order),)).permute(back)  # type: ignore[attr-defined]
 
 
 Tensor.contiguous = contiguous  # type: ignore[attr-defined]

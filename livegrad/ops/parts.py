@@ -326,7 +326,10 @@ def _adjoint(x: Tensor) -> Tensor:
 
 def _H(x: Tensor) -> Tensor:
     if x.dim() not in (0, 2):
-        raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {x.dim()}-D tensor.")
+        raise RuntimeError(
+            f"tensor.H is only supported on matrices (2-D tensors). Got {x.dim()}-D tensor. For batches of matrices, "
+            "consider using tensor.mH"
+        )
     return _adjoint(x) if x.dim() else conj(x)
 
 
