@@ -21,9 +21,7 @@ from contextlib import contextmanager
 
 from .elementwise import NAME, Arguments
 from .ir import Builder, Loop, Module, Reg, host_vector_bytes, kind_bytes, type_text
-
-# Taps that are summed up in registers before they are added to the rest: shorter chains of roundings.
-CHAIN = 128
+from .layout import CHAIN
 
 SIGNATURE = [("ptr noalias readonly", "%args"), ("i64", "%begin"), ("i64", "%end")]
 
@@ -56,6 +54,14 @@ class Words:
         raise AttributeError(name)
 
 
+class Chosen:
+    """Words of which some are replaced."""
+
+    def __init__(self, words: Words, **changed: Reg):
+        self.__dict__.update(words.__dict__)
+        self.__dict__.update(changed)
+
+
 def number(b: Builder, value: int) -> Reg:
     return b.const("i64", value, 1)
 
@@ -69,10 +75,15 @@ def madd(b: Builder, x: Reg, y: Reg, z: Reg) -> Reg:
     return b.add(b.mul(x, y), z)
 
 
-def lanes_below(b: Builder, count: Reg, width: int) -> Reg:
-    """A mask of the lanes whose number is below `count`."""
+def lanes_below(b: Builder, count: Reg, width: int, kind: str) -> Reg:
+    """A mask of the lanes, of elements of `kind`, whose number is below `count`.
+
+    It is made of integers as wide as the elements, so that it is a comparison and nothing more.
+    """
+    lane = "i32" if kind_bytes(kind) == 4 else "i64"
+    few = b.smin(b.smax(count, number(b, 0)), number(b, width))
     with b.at_width(width):
-        return b.icmp("slt", b.iota("i64"), b.splat(count))
+        return b.icmp("slt", b.iota(lane), b.splat(b.convert(few, lane)))
 
 
 def masked_load(b: Builder, ptr: str, kind: str, mask: Reg) -> Reg:
@@ -152,7 +163,7 @@ def scratch_slot(b: Builder, memory: str, slots: Reg, slot_bytes: Reg) -> Iterat
     b.line(f"store atomic i64 0, ptr {flag} release, align 8")
 
 
-def lay_out(b: Builder, kind: str, width: int, x: str, target: str, s: Words, images: Reg) -> None:
+def lay_out(b: Builder, kind: str, width: int, x: str, target: str, s: Words | Chosen, images: Reg) -> None:
     """Write the planes of `images` images of `x` with their padding, one plane per channel and residue.
 
     Order in `target`: channel, residue by d h w, image, then places by d h w. Rows are written in rising order and may
@@ -189,11 +200,7 @@ def lay_out(b: Builder, kind: str, width: int, x: str, target: str, s: Words, im
                 slow, fast, done = b.fresh("strided"), b.fresh("plain"), b.fresh("laid")
                 b.cond_br(plain, fast, slow)
                 b.label(fast)
-                with b.loop(0, s.pitch, width) as j, b.at_width(width):
-                    here = b.add(b.iota("i64"), b.splat(j.i))
-                    mask = b.and_(b.icmp("sge", here, b.splat(first)), b.icmp("slt", here, b.splat(last)))
-                    v = masked_load(b, b.gep(x, kind, b.add(place, j.i)), kind, mask)
-                    b.store(v, b.gep(target, kind, b.add(row, j.i)))
+                _copy_row(b, kind, width, b.gep(x, kind, place), b.gep(target, kind, row), first, last, s.pitch)
                 b.br(done)
                 b.label(slow)
                 with b.loop(0, first) as j:
@@ -212,10 +219,78 @@ def lay_out(b: Builder, kind: str, width: int, x: str, target: str, s: Words, im
             b.store(b.const(kind, 0), b.gep(target, kind, b.add(end, j.i)))
 
 
+def _copy_row(b: Builder, kind: str, width: int, x: str, out: str, first: Reg, last: Reg, count: Reg) -> None:
+    """out[j] = x[j] from first to last, and zeros up to there from 0, and from there to count; vectors may go on."""
+    last = b.smax(first, last)
+    with b.at_width(width):
+        zeros = b.const(kind, 0)
+        with b.loop(0, first, width) as j:
+            b.store(zeros, b.gep(out, kind, j.i))
+        whole = b.add(first, b.and_(b.sub(last, first), number(b, -width)))
+        with b.loop(first, whole, width) as j:
+            b.store(b.load(b.gep(x, kind, j.i), kind), b.gep(out, kind, j.i))
+        rest = b.sub(last, whole)
+        with when(b, b.icmp("ne", rest, number(b, 0))):
+            some = masked_load(b, b.gep(x, kind, whole), kind, lanes_below(b, rest, width, kind))
+            b.store(some, b.gep(out, kind, whole))
+        with b.loop(last, count, width) as j:
+            b.store(zeros, b.gep(out, kind, j.i))
+
+
+def split(b: Builder, item: Reg, count: Reg) -> tuple[Reg, Reg]:
+    """An item's number among `count`, which run fastest, and that of the rest."""
+    return b.urem(item, count), b.udiv(item, count)
+
+
+BOX_WORDS = (
+    "images", "out_d", "out_h", "out_w", "box_d", "box_h", "box_w", "boxes_d", "boxes_h", "boxes_w", "depth"
+)  # fmt: skip
+
+
+class Box:
+    """A box of outputs, of some images: what a work item computes, or goes through.
+
+    `words` has BOX_WORDS: how many images and outputs there are, the sizes of a box (the last ones may be smaller), how
+    many there are, and how far a plane is from the next in a line (elements).
+    """
+
+    def __init__(self, b: Builder, words: Words, layout: Words, item: Reg):
+        self.b, self.words, self.whole = b, words, layout
+        self.first, self.count = {}, {}
+        for axis in "whd":
+            at, item = split(b, item, getattr(words, f"boxes_{axis}"))
+            size = getattr(words, f"box_{axis}")
+            self.first[axis] = b.mul(at, size)
+            self.count[axis] = clamp_high(b, size, b.sub(getattr(words, f"out_{axis}"), self.first[axis]))
+        self.first_image = b.mul(item, layout.group_images)
+        self.images = clamp_high(b, layout.group_images, b.sub(words.images, self.first_image))
+
+    def layout(self, channels: Reg) -> Chosen:
+        """The layout of some channels of what its outputs read."""
+        b, moved = self.b, {}
+        for axis, first in self.first.items():
+            name = f"pad_{axis}"
+            moved[name] = b.sub(getattr(self.whole, name), b.mul(first, getattr(self.whole, f"step_{axis}")))
+        return Chosen(self.whole, channels=channels, **moved)
+
+    def corner(self, words: Words | None = None) -> Reg:
+        """How far its first place is from the first of an image, in an array of which `words` has the strides."""
+        words = self.whole if words is None else words
+        place = self.b.const("i64", 0, 1)
+        for axis, first in self.first.items():
+            place = madd(self.b, first, getattr(words, f"stride_{axis}"), place)
+        return place
+
+    def places(self, depth: Reg) -> Reg:
+        """From its first place to its last one, in a line."""
+        b, one = self.b, number(self.b, 1)
+        found = madd(b, b.sub(self.images, one), self.whole.image, b.mul(b.sub(self.count["d"], one), depth))
+        return b.add(madd(b, b.sub(self.count["h"], one), self.whole.pitch, found), self.count["w"])
+
+
 FORWARD_WORDS = (
-    "slots", "slot_bytes", "lines_at", "laid_out", "images", "groups", "parts", "blocks_per_part", "blocks", "outputs",
-    "taps", "out_d", "out_h", "out_w", "depth", "out_stride_n", "out_stride_c", "out_stride_d", "out_stride_h",
-    "out_stride_w", "line",
+    "slots", "slot_bytes", "lines_at", "laid_out", "groups", "parts", "blocks_per_part", "blocks", "outputs", "chunk",
+    "window", "out_stride_n", "out_stride_c", "out_stride_d", "out_stride_h", "out_stride_w", "line", *BOX_WORDS,
 )  # fmt: skip
 FORWARD_POINTERS = ("x", "weight", "bias", "out", "offsets", "scratch")
 
@@ -223,82 +298,113 @@ FORWARD_POINTERS = ("x", "weight", "bias", "out", "offsets", "scratch")
 def forward_source(kind: str, block: int, vectors: int) -> str:
     """LLVM IR of out = conv(x, weight) + bias, `block` output channels and `vectors` vectors of places at a time.
 
-    A work item is (images, group, part of the output channels). weight: [group, block, tap, channel of the block].
-    Arguments: FORWARD_POINTERS, FORWARD_WORDS, LAYOUT_WORDS. lines_at: bytes from a slot's start to the lines of a
-    block, each of `line` elements. depth: from plane to plane of a line, in elements.
+    A work item is (images, box of places, group, part of the output channels). It goes through the channels of the
+    input by the `chunk`, through the places by the tile, and through the output channels: what a tile reads of the
+    input stays in the nearest cache meanwhile, and the weights of the chunk and the sums in the next one.
+    weight: [group, chunk, block, tap, channel of the block]. offsets: of the taps of a chunk. lines_at: bytes from a
+    slot's start to the sums, for each output channel of a part `line` elements, of which the first tile is not used.
+    Arguments: FORWARD_POINTERS, FORWARD_WORDS, LAYOUT_WORDS.
     """
     module = Module("cpu")
-    _define_tile(module, kind, block, vectors)
+    for n in range(1, vectors + 1):
+        _define_tile(module, kind, block, n)
     b = module.function(NAME, SIGNATURE)
     args = Arguments(b)
     x, weight, bias, out, offsets, scratch = (args.pointer() for _ in FORWARD_POINTERS)
     s, layout = Words(b, args, FORWARD_WORDS), Words(b, args, LAYOUT_WORDS)
     width = vector_width(kind)
     tile = width * vectors
-    one, zero = number(b, 1), number(b, 0)
+    zero = number(b, 0)
     with (
         scratch_slot(b, scratch, s.slots, s.slot_bytes) as slot,
         b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as item,
     ):
-        part = b.urem(item.i, s.parts)
-        rest = b.udiv(item.i, s.parts)
-        group = b.urem(rest, s.groups)
-        first_image = b.mul(b.udiv(rest, s.groups), layout.group_images)
-        images = clamp_high(b, layout.group_images, b.sub(s.images, first_image))
-        source = madd(b, b.mul(group, layout.channels), layout.stride_c, b.mul(first_image, layout.stride_n))
-        source_ptr = b.gep(x, kind, source)
-        fill, filled = b.fresh("fill"), b.fresh("filled")
-        before = b.block
-        b.cond_br(b.icmp("ne", s.laid_out, zero), fill, filled)
-        b.label(fill)
-        lay_out(b, kind, width, source_ptr, slot, layout, images)
-        after = b.block
-        b.label(filled)
-        base = b.fresh("base")
-        b.line(f"%{base} = phi ptr [ {source_ptr}, %{before} ], [ {slot}, %{after} ]")
-        lines = b.gep(slot, "i8", s.lines_at)
-        places = madd(b, b.sub(images, one), layout.image, b.mul(b.sub(s.out_d, one), s.depth))
-        places = b.add(madd(b, b.sub(s.out_h, one), layout.pitch, places), s.out_w)
-        latest = b.sub(places, number(b, tile))
-        latest = b.select(b.icmp("slt", latest, zero), zero, latest)
+        part, rest = split(b, item.i, s.parts)
+        group, rest = split(b, rest, s.groups)
+        box = Box(b, s, layout, rest)
+        images = box.images
+        source = madd(b, b.mul(group, layout.channels), layout.stride_c, b.mul(box.first_image, layout.stride_n))
+        lines = b.gep(b.gep(slot, "i8", s.lines_at), kind, tile)
+        places = box.places(s.depth)
+        whole = b.sub(places, b.urem(places, number(b, tile)))
+        left = b.sub(places, whole)
         first_block = b.mul(part, s.blocks_per_part)
-        last_block = clamp_high(b, b.add(first_block, s.blocks_per_part), s.blocks)
-        with b.loop(first_block, last_block) as blocks:
-            number_of_block = madd(b, group, s.blocks, blocks.i)
-            w = b.gep(weight, kind, b.mul(b.mul(number_of_block, s.taps), number(b, block)))
-            with b.loop(0, places, tile) as q:
-                at = clamp_high(b, q.i, latest)
-                here = b.gep(f"%{base}", kind, at)
-                target = b.gep(lines, kind, at)
-                b.call("tile", None, [f"ptr {here}", f"ptr {w}", f"ptr {offsets}", s.taps, f"ptr {target}", s.line])
-            channel = b.mul(blocks.i, number(b, block))
-            count = clamp_high(b, number(b, block), b.sub(s.outputs, channel))
-            channel = b.add(channel, b.mul(group, s.outputs))
-            with b.loop(0, count) as o:
-                c = b.add(channel, o.i)
-                added = b.load(b.gep(bias, kind, c), kind, width=1)
-                line = b.mul(o.i, s.line)
-                with b.loop(0, images) as image, b.loop(0, s.out_d) as d, b.loop(0, s.out_h) as h:
-                    start = madd(b, image.i, layout.image, madd(b, d.i, s.depth, madd(b, h.i, layout.pitch, line)))
-                    target = madd(b, b.add(first_image, image.i), s.out_stride_n, b.mul(c, s.out_stride_c))
-                    target = madd(b, d.i, s.out_stride_d, madd(b, h.i, s.out_stride_h, target))
-                    _write_row(
-                        b, kind, width, b.gep(lines, kind, start), b.gep(out, kind, target), added, s.out_w,
-                        s.out_stride_w,
-                    )  # fmt: skip
+        blocks_here = clamp_high(b, s.blocks_per_part, b.sub(s.blocks, first_block))
+        weights = b.mul(b.mul(b.mul(group, layout.channels), s.window), s.blocks)
+
+        def tiles(base: str, at: Reg, channel: Reg, count: Reg, n: int) -> None:
+            """The tile of n vectors at a place, for all blocks."""
+            first = madd(b, b.mul(channel, s.window), s.blocks, madd(b, first_block, count, weights))
+            w = b.gep(weight, kind, b.mul(first, number(b, block)))
+            fresh = b.icmp("eq", channel, zero)
+            with b.loop(0, blocks_here) as o:
+                here = b.gep(w, kind, b.mul(b.mul(o.i, count), number(b, block)))
+                target = b.gep(lines, kind, madd(b, b.mul(o.i, s.line), number(b, block), at))
+                pointers = [f"ptr {p}" for p in (b.gep(base, kind, at), here, offsets)]
+                b.call(f"tile.{n}", None, [*pointers, count, f"ptr {target}", s.line, fresh])
+
+        def last_tile(base: str, back: Reg, channel: Reg, count: Reg) -> None:
+            """The places that are left, in as few vectors as they need; `back`: whether it may not go over the end."""
+            for n in range(1, vectors + 1):
+                some = b.and_(
+                    b.icmp("sgt", left, number(b, n * width - width)), b.icmp("sle", left, number(b, n * width))
+                )
+                with when(b, some):
+                    at = b.select(back, b.sub(places, number(b, n * width)), whole)
+                    tiles(base, at, channel, count, n)
+
+        is_laid = b.icmp("ne", s.laid_out, zero)
+        with b.loop(0, layout.channels, s.chunk) as c:
+            channels = clamp_high(b, s.chunk, b.sub(layout.channels, c.i))
+            count = b.mul(channels, s.window)
+            place = madd(b, c.i, layout.stride_c, source)
+            fill, plain, filled = b.fresh("fill"), b.fresh("plain"), b.fresh("filled")
+            b.cond_br(is_laid, fill, plain)
+            b.label(fill)
+            lay_out(b, kind, width, b.gep(x, kind, place), slot, box.layout(channels), images)
+            after = b.block
+            b.br(filled)
+            b.label(plain)
+            read = b.gep(x, kind, b.add(place, box.corner()))
+            b.label(filled)
+            base = b.fresh("base")
+            b.line(f"%{base} = phi ptr [ {read}, %{plain} ], [ {slot}, %{after} ]")
+            with b.loop(0, whole, tile) as q:
+                tiles(f"%{base}", q.i, c.i, count, vectors)
+            with when(b, is_laid):
+                last_tile(f"%{base}", b.const("i1", False, 1), c.i, count)
+        # Where the input serves as it is nothing may be read behind its end. So the last tile lies across the one
+        # before, and comes after it, with all channels.
+        with when(b, b.not_(is_laid)), b.loop(0, layout.channels, s.chunk) as c:
+            count = b.mul(clamp_high(b, s.chunk, b.sub(layout.channels, c.i)), s.window)
+            read = b.gep(x, kind, b.add(madd(b, c.i, layout.stride_c, source), box.corner()))
+            last_tile(read, b.const("i1", True, 1), c.i, count)
+        first_channel = b.mul(first_block, number(b, block))
+        many = clamp_high(b, b.mul(blocks_here, number(b, block)), b.sub(s.outputs, first_channel))
+        with b.loop(0, many) as o:
+            channel = b.add(madd(b, group, s.outputs, first_channel), o.i)
+            added = b.load(b.gep(bias, kind, channel), kind, width=1)
+            line = b.mul(o.i, s.line)
+            with b.loop(0, images) as image, b.loop(0, box.count["d"]) as d, b.loop(0, box.count["h"]) as h:
+                start = madd(b, image.i, layout.image, madd(b, d.i, s.depth, madd(b, h.i, layout.pitch, line)))
+                target = madd(b, b.add(box.first_image, image.i), s.out_stride_n, b.mul(channel, s.out_stride_c))
+                for axis, moved in (("d", d.i), ("h", h.i), ("w", zero)):
+                    target = madd(b, b.add(box.first[axis], moved), getattr(s, f"out_stride_{axis}"), target)
+                row, to = b.gep(lines, kind, start), b.gep(out, kind, target)
+                _write_row(b, kind, width, row, to, added, box.count["w"], s.out_stride_w)
     return module.text()
 
 
 def _define_tile(module: Module, kind: str, block: int, vectors: int) -> None:
-    """Define `@tile`: the sums of a tile, `block` lines of `vectors` vectors, written to %target.
+    """Define `@tile.n`: the sums of a tile, `block` lines of n = `vectors` vectors, added to %target, or written there.
 
     It is a function of its own so that the sums have the registers to themselves: there is not one to spare, and
     a vector that the caller holds would cost the innermost loop a way through memory at each step.
     """
     width = vector_width(kind)
     parameters = [("ptr noalias readonly", "%x"), ("ptr noalias readonly", "%w"), ("ptr noalias readonly", "%offsets")]
-    parameters += [("i64", "%taps"), ("ptr noalias", "%target"), ("i64", "%line")]
-    b = module.function("tile", parameters, width, kernel=False)
+    parameters += [("i64", "%taps"), ("ptr noalias", "%target"), ("i64", "%line"), ("i1", "%fresh")]
+    b = module.function(f"tile.{vectors}", parameters, width, kernel=False)
     taps, line = Reg("%taps", "i64"), Reg("%line", "i64")
     with b.loop(0, taps, CHAIN) as chain:
         stop = clamp_high(b, b.add(chain.i, number(b, CHAIN)), taps)
@@ -318,7 +424,7 @@ def _define_tile(module: Module, kind: str, block: int, vectors: int) -> None:
             row = b.gep("%target", kind, b.mul(line, number(b, o))) if o else "%target"
             places += [b.gep(row, kind, v * width) for v in range(vectors)]
         fresh, more, done = b.fresh("fresh"), b.fresh("more"), b.fresh("stored")
-        b.cond_br(b.icmp("eq", chain.i, number(b, 0)), fresh, more)
+        b.cond_br(b.and_(Reg("%fresh", "i1"), b.icmp("eq", chain.i, number(b, 0))), fresh, more)
         b.label(fresh)
         for total, place in zip(k.values, places):
             b.store(total, place)
@@ -341,8 +447,16 @@ def _write_row(b: Builder, kind: str, width: int, x: str, out: str, added: Reg, 
             b.store(b.fadd(b.load(b.gep(x, kind, j.i), kind), many), b.gep(out, kind, j.i))
         rest = b.sub(count, whole)
         with when(b, b.icmp("ne", rest, number(b, 0))):
-            v = b.fadd(b.load(b.gep(x, kind, whole), kind), many)
-            masked_store(b, v, b.gep(out, kind, whole), lanes_below(b, rest, width))
+            across, part, end = b.fresh("across"), b.fresh("part"), b.fresh("end")
+            b.cond_br(b.icmp("ne", whole, number(b, 0)), across, part)
+            b.label(across)  # the last vector lies across the one before: masked stores are slow on some processors
+            at = b.sub(count, number(b, width))
+            b.store(b.fadd(b.load(b.gep(x, kind, at), kind), many), b.gep(out, kind, at))
+            b.br(end)
+            b.label(part)
+            v = b.fadd(b.load(x, kind), many)
+            masked_store(b, v, out, lanes_below(b, rest, width, kind))
+            b.label(end)
     b.br(done)
     b.label(strided)
     with b.loop(0, count) as j:

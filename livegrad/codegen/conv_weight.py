@@ -5,15 +5,18 @@ With the input and the gradient of the result laid out as `codegen.conv` says, p
     gradient[o, k] = sum over places p of g[o, p] * x[offset[k] + p]
 
 The wide form, for many outputs, lays `g` out with its channels next to each other, so that a vector holds a sum for
-each of them. The narrow form keeps sums in vectors along the line and adds them across at the end. Each chunk of images
+each of them. The narrow form keeps sums in vectors along the line and adds them across at the end. Each chunk of boxes
 makes a partial result; chunks depend on sizes alone, so the tree of additions does too.
 """
 
 from __future__ import annotations
 
 from .conv import (
+    BOX_WORDS,
     LAYOUT_WORDS,
     SIGNATURE,
+    Box,
+    Chosen,
     Words,
     clamp_high,
     lanes_below,
@@ -22,29 +25,20 @@ from .conv import (
     masked_load,
     number,
     scratch_slot,
+    split,
     vector_width,
-    when,
 )  # fmt: skip
 from .elementwise import NAME, Arguments
 from .ir import Builder, Module, Reg, kind_bytes
 
 # Bytes of `g` that a tile goes through before the next tile does: they stay in the nearest cache.
-NEAR_BYTES = 32 << 10
+NEAR_BYTES = 16 << 10
 
 GRADIENT_WORDS = (
-    "slots", "slot_bytes", "g_at", "laid_out", "images", "chunk_images", "groups", "parts", "outputs_per_part",
-    "outputs", "channel_parts", "channels_per_part", "channels", "window", "tap_rows", "tiles", "out_d", "out_h",
-    "out_w", "depth",
+    "slots", "slot_bytes", "g_at", "laid_out", "chunk_boxes", "boxes", "groups", "parts", "outputs_per_part", "outputs",
+    "channel_parts", "channels_per_part", "channels", "window", "tap_rows", "tiles", *BOX_WORDS,
 )  # fmt: skip
 GRADIENT_POINTERS = ("x", "g", "partial", "offsets", "scratch")
-
-
-class _Chosen:
-    """Layout words of which some are replaced."""
-
-    def __init__(self, words: Words, **changed: Reg):
-        self.__dict__.update(words.__dict__)
-        self.__dict__.update(changed)
 
 
 def gradient_source(kind: str, block: int, across: int, wide: bool) -> str:
@@ -52,7 +46,7 @@ def gradient_source(kind: str, block: int, across: int, wide: bool) -> str:
 
     In the wide form `block` is a multiple of the vector's width, and rows of `g` are contiguous.
 
-    A work item is (chunk of images, group, part of the outputs, part of the channels); parts are multiples of `block`
+    A work item is (chunk of boxes, group, part of the outputs, part of the channels); parts are multiples of `block`
     and of `across`. partial: [chunk, group, tile of outputs, tap, output of the tile], with `tap_rows` taps, a multiple
     of `across`. window: taps of one channel.
     Arguments: GRADIENT_POINTERS, GRADIENT_WORDS, LAYOUT_WORDS of x, LAYOUT_WORDS of g.
@@ -71,52 +65,54 @@ def gradient_source(kind: str, block: int, across: int, wide: bool) -> str:
         scratch_slot(b, scratch, s.slots, s.slot_bytes) as slot,
         b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as item,
     ):
-        channel_part = b.urem(item.i, s.channel_parts)
-        rest = b.udiv(item.i, s.channel_parts)
-        part = b.urem(rest, s.parts)
-        rest = b.udiv(rest, s.parts)
-        group = b.urem(rest, s.groups)
-        chunk = b.udiv(rest, s.groups)
+        channel_part, rest = split(b, item.i, s.channel_parts)
+        part, rest = split(b, rest, s.parts)
+        group, chunk = split(b, rest, s.groups)
         first_output = b.mul(part, s.outputs_per_part)
         outputs = clamp_high(b, s.outputs_per_part, b.sub(s.outputs, first_output))
         first_channel = b.mul(channel_part, s.channels_per_part)
         channels = clamp_high(b, s.channels_per_part, b.sub(s.channels, first_channel))
         taps = b.mul(channels, s.window)
-        image_from = b.mul(chunk, s.chunk_images)
-        image_to = clamp_high(b, b.add(image_from, s.chunk_images), s.images)
+        first_box = b.mul(chunk, s.chunk_boxes)
+        last_box = clamp_high(b, b.add(first_box, s.chunk_boxes), s.boxes)
         g_lines = b.gep(slot, "i8", s.g_at)
         result = madd(b, madd(b, chunk, s.groups, group), s.tiles, b.udiv(first_output, number(b, block)))
         result = madd(b, result, s.tap_rows, b.mul(first_channel, s.window))
         result_ptr = b.gep(partial, kind, b.mul(result, number(b, block)))
-        with b.loop(image_from, image_to, x_words.group_images) as batch:
-            images = clamp_high(b, x_words.group_images, b.sub(image_to, batch.i))
+        with b.loop(first_box, last_box) as number_of_box:
+            box = Box(b, s, x_words, number_of_box.i)
+            images = box.images
             channel = madd(b, group, s.channels, first_channel)
-            source = b.gep(x, kind, madd(b, channel, x_words.stride_c, b.mul(batch.i, x_words.stride_n)))
+            place = madd(b, channel, x_words.stride_c, b.mul(box.first_image, x_words.stride_n))
+            source = b.gep(x, kind, place)
+            as_it_is = b.gep(x, kind, b.add(place, box.corner()))
             fill, filled = b.fresh("fill"), b.fresh("filled")
             before = b.block
             b.cond_br(b.icmp("ne", s.laid_out, zero), fill, filled)
             b.label(fill)
-            lay_out(b, kind, width, source, slot, _Chosen(x_words, channels=channels), images)
+            lay_out(b, kind, width, source, slot, box.layout(channels), images)
             after = b.block
             b.label(filled)
             base = b.fresh("base")
-            b.line(f"%{base} = phi ptr [ {source}, %{before} ], [ {slot}, %{after} ]")
+            b.line(f"%{base} = phi ptr [ {as_it_is}, %{before} ], [ {slot}, %{after} ]")
             channel = madd(b, group, s.outputs, first_output)
-            source = b.gep(g, kind, madd(b, channel, g_words.stride_c, b.mul(batch.i, g_words.stride_n)))
+            place = madd(b, channel, g_words.stride_c, madd(b, box.first_image, g_words.stride_n, box.corner(g_words)))
+            source = b.gep(g, kind, place)
+            sizes = {f"size_{axis}": count for axis, count in box.count.items()}
+            g_box = Chosen(g_words, channels=outputs, **sizes)
             if wide:
                 with b.loop(0, outputs, block) as o:
                     there = clamp_high(b, number(b, block), b.sub(outputs, o.i))
                     first = b.gep(source, kind, b.mul(o.i, g_words.stride_c))
                     block_lines = b.gep(g_lines, kind, b.mul(o.i, g_words.plane))
-                    _lay_across(b, kind, width, block, first, block_lines, g_words, images, there)
+                    _lay_across(b, kind, width, block, first, block_lines, g_box, images, there)
             else:
-                lay_out(b, kind, width, source, g_lines, _Chosen(g_words, channels=outputs), images)
-            places = madd(b, b.sub(images, one), x_words.image, b.mul(b.sub(s.out_d, one), s.depth))
-            places = b.add(madd(b, b.sub(s.out_h, one), x_words.pitch, places), s.out_w)
+                lay_out(b, kind, width, source, g_lines, g_box, images)
+            places = box.places(s.depth)
             stretch_places = NEAR_BYTES // (block * kind_bytes(kind))
             with b.loop(0, places, stretch_places) as stretch:
                 stop = clamp_high(b, b.add(stretch.i, number(b, stretch_places)), places)
-                begins = b.and_(b.icmp("eq", batch.i, image_from), b.icmp("eq", stretch.i, zero))
+                begins = b.and_(b.icmp("eq", number_of_box.i, first_box), b.icmp("eq", stretch.i, zero))
                 with b.loop(0, outputs, block) as o, b.loop(0, taps, across) as k:
                     reads = []
                     for c in range(across):
@@ -162,7 +158,7 @@ def _tile(b: Builder, kind: str, width: int, rows: list, reads: list, start: Reg
         before, yes, done = b.block, b.fresh("rest"), b.fresh("summed")
         b.cond_br(b.icmp("ne", rest, number(b, 0)), yes, done)
         b.label(yes)
-        mask = lanes_below(b, rest, width)
+        mask = lanes_below(b, rest, width, kind)
         more = grow(whole, sums, lambda ptr: masked_load(b, ptr, kind, mask))
         after = b.block
         b.label(done)
@@ -218,7 +214,7 @@ def _transposed(b: Builder, rows: list[Reg]) -> list[Reg]:
 
 
 def _lay_across(
-    b: Builder, kind: str, width: int, block: int, g: str, target: str, s: Words, images: Reg, there: Reg
+    b: Builder, kind: str, width: int, block: int, g: str, target: str, s: Chosen, images: Reg, there: Reg
 ) -> None:
     """Write `block` channels of `g`, of which `there` exist, with channels next to each other: [place, channel].
 
@@ -230,8 +226,21 @@ def _lay_across(
         count = b.select(inside, s.size_w, zero)
         source = madd(b, d.i, s.stride_d, madd(b, h.i, s.stride_h, b.mul(image.i, s.stride_n)))
         row = madd(b, madd(b, d.i, s.rows_h, h.i), s.pitch, b.mul(image.i, s.image))
-        with b.loop(0, s.pitch, width) as j:
-            mask = lanes_below(b, b.sub(count, j.i), width)
+        all_there = b.icmp("sge", there, number(b, block))
+        whole = b.select(all_there, b.and_(count, number(b, -width)), zero)
+
+        def square(at: Reg, first: int, lines: list[Reg]) -> None:
+            for lane, v in enumerate(_transposed(b, lines)):
+                place = b.add(b.add(row, at), number(b, lane))
+                b.store(v, b.gep(target, kind, b.add(b.mul(place, number(b, block)), number(b, first))))
+
+        with b.loop(0, whole, width) as j, b.at_width(width):
+            start = b.add(source, j.i)
+            for first in range(0, block, width):
+                places = [madd(b, s.stride_c, number(b, c), start) for c in range(first, first + width)]
+                square(j.i, first, [b.load(b.gep(g, kind, at), kind) for at in places])
+        with b.loop(whole, s.pitch, width) as j:
+            mask = lanes_below(b, b.sub(count, j.i), width, kind)
             start = b.add(source, j.i)
             for first in range(0, block, width):
                 lines = []
@@ -241,9 +250,7 @@ def _lay_across(
                         seen = b.and_(mask, b.splat(exists))
                     at = madd(b, s.stride_c, b.select(exists, number(b, c), zero), start)
                     lines.append(masked_load(b, b.gep(g, kind, at), kind, seen))
-                for lane, v in enumerate(_transposed(b, lines)):
-                    place = b.add(b.add(row, j.i), number(b, lane))
-                    b.store(v, b.gep(target, kind, b.add(b.mul(place, number(b, block)), number(b, first))))
+                square(j.i, first, lines)
 
 
 def _define_wide_tile(module: Module, kind: str, block: int, across: int) -> None:
@@ -271,34 +278,40 @@ def _define_wide_tile(module: Module, kind: str, block: int, across: int) -> Non
 
 
 ORDER_POINTERS = ("weight", "table", "out")
-ORDER_WORDS = ("blocks", "outputs", "taps", "stride_group", "stride_out")
+ORDER_WORDS = ("chunks", "chunk", "blocks", "outputs", "taps", "stride_group", "stride_out")
 
 
 def order_source(kind: str, block: int) -> str:
-    """LLVM IR that writes a weight as `forward_source` reads it: [group, block, tap, channel of the block].
+    """LLVM IR that writes a weight as `forward_source` reads it: [group, chunk, block, tap, channel of the block].
 
-    A work item is a block of a group. table: for each tap its place in the weight of one output. Missing channels of
-    the last block are zeros. Arguments: ORDER_POINTERS, ORDER_WORDS.
+    A work item is a chunk of a group, of `chunk` taps. table: for each tap its place in the weight of one output.
+    Missing channels of the last block are zeros. Arguments: ORDER_POINTERS, ORDER_WORDS.
     """
     module = Module("cpu")
     b = module.function(NAME, SIGNATURE)
     args = Arguments(b)
     weight, table, out = (args.pointer() for _ in ORDER_POINTERS)
     s = Words(b, args, ORDER_WORDS)
-    with b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as item:
-        group, blk = b.udiv(item.i, s.blocks), b.urem(item.i, s.blocks)
-        first = b.mul(blk, number(b, block))
+    with b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as item, b.loop(0, s.blocks) as blk:
+        chunk, group = split(b, item.i, s.chunks)
+        first_tap = b.mul(chunk, s.chunk)
+        taps = clamp_high(b, s.chunk, b.sub(s.taps, first_tap))
+        first = b.mul(blk.i, number(b, block))
         source = b.gep(weight, kind, madd(b, group, s.stride_group, b.mul(first, s.stride_out)))
-        target = b.gep(out, kind, b.mul(b.mul(item.i, s.taps), number(b, block)))
+        place = madd(b, madd(b, group, s.taps, first_tap), s.blocks, b.mul(blk.i, taps))
+        target = b.gep(out, kind, b.mul(place, number(b, block)))
+        of_chunk = b.gep(table, "i64", first_tap)
         count = b.sub(s.outputs, first)
+        # Those of a tap lie near each other where the weight is turned: so they are taken together.
+        rows = []
         for o in range(block):
-            line = b.gep(source, kind, b.mul(s.stride_out, number(b, o)))
-            place = b.gep(target, kind, o)
-            there = b.icmp("sgt", count, number(b, o))
-            with when(b, there), b.loop(0, s.taps) as k:
-                tap = b.load(b.gep(table, "i64", k.i), "i64", width=1)
-                v = b.load(b.gep(line, kind, tap), kind, width=1)
-                b.store(v, b.gep(place, kind, b.mul(k.i, number(b, block))))
-            with when(b, b.not_(there)), b.loop(0, s.taps) as k:
-                b.store(b.const(kind, 0, 1), b.gep(place, kind, b.mul(k.i, number(b, block))))
+            there = b.select(b.icmp("sgt", count, number(b, o)), number(b, o), number(b, 0))
+            rows.append(b.gep(source, kind, b.mul(s.stride_out, there)))
+        with b.loop(0, taps) as k:
+            tap = b.load(b.gep(of_chunk, "i64", k.i), "i64", width=1)
+            place = b.gep(target, kind, b.mul(k.i, number(b, block)))
+            for o, row in enumerate(rows):
+                v = b.load(b.gep(row, kind, tap), kind, width=1)
+                there = b.icmp("sgt", count, number(b, o))
+                b.store(b.select(there, v, b.const(kind, 0, 1)), b.gep(place, kind, o))
     return module.text()

@@ -147,3 +147,9 @@ def scan_width(code: tuple, leaves: int, source: dtypes.dtype, out: dtypes.dtype
     """How many lanes a vector of a scan has."""
     used = [*(leaf_dtypes(code, leaves) if code else [source]), *node_dtypes(code), running_dtype(source), out]
     return max(2, lanes(used, host_vector_bytes()))
+
+
+# Convolutions
+
+# Taps that are summed up in registers before they are added to the rest: shorter chains of roundings.
+CHAIN = 64

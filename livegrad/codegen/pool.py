@@ -116,7 +116,7 @@ def forward_source(kind: str, what: str, step: int) -> str:
             made = kd.values[0]
             if what == "avg":
                 made = b.fdiv(made, _divisors(b, kind, width, s, start_d, start_h, start_w))
-            mask = lanes_below(b, b.sub(s.out_w, j.i), width)
+            mask = lanes_below(b, b.sub(s.out_w, j.i), width, kind)
             place = madd(b, item.i, s.out_w, j.i)
             masked_store(b, made, b.gep(out, kind, place), mask)
             if what == "argmax":

@@ -26,7 +26,7 @@ def source(kind: str, last: bool) -> str:
         target = b.gep(out, kind, b.mul(b.mul(item.i, s.outputs), s.inner))
         if last:
             with b.loop(0, s.outputs, width) as o, b.at_width(width):
-                mask = lanes_below(b, b.sub(s.outputs, o.i), width)
+                mask = lanes_below(b, b.sub(s.outputs, o.i), width, kind)
                 with b.loop(0, s.taps, 1, [b.const(kind, 0)]) as t:
                     at = madd(b, t.i, s.outputs, o.i)
                     places = masked_load(b, b.gep(index, "i64", at), "i64", mask)
@@ -36,7 +36,7 @@ def source(kind: str, last: bool) -> str:
                 masked_store(b, t.values[0], b.gep(target, kind, o.i), mask)
         else:
             with b.loop(0, s.outputs) as o, b.loop(0, s.inner, width) as i, b.at_width(width):
-                mask = lanes_below(b, b.sub(s.inner, i.i), width)
+                mask = lanes_below(b, b.sub(s.inner, i.i), width, kind)
                 with b.loop(0, s.taps, 1, [b.const(kind, 0)]) as t:
                     at = madd(b, t.i, s.outputs, o.i)
                     place = b.load(b.gep(index, "i64", at), "i64", width=1)

@@ -1,81 +1,35 @@
-"""Convolutions of arrays: which kernel, how the input lies in its scratch memory, and the launch.
+"""Convolutions of arrays: which kernel, in which pieces, and the launch.
 
-`codegen.conv` says what the kernels do. Here a convolution is three axes (depth, height, width) of `Axis`, which also
-covers its gradient by the input and the transposed convolution: those are one convolution for each residue of the
-output's position modulo the stride.
+`codegen.conv` says what the kernels do, `convolution_layout` how a convolution is described to them.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 import struct
-from typing import NamedTuple
-
-import numpy as np
 
 from ..codegen.kernels import Kernel
+from ..codegen.layout import CHAIN
 from ..llvm import machine, service
 from ..observe import library
 from . import array as arrays
 from . import pool
 from .array import Array, numel
+from .convolution_layout import Axis, Problem, box_of, equal_parts, lay_out, serves_as_it_is, simplified, weight_places
 from .memory import allocate
 
 ITEM_BYTES = {"f32": 4, "f64": 8}  # of the kinds that there are kernels for
-CACHE_ELEMENTS = 3 << 16  # of an input's layout, so that it stays in the second cache while it is read
-LINE_ELEMENTS = 768  # small images are taken together until a line is as long as this
-GRADIENT_LINE_ELEMENTS = 2048  # the same in the gradient by the weight, whose sums are added across once per line
+# What a work item is made of. The sums of its outputs and places stay in the second cache, of which the smallest have
+# half a megabyte; so does what it reads of the input at a time.
+SUM_BYTES = 192 << 10
+INPUT_BYTES = 128 << 10
+MOST_OUTPUTS = 128
+MOST_PLACES = 1024
+GRADIENT_BYTES = 192 << 10  # of both that the gradient by the weight reads
 SERIAL_WORK = 200_000  # multiply-adds that the calling thread does alone
-CHUNKS = 16  # of images, in the gradient by the weight
+CHUNKS = 16  # of boxes, in the gradient by the weight
 PARTIAL_ELEMENTS = 1 << 20  # of all its partial results
 PART = 64  # channels, on either side, that a work item of that gradient takes
-
-
-class Axis(NamedTuple):
-    """One dimension: output j reads position j * step + tap - pad of the input, for each of `taps`.
-
-    taps: (index in the weight, position). The outputs are places start, start + stride, ... of the result.
-    """
-
-    size: int
-    count: int
-    step: int = 1
-    pad: int = 0
-    taps: tuple = ((0, 0),)
-    start: int = 0
-    stride: int = 1
-
-
-class Problem(NamedTuple):
-    """A convolution of arrays, without their memory. Strides are in elements; weights' by group, output, input."""
-
-    kind: str
-    images: int
-    groups: int
-    channels: int
-    outputs: int
-    axes: tuple
-    x_strides: tuple
-    out_strides: tuple
-    w_strides: tuple
-    w_taps: tuple
-
-
-class Layout(NamedTuple):
-    """How the input of a work item lies."""
-
-    laid_out: bool
-    axes: tuple
-    words: tuple
-    offsets: np.ndarray
-    image: int
-    pitch: int
-    depth: int
-    group_images: int
-    plane: int
-    strip: int
-    per_channel: int
 
 
 # --- kernels ----------------------------------------------------------------------------------------------------
@@ -113,69 +67,7 @@ def _blocks(outputs: int) -> tuple[int, int]:
     return min(choices, key=lambda c: -(-outputs // c[0]) * c[0] * (1 if c[0] > 2 else 1.15 if c[0] > 1 else 2))
 
 
-# --- layouts ----------------------------------------------------------------------------------------------------
-
-
-def _condensed(axis: Axis, stride: int) -> tuple[Axis, int]:
-    """An axis whose taps all lie on multiples of its step, as one with step 1 over every step-th position."""
-    if axis.step > 1 and axis.pad == 0 and all(t % axis.step == 0 for _, t in axis.taps):
-        taps = tuple((k, t // axis.step) for k, t in axis.taps)
-        size = -(-axis.size // axis.step)
-        return axis._replace(size=size, step=1, taps=taps), stride * axis.step
-    return axis, stride
-
-
-def _extent(axis: Axis) -> tuple[int, int]:
-    """(rows kept, rows read) of an axis in its layout; rows between them are read from the zeros that follow."""
-    reach = axis.count + max((t // axis.step for _, t in axis.taps), default=0)
-    zeros = max(axis.pad, 0) // axis.step
-    filled = -(-(axis.size + axis.pad) // axis.step)
-    return max(axis.count, min(filled, reach), reach - zeros), reach
-
-
-def _lay_out(p: Problem, tile: int, images: int, line: int) -> Layout:
-    """A layout for up to `images` images at a time, in lines of about `line` elements.
-
-    tile: the least number of places that can be computed where the input serves as it is.
-    """
-    stride_n, stride_c, *strides = p.x_strides
-    pairs = [_condensed(a, s) for a, s in zip(p.axes, strides)]
-    axes = tuple(a for a, _ in pairs)
-    sd, sh, sw = (s for _, s in pairs)
-    d, h, w = axes
-    taps = list(itertools.product(*(a.taps for a in axes)))
-    places = ((d.count - 1) * h.size + h.count - 1) * w.size + w.count
-    direct = (
-        all(a.step == 1 and a.pad == 0 and a.count + max((t for _, t in a.taps), default=0) <= a.size for a in axes)
-        and (sw == 1 or w.size == 1)
-        and (sh == w.size or h.size == 1)
-        and (sd == h.size * w.size or d.size == 1)
-        and places >= tile
-    )
-    if direct:
-        pitch, rows_h, rows_d = w.size, h.size, d.size
-        group_images, image, plane, strip, phases, steps = 1, 0, stride_c, 0, 1, (1, 1, 1)
-    else:
-        steps = tuple(a.step for a in axes)
-        phases = steps[0] * steps[1] * steps[2]
-        (rows_d, reach_d), (rows_h, reach_h), (pitch, reach_w) = map(_extent, axes)
-        image = rows_d * rows_h * pitch
-        strip = max(0, ((reach_d - 1) * rows_h + reach_h - 1) * pitch + reach_w - image)
-        group_images = max(1, min(images, -(-line // image)))
-        plane = group_images * image + strip
-    offsets = []
-    for (_, td), (_, th), (_, tw) in taps:
-        phase = ((td % steps[0]) * steps[1] + th % steps[1]) * steps[2] + tw % steps[2]
-        offsets.append(phase * plane + (td // steps[0] * rows_h + th // steps[1]) * pitch + tw // steps[2])
-    by_channel = np.arange(p.channels, dtype=np.int64)[:, None] * (plane * phases)
-    words = (
-        p.channels, stride_n, stride_c, sd, sh, sw, d.size, h.size, w.size, *steps, rows_d, rows_h, pitch,
-        d.pad, h.pad, w.pad, group_images, image, plane, strip,
-    )  # fmt: skip
-    table = np.ascontiguousarray(by_channel + np.array(offsets, np.int64))
-    return Layout(
-        not direct, axes, words, table, image, pitch, rows_h * pitch, group_images, plane, strip, phases * plane
-    )
+# --- memory -----------------------------------------------------------------------------------------------------
 
 
 def _aligned(n: int) -> int:
@@ -217,50 +109,53 @@ def _plan(p: Problem, threads: int) -> _Plan:
     plan = _plans.get(key)
     if plan is not None:
         return plan
-    block, vectors = _blocks(p.outputs)
-    width = _width(p.kind)
-    tile = vectors * width
-    lay = _lay_out(p, tile, p.images, LINE_ELEMENTS)
-    if lay.laid_out and lay.per_channel * p.channels > CACHE_ELEMENTS and lay.group_images > 1:
-        fits = max(1, lay.group_images * CACHE_ELEMENTS // (lay.per_channel * p.channels))
-        lay = _lay_out(p, tile, fits, LINE_ELEMENTS)
-    d, h, w = lay.axes
-    blocks = -(-p.outputs // block)
-    groups_of_images = -(-p.images // lay.group_images)
-    items = groups_of_images * p.groups
-    parts = 1 if items >= 4 * threads or threads == 1 else min(blocks, -(-4 * threads // items))
-    per_part = -(-blocks // parts)
-    parts = -(-blocks // per_part)
-    line = (lay.group_images - 1) * lay.image + (d.count - 1) * lay.depth + (h.count - 1) * lay.pitch + w.count
-    line = _aligned(line + tile + width) + 16  # not a multiple of a page: lines would share a set of the cache
-    size = ITEM_BYTES[p.kind]
-    lines_at = _aligned((lay.per_channel * p.channels + tile + width) * size) if lay.laid_out else 0
-    taps = lay.offsets.size
-    on, oc, *os = p.out_strides
-    steps = [s * a.stride for s, a in zip(os, lay.axes)]
-    # Rows that follow each other without a gap, here and in the result, are one.
-    sizes = [d.count, h.count, w.count]
-    if lay.pitch == sizes[2] and (steps[1] == steps[2] * sizes[2] or sizes[1] == 1):
-        sizes[1:] = [1, sizes[1] * sizes[2]]
-        if lay.depth == sizes[2] and (steps[0] == steps[2] * sizes[2] or sizes[0] == 1):
-            sizes[0], sizes[2] = 1, sizes[0] * sizes[2]
+    q = simplified(p)
+    block, vectors = _blocks(q.outputs)
+    tile = vectors * _width(q.kind)
+    size = ITEM_BYTES[q.kind]
+    window = math.prod(len(a.taps) for a in q.axes)
+    chunk = equal_parts(q.channels, CHAIN // window)
+    blocks = -(-q.outputs // block)
+    direct = serves_as_it_is(q, tile)
+    per_part = equal_parts(blocks, MOST_OUTPUTS // block)
+    most = min(MOST_PLACES, SUM_BYTES // (size * block * per_part), INPUT_BYTES // (size * chunk))
+
+    def cut(per_part: int, most: int) -> tuple:
+        box = box_of(q, max(most, 2 * tile), tile)
+        lay = lay_out(q, chunk, box, q.images, most, direct)
+        boxes = [-(-a.count // n) for n, a in zip(box, q.axes)]
+        return box, lay, boxes, -(-q.images // lay.group_images) * math.prod(boxes) * q.groups * -(-blocks // per_part)
+
+    box, lay, boxes, items = cut(per_part, most)
+    # Enough of them for all threads, as long as they are not too small to be worth the copy of their input.
+    for enough, least_places, least_blocks in ((4 * threads, 8 * tile, -(-32 // block)), (threads, 2 * tile, 1)):
+        while threads > 1 and items < enough and (most > least_places or per_part > least_blocks):
+            if most > least_places:
+                most = max(most // 2, least_places)
+            else:
+                per_part = equal_parts(blocks, max(per_part // 2, least_blocks))
+            box, lay, boxes, items = cut(per_part, most)
+    line = (lay.group_images - 1) * lay.image + (box[0] - 1) * lay.depth + (box[1] - 1) * lay.pitch + box[2]
+    line = _aligned(line + 2 * tile) + 16  # not a multiple of a page: lines would share a set of the cache
+    lines_at = _aligned((lay.per_channel * chunk + 2 * tile) * size) if direct is False else 0
     plan = _Plan()
-    plan.slots, plan.slot_bytes = threads, _aligned(lines_at + block * line * size)
+    plan.slots, plan.slot_bytes = threads, _aligned(lines_at + (block * per_part * line + 2 * tile) * size)
+    on, oc, *steps = q.out_strides
+    counts = [a.count for a in q.axes]
     words = (
-        plan.slots, plan.slot_bytes, lines_at, int(lay.laid_out), p.images, p.groups, parts, per_part, blocks,
-        p.outputs, taps, *sizes, lay.depth, on, oc, *steps, line, *lay.words,
+        plan.slots, plan.slot_bytes, lines_at, int(lay.laid_out), q.groups, -(-blocks // per_part), per_part, blocks,
+        q.outputs, chunk, window, on, oc, *steps, line, q.images, *counts, *box, *boxes, lay.depth, *lay.words,
     )  # fmt: skip
     plan.words = struct.pack(f"={len(words)}q", *words)
     plan.offsets = lay.offsets
-    w_group, w_out, w_in = p.w_strides
-    at = [sum(s * k for s, (k, _) in zip(p.w_taps, tap)) for tap in itertools.product(*(a.taps for a in lay.axes))]
-    table = np.arange(p.channels, dtype=np.int64)[:, None] * w_in + np.array(at, np.int64)
-    plan.table = np.ascontiguousarray(table)
-    plan.order_words = struct.pack("=5q", blocks, p.outputs, taps, w_group, w_out)
-    plan.weight_elements = p.groups * blocks * taps * block
-    plan.order_items = p.groups * blocks
-    plan.items = items * parts
-    plan.work = p.images * p.groups * p.outputs * taps * d.count * h.count * w.count
+    plan.table = weight_places(q)
+    taps = plan.table.size
+    chunks = -(-q.channels // chunk)
+    plan.order_words = struct.pack("=7q", chunks, chunk * window, blocks, q.outputs, taps, *q.w_strides[:2])
+    plan.weight_elements = q.groups * blocks * taps * block
+    plan.order_items = q.groups * chunks
+    plan.items = items
+    plan.work = q.images * q.groups * q.outputs * taps * math.prod(counts)
     plan.grain = max(1, SERIAL_WORK * plan.items // max(plan.work, 1))
     plan.kernel = _kernel("forward", p.kind, block, vectors)
     plan.order = _kernel("order", p.kind, block)
@@ -327,44 +222,52 @@ def _weight_plan(p: Problem, threads: int) -> _WeightPlan:
         return plan
     width = _width(p.kind)
     block, across, wide = _gradient_tile(p, width)
-    # Chunks of images depend on sizes alone, so that results do not depend on the number of threads.
-    window = len(p.axes[0].taps) * len(p.axes[1].taps) * len(p.axes[2].taps)
+    p = simplified(p)
+    window = math.prod(len(a.taps) for a in p.axes)
     taps = p.channels * window
     tap_rows = -(-taps // across) * across
     tiles = -(-p.outputs // block)
-    chunks = max(1, min(CHUNKS, p.images, PARTIAL_ELEMENTS // (p.groups * tiles * block * tap_rows)))
-    chunk_images = -(-p.images // chunks)
-    lay = _lay_out(p, 0, chunk_images, GRADIENT_LINE_ELEMENTS)
-    d, h, w = lay.axes
-    chunks = -(-p.images // chunk_images)
-    items = chunks * p.groups
-    rows_d, rows_h, pitch = lay.words[12:15] if lay.laid_out else (d.count, h.size, w.size)
-    image = rows_d * rows_h * pitch
     per_part = _share(p.outputs, PART, block)
     channels_per_part = _share(p.channels, PART, across // math.gcd(across, window))
+    size = ITEM_BYTES[p.kind]
+    phases = math.prod(a.step for a in p.axes)
+    most = min(MOST_PLACES, GRADIENT_BYTES // (size * (per_part + channels_per_part * phases)))
+    direct = serves_as_it_is(p, 0)
+    box = box_of(p, most, 8 * width)
+    lay = lay_out(p, p.channels, box, p.images, most, direct)
+    boxes = [-(-a.count // n) for n, a in zip(box, p.axes)]
+    all_boxes = -(-p.images // lay.group_images) * math.prod(boxes)
+    # Boxes and chunks of them depend on sizes alone, so that results do not depend on the number of threads.
+    chunks = max(1, min(CHUNKS, all_boxes, PARTIAL_ELEMENTS // (p.groups * tiles * block * tap_rows)))
+    chunk_boxes = -(-all_boxes // chunks)
+    chunks = -(-all_boxes // chunk_boxes)
+    items = chunks * p.groups
+    rows_d, rows_h, pitch = lay.rows
+    if direct:  # as few places as lie between those of the box
+        rows_d, rows_h = box[0], rows_h if box[0] > 1 else box[1]
+        pitch = pitch if box[0] * box[1] > 1 else box[2]
+    image = rows_d * rows_h * pitch
     while items * -(-p.outputs // per_part) < 4 * threads > 4 and per_part > block:
         per_part = _share(p.outputs, per_part // 2, block)
     parts, channel_parts = -(-p.outputs // per_part), -(-p.channels // channels_per_part)
     # Lines start on vectors, and not all at the same place of a page.
     line = (-(-(lay.group_images * image + lay.strip + width) // 16) | 1) * 16
-    size = ITEM_BYTES[p.kind]
     g_at = _aligned((lay.per_channel * channels_per_part + 2 * width) * size) if lay.laid_out else 0
     plan = _WeightPlan()
     plan.slots = threads
     plan.slot_bytes = _aligned(g_at + (per_part * line + block * width) * size)
-    on, oc, *os = p.out_strides
+    counts = [a.count for a in p.axes]
     words = (
-        plan.slots, plan.slot_bytes, g_at, int(lay.laid_out), p.images, chunk_images, p.groups, parts, per_part,
-        p.outputs, channel_parts, channels_per_part, p.channels, window, tap_rows, tiles, d.count, h.count, w.count,
-        lay.depth, *lay.words,
-        per_part, on, oc, *os, d.count, h.count, w.count, 1, 1, 1, rows_d, rows_h, pitch, 0, 0, 0, lay.group_images,
-        image, line, 0,
+        plan.slots, plan.slot_bytes, g_at, int(lay.laid_out), chunk_boxes, all_boxes, p.groups, parts, per_part,
+        p.outputs, channel_parts, channels_per_part, p.channels, window, tap_rows, tiles,
+        p.images, *counts, *box, *boxes, lay.depth, *lay.words,
+        per_part, *p.out_strides, *counts, 1, 1, 1, rows_d, rows_h, pitch, 0, 0, 0, lay.group_images, image, line, 0,
     )  # fmt: skip
     plan.words = struct.pack(f"={len(words)}q", *words)
     plan.offsets = lay.offsets
     plan.address = plan.offsets.ctypes.data
     plan.items = items * parts * channel_parts
-    plan.work = p.images * p.groups * p.outputs * taps * d.count * h.count * w.count
+    plan.work = p.images * p.groups * p.outputs * taps * math.prod(counts)
     plan.grain = max(1, SERIAL_WORK * plan.items // max(plan.work, 1))
     plan.shape = (chunks, p.groups, tiles, tap_rows, block)
     plan.kernel = _kernel("weight", p.kind, block, across, wide)

@@ -129,19 +129,43 @@ def test_first_and_second_derivatives():
         assert gradgradcheck(f, (x, *parameters))
 
 
-def test_thread_counts_give_the_same_bits():
-    x, w = livegrad.randn(9, 5, 20, 21), livegrad.randn(11, 5, 3, 3)
+# Input, weight and options: layouts and direct reads, cut into boxes along each of the dimensions, with rests everywhere.
+PIECES = [
+    ((9, 5, 20, 21), (11, 5, 3, 3), {"padding": 1}),
+    ((1, 40, 70, 61), (33, 40, 3, 3), {"padding": 2, "dilation": 2}),
+    ((1, 3, 90, 75), (35, 3, 5, 4), {"stride": (2, 3), "padding": (2, 1)}),
+    ((2, 150, 40, 41), (130, 150, 1, 1), {}),
+    ((2, 6, 37, 33), (34, 6, 4, 3), {}),
+    ((2, 4, 2500), (6, 2, 9), {"padding": 4, "groups": 2}),
+    ((1, 3, 2503), (5, 3, 1), {}),
+    ((1, 5, 16, 15, 17), (17, 5, 2, 3, 3), {"padding": 1}),
+    ((1, 2, 2, 70, 50), (3, 2, 2, 1, 1), {"padding": (1, 0, 0)}),
+]
+
+
+@pytest.mark.parametrize("shape, weight, options", PIECES)
+def test_pieces_and_thread_counts_give_the_same_bits(shape, weight, options):
+    numbers = np.random.default_rng(3)
+    x, w = (numbers.standard_normal(s).astype(np.float32) for s in (shape, weight))
+    name = f"conv{len(shape) - 2}d"
+    exact = [torch.from_numpy(t).double().requires_grad_() for t in (x, w)]
+    y = getattr(torch, name)(*exact, **options)
+    (y * y).sum().backward()
+    exact = [t.detach().numpy() for t in (y, exact[0].grad, exact[1].grad)]
     before = livegrad.get_num_threads()
     found = []
     try:
-        for threads in (1, 2, 5):
-            livegrad.set_num_threads(threads)
-            a, b = x.clone().requires_grad_(), w.clone().requires_grad_()
-            y = livegrad.conv2d(a, b, padding=1)
-            (y * y).sum().backward()
-            found.append([t.detach().numpy().copy() for t in (y, a.grad, b.grad)])
+        with livegrad.compiling("always"):
+            for threads in (1, 2, 5, 16):
+                livegrad.set_num_threads(threads)
+                a, b = (livegrad.from_numpy(v).requires_grad_() for v in (x, w))
+                y = getattr(livegrad, name)(a, b, **options)
+                (y * y).sum().backward()
+                found.append([t.detach().numpy().copy() for t in (y, a.grad, b.grad)])
     finally:
         livegrad.set_num_threads(before)
+    for one, right in zip(found[0], exact):
+        assert np.abs(one - right).max() <= 1e-5 * np.abs(right).max()
     for other in found[1:]:
         for a, b in zip(found[0], other):
             np.testing.assert_array_equal(a, b)
