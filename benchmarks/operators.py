@@ -1,8 +1,9 @@
 """Times single operators on small tensors against PyTorch: `python benchmarks/operators.py [WORD ...] [--rounds N]`.
 
-Each line of `OPERATORS` is an expression that is timed at each size, read back; where the numbers that it reads can
-have gradients, forward and backward as well. Printed are the ratios, the largest first. Each library runs in a process
-of its own, in turn, with livegrad's own functions compiled. WORD: only expressions that contain one of these.
+Each line of `OPERATORS` is an expression that is timed at each size: forward only, without recording and read back;
+and, where the result has a gradient, forward and backward, with the first operand's gradient read back. Printed are the
+ratios, the largest first. Each library runs in a process of its own, in turn, with livegrad's own functions compiled.
+WORD: only expressions that contain one of these.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from run import LIBRARIES, show, threads
 
 SIZES = (4, 32)  # rows and columns of the operands
 SECONDS = 0.006  # that an expression runs each round
-FLOATS = ("x", "y", "p", "q", "v", "w", "b", "img", "kernel", "seq")  # what may have gradients
+FLOATS = ("x", "y", "p", "q", "v", "w", "b", "img", "kernel", "taps", "seq", "triple")  # what may have gradients
+LAYERS = ("lin", "mlp", "bn", "ln", "lstm", "gru", "mha", "conv", "emb")  # what has parameters
 
 OPERATORS = """
 x + y
@@ -110,7 +112,7 @@ x.topk(3)[0]
 x.topk(3, dim=0)[1]
 x.kthvalue(2)[0]
 m.unique(i)
-m.bincount(i)
+m.bincount(rows)
 mask.nonzero()
 x.softmax(1)
 x.log_softmax(1)
@@ -143,7 +145,7 @@ F.embedding(rows, x)
 F.one_hot(rows, n)
 F.pad(x, (1, 1))
 F.conv2d(img, kernel)
-F.conv1d(seq, kernel[0])
+F.conv1d(seq, taps)
 F.max_pool2d(img, 2)
 F.avg_pool2d(img, 2)
 F.interpolate(img, scale_factor=2)
@@ -246,7 +248,7 @@ m.bucketize(v, ordered)
 m.histc(x, 8)
 m.allclose(x, x)
 m.equal(x, y)
-x.item_of_sum()
+x.sum().item()
 lin(x)
 mlp(x)
 bn(x)
@@ -265,7 +267,6 @@ F.group_norm(seq, 2)
 vmap_sum(x)
 grad_sum(x)
 """
-FORWARD_ONLY = ("scatter(", "grad_sum", "vmap_sum", "set_", "nll_loss(p", "detach", "_like", "equal", "close", "eigh")
 
 
 def namespace(m: Any, n: int, leaves: bool) -> dict:
@@ -297,7 +298,8 @@ def namespace(m: Any, n: int, leaves: bool) -> dict:
         "img": leaf(r.standard_normal((1, 2, n, n))),
         "kernel": leaf(r.standard_normal((2, 2, 3, 3))),
         "seq": leaf(r.standard_normal((2, n, n))) if n < 16 else leaf(r.standard_normal((2, 8, 8))),
-        "triple": tensor(r.standard_normal((n, 3))),
+        "triple": leaf(r.standard_normal((n, 3))),
+        "taps": leaf(r.standard_normal((2, min(n, 8), 3))),
         "half": tensor(r.random((n, n)) * 0.5 + 0.2),
         "z": tensor(square),
         "pd": tensor(square @ square.T + 9 * np.eye(n)),
@@ -308,16 +310,15 @@ def namespace(m: Any, n: int, leaves: bool) -> dict:
         "numbers": r.standard_normal(n).tolist(),
         "array": square.astype(np.float32),
     }
-    if "seq" in names:
-        width = names["seq"].shape[-1]
-        m.manual_seed(0)
-        names["lin"] = nn.Linear(n, n)
-        names["mlp"] = nn.Sequential(nn.Linear(n, n), nn.Tanh(), nn.Linear(n, 1))
-        names["bn"], names["ln"] = nn.BatchNorm1d(n), nn.LayerNorm(n)
-        names["lstm"] = nn.LSTM(width, width, batch_first=True)
-        names["gru"] = nn.GRU(width, width, batch_first=True)
-        names["mha"] = nn.MultiheadAttention(width, 2, batch_first=True)
-        names["conv"], names["emb"] = nn.Conv2d(2, 4, 3), nn.Embedding(n, n)
+    width = names["seq"].shape[-1]
+    m.manual_seed(0)
+    names["lin"] = nn.Linear(n, n)
+    names["mlp"] = nn.Sequential(nn.Linear(n, n), nn.Tanh(), nn.Linear(n, 1))
+    names["bn"], names["ln"] = nn.BatchNorm1d(n), nn.LayerNorm(n)
+    names["lstm"] = nn.LSTM(width, width, batch_first=True)
+    names["gru"] = nn.GRU(width, width, batch_first=True)
+    names["mha"] = nn.MultiheadAttention(width, 2, batch_first=True)
+    names["conv"], names["emb"] = nn.Conv2d(2, 4, 3), nn.Embedding(n, n)
     z, mask = tensor(square), names["mask"]
 
     def set_row() -> Any:
@@ -338,8 +339,11 @@ def namespace(m: Any, n: int, leaves: bool) -> dict:
     return names
 
 
-def step_of(m: Any, expression: str, n: int, backward: bool) -> Callable:
-    """What is timed: the expression, read; or forward and backward, and the gradient of its first leaf read."""
+def step_of(m: Any, expression: str, n: int, backward: bool) -> Callable | None:
+    """What is timed: the expression, read; or forward and backward, and the gradient of its first leaf read.
+
+    None for a gradient of what has none.
+    """
     names = namespace(m, n, backward)
     function = eval("lambda: " + expression, names)
     if not backward:
@@ -348,10 +352,14 @@ def step_of(m: Any, expression: str, n: int, backward: bool) -> Callable:
             made = function()
             return made.numpy() if hasattr(made, "numpy") else made
 
-        with m.no_grad():
-            return forward
-    used = [names[f] for f in FLOATS if re.search(rf"\b{f}\b", expression)]
+        return forward
     made = function()
+    if not getattr(made, "requires_grad", False):
+        return None
+    used = [names[f] for f in FLOATS if re.search(rf"\b{f}\b", expression)]
+    for layer in LAYERS:
+        if re.search(rf"\b{layer}\(", expression):
+            used += list(names[layer].parameters())
     weight = m.ones_like(made).detach()
 
     def step() -> Any:
@@ -364,7 +372,7 @@ def step_of(m: Any, expression: str, n: int, backward: bool) -> Callable:
 
 
 def worker(library: str) -> None:
-    """Read expression, size and direction from standard input; answer with the seconds per step of this round."""
+    """Read the cases from the first line of standard input, then the number of one a line; answer with its times."""
     sys.path[:0] = [str(Path(__file__).parent.parent)]
     import importlib
     import warnings
@@ -373,25 +381,33 @@ def worker(library: str) -> None:
     m = importlib.import_module(library)
     if library == "torch":
         m.set_num_threads(threads())
-    ready: dict = {}
+    steps: list = []
+    for case in json.loads(sys.stdin.readline()):
+        expression, n, backward = case
+        try:
+            with m.set_grad_enabled(backward):
+                step = step_of(m, expression, n, backward)
+                if step is not None:
+                    repeated(step, 5)  # what is seen again is compiled in the background
+        except Exception as error:
+            step = None
+            print(f"{library}: {case}: {error!r}"[:200], file=sys.stderr)
+        steps.append((step, backward))
+    time.sleep(1)
+    for step, backward in steps:
+        if step is not None:
+            with m.set_grad_enabled(backward):
+                repeated(step, 20)
+    print("ready", flush=True)
     for line in sys.stdin:
-        key = tuple(json.loads(line))
-        if key not in ready:
-            try:
-                ready[key] = warmed(step_of(m, *key))
-            except Exception as error:
-                ready[key] = None
-                print(f"{library}: {key}: {error!r}"[:200], file=sys.stderr)
-        print(json.dumps(samples(ready[key]) if ready[key] else []), flush=True)
+        step, backward = steps[int(line)]
+        with m.set_grad_enabled(backward):
+            print(json.dumps([] if step is None else samples(step)), flush=True)
 
 
-def warmed(step: Callable) -> Callable:
-    for _ in range(5):  # what is seen again is compiled in the background
+def repeated(step: Callable, times: int) -> None:
+    for _ in range(times):
         step()
-    time.sleep(0.05)
-    for _ in range(20):
-        step()
-    return step
 
 
 def samples(step: Callable) -> list[float]:
@@ -417,10 +433,7 @@ def main() -> None:
         worker(options.worker)
         return
     lines = [e for e in OPERATORS.strip().splitlines() if not options.words or any(w in e for w in options.words)]
-    cases = []
-    for e in lines:
-        both = any(re.search(rf"\b{f}\b", e) for f in FLOATS) and not any(w in e for w in FORWARD_ONLY)
-        cases += [(e, n, backward) for n in SIZES for backward in ((False, True) if both else (False,))]
+    cases = [(e, n, backward) for e in lines for n in SIZES for backward in (False, True)]
     environment = {**os.environ, "LIVEGRAD_NATIVE": os.environ.get("LIVEGRAD_NATIVE", "always")}
     processes = {
         library: subprocess.Popen(
@@ -429,12 +442,18 @@ def main() -> None:
         )
         for library in LIBRARIES
     }  # fmt: skip
+    for p in processes.values():
+        p.stdin.write(json.dumps(cases) + "\n")
+        p.stdin.flush()
+    for library, p in processes.items():
+        if p.stdout.readline().strip() != "ready":
+            sys.exit(f"the {library} process stopped before it was ready")
     times: dict = {(c, library): [] for c in cases for library in LIBRARIES}
     for turn in range(options.rounds):
-        for c in cases:
+        for k, c in enumerate(cases):
             for library in LIBRARIES if turn % 2 else LIBRARIES[::-1]:
                 p = processes[library]
-                p.stdin.write(json.dumps(c) + "\n")
+                p.stdin.write(f"{k}\n")
                 p.stdin.flush()
                 answer = p.stdout.readline()
                 if not answer:
@@ -445,6 +464,9 @@ def main() -> None:
         p.wait()
     table = []
     for c in cases:
+        found = [library for library in LIBRARIES if times[c, library]]
+        if len(found) == 1:
+            print(f"only {found[0]} has {c}", file=sys.stderr)
         if times[c, "livegrad"] and times[c, "torch"]:
             ours, theirs = (statistics.median(times[c, library]) for library in LIBRARIES)
             table.append((ours / theirs, ours, theirs, c))
