@@ -53,9 +53,9 @@ class Adagrad(Optimizer):
 
     def _start(self, param, group):
         state = self.state[param]
-        state["step"] = 0.0
         start = group["initial_accumulator_value"]
-        state["sum"] = livegrad.full_like(param, complex(start, start) if param.is_complex() else start)
+        total = livegrad.full_like(param, complex(start, start) if param.is_complex() else start)
+        state.update({"step": 0.0, "sum": total})
         return state
 
     def share_memory(self):

@@ -73,11 +73,10 @@ class Adam(Optimizer):
                 continue
             state = self.state[param]
             if not state:
-                state["step"] = 0.0
-                state["exp_avg"] = livegrad.zeros_like(param)
-                state["exp_avg_sq"] = livegrad.zeros_like(param)
+                begun = {"step": 0.0, "exp_avg": livegrad.zeros_like(param), "exp_avg_sq": livegrad.zeros_like(param)}
                 if amsgrad:
-                    state["max_exp_avg_sq"] = livegrad.zeros_like(param)
+                    begun["max_exp_avg_sq"] = livegrad.zeros_like(param)
+                state.update(begun)  # at once: an interruption (Ctrl-C) leaves all of it, or nothing
             count = state["step"] = float(state["step"]) + 1.0
             if count != step:  # nearly always the same for all parameters
                 step = count

@@ -56,5 +56,5 @@ class ASGD(Optimizer):
             eta, mu = float(state["eta"]), float(state["mu"])
             update = _rule(maximize, bool(weight_decay), mu != 1.0)
             changes.apply(update, (param, state["ax"], gradient), (1 - lambd * eta, -eta, mu, weight_decay))
-            state["eta"] = _float32(lr / (1 + lambd * lr * step) ** group["alpha"])
-            state["mu"] = _float32(1 / max(1, step - group["t0"]))
+            eta = _float32(lr / (1 + lambd * lr * step) ** group["alpha"])
+            state.update({"eta": eta, "mu": _float32(1 / max(1, step - group["t0"]))})

@@ -60,13 +60,14 @@ class LBFGS(Optimizer):
 
     def _evaluate_at(self, closure, origin, length, direction):
         """(loss, gradient) some way along a direction; the parameters come back to where they were."""
-        self._move(length, direction)
-        with livegrad.enable_grad():
-            loss = float(closure())
-        gradient = self._flat_gradient()
-        for p, before in zip(self._params, origin):
-            p.copy_(before)
-        return loss, gradient
+        try:
+            self._move(length, direction)
+            with livegrad.enable_grad():
+                loss = float(closure())
+            return loss, self._flat_gradient()
+        finally:
+            for p, before in zip(self._params, origin):
+                p.copy_(before)
 
     @livegrad.no_grad()
     def step(self, closure):
@@ -82,19 +83,19 @@ class LBFGS(Optimizer):
         gradient = self._flat_gradient()
         if float(gradient.abs().max()) <= group["tolerance_grad"]:
             return first_loss
-        length = state.get("t")
         iteration = 0
         while iteration < group["max_iter"]:
             iteration += 1
-            state["n_iter"] += 1
-            direction = self._direction(state, gradient, length, group["history_size"])
-            state["prev_flat_grad"] = gradient.clone()
-            state["prev_loss"] = loss_before = loss
-            length = group["lr"]
-            if state["n_iter"] == 1:
+            loss_before = loss
+            # Put into the state in one piece: an interruption (Ctrl-C) leaves what was there, or all that follows it.
+            following = self._following(state, gradient, group["history_size"])
+            following.update(prev_flat_grad=gradient.clone(), prev_loss=loss)
+            direction, length = following["d"], group["lr"]
+            if following["n_iter"] == 1:
                 length = min(1.0, 1.0 / float(gradient.abs().sum())) * group["lr"]
             slope = float(gradient.dot(direction))
             if slope > -group["tolerance_change"]:
+                state.update(following, t=length)
                 break
             calls = 0
             if group["line_search_fn"] is not None:
@@ -104,8 +105,10 @@ class LBFGS(Optimizer):
                 loss, gradient, length, calls = _strong_wolfe(
                     lambda t: self._evaluate_at(closure, origin, t, direction), length, direction, loss, gradient, slope
                 )
+                state.update(following, t=length)
                 self._move(length, direction)
             else:
+                state.update(following, t=length)
                 self._move(length, direction)
                 if iteration != group["max_iter"]:
                     with livegrad.enable_grad():
@@ -122,19 +125,17 @@ class LBFGS(Optimizer):
                 or abs(loss - loss_before) < group["tolerance_change"]
             ):
                 break
-        state["d"], state["t"] = direction, length
         return first_loss
 
-    def _direction(self, state, gradient, length, history_size):
-        """Where to go: minus the gradient, times the inverse of the curvature that was seen."""
-        if state["n_iter"] == 1:
-            state["old_dirs"], state["old_stps"], state["ro"] = [], [], []
-            state["H_diag"] = 1
-            state["d"] = -gradient
-            return state["d"]
-        changes, steps, ro = state["old_dirs"], state["old_stps"], state["ro"]
+    def _following(self, state, gradient, history_size):
+        """What the state becomes: `d`, where to go, is minus the gradient times the inverse of the curvature seen."""
+        count = state["n_iter"] + 1
+        if count == 1:
+            return {"n_iter": 1, "d": -gradient, "old_dirs": [], "old_stps": [], "ro": [], "H_diag": 1}
+        changes, steps, ro = (list(state[name]) for name in ("old_dirs", "old_stps", "ro"))
+        scale = state["H_diag"]
         change = gradient - state["prev_flat_grad"]
-        step = state["d"] * length
+        step = state["d"] * state["t"]
         curvature = float(change.dot(step))
         if curvature > 1e-10:
             if len(changes) == history_size:
@@ -143,17 +144,16 @@ class LBFGS(Optimizer):
             changes.append(change)
             steps.append(step)
             ro.append(1.0 / curvature)
-            state["H_diag"] = curvature / float(change.dot(change))
+            scale = curvature / float(change.dot(change))
         q = -gradient
         weights = []
         for change, step, r in zip(reversed(changes), reversed(steps), reversed(ro)):
             weights.append(float(step.dot(q)) * r)
             q = q - change * weights[-1]
-        d = q * state["H_diag"]
+        d = q * scale
         for change, step, r, weight in zip(changes, steps, ro, reversed(weights)):
             d = d + step * (weight - float(change.dot(d)) * r)
-        state["d"] = d
-        return d
+        return {"n_iter": count, "d": d, "old_dirs": changes, "old_stps": steps, "ro": ro, "H_diag": scale}
 
 
 def _cubic(x1, f1, g1, x2, f2, g2, bounds=None):

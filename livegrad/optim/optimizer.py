@@ -198,10 +198,7 @@ class Optimizer:
                 continue
             state = self.state[param]
             if not state:
-                state["step"] = 0.0
-                state.update(numbers)
-                for name in zeros:
-                    state[name] = livegrad.zeros_like(param)
+                state.update({"step": 0.0, **numbers, **{name: livegrad.zeros_like(param) for name in zeros}})
             state["step"] = float(state["step"]) + 1.0
             yield param, gradient, state
 

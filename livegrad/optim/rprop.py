@@ -55,9 +55,8 @@ class Rprop(Optimizer):
                 continue
             state = self.state[param]
             if not state:
-                state["step"] = 0.0
-                state["prev"] = livegrad.zeros_like(param)
                 lr = scalar(group["lr"])
-                state["step_size"] = livegrad.full_like(gradient, complex(lr, lr) if param.is_complex() else lr)
+                size = livegrad.full_like(gradient, complex(lr, lr) if param.is_complex() else lr)
+                state.update({"step": 0.0, "prev": livegrad.zeros_like(param), "step_size": size})
             state["step"] = float(state["step"]) + 1.0
             changes.apply(update, (param, state["prev"], state["step_size"], gradient), numbers)
