@@ -8,7 +8,7 @@ from typing import Any
 from .. import random
 from ..ops.joining import stack
 from ..tensor import Tensor
-from ..utils._pytree import tree_flatten, tree_unflatten
+from ..utils._pytree import _broadcast_to_and_flatten, tree_flatten, tree_unflatten
 
 
 def vmap(
@@ -60,7 +60,7 @@ def _in_dims(name: str, in_dims: Any, args: tuple, leaves: list, spec: Any) -> l
             f"vmap({name})(<inputs>): got no inputs. Maybe you forgot to add inputs, or you are trying to vmap over a "
             f"function with no inputs. The latter is unsupported."
         )
-    per_leaf = _spread(in_dims, spec)
+    per_leaf = _broadcast_to_and_flatten(in_dims, spec)
     if per_leaf is None:
         raise ValueError(
             f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): in_dims is not compatible with the structure of inputs. "
@@ -82,24 +82,6 @@ def _in_dims(name: str, in_dims: Any, args: tuple, leaves: list, spec: Any) -> l
                 f"Tensor of dimensionality {x.dim()} so expected in_dim to satisfy -{x.dim()} <= in_dim < {x.dim()}."
             )
         found.append(d % x.dim())
-    return found
-
-
-def _spread(tree: Any, spec: Any) -> list | None:
-    """One entry of `tree` for each leaf of `spec`, where a part of it may stand for all below; None if it cannot."""
-    if tree is None or isinstance(tree, int):
-        return [tree] * spec.num_leaves
-    if spec.kind is None:
-        return None
-    parts = list(tree.values()) if isinstance(tree, dict) else list(tree) if isinstance(tree, (list, tuple)) else None
-    if parts is None or len(parts) != len(spec.children):
-        return None
-    found: list = []
-    for part, child in zip(parts, spec.children):
-        below = _spread(part, child)
-        if below is None:
-            return None
-        found += below
     return found
 
 
@@ -144,7 +126,7 @@ def _stacked(name: str, outputs: list, out_dims: Any) -> Any:
                     f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(x)}. Did you mean to set "
                     "out_dims= to None for output?"
                 )
-    where = _spread(out_dims, spec)
+    where = _broadcast_to_and_flatten(out_dims, spec)
     if where is None:
         raise ValueError(
             f"vmap({name}, ..., out_dims={out_dims})(<inputs>): out_dims is not compatible with the structure of "

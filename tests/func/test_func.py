@@ -8,7 +8,7 @@ import pytest
 
 import livegrad
 from livegrad import func
-from livegrad.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+from livegrad.utils._pytree import tree_leaves
 
 torch = pytest.importorskip("torch")
 
@@ -188,21 +188,6 @@ def test_nothing_accumulates_in_the_arguments():
     assert x.grad is None
 
 
-def test_trees():
-    from collections import OrderedDict, namedtuple
-
-    from torch.utils import _pytree as theirs
-
-    pair = namedtuple("pair", "a b")
-    tree = {"a": [1, (2, None)], "b": pair(3, OrderedDict(x=4)), "c": ()}
-    leaves, spec = tree_flatten(tree)
-    assert leaves == theirs.tree_flatten(tree)[0]
-    assert tree_unflatten(leaves, spec) == tree
-    assert tree_map(lambda x: x and x * 2, tree) == theirs.tree_map(lambda x: x and x * 2, tree)
-    with pytest.raises(ValueError, match="length"):
-        tree_unflatten([1], spec)
-
-
-@pytest.mark.parametrize("name", ["func", "func.derivatives", "func.batch", "func.modules", "utils._pytree"])
+@pytest.mark.parametrize("name", ["func", "func.derivatives", "func.batch", "func.modules"])
 def test_examples(name):
     assert doctest.testmod(importlib.import_module(f"livegrad.{name}")).failed == 0
