@@ -22,7 +22,7 @@ LAYERS = [
     "codegen",
     "native runtime",
     "lazy",
-    "autograd.anomaly autograd.engine autograd.mode autograd.node",
+    "autograd.anomaly autograd.engine autograd.mode autograd.node autograd.saving",
     "described readable tensor",
     "counter ops sampling",
     "convert creation from_data memory printing random",

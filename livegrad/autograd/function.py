@@ -12,6 +12,7 @@ from ..ops.dispatch import record_site
 from ..tensor import Tensor, wrap
 from .mode import MODE, enable_grad, no_grad
 from .node import FREED, Node, check_fresh, next_seq, saved_tensor
+from .saving import Packed, pack
 
 
 class _Own:
@@ -46,7 +47,7 @@ class FunctionNode(Node):
         )
 
     def held(self) -> list[tuple[str, Value]]:
-        found = [item[0] for item in self.saved or () if item is not None]
+        found = [item[0] for item in self.saved or () if item is not None and item[0].__class__ is Value]
         return [(f"saved {i}", v) for i, v in enumerate(found)]
 
     # --- what the user's code calls -----------------------------------------------------------------------------
@@ -70,8 +71,9 @@ class FunctionNode(Node):
                 self.saved.append(None)
                 continue
             own = next((nr for nr, out in enumerate(outputs) if out is t and t._edge is self), None)
-            v = t._value()
-            v.kept += 1
+            v = pack(t._value())
+            if v.__class__ is Value:
+                v.kept += 1
             self.saved.append((v, t._edge, t._nr) if own is None else (v, _Own, own))
         self.to_save = None
 
@@ -88,7 +90,9 @@ class FunctionNode(Node):
                 out.append(None)
                 continue
             v, edge, nr = item
-            if v.stale is not None or v.lease is not None:
+            if v.__class__ is Packed:
+                v = v.value()
+            elif v.stale is not None or v.lease is not None:
                 check_fresh(v, self)
             out.append(saved_tensor(v, self if edge is _Own else edge, nr))
         return tuple(out)
@@ -188,7 +192,7 @@ class FunctionNode(Node):
 
     def release(self) -> None:
         for item in self.saved or ():
-            if item is not None:
+            if item is not None and item[0].__class__ is Value:
                 item[0].kept -= 1
         if self.saved:
             self.released = True

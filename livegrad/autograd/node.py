@@ -32,6 +32,12 @@ def apply_instruction(instr: Any, tensors: tuple, params: tuple) -> Any:
     raise RuntimeError("livegrad.ops.dispatch is not loaded")
 
 
+# Replaced by `saving`, which depends on this module.
+run_packed: Any = None
+unpack_operands: Any = None
+unpack_saved: Any = None
+
+
 FREED = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
     "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
@@ -268,6 +274,8 @@ class ElementwiseNode(Node):
 
     @hot
     def release(self) -> None:
+        if self.released:
+            self._drop_packed()
         operands, result = self.operands, self.result
         if operands is not None:
             for v in operands:
@@ -280,10 +288,14 @@ class ElementwiseNode(Node):
             self.released = True
             self.result = None
 
+    def _drop_packed(self) -> None:
+        self.__dict__.pop("_packed", None)
+        self.released = True
+
     @hot
     def run(self, g: Any, recording: bool, edges: tuple) -> tuple:
         if self.released:
-            raise RuntimeError(FREED)
+            return run_packed(self, unpack_operands, g, recording, edges)
         if recording:
             return self._run_recorded(g, edges)
         instr = self.instr
@@ -494,6 +506,8 @@ class OpNode(Node):
 
     @hot
     def release(self) -> None:
+        if self.released:
+            self._drop_packed()
         saved = self.saved
         if saved is not None:
             for v in saved.values():
@@ -512,10 +526,14 @@ class OpNode(Node):
                 return (None, 0) if source is None or source.is_leaf else (source, nr)
         return None, 0
 
+    def _drop_packed(self) -> None:
+        self.__dict__.pop("_packed", None)
+        self.released = True
+
     @hot
     def run(self, g: Any, recording: bool, edges: tuple) -> tuple:
         if self.released:
-            raise RuntimeError(FREED)
+            return run_packed(self, unpack_saved, g, recording, edges)
         saved = self.saved or {}
         if saved and edges is not self.next:
             saved = self._saved_for(edges)

@@ -16,6 +16,7 @@ from .. import dtypes
 from ..autograd import node as nodes
 from ..autograd.mode import MODE
 from ..autograd.node import ElementwiseNode, sequence
+from ..autograd.saving import SAVING, pack_operands
 from ..lazy import value as values
 from ..lazy.value import OPERATOR, Bound, Value, pending
 from ..native import hot, hottest
@@ -190,6 +191,8 @@ def emit(
                 node.code = frame.f_code
                 node.lasti = frame.f_lasti
             node.module = MODULES.path() if MODULES.running else None
+            if SAVING.blocks:
+                pack_operands(node)
             t._edge = node
     if weight > Bound.limit:
         values.evaluate_hook(v, "bound reached")

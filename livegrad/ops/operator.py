@@ -8,6 +8,7 @@ from typing import Any
 from .. import dtypes
 from ..autograd.mode import MODE
 from ..autograd.node import OpNode, sequence
+from ..autograd.saving import SAVING, pack_saved
 from ..devices import cpu
 from ..lazy.value import Value, from_array
 from ..native import held, hot, slotted
@@ -184,6 +185,8 @@ class Operator:
                 saved[name] = v
             node.saved = saved
         dispatch.record_site(node)
+        if SAVING.blocks:
+            pack_saved(node)
         for nr, t in enumerate(outs):
             if t.dtype.category >= 2:  # floating point or complex
                 t._edge = node

@@ -1,0 +1,138 @@
+"""What happens to the values that nodes keep for the backward pass: pairs of functions that pack and unpack them.
+
+A node that is recorded in a block of such functions keeps what they make of its values, and not the values. Its
+`released` is `PACKED` then, so that running one without costs nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ..lazy.value import Value
+from ..native import slotted
+from . import node as nodes
+from .mode import MODE
+
+PACKED = "packed"
+
+
+@slotted
+class _Saving:
+    """blocks: how many blocks with such functions are open, in all threads."""
+
+    __slots__ = ("blocks",)
+
+    def __init__(self) -> None:
+        self.blocks = 0
+
+
+SAVING = _Saving()
+
+
+class _Local(threading.local):
+    def __init__(self) -> None:
+        self.pairs: list[tuple[Callable, Callable]] = []
+        self.refused: str | None = None
+
+
+LOCAL = _Local()
+
+
+class Packed:
+    """What a function made of a value, and the function that makes a tensor of it again."""
+
+    __slots__ = ("made", "unpack", "shape", "dtype")
+
+    def __init__(self, v: Value, pack: Callable, unpack: Callable):
+        grad = MODE.grad
+        MODE.grad = False
+        try:
+            self.made = pack(nodes.wrap(v))
+        finally:
+            MODE.grad = grad
+        self.unpack, self.shape, self.dtype = unpack, v.shape, v.dtype
+
+    def value(self) -> Value:
+        """The value again. Raises TypeError if the function gives no tensor, RuntimeError for one of another shape."""
+        t = self.unpack(self.made)
+        if not hasattr(t, "_value"):
+            raise TypeError(
+                f"Output of saved tensor unpack_hook expected to be a Tensor but got result of type {type(t).__name__}"
+            )
+        v = t._value()
+        if v.shape != self.shape or v.dtype is not self.dtype:
+            raise RuntimeError(
+                f"Output of saved tensor unpack_hook has shape {list(v.shape)} and dtype {v.dtype}; what was packed "
+                f"had {list(self.shape)} and {self.dtype}"
+            )
+        return v
+
+
+def pack(v: Any) -> Any:
+    """What this thread's innermost functions make of a value; the value itself where there are none."""
+    if v.__class__ is not Value or not LOCAL.pairs:
+        return v
+    return Packed(v, *LOCAL.pairs[-1])
+
+
+def pack_operands(node: Any) -> None:
+    """Pack what the node of an elementwise operator keeps, which has just been recorded."""
+    if not LOCAL.pairs or (node.operands is None and node.result is None):
+        return
+    kept = (node.operands or (), node.result)
+    node.release()  # nothing is kept from here on
+    operands, result = kept
+    packed = tuple([None if v is None else pack(v) for v in operands])
+    node.__dict__["_packed"] = packed, None if result is None else pack(result)
+    node.released = PACKED
+
+
+def unpack_operands(node: Any) -> None:
+    """Let the node of an elementwise operator keep its values again, for as long as it runs."""
+    operands, result = node.__dict__["_packed"]
+    node.operands = tuple([None if p is None else p.value() for p in operands])
+    node.result = None if result is None else result.value()
+    for v in (*node.operands, node.result):
+        if v is not None:
+            v.kept += 1
+    node.released = False
+
+
+def pack_saved(node: Any) -> None:
+    """Pack what the node of an operator with stated gradients keeps, which has just been recorded."""
+    if not LOCAL.pairs or not node.saved:
+        return
+    kept = dict(node.saved)
+    node.release()
+    node.__dict__["_packed"] = {name: pack(v) for name, v in kept.items()}
+    node.released = PACKED
+
+
+def unpack_saved(node: Any) -> None:
+    """Let the node of an operator with stated gradients keep its values again, for as long as it runs."""
+    found = {}
+    for name, p in node.__dict__["_packed"].items():
+        v = found[name] = p.value() if p.__class__ is Packed else p
+        if v.__class__ is Value:
+            v.kept += 1
+    node.saved = found
+    node.released = False
+
+
+def run_packed(node: Any, unpack: Callable, g: Any, recording: bool, edges: tuple) -> tuple:
+    """Run a node whose values are packed. Raises RuntimeError if they have been freed."""
+    if node.released is not PACKED:
+        raise RuntimeError(nodes.FREED)
+    unpack(node)
+    try:
+        return node.run(g, recording, edges)
+    finally:
+        node.release()
+        node.released = PACKED
+
+
+nodes.run_packed, nodes.unpack_operands, nodes.unpack_saved = run_packed, unpack_operands, unpack_saved
+
+__all__ = ["LOCAL", "PACKED", "SAVING", "Packed", "pack", "pack_operands", "pack_saved"]
