@@ -17,6 +17,7 @@ from livegrad import device as _device
 from ..runtime.cuda import driver as _driver
 from ..runtime.cuda import ledger as _ledger
 from ._which import index_of as _index
+from .captures import CUDAGraph, graph
 from .legacy import (
     BFloat16Tensor,
     BoolTensor,
@@ -71,12 +72,12 @@ from .streams import (
 )  # fmt: skip
 
 __all__ = [
-    "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "Event", "ExternalStream",
+    "BFloat16Tensor", "BoolTensor", "ByteTensor", "CUDAGraph", "CharTensor", "DoubleTensor", "Event", "ExternalStream",
     "FloatTensor", "HalfTensor", "IntTensor", "LongTensor", "OutOfMemoryError", "ShortTensor", "Stream",
     "StreamContext", "amp", "can_device_access_peer", "comm", "current_blas_handle", "current_device",
     "current_stream", "default_stream", "device", "device_count", "device_of", "empty_cache", "get_arch_list",
     "get_device_capability", "get_device_name", "get_device_properties", "get_gencode_flags", "get_rng_state",
-    "get_rng_state_all", "get_stream_from_external", "get_sync_debug_mode", "init",
+    "get_rng_state_all", "get_stream_from_external", "get_sync_debug_mode", "graph", "init",
     "initial_seed", "ipc_collect", "is_available", "is_bf16_supported", "is_current_stream_capturing",
     "is_initialized", "is_tf32_supported", "make_graphed_callables", "manual_seed", "manual_seed_all",
     "max_memory_allocated", "max_memory_cached", "max_memory_reserved", "mem_get_info", "memory_allocated",

@@ -109,3 +109,28 @@ def test_all_of_several_futures():
     for thread in threads:
         thread.join()
     assert wait_all([]) == []
+
+
+def test_modules_that_were_compiled():
+    from livegrad._dynamo.eval_frame import OptimizedModule
+
+    module = livegrad.compile(livegrad.nn.Linear(2, 2))
+    assert not isinstance(module, livegrad._dynamo.eval_frame.OptimizedModule)
+    with pytest.raises(TypeError, match="compile"):
+        OptimizedModule(module)
+    livegrad._dynamo.mark_static_address(livegrad.ones(1))
+
+
+def test_programs_do_not_capture_graphs_of_launches():
+    for make in (livegrad.cuda.CUDAGraph, lambda: livegrad.cuda.graph(None)):
+        with pytest.raises(RuntimeError, match="backends.cuda.graphs"):
+            make()
+
+
+def test_indices_that_are_tensors():
+    from livegrad._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
+
+    table = livegrad.tensor([[1, 2], [3, 4]])
+    with TransformGetItemToIndex():
+        found = livegrad.vmap(lambda i: table[i, 1 - i])(livegrad.tensor([0, 1]))
+    assert found.tolist() == [2, 3]

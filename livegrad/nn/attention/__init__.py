@@ -35,7 +35,7 @@ def sdpa_kernel(backends: SDPBackend | Sequence[SDPBackend], set_priority: bool 
     given = [backends] if isinstance(backends, SDPBackend) else list(backends)
     if not given or not all(isinstance(b, SDPBackend) for b in given):
         raise AssertionError("Backend must be an instance of SDPBackend or a list of SDPBackend instances")
-    from ..backends import cuda
+    from ...backends import cuda
 
     with cuda.sdp_kernel(
         enable_flash=SDPBackend.FLASH_ATTENTION in given, enable_math=SDPBackend.MATH in given,
