@@ -24,7 +24,7 @@ def _moved_back(g: Any, device: devices.device, source: devices.device) -> Any:
 
 
 COPY_TO = operator("to", _moved, tensors=("x",), grads={"x": _moved_back}, node="ToCopy", anywhere=True)
-
+COPY_TO.without_data = True
 
 _warned = False
 

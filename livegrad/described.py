@@ -128,7 +128,13 @@ class Described(Registered):
     def is_cpu(self) -> bool:
         return self.device.type == "cpu"
 
-    is_sparse = is_quantized = is_meta = is_mps = is_nested = False
+    is_sparse = is_quantized = is_mps = is_nested = False
+
+    @property
+    def is_meta(self) -> bool:
+        """Whether it has no data: it is on the device "meta"."""
+        return self.device.type == "meta"
+
     is_sparse_csr = is_mkldnn = is_xpu = is_xla = is_ipu = is_mtia = is_maia = is_vulkan = False
 
     @property

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 
 class device:
     """A place for tensors: ``device("cpu")``, ``device("cuda")``, ``device("cuda:1")``, ``device("cuda", 1)``.
 
-    ``device("meta")``, PyTorch's tensors without data, has a name, for programs that compare with it, and no tensors.
+    ``device("meta")`` is that of tensors without data: they have a shape and a dtype and take no memory, what writes to
+    them does nothing, and what reads them raises NotImplementedError.
+    As a context manager it is where this thread makes tensors that no device is named for.
     Raises RuntimeError for an unknown type or a malformed index.
 
     >>> device("cuda", 1)
@@ -52,6 +55,16 @@ class device:
     def __reduce__(self) -> tuple:
         return device, (str(self),)
 
+    def __enter__(self) -> device:
+        where = _available(self)
+        _blocks.stack.append(where)
+        BLOCKS[0] += 1
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        BLOCKS[0] -= 1
+        _blocks.stack.pop()
+
 
 def _parse(spec: Any, index: int | None) -> tuple[str, int | None]:
     if not isinstance(spec, str):
@@ -70,6 +83,20 @@ def _parse(spec: Any, index: int | None) -> tuple[str, int | None]:
 
 cpu = device("cpu")
 DEFAULT = [cpu]  # where tensors are made that no device is named for
+BLOCKS = [0]  # how many blocks of a device are open, in all threads
+
+
+class _Blocks(threading.local):
+    def __init__(self) -> None:
+        self.stack: list[device] = []
+
+
+_blocks = _Blocks()
+
+
+def default() -> device:
+    """Where this thread makes tensors that no device is named for."""
+    return _blocks.stack[-1] if BLOCKS[0] and _blocks.stack else DEFAULT[0]
 
 
 def available(d: Any) -> device:
@@ -78,7 +105,7 @@ def available(d: Any) -> device:
     Raises RuntimeError where this process cannot use that device, saying what is missing.
     """
     if d is None:
-        return DEFAULT[0]
+        return default() if BLOCKS[0] else DEFAULT[0]
     return cpu if d is cpu else _available(d)
 
 
@@ -87,9 +114,7 @@ def _available(d: Any) -> device:
     if found.type == "cpu":
         return cpu
     if found.type == "meta":
-        raise NotImplementedError(
-            "there are no tensors without data here: device 'meta' can be named and compared only"
-        )
+        return device("meta")
     from .runtime.cuda import driver
 
     driver.quiet()  # raises where there is none

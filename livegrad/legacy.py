@@ -98,7 +98,7 @@ def set_default_device(device: Any) -> None:
 
 def get_default_device() -> devices.device:
     """Where tensors are made that no device is named for."""
-    return devices.DEFAULT[0]
+    return devices.default()
 
 
 _compiling_before: list[str] = []  # the policy to return to, while algorithms are deterministic

@@ -173,10 +173,22 @@ class Readable(Described):
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         return self._text("tensor(")
 
+    def _text_without_data(self, prefix: str) -> str:
+        """What is known of a tensor on the device "meta"."""
+        edge = self._edge
+        parts = ["...", "device='meta'", f"size={tuple(self._shape)}"]
+        if self.dtype is not dtypes.get_default_dtype():
+            parts.append(f"dtype={self.dtype}")
+        if edge is not None:
+            parts.append("requires_grad=True" if edge.is_leaf else f"grad_fn=<{edge.name()}>")
+        return f"{prefix}{', '.join(parts)})"
+
     def _text(self, prefix: str) -> str:
         from .printing import tensor_repr
 
         edge = self._edge
+        if self.is_meta:
+            return self._text_without_data(prefix)
         return tensor_repr(
             arrays.on_host(self._value().ready(), "printing").native(),
             dtype=self.dtype.name,

@@ -74,12 +74,6 @@ def test_view_takes_its_keywords():
     assert x.view(size=(2, 2)).shape == (2, 2) and x.view(dtype=livegrad.int32).dtype is livegrad.int32
 
 
-def test_the_meta_device_is_a_name():
-    assert livegrad.device("meta") != livegrad.device("cpu") and str(livegrad.device("meta")) == "meta"
-    with pytest.raises(NotImplementedError, match="no tensors without data here"):
-        livegrad.ones(2, device="meta")
-
-
 def test_the_safetensors_package_works_on_these_tensors(tmp_path):
     pytest.importorskip("safetensors")
     program = tmp_path / "program.py"

@@ -45,9 +45,7 @@ def _seed(output: Tensor, gradient: Any, recording: bool) -> Any:
 @functools.lru_cache(256)
 def _one(shape: tuple, dtype: Any, device: Any) -> Any:
     """A shared value of one element, 1."""
-    one = arrays.empty_on(device, shape, dtype)
-    one.native()[...] = 1
-    v = from_array(one)
+    v = from_array(arrays.full_on(device, shape, dtype, 1))
     v.uses = 1 << 40  # it has many readers, so nobody may ever write into its memory
     v.shared = True
     return v

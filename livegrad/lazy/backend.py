@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..devices import cpu, device
 from ..runtime import array as arrays
 from .value import Value, from_array
@@ -18,6 +19,8 @@ def of(v: Value) -> Any:
     """The array library of a value's device."""
     if v.device is cpu:
         return np
+    if v.device.type == "meta":
+        v.native()  # which raises
     from ..runtime.cuda import driver
 
     return driver.cupy()
@@ -25,7 +28,7 @@ def of(v: Value) -> Any:
 
 def on(where: device) -> Any:
     """Context manager in which the array library makes what it makes on this device."""
-    if where is cpu:
+    if where is cpu or where.type == "meta":
         return contextlib.nullcontext()
     from ..runtime.cuda import driver
 
@@ -72,6 +75,8 @@ def count(n: int, step: int, where: device) -> Value:
 def _count(n: int, step: int, where: device) -> Value:
     if where is cpu:
         return fresh(np.arange(0, n * step, step))
+    if where.type == "meta":
+        return from_array(arrays.empty_on(where, (n,), dtypes.int64))
     from ..runtime.cuda import driver
 
     with on(where):

@@ -93,6 +93,9 @@ def _run_together(waiting: list[Value], reason: str) -> None:
 
 
 def _run_elsewhere(root: Value, reason: str, together: bool) -> None:
+    if root.device.type == "meta":
+        settle(root, arrays.empty_on(root.device, root.shape, root.dtype))
+        return
     from . import cuda  # it depends on this module, and is needed where there is such a device
 
     cuda.run(root, reason, together)

@@ -102,6 +102,8 @@ def reduce_array(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: st
 
 
 def _reduce_elsewhere(x: Value, piece: Any, name: str, axes: tuple, acc: dtypes.dtype, out_shape: tuple) -> tuple:
+    if x.device.type == "meta":
+        return arrays.empty_on(x.device, out_shape, acc), "no data"
     from . import cuda_reduce  # it depends on this module, and is needed where there is such a device
 
     return cuda_reduce.run(x, piece, name, axes, acc, out_shape)

@@ -203,7 +203,7 @@ class Storage:
             self.array = None
             self._hold(v)
             return
-        source = v.native()
+        source = v.native() if self.device.type != "meta" else None
         self.window(alias, stale)[...] = source
 
     def window(self, alias: Alias, stale: Any) -> Any:
@@ -211,6 +211,8 @@ class Storage:
         self._make_writable()
         assert self.array is not None
         self._mark(stale, alias)
+        if self.device.type == "meta":
+            return _sink()
         offset, shape, strides = alias.geometry()
         return self.array.view(self.array.offset + offset, shape, strides).native()
 
@@ -368,6 +370,12 @@ def face_of(storage: Storage, dtype: Any) -> Storage:
     """A storage's memory as numbers of another dtype."""
     source = storage.source if isinstance(storage, Face) else storage
     return source if source.dtype is dtype else Face(source, dtype)
+
+
+def _sink() -> Any:
+    from ..runtime import meta
+
+    return meta.SINK
 
 
 @hot

@@ -90,6 +90,8 @@ COPY = operator(
     },
 )
 FILL = operator("fill", _fill, tensors=("x",), grads={"x": lambda g: on_either(ZEROS, g)})
+for _each in (CLONE, ZEROS, COPY, FILL):
+    _each.without_data = True
 
 
 def _converted(g: Any, dtype: dtypes.dtype) -> Any:

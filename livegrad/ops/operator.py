@@ -65,6 +65,15 @@ def _host(a: Any) -> Any:
     return type(a)(map(_host, a)) if a.__class__ in (list, tuple) else a
 
 
+def _zeros_for(a: Any) -> Any:
+    """Zeros on the CPU in the place of what has no data."""
+    if a.__class__ is Value:
+        return from_array(arrays.full_on(cpu, a.shape, a.dtype, 0)) if a.device.type == "meta" else a
+    if isinstance(a, Tensor):
+        return wrap(_zeros_for(a._value()))
+    return type(a)(map(_zeros_for, a)) if a.__class__ in (list, tuple) else a
+
+
 @slotted
 class Operator:
     """An operator given by a function of values.
@@ -75,10 +84,23 @@ class Operator:
     returns a list. A tensor without an entry gets no gradient.
     through: tensor name -> name of a node that the graph shows between this one and that input.
     anywhere: whether forward takes values on any device. Else it runs on the CPU, with copies there and back.
+    without_data: whether forward takes values on the device "meta". Else it gets zeros in their place, on the CPU.
     holds: names of arguments that say where elements lie. Nodes whose gradients read one are freed by going backward.
     """
 
-    __slots__ = ("name", "label", "tensors", "forward", "grads", "variadic", "through", "anywhere", "holds", "_plans")
+    __slots__ = (
+        "name",
+        "label",
+        "tensors",
+        "forward",
+        "grads",
+        "variadic",
+        "through",
+        "anywhere",
+        "without_data",
+        "holds",
+        "_plans",
+    )
 
     def __init__(self, name: str, forward: Callable, tensors: tuple, grads: dict, label: str, variadic: bool):
         if "g" in tensors:
@@ -94,6 +116,7 @@ class Operator:
         self.variadic = variadic
         self.through: dict[str, str] = {}
         self.anywhere = False
+        self.without_data = False
         self.holds: tuple = ()
         self._plans: dict[tuple, tuple] = {}
 
@@ -120,8 +143,11 @@ class Operator:
                     dispatch.check_devices(tensors)
                 device = v.device
             values.append(v)
-        if device is not cpu and device is not None and not self.anywhere:
-            return self._on_host(tensors, label, args, device)
+        if device is not cpu and device is not None:
+            if device.type == "meta" and not self.without_data:
+                return self._on_meta(tensors, values, label, args)
+            if not self.anywhere:
+                return self._on_host(tensors, label, args, device)
         made = self.forward(values, **args) if self.variadic else self.forward(*values, **args)
         outs = tuple([wrap(v) for v in made]) if made.__class__ is tuple else (wrap(made),)
         if self.grads and (MODE.off == 0 or MODE.grad):
@@ -129,6 +155,24 @@ class Operator:
                 if t._edge is not None:
                     self.record(outs, values, tensors, label, args)
                     break
+        return outs if made.__class__ is tuple else outs[0]
+
+    def _on_meta(self, tensors: Sequence[Tensor], values: list, label: str | None, args: dict) -> Any:
+        """The shapes and dtypes of the results for tensors without data, from what comes of zeros in their place."""
+        zeros = [_zeros_for(v) for v in values]
+        given = {name: _zeros_for(a) for name, a in args.items()}
+        for name in self.holds:
+            where_to = given.get(name)
+            if isinstance(where_to, tuple):  # on the CPU that is NumPy's arrays
+                given[name] = type(where_to)([
+                    _zeros_for(i).native() if i.__class__ is Value else i for i in where_to
+                ])  # fmt: skip
+        made = self.forward(zeros, **given) if self.variadic else self.forward(*zeros, **given)
+        results = made if made.__class__ is tuple else (made,)
+        where = values[0].device
+        outs = tuple([wrap(from_array(arrays.empty_on(where, v.shape, v.dtype))) for v in results])
+        if self.grads and MODE.grad and any(t._edge is not None for t in tensors):
+            self.record(outs, values, tensors, label, args)
         return outs if made.__class__ is tuple else outs[0]
 
     def _on_host(self, tensors: Sequence[Tensor], label: str | None, args: dict, device: Any) -> Any:

@@ -153,6 +153,7 @@ PROD_OF_OTHERS = operator(
     anywhere=True,
 )
 PROD = operator("prod", _prod, tensors=("x",), grads={"x": _prod_gradient}, anywhere=True)
+SUM.without_data = MEAN.without_data = True
 
 
 @public("prod", kind="reduction", op=PROD)

@@ -12,8 +12,9 @@ from typing import Any
 
 from ..autograd.mode import MODE
 from ..lazy import backend
-from ..lazy.value import Value, relabelled, reshaped
+from ..lazy.value import Value, from_array, relabelled, reshaped
 from ..native import held, hot, slotted
+from ..runtime import array as arrays
 from ..runtime.array import contiguous_strides
 from ..tensor import Tensor, wrap
 from .geometry import (
@@ -64,7 +65,7 @@ class View(Operator):
 
     def copy(self, v: Value, **args: Any) -> Value:
         """The result where no window will do (only reshaping comes to that)."""
-        fresh = backend.copied(v.native())
+        fresh = from_array(arrays.copied(v.ready())) if v.device.type == "meta" else backend.copied(v.native())
         found = self.geometry(0, fresh.shape, contiguous_strides(fresh.shape), **args)
         return reshaped(fresh, *found)
 

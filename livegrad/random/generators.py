@@ -173,8 +173,16 @@ def draws_by_stream(where: devices.device) -> bool:
 @hot
 def draw_of(generator: Generator | None, where: devices.device, shape: tuple) -> Draw | None:
     """A draw for a tensor on a device, where numbers go by element index there."""
+    if where.type == "meta":
+        return _without_data(shape)
     counter = counter_of(generator, where)
     return None if counter is None else counter.draw(shape, where)
+
+
+def _without_data(shape: tuple) -> Any:
+    from .without_data import NoDraw
+
+    return NoDraw(shape)
 
 
 @hot

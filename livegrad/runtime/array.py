@@ -114,8 +114,12 @@ def row_of(values: list, dtype: dtypes.dtype) -> Array | None:
     return made
 
 
-def _cuda() -> Any:
-    """Arrays on CUDA devices; that module stands above this one, and is there when there is one of them."""
+def _elsewhere(where: device) -> Any:
+    """Arrays on another device; the module stands above this one, and is there when there is one of them."""
+    if where.type == "meta":
+        from . import meta
+
+        return meta
     from .cuda import memory as cuda_memory
 
     return cuda_memory
@@ -155,6 +159,8 @@ def _fill_converted(a: Array, value: Any) -> None:
 def copied(a: Array) -> Array:
     """A row-major copy, on the same device."""
     made = empty_on(a.device, a.shape, a.dtype)
+    if a.device.type == "meta":
+        return made
     if a.contiguous and a.device is cpu:
         nbytes = numel(a.shape) * a.dtype.itemsize
         if nbytes <= FEW_BYTES:
@@ -201,7 +207,7 @@ class Array:
         made = self._native
         if made is None:
             if self.device is not cpu:
-                return _cuda().native(self)  # each time, as whoever asks is about to use it
+                return _elsewhere(self.device).native(self)  # each time, as whoever asks is about to use it
             size = self.dtype.itemsize
             byte_strides = None if self.contiguous else tuple(s * size for s in self.strides)
             made = memory.ndarray(self.block, self.dtype.np, self.shape, byte_strides, self.offset * size)
@@ -252,14 +258,14 @@ class Array:
     @hot
     def view(self, offset: int, shape: tuple, strides: tuple) -> Array:
         if self.device is not cpu:
-            return _cuda().view(self, offset, shape, strides)
+            return _elsewhere(self.device).view(self, offset, shape, strides)
         return Array(self.block, offset, shape, strides, self.dtype, is_contiguous(shape, strides))
 
 
 def reread(a: Array, dtype: dtypes.dtype, offset: int, shape: tuple, strides: tuple) -> Array:
     """A window onto an array's memory that reads it as another dtype; offset and strides in elements of that one."""
     if a.device is not cpu:
-        return _cuda().view(a, offset, shape, strides, dtype)
+        return _elsewhere(a.device).view(a, offset, shape, strides, dtype)
     return Array(a.block, offset, shape, strides, dtype, is_contiguous(shape, strides))
 
 
@@ -296,14 +302,14 @@ def from_native(a: np.ndarray) -> Array:
 @hot
 def empty_on(where: device, shape: tuple, dtype: dtypes.dtype) -> Array:
     """Uninitialised row-major memory on a device."""
-    return empty(shape, dtype) if where is cpu else _cuda().empty(shape, dtype, where)
+    return empty(shape, dtype) if where is cpu else _elsewhere(where).empty(shape, dtype, where)
 
 
 @hot
 def full_on(where: device, shape: tuple, dtype: dtypes.dtype, value: Any) -> Array:
     """Row-major memory on a device with one number everywhere."""
     if where is not cpu:
-        return _cuda().full(shape, dtype, where, value)
+        return _elsewhere(where).full(shape, dtype, where, value)
     made = empty(shape, dtype)
     fill(made, value)
     return made
@@ -311,11 +317,12 @@ def full_on(where: device, shape: tuple, dtype: dtypes.dtype, value: Any) -> Arr
 
 def on_host(a: Array, why: str) -> Array:
     """An array on the CPU with that content: the same one if it is there already."""
-    return a if a.device is cpu else _cuda().to_host(a, why)
+    return a if a.device is cpu else _elsewhere(a.device).to_host(a, why)
 
 
 def moved(a: Array, where: device, non_blocking: bool = False) -> Array:
     """A copy on another device. non_blocking: do not wait for a copy from pinned memory, or to the CPU."""
     if where is cpu:
-        return a if a.device is cpu else _cuda().to_host(a, "to", non_blocking)
-    return _cuda().to_device(a, where, non_blocking)
+        return a if a.device is cpu else _elsewhere(a.device).to_host(a, "to", non_blocking)
+    meta = a.device if a.device.type == "meta" else where
+    return _elsewhere(meta).to_device(a, where, non_blocking)

@@ -16,6 +16,7 @@ from . import (
     lazy,
     linear,
     loss,
+    module,  # noqa: F401
     normalization,
     padding,
     pixelshuffle,

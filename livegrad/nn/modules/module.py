@@ -1,5 +1,7 @@
-"""The base of all modules, under PyTorch's name for its file."""
+"""The base of all modules, and what goes with its state, under PyTorch's names for them."""
 
 from ..module import Module
+from ..state import EXTRA as _EXTRA_STATE_KEY_SUFFIX
+from ..state import IncompatibleKeys as _IncompatibleKeys
 
-__all__ = ["Module"]
+__all__ = ["_EXTRA_STATE_KEY_SUFFIX", "_IncompatibleKeys", "Module"]
