@@ -19,7 +19,34 @@ class _Own:
     """Stands for the node itself among what it has saved; a reference would be a cycle."""
 
 
-class FunctionNode(Node):
+class FunctionCtx:
+    """What forward tells about itself: the `ctx` that it receives. One that is made by hand keeps what it is told."""
+
+    def save_for_backward(self, *tensors: Any) -> None:
+        """Keep tensors for `backward`, which finds them in `ctx.saved_tensors`."""
+        for i, t in enumerate(tensors):
+            if t is not None and not isinstance(t, Tensor):
+                raise TypeError(
+                    f"save_for_backward can only save variables, but argument {i} is of type {type(t).__name__}"
+                )
+        self.to_save = tensors
+
+    save_for_forward = save_for_backward
+
+    def mark_dirty(self, *tensors: Tensor) -> None:
+        """Say which inputs forward changed in place."""
+        self.dirty = tensors
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        """Say which outputs have no gradient."""
+        self.non_differentiable = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether backward gets zeros (the default) or None for outputs that were not used."""
+        self.materialize = value
+
+
+class FunctionNode(FunctionCtx, Node):
     """The node of a user's `Function`; it is also the `ctx` that forward and backward receive.
 
     to_save: what forward handed to `save_for_backward`. saved: made of it when forward is done, (value, edge, output
@@ -51,17 +78,6 @@ class FunctionNode(Node):
         return [(f"saved {i}", v) for i, v in enumerate(found)]
 
     # --- what the user's code calls -----------------------------------------------------------------------------
-
-    def save_for_backward(self, *tensors: Any) -> None:
-        """Keep tensors for `backward`, which finds them in `ctx.saved_tensors`."""
-        for i, t in enumerate(tensors):
-            if t is not None and not isinstance(t, Tensor):
-                raise TypeError(
-                    f"save_for_backward can only save variables, but argument {i} is of type {type(t).__name__}"
-                )
-        self.to_save = tensors
-
-    save_for_forward = save_for_backward
 
     def _save(self, outputs: tuple) -> None:
         """Keep the values of what forward saved, as they are now."""
@@ -103,18 +119,6 @@ class FunctionNode(Node):
                 edge = self if item[1] is _Own else item[1]
                 return (None, 0) if edge is None or edge.is_leaf else (edge, item[2])
         return None, 0
-
-    def mark_dirty(self, *tensors: Tensor) -> None:
-        """Say which inputs forward changed in place."""
-        self.dirty = tensors
-
-    def mark_non_differentiable(self, *tensors: Tensor) -> None:
-        """Say which outputs have no gradient."""
-        self.non_differentiable = tensors
-
-    def set_materialize_grads(self, value: bool) -> None:
-        """Whether backward gets zeros (the default) or None for outputs that were not used."""
-        self.materialize = value
 
     # --- what the engine calls ----------------------------------------------------------------------------------
 

@@ -7,6 +7,9 @@
 tensor(1.3863)
 """
 
+import importlib
+import sys
+
 from . import constraints, kl, transforms
 from .circular import ContinuousBernoulli, VonMises
 from .constraint_registry import biject_to, transform_to
@@ -44,3 +47,24 @@ __all__ = [  # noqa: PLE0604
     "Weibull", "biject_to", "constraints", "kl", "kl_divergence", "register_kl", "transform_to",
     *transforms.__all__,
 ]  # fmt: skip
+
+# PyTorch has a file for each distribution; programs import from there, and mean the same classes.
+_FILES = {
+    "circular": ("continuous_bernoulli", "von_mises"),
+    "continuous": ("exponential", "laplace", "log_normal", "multivariate_normal", "normal", "uniform"),
+    "counts": ("binomial", "multinomial", "negative_binomial"),
+    "discrete": ("bernoulli", "categorical", "geometric", "poisson"),
+    "gamma": ("beta", "chi2", "dirichlet"),
+    "heavy_tails": ("cauchy", "fishersnedecor", "generalized_pareto", "studentT"),
+    "low_rank": ("lkj_cholesky", "lowrank_multivariate_normal"),
+    "mixture": ("mixture_same_family",),
+    "relaxed": ("one_hot_categorical", "relaxed_bernoulli", "relaxed_categorical"),
+    "transformed": (
+        "gumbel", "half_cauchy", "half_normal", "inverse_gamma", "kumaraswamy", "logistic_normal", "pareto",
+        "transformed_distribution", "weibull",
+    ),
+}  # fmt: skip
+for _home, _names in _FILES.items():
+    for _name in _names:
+        _module = sys.modules[f"{__name__}.{_name}"] = importlib.import_module(f"{__name__}.{_home}")
+        globals()[_name] = _module
