@@ -15,23 +15,23 @@ from . import dtypes
 from .autograd.mode import MODE
 from .lazy import backend
 from .lazy.value import Value
+from .ops import reported
 from .ops.arguments import check_public
 from .ops.decompositions import CHOLESKY, EIG, EIGH, PINV, QR, SOLVE, SVD, LinAlgError, library
 from .ops.dims import dims_of
 from .ops.dispatch import broadcast_shapes
 from .ops.matmul import _either, matmul
 from .ops.operator import on_either
-from .ops.registry import operator
+from .ops.registry import operator, write_out
 from .ops.results import named
 from .runtime.array import numel
 from .tensor import Tensor, wrap
 
 __all__ = [
-    "LinAlgError",
-    "cholesky", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "householder_product", "inv",
-    "lstsq", "matmul", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr",
-    "slogdet", "solve", "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot",
-    "vector_norm",
+    "LinAlgError", "cholesky", "cholesky_ex", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals",
+    "eigvalsh", "householder_product", "inv", "inv_ex", "lstsq", "matmul", "matrix_exp", "matrix_norm",
+    "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve", "solve_ex",
+    "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 
@@ -295,6 +295,68 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     _square("cholesky", A)
     found = CHOLESKY.apply((A,))
     return found.mH if upper else found
+
+
+_CHOLESKY_EX, _INV_EX = named("linalg_cholesky_ex", "L info"), named("linalg_inv_ex", "inverse info")
+_SOLVE_EX = named("linalg_solve_ex", "result info")
+
+
+def _raise_first(info: Tensor, text: str) -> None:
+    """Raise for the first matrix that has failed; {k} in the text is the step, {at} where in a batch it is."""
+    failed = info.reshape(-1).nonzero()  # type: ignore[attr-defined]
+    if failed.numel():
+        first = int(failed[0].item())
+        at = f" (Batch element {first})" if info.dim() else ""
+        raise LinAlgError(text.format(k=info.reshape(-1)[first].item(), at=at))  # type: ignore[attr-defined]
+
+
+def _written(out: tuple | None, *results: Tensor) -> tuple:
+    """Results, written into tensors that were given for them."""
+    return results if out is None else tuple(write_out(o, r) for o, r in zip(out, results))
+
+
+def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False, out: tuple | None = None) -> Any:
+    """(L, info) as `cholesky`, where info is 0 for a matrix that has a factor, else the order of the first leading
+    minor that is not positive definite. With `check_errors` RuntimeError is raised for that.
+
+    >>> import livegrad
+    >>> livegrad.linalg.cholesky_ex(livegrad.tensor([[1., 2.], [2., 1.]])).info
+    tensor(2, dtype=torch.int32)
+    """
+    _square("cholesky_ex", A)
+    found, info = reported.cholesky(A)
+    if check_errors:
+        _raise_first(info, "linalg.cholesky_ex:{at} The factorization could not be completed because the input is not "
+                     "positive-definite (the leading minor of order {k} is not positive-definite).")  # fmt: skip
+    return _CHOLESKY_EX(*_written(out, found.mH if upper else found, info))
+
+
+def inv_ex(A: Tensor, *, check_errors: bool = False, out: tuple | None = None) -> Any:
+    """(inverse, info) as `inv`, where info is 0 for a matrix that has one, else the number of the first zero pivot.
+
+    What stands for an inverse that there is not is NaN. With `check_errors` RuntimeError is raised for it.
+    """
+    _square("inv_ex", A)
+    found, info = reported.inverse(A)
+    if check_errors:
+        _raise_first(info, "linalg.inv_ex:{at} The diagonal element {k} is zero, the inversion could not be completed "
+                     "because the input matrix is singular.")  # fmt: skip
+    return _INV_EX(*_written(out, found, info))
+
+
+def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
+    """(result, info) as `solve`, where info is 0 for a matrix that can be inverted, else the number of the first zero
+    pivot; the result is NaN then. With `check_errors` RuntimeError is raised for it.
+    """
+    _square("solve_ex", A)
+    if not left:
+        found = solve_ex(A.mT, B.mT if B.dim() > 1 else B, check_errors=check_errors)
+        return _SOLVE_EX(found.result.mT if B.dim() > 1 else found.result, found.info)
+    vector = B.dim() == 1 or B.dim() == A.dim() - 1
+    found, info = reported.solve(A, B.unsqueeze(-1) if vector else B)
+    if check_errors:
+        _raise_first(info, "torch.linalg.solve_ex:{at} The solver failed because the input matrix is singular.")
+    return _SOLVE_EX(found.squeeze(-1) if vector else found, info)
 
 
 def qr(A: Tensor, mode: str = "reduced") -> Any:

@@ -136,3 +136,45 @@ def test_eig_differentiates_twice_and_refuses():
     assert np.allclose((vectors * values).numpy(), x.detach().to(lg.complex128).matmul(vectors).numpy())
     with pytest.raises(RuntimeError, match="must be batches of square matrices"):
         lg.linalg.eig(lg.ones(2, 3))
+
+
+BATCH = np.array([[[4.0, 2.0], [2.0, 3.0]], [[1.0, 2.0], [2.0, 1.0]], [[-1.0, 0.0], [0.0, 1.0]]])
+
+
+def test_factors_that_there_are_not_are_reported():
+    torch = pytest.importorskip("torch")
+    found, expected = (m.linalg.cholesky_ex(m.tensor(BATCH)) for m in (lg, torch))
+    assert found.info.tolist() == expected.info.tolist() == [0, 2, 1]
+    np.testing.assert_allclose(found.L.numpy(), expected.L.numpy())
+    assert lg.linalg.cholesky_ex(lg.tensor(BATCH[0]), upper=True).L.tolist()[1][0] == 0
+    for m in (lg, torch):
+        with pytest.raises(RuntimeError, match="leading minor of order 2"):
+            m.linalg.cholesky_ex(m.tensor(BATCH), check_errors=True)
+
+
+def test_inverses_that_there_are_not_are_reported():
+    torch = pytest.importorskip("torch")
+    a = np.array([[[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.0], [2.0, 4.0]], [[0.0, 0.0], [0.0, 1.0]]])
+    for name, others in (("inv_ex", ()), ("solve_ex", (np.ones((3, 2, 1)),))):
+        found, expected = (getattr(m.linalg, name)(m.tensor(a), *(m.tensor(o) for o in others)) for m in (lg, torch))
+        assert found.info.tolist() == expected.info.tolist() == [0, 2, 1]
+        np.testing.assert_allclose(found[0][0].numpy(), expected[0][0].numpy())
+        assert not found[0][1:].isfinite().any()
+        for m in (lg, torch):
+            with pytest.raises(RuntimeError, match="singular"):
+                getattr(m.linalg, name)(m.tensor(a), *(m.tensor(o) for o in others), check_errors=True)
+
+
+def test_reported_decompositions_have_gradients():
+    for good in (slice(0, 1), slice(0, 3)):
+        a = lg.tensor(BATCH[good], requires_grad=True)
+        b = lg.tensor(BATCH[:1], requires_grad=True)
+        lg.linalg.cholesky_ex(a).L[0].sum().backward()
+        lg.linalg.cholesky(b)[0].sum().backward()
+        lg.testing.assert_close(a.grad[:1], b.grad)
+        assert not a.grad[1:].any()
+    a = lg.tensor(BATCH[0], requires_grad=True)
+    lg.linalg.inv_ex(a).inverse.sum().backward()
+    b = lg.tensor(BATCH[0], requires_grad=True)
+    lg.linalg.inv(b).sum().backward()
+    lg.testing.assert_close(a.grad, b.grad)
