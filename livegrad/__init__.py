@@ -140,7 +140,7 @@ _MODULES = frozenset(
      "printing", "special", "backends", "amp", "profiler", "distributions",
      "multiprocessing", "legacy", "jit", "version", "compat", "debug", "hub", "library", "compiler", "accelerator",
      "types", "onnx", "ao", "fx", "sparse", "_C", "_custom_ops", "_dynamo",
-     "__config__", "futures")
+     "__config__", "functional", "futures")
 )  # fmt: skip
 _LAZY = {
     "save": "serialization",
@@ -151,6 +151,7 @@ _LAZY = {
     "graph": "graph",
     "vmap": "func",
     **dict.fromkeys(("istft", "stft"), "spectrogram"),
+    **dict.fromkeys(("pca_lowrank", "svd_lowrank"), "low_rank"),
     **dict.fromkeys(("sparse_coo_tensor", "spmm"), "sparse"),
     **dict.fromkeys(("TypedStorage", "UntypedStorage"), "storages"),
     **dict.fromkeys(
