@@ -13,6 +13,7 @@ from __future__ import annotations
 from .body import emit_body
 from .ir import Builder, Module, Reg, host_vector_bytes, kind_bytes
 from .layout import CONTIGUOUS, MAX_PERIOD, NAME, PERIODIC, SCALAR, lanes, leaf_dtypes, node_dtypes, param_formats
+from .rowshape import together
 
 
 class Arguments:
@@ -48,8 +49,8 @@ def flat_source(code: tuple, outputs: tuple, classes: tuple, streaming: bool = F
     b = module.function(NAME, [("ptr noalias readonly", "%args"), ("i64", "%begin"), ("i64", "%end")])
     kinds = leaf_dtypes(code, len(classes))
     results = node_dtypes(code)
-    # Two vectors at a time: their chains of dependent instructions overlap.
-    width = 2 * lanes(kinds + results, host_vector_bytes())
+    single = lanes(kinds + results, host_vector_bytes())
+    width = single * together(code)
     args = Arguments(b)
     outs = [args.pointer() for _ in outputs]
     ptrs = [args.pointer() for _ in classes]
@@ -81,15 +82,15 @@ def flat_source(code: tuple, outputs: tuple, classes: tuple, streaming: bool = F
                 nt = streaming and w > 1
                 b.store(made[node], target, align=w * results[node].itemsize if nt else None, nontemporal=nt)
 
-    if width > 1:
-        length = b.op("i64", 1, "sub i64 %end, %begin")
-        whole = b.and_(length, b.const("i64", -width, 1))
-        middle = b.add(begin, whole)
-        with b.loop(begin, middle, width) as loop:
-            step(loop.i, width)
+    # The more vectors a step has, the more elements would be left to the last loop.
+    for w in (width, single, 1) if width > 2 * single else (width, 1):
+        if w > 1:
+            middle = b.add(begin, b.and_(b.sub(end, begin), b.const("i64", -w, 1)))
+        else:
+            middle = end
+        with b.loop(begin, middle, w) as loop:
+            step(loop.i, w)
         begin = middle
-    with b.loop(begin, end) as loop:
-        step(loop.i, 1)
     return module.text()
 
 

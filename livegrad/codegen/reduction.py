@@ -25,8 +25,8 @@ from .layout import COLUMN_BLOCK, NAME, REDUCTIONS, SCALAR, decode, leaf_dtypes,
 from .lower import lower
 from .rowshape import formula_cost
 
-# Vectors, or rows of them, that are worked on at a time; fewer where formulas are long, whose constants would have to
-# be read again and again.
+# Vectors, or rows of them, that are worked on at a time; fewer with AVX-512 where formulas are long, which it overlaps
+# with those of the next step.
 UNROLL = 4
 LONG = 40
 
@@ -45,7 +45,7 @@ class _Source:
         if writes:
             self.kinds.append(source)
         cost = sum(formula_cost(instr.op.expr) for instr, _ in decode(code))
-        self.unroll = UNROLL if cost < LONG else UNROLL // 2
+        self.unroll = UNROLL if cost < LONG or host_vector_bytes() < 64 else UNROLL // 2
         self.width = lanes([*self.kinds, *node_dtypes(code), acc], host_vector_bytes())
         self.args = Arguments(self.b)
         self.out = self.args.pointer()
@@ -125,8 +125,9 @@ def rows_source(
         stop = b.add(start, length)
         limit = outer_total if outer else inner
         stop = b.select(b.icmp("slt", stop, limit), stop, limit)
-        with b.at_width(s.width):
-            vectors = [s.identity() for _ in range(s.unroll if s.width > 1 else 0)]
+        wide = s.width * s.unroll
+        with b.at_width(wide):
+            vectors = [s.identity()] if s.width > 1 else []
         with b.at_width(1):
             tail = s.identity()
 
@@ -136,20 +137,17 @@ def rows_source(
             if acc_v:
                 n = b.sub(last, first)
                 w = s.width
-                with b.at_width(w):
-                    block = b.add(first, b.and_(n, b.const("i64", -w * s.unroll, 1)))
-                    with b.loop(first, block, w * s.unroll, acc_v) as loop:
-                        parts = []
-                        for u in range(s.unroll):
-                            i = b.add(loop.i, b.const("i64", u * w, 1)) if u else loop.i
-                            parts.append(s.combine(loop.values[u], s.value(bases, i, inner_strides)))
-                        loop.next(*parts)
-                    acc_v = loop.values
-                    whole = b.add(first, b.and_(n, b.const("i64", -w, 1)))
-                    with b.loop(block, whole, w, acc_v[:1]) as loop:
-                        loop.next(s.combine(loop.values[0], s.value(bases, loop.i, inner_strides)))
-                    acc_v = [loop.values[0], *acc_v[1:]]
-                    first = whole
+                block = b.add(first, b.and_(n, b.const("i64", -wide, 1)))
+                # All vectors of a step as one: their chains of dependent instructions go side by side.
+                with b.at_width(wide), b.loop(first, block, wide, acc_v) as loop:
+                    loop.next(s.combine(loop.values[0], s.value(bases, loop.i, inner_strides)))
+                total = loop.values[0]
+                whole = b.add(first, b.and_(n, b.const("i64", -w, 1)))
+                with b.at_width(w), b.loop(block, whole, w, [b.shuffle(total, None, range(w))]) as loop:
+                    loop.next(s.combine(loop.values[0], s.value(bases, loop.i, inner_strides)))
+                first_lanes = b.shuffle(loop.values[0], None, [*range(w), *[0] * (wide - w)])
+                acc_v = [b.shuffle(first_lanes, total, [*range(w), *range(wide + w, 2 * wide)])]
+                first = whole
             with b.at_width(1), b.loop(first, last, 1, [acc_s]) as loop:
                 loop.next(s.combine(loop.values[0], s.value(bases, loop.i, inner_strides)))
             return [*acc_v, loop.values[0]]
@@ -164,8 +162,6 @@ def rows_source(
             carried = span(bases, start, stop, carried)
         *acc_v, total = carried
         if acc_v:
-            while len(acc_v) > 1:
-                acc_v = [s.combine(x, y) for x, y in zip(acc_v[::2], acc_v[1::2])]
             with b.at_width(1):
                 total = s.combine(b.reduce(acc_v[0], s.combine), total)
         place = b.add(b.mul(offset_of(b, coords, out_strides), segments), segment)

@@ -184,10 +184,14 @@ class _Emitter:
 
     def _sweep_along(self, stage: int, reductions: list[Expr], known: dict[int, Reg]) -> None:
         b, w = self.b, self.width
+        wide = w * self.unroll
         with b.at_width(w):
             spread = {i: b.splat(r) for i, r in known.items()}
             start = [self.identity(n) for n in reductions]
         zero = self.number(0)
+
+        def widened(same: dict[int, Reg]) -> dict[int, Reg]:
+            return {i: b.shuffle(r, None, [0] * wide) for i, r in same.items()}
 
         def outer(index: Reg | None, held: list[Reg]) -> list[Reg]:
             leaves, outs = self._at(index)
@@ -195,43 +199,43 @@ class _Emitter:
             once = self._once(leaves)
             before = b.mul(index, self.inner) if index is not None else None
             with b.at_width(w):
-                same = self._uniform_values(
-                    stage, _Place(leaves, outs, once, zero, before, None, spread, zero, (zero, 0))
-                )
+                same = self._uniform_values(stage, _Place(leaves, outs, once, zero, before, None, spread, zero))
             with b.loop(zero, self.inner, ALONG_BLOCK, held) as blocks:
                 last = b.add(blocks.i, self.number(ALONG_BLOCK))
                 last = b.select(b.icmp("slt", last, self.inner), last, self.inner)
-                fresh = [r for r in start for _ in range(self.unroll)]
-                unrolled = b.add(blocks.i, b.and_(b.sub(last, blocks.i), self.number(-w * self.unroll)))
+                unrolled = b.add(blocks.i, b.and_(b.sub(last, blocks.i), self.number(-wide)))
                 whole = b.add(blocks.i, b.and_(b.sub(last, blocks.i), self.number(-w)))
 
-                def body(i: Reg, sums: list[Reg], copies: int, mask: Reg | None) -> list[Reg]:
-                    made = list(sums)
-                    for u in range(copies):
-                        at = b.add(i, self.number(u * w)) if u else i
-                        if copies > 1:
-                            for base, kind in ahead:
-                                b.prefetch(b.gep(base, kind, at))
-                        place = _Place(leaves, outs, once, at, before, mask, same, last, (i, u * w))
-                        for k, value in enumerate(self._visit(stage, reductions, place)):
-                            made[k * self.unroll + u] = self.combine(reductions[k], made[k * self.unroll + u], value)
-                    return made
+                def body(i: Reg, sums: list[Reg], held_once: dict, held_same: dict, mask: Reg | None) -> list[Reg]:
+                    place = _Place(leaves, outs, held_once, i, before, mask, held_same, last)
+                    values = self._visit(stage, reductions, place)
+                    return [self.combine(n, x, y) for n, x, y in zip(reductions, sums, values)]
 
+                # All vectors of a step as one: their chains of dependent instructions go side by side.
+                with b.at_width(wide):
+                    fresh = [self.identity(n) for n in reductions]
+                    with b.loop(blocks.i, unrolled, wide, fresh) as loop:
+                        for u in range(self.unroll):
+                            for base, kind in ahead:
+                                b.prefetch(b.gep(base, kind, b.add(loop.i, self.number(u * w)) if u else loop.i))
+                        loop.next(*body(loop.i, loop.values, widened(once), widened(same), None))
+                parts = [
+                    [b.shuffle(x, None, range(u * w, (u + 1) * w)) for u in range(self.unroll)] for x in loop.values
+                ]
                 with b.at_width(w):
-                    with b.loop(blocks.i, unrolled, w * self.unroll, fresh) as loop:
-                        loop.next(*body(loop.i, loop.values, self.unroll, None))
-                    with b.loop(unrolled, whole, w, loop.values) as loop:
-                        loop.next(*body(loop.i, loop.values, 1, None))
+                    firsts = [p[0] for p in parts]
+                    with b.loop(unrolled, whole, w, firsts) as loop:
+                        loop.next(*body(loop.i, loop.values, once, same, None))
                     with b.loop(whole, last, w, loop.values) as loop:
                         lane = b.add(b.splat(loop.i), b.iota("i64"))
                         mask = b.icmp("slt", lane, b.splat(last))
-                        loop.next(*body(loop.i, loop.values, 1, mask))
+                        loop.next(*body(loop.i, loop.values, once, same, mask))
                     totals = []
                     for k, n in enumerate(reductions):
-                        parts = loop.values[k * self.unroll : (k + 1) * self.unroll]
-                        while len(parts) > 1:
-                            parts = [self.combine(n, x, y) for x, y in zip(parts[::2], parts[1::2])]
-                        totals.append(self.combine(n, blocks.values[k], parts[0]))
+                        sums = [loop.values[k], *parts[k][1:]]
+                        while len(sums) > 1:
+                            sums = [self.combine(n, x, y) for x, y in zip(sums[::2], sums[1::2])]
+                        totals.append(self.combine(n, blocks.values[k], sums[0]))
                 blocks.next(*totals)
             return blocks.values
 
@@ -293,7 +297,7 @@ class _Emitter:
                 once = self._once(leaves)
                 made = list(loop.values)
                 for u, column in enumerate(columns):
-                    place = _Place(leaves, outs, once, column, loop.i, mask, known[u], last, (column, 0))
+                    place = _Place(leaves, outs, once, column, loop.i, mask, known[u], last)
                     for k, value in enumerate(self._visit(stage, reductions, place)):
                         at = k * len(columns) + u
                         made[at] = self.combine(reductions[k], made[at], value)
@@ -427,12 +431,10 @@ class _Emitter:
         b = self.b
         if self.shape.across:
             return b.splat(b.convert(place.before, self.kind))
-        first, further = place.apart
-        at = b.add(first, place.before) if place.before is not None else first
-        # Converted before it is spread: one conversion for all lanes, and for all vectors of a step.
+        at = b.add(place.i, place.before) if place.before is not None else place.i
+        # Converted before it is spread: one conversion for all lanes.
         add = b.fadd if self.compute.is_floating_point else b.add
-        lanes = add(b.iota(self.kind), b.const(self.kind, further)) if further else b.iota(self.kind)
-        return add(b.splat(b.convert(at, self.kind)), lanes)
+        return add(b.splat(b.convert(at, self.kind)), b.iota(self.kind))
 
     def _input(self, name: str, place: _Place) -> Reg:
         """An input's value in the kind that is computed in."""
@@ -470,17 +472,12 @@ class _Emitter:
 class _Place:
     """Where one vector of elements is."""
 
-    __slots__ = ("leaves", "outs", "once", "i", "before", "mask", "row", "last", "apart")
+    __slots__ = ("leaves", "outs", "once", "i", "before", "mask", "row", "last")
 
     def __init__(
-        self, leaves: list, outs: list, once: dict, i: Reg, before: Reg | None, mask: Reg | None, row: dict, last: Reg,
-        apart: tuple,
-    ):  # fmt: skip
+        self, leaves: list, outs: list, once: dict, i: Reg, before: Reg | None, mask: Reg | None, row: dict, last: Reg
+    ):
         self.leaves, self.outs, self.once = leaves, outs, once  # beginnings for this place of the outer dimensions
-        self.i, self.before, self.mask = (
-            i,
-            before,
-            mask,
-        )  # innermost index; elements (across: rows) before; lanes in use
+        # The innermost index; elements (across: rows) before; lanes in use.
+        self.i, self.before, self.mask = i, before, mask
         self.row, self.last = row, last  # what belongs to the row, as vectors; the end of the innermost range
-        self.apart = apart  # the innermost index as that of the step's first vector, and a number

@@ -10,10 +10,12 @@ from ..ops.rowprogram import COSTS, RowProgram
 from ..ops.scalar import Expr, postorder
 from .layout import SCALAR, decode, lanes, leaf_dtypes, node_dtypes, param_formats
 
-# Vectors that a sweep works on at a time, so that their chains of dependent instructions overlap; fewer where an
-# element takes so many operations that they overlap anyway.
+# Vectors that a sweep works on at a time, so that their chains of dependent instructions overlap; fewer with AVX-512
+# where an element takes so many operations that they overlap anyway.
 UNROLL = 4
 LONG = 80
+# What the cheapest function costs whose instructions wait for each other.
+TRANSCENDENTAL = 16
 # What writing and reading a kept value costs, in the currency of COSTS.
 KEEPING = 6
 
@@ -151,11 +153,20 @@ def keep(shape: Shape) -> list[Expr | None]:
     return held
 
 
+def together(code: tuple) -> int:
+    """How many vectors an elementwise kernel works on at a time: their chains of dependent instructions overlap.
+
+    A processor with AVX-512 sees far enough ahead to overlap long ones with those of the next step; others do not.
+    """
+    cost = sum(formula_cost(instr.op.expr) for instr, _ in decode(code))
+    return 4 if cost >= TRANSCENDENTAL and host_vector_bytes() < 64 else 2
+
+
 def unroll(shape: Shape) -> int:
     """How many vectors a sweep works on at a time."""
     kept = keep(shape)
     costs = [Stage(shape, s, kept[s - 1] if s else None).cost for s in range(shape.program.stages)]
-    return UNROLL if max(costs) < LONG else UNROLL // 2
+    return UNROLL if max(costs) < LONG or host_vector_bytes() < 64 else UNROLL // 2
 
 
 def fetching(shape: Shape) -> int | None:

@@ -7,6 +7,7 @@ floating-point arithmetic* (1989).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from struct import pack, unpack
 
@@ -36,17 +37,28 @@ def exp_parts(x: V, shift: int, tail: V) -> tuple[V, V, V]:
     return high, rest + curve, word
 
 
-def _exp_mantissa(x: V, shift: int) -> tuple[V, V, V]:
-    """``exp(x) = p * 2**n``; the second result has n + shift in its low bits, the third is n - shift as a float."""
+def _exp_fraction(x: V, shift: int) -> tuple[V, V, V, V]:
+    """``exp(x) = (1 + r * q) * 2**n``: r, q, an integer with n + shift in its low bits, and n as a float."""
     word, r, n = _exp_shift(x, shift)
     r = fma(n, -x.f.ln2[1], r)
-    return fma(r, fma(r, poly(r, x.f.table["exp"]), 1.0), 1.0), word, n
+    return r, fma(r, poly(r, x.f.table["exp"]), 1.0), word, n
+
+
+def _times(r: V, q: V, power: V) -> V:
+    """``(1 + r * q) * power`` for a power of two, with one rounding; the product with r does not wait for q."""
+    return fma(r * power, q, power)
+
+
+def _powers(n: V, f: Format) -> tuple[V, V]:
+    """Two powers of two whose product is ``2**n`` for any n, given ``n + 2 * bias`` in the low bits."""
+    first = (n << (f.fraction - 1)) & -(1 << f.fraction)
+    return first.float(), ((n << f.fraction) - first).float()
 
 
 def scale(p: V, n: V, f: Format) -> V:
     """``p * 2**n`` for any n, given ``n + 2 * bias`` in the low bits: two steps, so only the last one rounds."""
-    half = n >> 1
-    return p * (half << f.fraction).float() * ((n - half) << f.fraction).float()
+    first, second = _powers(n, f)
+    return p * first * second
 
 
 def _zero_below(x: V, limit: float, function: Callable[[V], V]) -> V:
@@ -62,7 +74,8 @@ def _exp_with_avx512(x: V, shift: int = 0, limit: float | None = None, precise: 
     precise: with what the numbers of the table lack, so that the error is little more than half an ulp, not one.
     """
     if x.f.bits == 64:
-        p, _, n = _exp_mantissa(x, 0)
+        r, q, _, n = _exp_fraction(x, 0)
+        p = fma(r, q, 1.0)
     else:
         magic = x.f.magic / 16
         shifted = fma(x, x.f.log2e[0], magic)
@@ -85,8 +98,9 @@ def plain_exp(x: V, shift: int = 0, precise: bool = False) -> V:
 
     def above(x: V) -> V:
         # The constant is the amount by which the scale is to exceed n, so a shift enters there.
-        p, n, _ = _exp_mantissa(x.at_most(high), 2 * f.bias + shift)
-        return scale(p, n, f)
+        r, q, n, _ = _exp_fraction(x.at_most(high), 2 * f.bias + shift)
+        first, second = _powers(n, f)
+        return _times(r, q, first) * second
 
     return _zero_below(x, limit, above)
 
@@ -96,8 +110,8 @@ def exp_near(x: V) -> V:
     f = x.f
     if x.b.has_avx512:
         return _exp_with_avx512(x)
-    p, n, _ = _exp_mantissa(x, f.bias)
-    return p * (n << f.fraction).float()
+    r, q, n, _ = _exp_fraction(x, f.bias)
+    return _times(r, q, (n << f.fraction).float())
 
 
 def exp_negative(x: V) -> V:
@@ -105,13 +119,11 @@ def exp_negative(x: V) -> V:
     f = x.f
     if x.b.has_avx512:
         return _exp_with_avx512(x, limit=f.exp_low, precise=True)
-
-    def above(x: V) -> V:
-        up = 64
-        p, n, _ = _exp_mantissa(x, f.bias + up)
-        return p * (n << f.fraction).float() * 2.0**-up
-
-    return _zero_below(x, f.exp_low, above)
+    # The power of two is larger by 2**up, so that it is a normal number where the result is none, and 0, which no
+    # processor takes long to multiply with, just where the result rounds to 0.
+    up = f.fraction + 1
+    r, q, n, _ = _exp_fraction(x.at_least(-(f.bias + up) * math.log(2.0)), f.bias + up)
+    return _times(r, q, (n << f.fraction).float()) * 2.0**-up
 
 
 @function
@@ -142,20 +154,22 @@ def _exp2(x: V) -> V:
     return scale((t + q) + 1.0, shifted.bits(), f)
 
 
+def half_expm1(x: V) -> V:
+    """(e**x - 1) / 2 where e**x is normal, or just overflows: ``2**(n - 1) * expm1(r) + (2**(n - 1) - 1/2)``."""
+    f = x.f
+    word, r, n = _exp_shift(x, f.bias - 1)
+    r = fma(n, -f.ln2[1], r)
+    power = (word << f.fraction).float()
+    return fma(power * (r * r), poly(r, f.table["exp"]), fma(power, r, power - 0.5))
+
+
 @function
 def expm1(x: V) -> V:
-    """e**x - 1 without cancellation: ``2**n * expm1(r) + (2**n - 1)``."""
+    """e**x - 1 without cancellation."""
     f = x.f
     small = abs(x) < 2.0 ** -(f.fraction + 2)
-    limited = x.at_least(-18.0 if f.bits == 32 else -38.0).at_most(f.exp_high)
-    magic = f.magic + f.bias - 1
-    shifted = fma(limited, f.log2e[0], magic)
-    n = shifted - magic
-    r = fma(n, -f.ln2[1], fma(n, -f.ln2[0], limited))
-    q = fma(r * r, poly(r, f.table["exp"]), r)
-    half = (shifted.bits() << f.fraction).float()  # 2**(n - 1), so that n may be as large as it gets
-    y = fma(half, q, half - 0.5) * 2.0
-    return where(small, x, y)
+    half = half_expm1(x.at_least(-18.0 if f.bits == 32 else -38.0).at_most(f.exp_high))
+    return where(small, x, half + half)
 
 
 @function
@@ -166,5 +180,5 @@ def sigmoid(x: V) -> V:
     e is small.
     """
     e = exp_negative(-abs(x))
-    num = where(x < 0.0, e, 1.0)
+    num = where(x.bits() < 0, e, 1.0)
     return fma(-num, e / (e + 1.0), num)
