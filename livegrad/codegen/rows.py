@@ -23,8 +23,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..ops.rowprogram import RowReduction
-from ..ops.scalar import Expr
+from ..ops.rowprogram import RowReduction, largest, largest_number
+from ..ops.scalar import Expr, sub
 from .body import emit_body
 from .elementwise import Arguments, coordinates, load_along, offset_of
 from .ir import Module, Reg
@@ -44,6 +44,14 @@ AHEAD = 1 << 17
 def source(shape: Shape) -> str:
     """LLVM IR of the kernel."""
     return _Emitter(shape).emit()
+
+
+def _below_one(node: Expr) -> bool:
+    """Whether this is the exponential of an element less the row's largest."""
+    if node.primitive.name != "exp" or getattr(node.args[0], "primitive", None) is not sub:  # type: ignore[union-attr]
+        return False
+    x, most = node.args[0].args
+    return most.__class__ is Expr and most.primitive in (largest, largest_number) and most.args[0] is x
 
 
 class _Emitter:
@@ -406,7 +414,8 @@ class _Emitter:
             if node.primitive is None:
                 return self._position(place) if node.name == "#" else self._input(node.name, place)
             args = [value(a) for a in node.args]
-            return lower(b, node.primitive.name, args, self.compute)
+            name = "exp_below_one" if _below_one(node) else node.primitive.name
+            return lower(b, name, args, self.compute)
 
         parts = []
         for n in reductions:

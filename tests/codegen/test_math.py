@@ -113,6 +113,14 @@ def test_without_fused_multiply_add(name):
     assert (np.abs(with_fma[good].astype(np.float64) - without[good]) / spacing).max() <= 4
 
 
+@pytest.mark.parametrize("kind", FLOAT)
+def test_exponential_of_what_is_not_positive_has_the_same_bits(kind):
+    x = _random_bits(1 << 14)
+    x = -np.abs(np.concatenate([x, np.linspace(0, 110, 4001, dtype=np.float32)])).astype(FLOAT[kind])
+    x = np.concatenate([x, np.linspace(-760, -700, 4001).astype(FLOAT[kind])])
+    np.testing.assert_array_equal(_run("exp_below_one", x), _run("exp", x))
+
+
 def test_huge_angles():
     rng = np.random.default_rng(0)
     x = (10.0 ** rng.uniform(4, 38, 4000)).astype(np.float32)

@@ -28,7 +28,7 @@ from __future__ import annotations
 from .choice import maximum, minimum, round, sign
 from .division import floor_divide, fmod, remainder
 from .error import erf, erfc, erfinv
-from .exponential import exp, exp2, expm1, sigmoid
+from .exponential import exp, exp2, exp_below_one, expm1, sigmoid
 from .gamma import digamma, lgamma
 from .hyperbolic import acosh, asinh, atanh, cosh, sinh, tanh
 from .inverse_trigonometric import acos, asin, atan, atan2
@@ -52,6 +52,7 @@ __all__ = [
     "erfinv",
     "exp",
     "exp2",
+    "exp_below_one",
     "expm1",
     "floor_divide",
     "fmod",

@@ -133,6 +133,12 @@ def exp(x: V) -> V:
 
 
 @function
+def exp_below_one(x: V) -> V:
+    """e**x where x is known not to be above 0, which takes fewer instructions; with the bits of :func:`exp`."""
+    return plain_exp(x) if x.b.has_avx512 else exp_negative(x)
+
+
+@function
 def exp2(x: V) -> V:
     """2**x"""
     return _zero_below(x, -152.0 if x.f.bits == 32 else -1077.0, _exp2)
