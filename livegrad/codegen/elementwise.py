@@ -80,7 +80,7 @@ def flat_source(code: tuple, outputs: tuple, classes: tuple, streaming: bool = F
                 kind = results[node].kind
                 target = b.gep(out, kind, i)
                 nt = streaming and w > 1
-                b.store(made[node], target, align=w * results[node].itemsize if nt else None, nontemporal=nt)
+                b.store(made[node], target, align=min(w * results[node].itemsize, 64) if nt else None, nontemporal=nt)
 
     # The more vectors a step has, the more elements would be left to the last loop.
     for w in (width, single, 1) if width > 2 * single else (width, 1):
