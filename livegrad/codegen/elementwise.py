@@ -82,6 +82,12 @@ def flat_source(code: tuple, outputs: tuple, classes: tuple, streaming: bool = F
                 nt = streaming and w > 1
                 b.store(made[node], target, align=min(w * results[node].itemsize, 64) if nt else None, nontemporal=nt)
 
+    if streaming and width > 1:
+        # Up to where vectors are aligned: a batch of launches is cut anywhere.
+        head = b.smin(b.add(begin, b.and_(b.neg(begin), b.const("i64", width - 1, 1))), end)
+        with b.loop(begin, head) as loop:
+            step(loop.i, 1)
+        begin = head
     # The more vectors a step has, the more elements would be left to the last loop.
     for w in (width, single, 1) if width > 2 * single else (width, 1):
         if w > 1:
