@@ -1,320 +1,69 @@
-"""Kernels of convolution: products of shifted planes.
+"""The kernel of convolution: products of shifted planes.
 
 Everything a convolution can be (strides, dilation, padding, one to three dimensions, its gradient by the input, the
-transposed convolution) is one loop once the input lies right. It is laid out with its padding, one plane per channel
-and per residue of the position modulo the stride; in such a plane the output positions are one long line, and what a
-tap (channel, place in the window) reads lies at a fixed offset from the output's own place:
+transposed convolution) is one loop once the input lies right, as `conv_layout` says; the code depends on the block of
+outputs and the number of vectors only.
 
-    out[o, p] = sum over taps k of weight[o, k] * x[offset[k] + p]
-
-So a table of offsets is all that a kernel knows of a geometry, and its code depends on the block of outputs and the
-number of vectors only. A line runs on over the ends of rows; the few places between rows are computed and dropped.
-Where no padding and no stride is in the way the input serves as it is.
-
-Kernels lay out what they need in scratch memory, one slot per thread, so that it is read while it is in the cache.
+Where rows are short, so that many places between them would be computed for nothing, and there are many outputs to
+share the work, what a tile reads is packed first: for each tap the places of the tile, next to each other. The sums of
+an output are the same, in the same order, either way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
+from .conv_layout import (
+    BOX_WORDS,
+    LAYOUT_WORDS,
+    SIGNATURE,
+    Box,
+    Words,
+    clamp_high,
+    lanes_below,
+    lay_out,
+    madd,
+    masked_store,
+    number,
+    scratch_slot,
+    split,
+    vector_width,
+    when,
+)  # fmt: skip
 from .elementwise import NAME, Arguments
-from .ir import Builder, Loop, Module, Reg, host_vector_bytes, kind_bytes, type_text
+from .ir import Builder, Module, Reg
 from .layout import CHAIN
 
-SIGNATURE = [("ptr noalias readonly", "%args"), ("i64", "%begin"), ("i64", "%end")]
-
-# The words that describe how an input is laid out, in the order in which they are packed.
-# source: sizes d h w and strides d h w; steps and rows and padding by dimension; `pitch` from row to row, `image` from
-# image to image (elements); phases is the product of the steps.
-LAYOUT_WORDS = (
-    "channels", "stride_n", "stride_c", "stride_d", "stride_h", "stride_w", "size_d", "size_h", "size_w",
-    "step_d", "step_h", "step_w", "rows_d", "rows_h", "pitch", "pad_d", "pad_h", "pad_w", "group_images", "image",
-    "plane", "strip",
-)  # fmt: skip
-# plane: from channel to channel. strip: how many zeros follow the last image, for what its last taps read; those of the
-# others read the upper padding of the next.
-
-
-def vector_width(kind: str) -> int:
-    """Lanes of one vector of this machine."""
-    return max(1, host_vector_bytes() // kind_bytes(kind))
-
-
-class Words:
-    """Reads packed words by name."""
-
-    def __init__(self, b: Builder, args: Arguments, names: tuple):
-        self.b = b
-        for name in names:
-            setattr(self, name, args.word())
-
-    def __getattr__(self, name: str) -> Reg:  # only for what __init__ has not set
-        raise AttributeError(name)
-
-
-class Chosen:
-    """Words of which some are replaced."""
-
-    def __init__(self, words: Words, **changed: Reg):
-        self.__dict__.update(words.__dict__)
-        self.__dict__.update(changed)
-
-
-def number(b: Builder, value: int) -> Reg:
-    return b.const("i64", value, 1)
-
-
-def clamp_high(b: Builder, x: Reg, y: Reg) -> Reg:
-    return b.select(b.icmp("slt", x, y), x, y)
-
-
-def madd(b: Builder, x: Reg, y: Reg, z: Reg) -> Reg:
-    """x * y + z on numbers."""
-    return b.add(b.mul(x, y), z)
-
-
-def lanes_below(b: Builder, count: Reg, width: int, kind: str) -> Reg:
-    """A mask of the lanes, of elements of `kind`, whose number is below `count`.
-
-    It is made of integers as wide as the elements, so that it is a comparison and nothing more.
-    """
-    lane = "i32" if kind_bytes(kind) == 4 else "i64"
-    few = b.smin(b.smax(count, number(b, 0)), number(b, width))
-    with b.at_width(width):
-        return b.icmp("slt", b.iota(lane), b.splat(b.convert(few, lane)))
-
-
-def masked_load(b: Builder, ptr: str, kind: str, mask: Reg) -> Reg:
-    """Neighbouring elements where the mask holds, else zeros; what is masked is not touched."""
-    w, size = mask.width, kind_bytes(kind)
-    if w == 1:
-        return _guarded_load(b, ptr, kind, mask)
-    t = type_text(kind, w)
-    name = f"llvm.masked.load.v{w}{kind}.p0"
-    b.declare(f"declare {t} @{name}(ptr, i32, <{w} x i1>, {t})")
-    return b.op(kind, w, f"call {t} @{name}(ptr {ptr}, i32 {size}, {mask.operand}, {t} zeroinitializer)")
-
-
-def _guarded_load(b: Builder, ptr: str, kind: str, mask: Reg) -> Reg:
-    yes, done = b.fresh("yes"), b.fresh("done")
-    before = b.block
-    b.cond_br(mask, yes, done)
-    b.label(yes)
-    found = b.load(ptr, kind, width=1)
-    b.label(done)
-    return b.phi(kind, [(b.const(kind, 0, 1), before), (found, yes)], 1)
-
-
-def masked_store(b: Builder, x: Reg, ptr: str, mask: Reg) -> None:
-    """Write neighbouring elements where the mask holds."""
-    w, size = x.width, kind_bytes(x.kind)
-    if w == 1:
-        with when(b, mask):
-            b.store(x, ptr)
-        return
-    name = f"llvm.masked.store.v{w}{x.kind}.p0"
-    b.declare(f"declare void @{name}({x.type}, ptr, i32, <{w} x i1>)")
-    b.line(f"call void @{name}({x.operand}, ptr {ptr}, i32 {size}, {mask.operand})")
-
-
-def gather_lanes(b: Builder, kind: str, row: str, places: Reg, mask: Reg) -> Reg:
-    """One element of a row for each lane of `places`, where the mask holds."""
-    if places.width == 1:
-        return masked_load(b, b.gep(row, kind, places), kind, mask)
-    width, t = places.width, type_text(kind, places.width)
-    pointers = b.fresh("pointers")
-    b.line(f"%{pointers} = getelementptr {type_text(kind)}, ptr {row}, {places.operand}")
-    name = f"llvm.masked.gather.v{width}{kind}.v{width}p0"
-    b.declare(f"declare {t} @{name}(<{width} x ptr>, i32, <{width} x i1>, {t})")
-    call = f"call {t} @{name}(<{width} x ptr> %{pointers}, i32 {kind_bytes(kind)}, {mask.operand}, {t} zeroinitializer)"
-    return b.op(kind, width, call)
-
-
-@contextmanager
-def when(b: Builder, condition: Reg) -> Iterator[None]:
-    """What is emitted inside runs only if the condition holds."""
-    yes, done = b.fresh("yes"), b.fresh("done")
-    b.cond_br(condition, yes, done)
-    b.label(yes)
-    yield
-    b.label(done)
-
-
-@contextmanager
-def scratch_slot(b: Builder, memory: str, slots: Reg, slot_bytes: Reg) -> Iterator[str]:
-    """A slot of the scratch memory that no other thread uses; `memory` starts with one flag of 64 bytes for each."""
-    look, taken, again = b.fresh("look"), b.fresh("taken"), b.fresh("again")
-    before = b.block
-    b.label(look)
-    i = b.phi("i64", [(number(b, 0), before)], 1)
-    flag = b.gep(memory, "i64", b.shl(i, number(b, 3)))
-    pair = b.fresh("pair")
-    b.line(f"%{pair} = cmpxchg ptr {flag}, i64 0, i64 1 acquire monotonic")
-    got = b.op("i1", 1, f"extractvalue {{ i64, i1 }} %{pair}, 1")
-    b.cond_br(got, taken, again)
-    b.label(again)
-    following = b.add(i, number(b, 1))
-    b.add_incoming(i, b.select(b.icmp("slt", following, slots), following, number(b, 0)), again)
-    b.br(look)
-    b.label(taken)
-    yield b.gep(memory, "i8", madd(b, i, slot_bytes, b.shl(slots, number(b, 6))))
-    b.line(f"store atomic i64 0, ptr {flag} release, align 8")
-
-
-def lay_out(b: Builder, kind: str, width: int, x: str, target: str, s: Words | Chosen, images: Reg) -> None:
-    """Write the planes of `images` images of `x` with their padding, one plane per channel and residue.
-
-    Order in `target`: channel, residue by d h w, image, then places by d h w. Rows are written in rising order and may
-    run over their end, which the next row then overwrites; behind the last one there must be room for a vector.
-    """
-    zero = number(b, 0)
-    width_of_row = s.size_w
-    phases = b.mul(b.mul(s.step_d, s.step_h), s.step_w)
-    plain = b.icmp("eq", b.mul(s.stride_w, s.step_w), number(b, 1))
-    step = b.mul(s.stride_w, s.step_w)
-    with b.loop(0, s.channels) as channel, b.loop(0, phases) as phase:
-        phase_w = b.urem(phase.i, s.step_w)
-        rest = b.udiv(phase.i, s.step_w)
-        phase_h, phase_d = b.urem(rest, s.step_h), b.udiv(rest, s.step_h)
-        start = b.mul(madd(b, channel.i, phases, phase.i), s.plane)
-        # Places j of a row for which j * step + phase - pad lies inside the source's row.
-        shift = b.sub(phase_w, s.pad_w)
-        low = b.sdiv(b.sub(b.add(b.neg(shift), s.step_w), number(b, 1)), s.step_w)
-        low = clamp_high(b, b.select(b.icmp("sgt", shift, zero), zero, low), s.pitch)
-        high = b.sdiv(b.sub(b.add(b.sub(width_of_row, shift), s.step_w), number(b, 1)), s.step_w)
-        high = clamp_high(b, b.select(b.icmp("slt", b.sub(width_of_row, shift), zero), zero, high), s.pitch)
-
-        def rows(image: Loop) -> None:
-            with b.loop(0, s.rows_d) as d, b.loop(0, s.rows_h) as h:
-                at_d = b.sub(madd(b, d.i, s.step_d, phase_d), s.pad_d)
-                at_h = b.sub(madd(b, h.i, s.step_h, phase_h), s.pad_h)
-                inside = b.and_(b.icmp("ult", at_d, s.size_d), b.icmp("ult", at_h, s.size_h))
-                first = b.select(inside, low, zero)
-                last = b.select(inside, high, zero)
-                place = madd(b, image.i, s.stride_n, b.mul(channel.i, s.stride_c))
-                place = madd(b, at_d, s.stride_d, madd(b, at_h, s.stride_h, place))
-                place = madd(b, shift, s.stride_w, place)
-                row = madd(b, madd(b, d.i, s.rows_h, h.i), s.pitch, madd(b, image.i, s.image, start))
-                slow, fast, done = b.fresh("strided"), b.fresh("plain"), b.fresh("laid")
-                b.cond_br(plain, fast, slow)
-                b.label(fast)
-                _copy_row(b, kind, width, b.gep(x, kind, place), b.gep(target, kind, row), first, last, s.pitch)
-                b.br(done)
-                b.label(slow)
-                with b.loop(0, first) as j:
-                    b.store(b.const(kind, 0, 1), b.gep(target, kind, b.add(row, j.i)))
-                with b.loop(first, last) as j:
-                    v = b.load(b.gep(x, kind, madd(b, j.i, step, place)), kind, width=1)
-                    b.store(v, b.gep(target, kind, b.add(row, j.i)))
-                with b.loop(b.select(b.icmp("sgt", first, last), first, last), s.pitch) as j:
-                    b.store(b.const(kind, 0, 1), b.gep(target, kind, b.add(row, j.i)))
-                b.label(done)
-
-        with b.loop(0, images) as image:
-            rows(image)
-        end = madd(b, images, s.image, start)
-        with b.loop(0, s.strip, width) as j, b.at_width(width):
-            b.store(b.const(kind, 0), b.gep(target, kind, b.add(end, j.i)))
-
-
-def _copy_row(b: Builder, kind: str, width: int, x: str, out: str, first: Reg, last: Reg, count: Reg) -> None:
-    """out[j] = x[j] from first to last, and zeros up to there from 0, and from there to count; vectors may go on."""
-    last = b.smax(first, last)
-    with b.at_width(width):
-        zeros = b.const(kind, 0)
-        with b.loop(0, first, width) as j:
-            b.store(zeros, b.gep(out, kind, j.i))
-        whole = b.add(first, b.and_(b.sub(last, first), number(b, -width)))
-        with b.loop(first, whole, width) as j:
-            b.store(b.load(b.gep(x, kind, j.i), kind), b.gep(out, kind, j.i))
-        rest = b.sub(last, whole)
-        with when(b, b.icmp("ne", rest, number(b, 0))):
-            some = masked_load(b, b.gep(x, kind, whole), kind, lanes_below(b, rest, width, kind))
-            b.store(some, b.gep(out, kind, whole))
-        with b.loop(last, count, width) as j:
-            b.store(zeros, b.gep(out, kind, j.i))
-
-
-def split(b: Builder, item: Reg, count: Reg) -> tuple[Reg, Reg]:
-    """An item's number among `count`, which run fastest, and that of the rest."""
-    return b.urem(item, count), b.udiv(item, count)
-
-
-BOX_WORDS = (
-    "images", "out_d", "out_h", "out_w", "box_d", "box_h", "box_w", "boxes_d", "boxes_h", "boxes_w", "depth"
-)  # fmt: skip
-
-
-class Box:
-    """A box of outputs, of some images: what a work item computes, or goes through.
-
-    `words` has BOX_WORDS: how many images and outputs there are, the sizes of a box (the last ones may be smaller), how
-    many there are, and how far a plane is from the next in a line (elements).
-    """
-
-    def __init__(self, b: Builder, words: Words, layout: Words, item: Reg):
-        self.b, self.words, self.whole = b, words, layout
-        self.first, self.count = {}, {}
-        for axis in "whd":
-            at, item = split(b, item, getattr(words, f"boxes_{axis}"))
-            size = getattr(words, f"box_{axis}")
-            self.first[axis] = b.mul(at, size)
-            self.count[axis] = clamp_high(b, size, b.sub(getattr(words, f"out_{axis}"), self.first[axis]))
-        self.first_image = b.mul(item, layout.group_images)
-        self.images = clamp_high(b, layout.group_images, b.sub(words.images, self.first_image))
-
-    def layout(self, channels: Reg) -> Chosen:
-        """The layout of some channels of what its outputs read."""
-        b, moved = self.b, {}
-        for axis, first in self.first.items():
-            name = f"pad_{axis}"
-            moved[name] = b.sub(getattr(self.whole, name), b.mul(first, getattr(self.whole, f"step_{axis}")))
-        return Chosen(self.whole, channels=channels, **moved)
-
-    def corner(self, words: Words | None = None) -> Reg:
-        """How far its first place is from the first of an image, in an array of which `words` has the strides."""
-        words = self.whole if words is None else words
-        place = self.b.const("i64", 0, 1)
-        for axis, first in self.first.items():
-            place = madd(self.b, first, getattr(words, f"stride_{axis}"), place)
-        return place
-
-    def places(self, depth: Reg) -> Reg:
-        """From its first place to its last one, in a line."""
-        b, one = self.b, number(self.b, 1)
-        found = madd(b, b.sub(self.images, one), self.whole.image, b.mul(b.sub(self.count["d"], one), depth))
-        return b.add(madd(b, b.sub(self.count["h"], one), self.whole.pitch, found), self.count["w"])
-
+UNROLLED = 4  # taps of a round of the innermost loop
 
 FORWARD_WORDS = (
-    "slots", "slot_bytes", "lines_at", "laid_out", "groups", "parts", "blocks_per_part", "blocks", "outputs", "chunk",
-    "window", "out_stride_n", "out_stride_c", "out_stride_d", "out_stride_h", "out_stride_w", "line", *BOX_WORDS,
+    "slots", "slot_bytes", "pack_at", "lines_at", "laid_out", "groups", "parts", "blocks_per_part", "blocks", "outputs",
+    "chunk", "window", "out_stride_n", "out_stride_c", "out_stride_d", "out_stride_h", "out_stride_w", "line",
+    *BOX_WORDS,
 )  # fmt: skip
 FORWARD_POINTERS = ("x", "weight", "bias", "out", "offsets", "scratch")
 
 
-def forward_source(kind: str, block: int, vectors: int) -> str:
+def forward_source(kind: str, block: int, vectors: int, packed: bool) -> str:
     """LLVM IR of out = conv(x, weight) + bias, `block` output channels and `vectors` vectors of places at a time.
 
     A work item is (images, box of places, group, part of the output channels). It goes through the channels of the
     input by the `chunk`, through the places by the tile, and through the output channels: what a tile reads of the
     input stays in the nearest cache meanwhile, and the weights of the chunk and the sums in the next one.
-    weight: [group, chunk, block, tap, channel of the block]. offsets: of the taps of a chunk. lines_at: bytes from a
-    slot's start to the sums, for each output channel of a part `line` elements, of which the first tile is not used.
-    Arguments: FORWARD_POINTERS, FORWARD_WORDS, LAYOUT_WORDS.
+    weight: [group, chunk, block, tap, channel of the block]. offsets: of the taps of a chunk. pack_at, lines_at: bytes
+    from a slot's start to what is packed, and to the sums, for each output channel of a part `line` elements, of which
+    the first tile is not used. Arguments: FORWARD_POINTERS, FORWARD_WORDS, LAYOUT_WORDS.
     """
     module = Module("cpu")
-    for n in range(1, vectors + 1):
-        _define_tile(module, kind, block, n)
+    for n in _sizes(vectors):
+        _define_tile(
+            module, kind, block, n, packed_row(kind, vectors) if packed else 0, UNROLLED if n == vectors else 1
+        )
     b = module.function(NAME, SIGNATURE)
     args = Arguments(b)
     x, weight, bias, out, offsets, scratch = (args.pointer() for _ in FORWARD_POINTERS)
     s, layout = Words(b, args, FORWARD_WORDS), Words(b, args, LAYOUT_WORDS)
     width = vector_width(kind)
     tile = width * vectors
-    zero = number(b, 0)
+    zero, no, yes = number(b, 0), b.const("i1", False, 1), b.const("i1", True, 1)
     with (
         scratch_slot(b, scratch, s.slots, s.slot_bytes) as slot,
         b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as item,
@@ -322,81 +71,133 @@ def forward_source(kind: str, block: int, vectors: int) -> str:
         part, rest = split(b, item.i, s.parts)
         group, rest = split(b, rest, s.groups)
         box = Box(b, s, layout, rest)
-        images = box.images
         source = madd(b, b.mul(group, layout.channels), layout.stride_c, b.mul(box.first_image, layout.stride_n))
         lines = b.gep(b.gep(slot, "i8", s.lines_at), kind, tile)
-        places = box.places(s.depth)
-        whole = b.sub(places, b.urem(places, number(b, tile)))
-        left = b.sub(places, whole)
+        places = box.outputs() if packed else box.places(s.depth)
         first_block = b.mul(part, s.blocks_per_part)
         blocks_here = clamp_high(b, s.blocks_per_part, b.sub(s.blocks, first_block))
         weights = b.mul(b.mul(b.mul(group, layout.channels), s.window), s.blocks)
 
-        def tiles(base: str, at: Reg, channel: Reg, count: Reg, n: int) -> None:
-            """The tile of n vectors at a place, for all blocks."""
+        def blocks(read: str, at: Reg, channel: Reg, count: Reg, n: int) -> None:
+            """The tile of n vectors at a place, for all blocks; count: how many taps."""
             first = madd(b, b.mul(channel, s.window), s.blocks, madd(b, first_block, count, weights))
             w = b.gep(weight, kind, b.mul(first, number(b, block)))
             fresh = b.icmp("eq", channel, zero)
             with b.loop(0, blocks_here) as o:
                 here = b.gep(w, kind, b.mul(b.mul(o.i, count), number(b, block)))
                 target = b.gep(lines, kind, madd(b, b.mul(o.i, s.line), number(b, block), at))
-                pointers = [f"ptr {p}" for p in (b.gep(base, kind, at), here, offsets)]
+                pointers = [f"ptr {p}" for p in (read, here, offsets)]
                 b.call(f"tile.{n}", None, [*pointers, count, f"ptr {target}", s.line, fresh])
 
-        def last_tile(base: str, back: Reg, channel: Reg, count: Reg) -> None:
-            """The places that are left, in as few vectors as they need; `back`: whether it may not go over the end."""
-            for n in range(1, vectors + 1):
-                some = b.and_(
-                    b.icmp("sgt", left, number(b, n * width - width)), b.icmp("sle", left, number(b, n * width))
-                )
-                with when(b, some):
-                    at = b.select(back, b.sub(places, number(b, n * width)), whole)
-                    tiles(base, at, channel, count, n)
+        def tiles(base: str, first: Reg, back: Reg, channel: Reg, count: Reg) -> None:
+            """All tiles from a place on, the last one of as few vectors as it needs; `back`: not over the end."""
+            with b.loop(first, places, tile) as q:
+                left = clamp_high(b, b.sub(places, q.i), number(b, tile))
+                if packed:
+                    panel = b.gep(slot, "i8", s.pack_at)
+                    _pack(b, kind, vectors, base, panel, offsets, count, q.i, left, box, s.depth)
+                fewer = 0
+                for n in _sizes(vectors):
+                    some = _between(b, left, fewer, n, width)
+                    fewer = n
+                    with when(b, some):
+                        at = b.select(back, b.sub(places, number(b, n * width)), q.i)
+                        blocks(panel if packed else b.gep(base, kind, at), at, channel, count, n)
 
         is_laid = b.icmp("ne", s.laid_out, zero)
         with b.loop(0, layout.channels, s.chunk) as c:
             channels = clamp_high(b, s.chunk, b.sub(layout.channels, c.i))
             count = b.mul(channels, s.window)
             place = madd(b, c.i, layout.stride_c, source)
-            fill, plain, filled = b.fresh("fill"), b.fresh("plain"), b.fresh("filled")
+            fill, plain, done = b.fresh("fill"), b.fresh("plain"), b.fresh("done")
             b.cond_br(is_laid, fill, plain)
             b.label(fill)
-            lay_out(b, kind, width, b.gep(x, kind, place), slot, box.layout(channels), images)
-            after = b.block
-            b.br(filled)
+            lay_out(b, kind, width, b.gep(x, kind, place), slot, box.layout(channels), box.images)
+            tiles(slot, zero, no, c.i, count)
+            b.br(done)
             b.label(plain)
-            read = b.gep(x, kind, b.add(place, box.corner()))
-            b.label(filled)
-            base = b.fresh("base")
-            b.line(f"%{base} = phi ptr [ {read}, %{plain} ], [ {slot}, %{after} ]")
-            with b.loop(0, whole, tile) as q:
-                tiles(f"%{base}", q.i, c.i, count, vectors)
-            with when(b, is_laid):
-                last_tile(f"%{base}", b.const("i1", False, 1), c.i, count)
-        # Where the input serves as it is nothing may be read behind its end. So the last tile lies across the one
-        # before, and comes after it, with all channels.
-        with when(b, b.not_(is_laid)), b.loop(0, layout.channels, s.chunk) as c:
-            count = b.mul(clamp_high(b, s.chunk, b.sub(layout.channels, c.i)), s.window)
-            read = b.gep(x, kind, b.add(madd(b, c.i, layout.stride_c, source), box.corner()))
-            last_tile(read, b.const("i1", True, 1), c.i, count)
+            if not packed:
+                whole = b.sub(places, b.urem(places, number(b, tile)))
+                read = b.gep(x, kind, b.add(place, box.corner()))
+                with b.loop(0, whole, tile) as q:
+                    blocks(b.gep(read, kind, q.i), q.i, c.i, count, vectors)
+            b.label(done)
+        if not packed:
+            # Where the input serves as it is nothing may be read behind its end. So the last tile lies across the one
+            # before, and comes after it, with all channels.
+            with when(b, b.not_(is_laid)), b.loop(0, layout.channels, s.chunk) as c:
+                count = b.mul(clamp_high(b, s.chunk, b.sub(layout.channels, c.i)), s.window)
+                read = b.gep(x, kind, b.add(madd(b, c.i, layout.stride_c, source), box.corner()))
+                tiles(read, b.sub(places, b.urem(places, number(b, tile))), yes, c.i, count)
         first_channel = b.mul(first_block, number(b, block))
         many = clamp_high(b, b.mul(blocks_here, number(b, block)), b.sub(s.outputs, first_channel))
+        # How far images, planes and rows are from the next in a line, and how long a row is.
+        image_step, depth, pitch, rows, row = layout.image, s.depth, layout.pitch, box.count["h"], box.count["w"]
+        if packed:  # without a gap; where they are so in the result too, rows are one
+            one_row = b.and_(b.icmp("eq", s.out_stride_h, row), b.icmp("eq", s.out_stride_w, number(b, 1)))
+            pitch, depth = row, b.mul(rows, row)
+            image_step = b.mul(box.count["d"], depth)
+            rows, row = b.select(one_row, number(b, 1), rows), b.select(one_row, depth, row)
         with b.loop(0, many) as o:
             channel = b.add(madd(b, group, s.outputs, first_channel), o.i)
             added = b.load(b.gep(bias, kind, channel), kind, width=1)
             line = b.mul(o.i, s.line)
-            with b.loop(0, images) as image, b.loop(0, box.count["d"]) as d, b.loop(0, box.count["h"]) as h:
-                start = madd(b, image.i, layout.image, madd(b, d.i, s.depth, madd(b, h.i, layout.pitch, line)))
+            with b.loop(0, box.images) as image, b.loop(0, box.count["d"]) as d, b.loop(0, rows) as h:
+                start = madd(b, image.i, image_step, madd(b, d.i, depth, madd(b, h.i, pitch, line)))
                 target = madd(b, b.add(box.first_image, image.i), s.out_stride_n, b.mul(channel, s.out_stride_c))
                 for axis, moved in (("d", d.i), ("h", h.i), ("w", zero)):
                     target = madd(b, b.add(box.first[axis], moved), getattr(s, f"out_stride_{axis}"), target)
-                row, to = b.gep(lines, kind, start), b.gep(out, kind, target)
-                _write_row(b, kind, width, row, to, added, box.count["w"], s.out_stride_w)
+                _write_row(
+                    b, kind, width, b.gep(lines, kind, start), b.gep(out, kind, target), added, row, s.out_stride_w
+                )
     return module.text()
 
 
-def _define_tile(module: Module, kind: str, block: int, vectors: int) -> None:
+def packed_row(kind: str, vectors: int) -> int:
+    """Elements from tap to tap of what is packed: a tile, and room for a vector that goes over its end."""
+    return vector_width(kind) * (vectors + 1)
+
+
+def _pack(
+    b: Builder, kind: str, vectors: int, base: str, panel: str, offsets: str, taps: Reg, first: Reg, count: Reg,
+    box: Box, depth: Reg,
+) -> None:  # fmt: skip
+    """Write what `count` outputs from the `first` one on read: for each tap their places, next to each other."""
+    width = vector_width(kind)
+    row, rows, planes = box.count["w"], box.count["h"], box.count["d"]
+    end = b.add(first, count)
+    last_row = b.udiv(b.sub(end, number(b, 1)), row)
+    with b.loop(b.udiv(first, row), b.add(last_row, number(b, 1))) as r:
+        start = b.mul(r.i, row)
+        low, high = b.smax(first, start), b.smin(end, b.add(start, row))
+        h, rest = split(b, r.i, rows)
+        d, image = split(b, rest, planes)
+        place = madd(b, image, box.whole.image, madd(b, d, depth, madd(b, h, box.whole.pitch, b.sub(low, start))))
+        source, target = b.gep(base, kind, place), b.gep(panel, kind, b.sub(low, first))
+        # Rows come in rising order: what goes over the end of one is written again.
+        for n in range(1, vectors + 1):
+            with when(b, _between(b, b.sub(high, low), n - 1, n, width)), b.loop(0, taps) as k, b.at_width(width):
+                read = b.gep(source, kind, b.load(b.gep(offsets, "i64", k.i), "i64", width=1))
+                write = b.gep(target, kind, b.mul(k.i, number(b, packed_row(kind, vectors))))
+                found = [b.load(b.gep(read, kind, v * width), kind) for v in range(n)]
+                for v, x in enumerate(found):
+                    b.store(x, b.gep(write, kind, v * width))
+
+
+def _sizes(vectors: int) -> list[int]:
+    """How many vectors tiles have: rising, each the half of the next."""
+    return [*_sizes(-(-vectors // 2)), vectors] if vectors > 1 else [1]
+
+
+def _between(b: Builder, count: Reg, fewer: int, n: int, width: int) -> Reg:
+    """Whether so many elements take more than `fewer` vectors, and no more than n."""
+    return b.and_(b.icmp("sgt", count, number(b, fewer * width)), b.icmp("sle", count, number(b, n * width)))
+
+
+def _define_tile(module: Module, kind: str, block: int, vectors: int, step: int, unrolled: int) -> None:
     """Define `@tile.n`: the sums of a tile, `block` lines of n = `vectors` vectors, added to %target, or written there.
+
+    step: from tap to tap of what is packed; 0: the offsets say where they are. unrolled: taps of a round, a power of 2.
 
     It is a function of its own so that the sums have the registers to themselves: there is not one to spare, and
     a vector that the caller holds would cost the innermost loop a way through memory at each step.
@@ -408,17 +209,31 @@ def _define_tile(module: Module, kind: str, block: int, vectors: int) -> None:
     taps, line = Reg("%taps", "i64"), Reg("%line", "i64")
     with b.loop(0, taps, CHAIN) as chain:
         stop = clamp_high(b, b.add(chain.i, number(b, CHAIN)), taps)
-        empty = [b.const(kind, 0) for _ in range(block * vectors)]
-        with b.loop(chain.i, stop, 1, empty) as k:
-            offset = b.load(b.gep("%offsets", "i64", k.i), "i64", width=1)
+        sums = [b.const(kind, 0) for _ in range(block * vectors)]
+
+        def add(k: Reg, sums: list[Reg]) -> list[Reg]:
+            offset = b.mul(k, number(b, step)) if step else b.load(b.gep("%offsets", "i64", k), "i64", width=1)
             start = b.gep("%x", kind, offset)
             read = [b.load(b.gep(start, kind, v * width), kind) for v in range(vectors)]
-            weights = b.gep("%w", kind, b.mul(k.i, number(b, block)))
-            sums = []
+            weights = b.gep("%w", kind, b.mul(k, number(b, block)))
+            found = []
             for o in range(block):
                 factor = b.splat(b.load(b.gep(weights, kind, o), kind, width=1))
-                sums += [b.fma(factor, read[v], k.values[o * vectors + v]) for v in range(vectors)]
+                found += [b.fma(factor, read[v], sums[o * vectors + v]) for v in range(vectors)]
+            return found
+
+        # A loop of few rounds, whose end the processor foresees.
+        whole = b.sub(stop, b.and_(b.sub(stop, chain.i), number(b, unrolled - 1)))
+        with b.loop(chain.i, whole, unrolled, sums) as k:
+            sums = k.values
+            for n in range(unrolled):
+                sums = add(b.add(k.i, number(b, n)), sums)
             k.next(*sums)
+        sums = k.values
+        if unrolled > 1:
+            with b.loop(whole, stop, 1, sums) as k:
+                k.next(*add(k.i, k.values))
+            sums = k.values
         places = []
         for o in range(block):
             row = b.gep("%target", kind, b.mul(line, number(b, o))) if o else "%target"
@@ -426,11 +241,11 @@ def _define_tile(module: Module, kind: str, block: int, vectors: int) -> None:
         fresh, more, done = b.fresh("fresh"), b.fresh("more"), b.fresh("stored")
         b.cond_br(b.and_(Reg("%fresh", "i1"), b.icmp("eq", chain.i, number(b, 0))), fresh, more)
         b.label(fresh)
-        for total, place in zip(k.values, places):
+        for total, place in zip(sums, places):
             b.store(total, place)
         b.br(done)
         b.label(more)
-        for total, place in zip(k.values, places):
+        for total, place in zip(sums, places):
             b.store(b.fadd(b.load(place, kind), total), place)
         b.label(done)
 

@@ -1,6 +1,6 @@
 """Kernels of the weight's side of convolution: its gradient, and the order in which a product reads it.
 
-With the input and the gradient of the result laid out as `codegen.conv` says, places between rows holding zeros,
+With the input and the gradient of the result laid out as `codegen.conv_layout` says, places between rows holding zeros,
 
     gradient[o, k] = sum over places p of g[o, p] * x[offset[k] + p]
 
@@ -11,7 +11,7 @@ makes a partial result; chunks depend on sizes alone, so the tree of additions d
 
 from __future__ import annotations
 
-from .conv import (
+from .conv_layout import (
     BOX_WORDS,
     LAYOUT_WORDS,
     SIGNATURE,

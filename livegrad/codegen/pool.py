@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .conv import (
+from .conv_layout import (
     SIGNATURE,
     Words,
     clamp_high,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .conv import SIGNATURE, Words, gather_lanes, lanes_below, madd, masked_load, masked_store, vector_width
+from .conv_layout import SIGNATURE, Words, gather_lanes, lanes_below, madd, masked_load, masked_store, vector_width
 from .elementwise import NAME, Arguments
 from .ir import Module, Reg
 

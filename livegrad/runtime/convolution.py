@@ -25,6 +25,7 @@ SUM_BYTES = 192 << 10
 INPUT_BYTES = 128 << 10
 MOST_OUTPUTS = 128
 MOST_PLACES = 1024
+PACKING = 3  # cycles that packing a vector takes
 GRADIENT_BYTES = 192 << 10  # of both that the gradient by the weight reads
 SERIAL_WORK = 200_000  # multiply-adds that the calling thread does alone
 CHUNKS = 16  # of boxes, in the gradient by the weight
@@ -65,6 +66,20 @@ def _blocks(outputs: int) -> tuple[int, int]:
     """(output channels, vectors) of a tile: the block that leaves the least unused."""
     choices = ((8, 3), (4, 6), (2, 8), (1, 8)) if _many_registers() else ((4, 3), (2, 4), (1, 4))
     return min(choices, key=lambda c: -(-outputs // c[0]) * c[0] * (1 if c[0] > 2 else 1.15 if c[0] > 1 else 2))
+
+
+def _is_packed(p: Problem, outputs: int, vectors: int, width: int) -> bool:
+    """Whether what a tile reads is worth packing: by what the places between rows cost, and what packing does.
+
+    In cycles for each tap and place: of a vector a multiply-add takes a half, and packing PACKING. Each row of a tile
+    has one vector that is not full.
+    """
+    d, h, w = p.axes
+    if all(len(a.taps) == 1 for a in p.axes):
+        return False
+    image = lay_out(p, 1, (d.count, h.count, w.count), 1, 1, False).image
+    between = image / (d.count * h.count * w.count) - 1
+    return PACKING * (1 / width + 1 / w.count) < between * outputs / (2 * width)
 
 
 # --- memory -----------------------------------------------------------------------------------------------------
@@ -116,8 +131,11 @@ def _plan(p: Problem, threads: int) -> _Plan:
     window = math.prod(len(a.taps) for a in q.axes)
     chunk = equal_parts(q.channels, CHAIN // window)
     blocks = -(-q.outputs // block)
-    direct = serves_as_it_is(q, tile)
     per_part = equal_parts(blocks, MOST_OUTPUTS // block)
+    width = _width(q.kind)
+    direct = serves_as_it_is(q, tile)
+    packed = _is_packed(q, block * per_part, vectors, width)
+    direct = direct and not packed
     most = min(MOST_PLACES, SUM_BYTES // (size * block * per_part), INPUT_BYTES // (size * chunk))
 
     def cut(per_part: int, most: int) -> tuple:
@@ -137,14 +155,15 @@ def _plan(p: Problem, threads: int) -> _Plan:
             box, lay, boxes, items = cut(per_part, most)
     line = (lay.group_images - 1) * lay.image + (box[0] - 1) * lay.depth + (box[1] - 1) * lay.pitch + box[2]
     line = _aligned(line + 2 * tile) + 16  # not a multiple of a page: lines would share a set of the cache
-    lines_at = _aligned((lay.per_channel * chunk + 2 * tile) * size) if direct is False else 0
+    pack_at = _aligned((lay.per_channel * chunk + 2 * tile) * size) if lay.laid_out else 0
+    lines_at = pack_at + (_aligned(chunk * window * (tile + width) * size) if packed else 0)
     plan = _Plan()
     plan.slots, plan.slot_bytes = threads, _aligned(lines_at + (block * per_part * line + 2 * tile) * size)
     on, oc, *steps = q.out_strides
     counts = [a.count for a in q.axes]
     words = (
-        plan.slots, plan.slot_bytes, lines_at, int(lay.laid_out), q.groups, -(-blocks // per_part), per_part, blocks,
-        q.outputs, chunk, window, on, oc, *steps, line, q.images, *counts, *box, *boxes, lay.depth, *lay.words,
+        plan.slots, plan.slot_bytes, pack_at, lines_at, int(lay.laid_out), q.groups, -(-blocks // per_part), per_part,
+        blocks, q.outputs, chunk, window, on, oc, *steps, line, q.images, *counts, *box, *boxes, lay.depth, *lay.words,
     )  # fmt: skip
     plan.words = struct.pack(f"={len(words)}q", *words)
     plan.offsets = lay.offsets
@@ -157,7 +176,7 @@ def _plan(p: Problem, threads: int) -> _Plan:
     plan.items = items
     plan.work = q.images * q.groups * q.outputs * taps * math.prod(counts)
     plan.grain = max(1, SERIAL_WORK * plan.items // max(plan.work, 1))
-    plan.kernel = _kernel("forward", p.kind, block, vectors)
+    plan.kernel = _kernel("forward", p.kind, block, vectors, packed)
     plan.order = _kernel("order", p.kind, block)
     plan.keep = (plan.offsets.ctypes.data, plan.table.ctypes.data)
     if len(_plans) >= MAX_PLANS:
