@@ -21,16 +21,16 @@ from .memory import allocate
 ITEM_BYTES = {"f32": 4, "f64": 8}  # of the kinds that there are kernels for
 # What a work item is made of. The sums of its outputs and places stay in the second cache, of which the smallest have
 # half a megabyte; so does what it reads of the input at a time.
-SUM_BYTES = 192 << 10
+SUM_BYTES = 256 << 10
 INPUT_BYTES = 128 << 10
 MOST_OUTPUTS = 128
 MOST_PLACES = 1024
 PACKING = 3  # cycles that packing a vector takes
-GRADIENT_BYTES = 192 << 10  # of both that the gradient by the weight reads
+GRADIENT_BYTES = 288 << 10  # of both that the gradient by the weight reads
 SERIAL_WORK = 200_000  # multiply-adds that the calling thread does alone
 CHUNKS = 16  # of boxes, in the gradient by the weight
 PARTIAL_ELEMENTS = 1 << 20  # of all its partial results
-PART = 64  # channels, on either side, that a work item of that gradient takes
+PART = 128  # channels, on either side, that a work item of that gradient takes
 
 
 # --- kernels ----------------------------------------------------------------------------------------------------
@@ -64,8 +64,9 @@ def _many_registers() -> bool:
 
 def _blocks(outputs: int) -> tuple[int, int]:
     """(output channels, vectors) of a tile: the block that leaves the least unused."""
-    choices = ((8, 3), (4, 6), (2, 8), (1, 8)) if _many_registers() else ((4, 3), (2, 4), (1, 4))
-    return min(choices, key=lambda c: -(-outputs // c[0]) * c[0] * (1 if c[0] > 2 else 1.15 if c[0] > 1 else 2))
+    choices = ((8, 3), (4, 6), (3, 6), (2, 8), (1, 8)) if _many_registers() else ((4, 3), (3, 3), (2, 4), (1, 4))
+    slower = {1: 2, 2: 1.15, 3: 1.05}  # small blocks have more loads for each product
+    return min(choices, key=lambda c: -(-outputs // c[0]) * c[0] * slower.get(c[0], 1))
 
 
 def _is_packed(p: Problem, outputs: int, vectors: int, width: int) -> bool:
@@ -247,7 +248,8 @@ def _weight_plan(p: Problem, threads: int) -> _WeightPlan:
     tap_rows = -(-taps // across) * across
     tiles = -(-p.outputs // block)
     per_part = _share(p.outputs, PART, block)
-    channels_per_part = _share(p.channels, PART, across // math.gcd(across, window))
+    channel_unit = across // math.gcd(across, window)
+    channels_per_part = _share(p.channels, PART, channel_unit)
     size = ITEM_BYTES[p.kind]
     phases = math.prod(a.step for a in p.axes)
     most = min(MOST_PLACES, GRADIENT_BYTES // (size * (per_part + channels_per_part * phases)))
@@ -266,8 +268,15 @@ def _weight_plan(p: Problem, threads: int) -> _WeightPlan:
         rows_d, rows_h = box[0], rows_h if box[0] > 1 else box[1]
         pitch = pitch if box[0] * box[1] > 1 else box[2]
     image = rows_d * rows_h * pitch
-    while items * -(-p.outputs // per_part) < 4 * threads > 4 and per_part > block:
-        per_part = _share(p.outputs, per_part // 2, block)
+    # Enough items for all threads; each copies the input of its channels, and the gradient of its outputs.
+    least = _share(min(16, p.channels), 16, channel_unit)
+    while threads > 1 and items * -(-p.outputs // per_part) * -(-p.channels // channels_per_part) < 4 * threads:
+        if per_part > block and (per_part >= channels_per_part or channels_per_part <= least):
+            per_part = _share(p.outputs, per_part // 2, block)
+        elif channels_per_part > least:
+            channels_per_part = _share(p.channels, channels_per_part // 2, channel_unit)
+        else:
+            break
     parts, channel_parts = -(-p.outputs // per_part), -(-p.channels // channels_per_part)
     # Lines start on vectors, and not all at the same place of a page.
     line = (-(-(lay.group_images * image + lay.strip + width) // 16) | 1) * 16
