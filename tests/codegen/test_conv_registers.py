@@ -1,0 +1,48 @@
+"""The sums of a convolution stay in registers: a way through memory in the innermost loop costs half of the speed."""
+
+import re
+
+import pytest
+
+from livegrad.codegen import conv, conv_weight
+from livegrad.llvm import machine
+from livegrad.runtime import convolution
+
+pytestmark = pytest.mark.skipif(
+    not (machine.compiler_available() and machine.is_x86() and machine.host_has_fma()),
+    reason="reads the assembly of x86 with fused multiply-adds",
+)
+
+
+def _innermost(text, least):
+    """The blocks of a module's assembly that have at least so many multiply-adds."""
+    llvm = machine._llvm()
+    target = machine._target_machine()
+    module = llvm.parse_assembly(text, context=llvm.create_context())
+    module.triple, module.data_layout = target.triple, str(target.target_data)
+    machine._optimise(llvm, module, target)
+    blocks = re.split(r"\n\.L\w+:", target.emit_assembly(module))
+    return [b for b in blocks if len(re.findall("vfn?madd", b)) >= least]
+
+
+def _through_memory(block):
+    return [line for line in block.splitlines() if re.search(r"[xyz]mm\d", line) and re.search(r"\(%rsp\)", line)]
+
+
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+@pytest.mark.parametrize("outputs", [1, 2, 3, 64])
+def test_sums_of_a_tile_stay_in_registers(kind, outputs):
+    block, vectors = convolution._blocks(outputs)
+    for packed in (False, True):
+        found = _innermost(conv.forward_source(kind, block, vectors, packed), conv.UNROLLED * block * vectors)
+        assert found
+        assert [_through_memory(b) for b in found] == [[]] * len(found)
+
+
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+def test_sums_of_the_gradient_by_the_weight_stay_in_registers(kind):
+    width = machine.host_vector_bytes() // (4 if kind == "f32" else 8)
+    across = 12 if convolution._many_registers() else 6
+    found = _innermost(conv_weight.gradient_source(kind, 2 * width, across, True), 2 * across)
+    assert found
+    assert [_through_memory(b) for b in found] == [[]] * len(found)
