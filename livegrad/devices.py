@@ -82,6 +82,7 @@ def _parse(spec: Any, index: int | None) -> tuple[str, int | None]:
 
 
 cpu = device("cpu")
+SEVERAL = [False]  # whether there is more than one CUDA device, so that the current one may be another one
 DEFAULT = [cpu]  # where tensors are made that no device is named for
 BLOCKS = [0]  # how many blocks of a device are open, in all threads
 

@@ -440,8 +440,7 @@ class Tensor(Readable):
             return memo[id(self)]
         import copy
 
-        fresh = wrap(from_array(arrays.empty_on(self.device, self._shape, self.dtype)))
-        fresh._v.array.native()[...] = self._value().native()
+        fresh = wrap(from_array(arrays.copied(self._value().ready())))
         made = fresh._as_class(type(self))
         memo[id(self)] = made
         made.requires_grad_(self.requires_grad)

@@ -110,8 +110,11 @@ class Node:
         return self.dtype
 
     @property
-    def out_device(self) -> str:
-        return "cpu"
+    def out_device(self) -> Any:
+        """The device of the result; None where nothing that is kept tells: then it is that of the operands."""
+        for _, v in self.held():
+            return v.device
+        return None
 
     @property
     def module_path(self) -> str:
@@ -415,6 +418,11 @@ class AccumulateGrad(Node):
         return "AccumulateGrad"
 
     @property
+    def out_device(self) -> Any:
+        variable = self.variable
+        return None if variable is None else variable.device
+
+    @property
     def variable(self) -> Any:
         return self.variable_ref()
 
@@ -500,6 +508,11 @@ class OpNode(Node):
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 info.append(("scalar", value))
         return tuple(info)
+
+    @property
+    def out_device(self) -> Any:
+        moved_to = self.args.get("device")
+        return Node.out_device.__get__(self) if moved_to is None else moved_to
 
     def held(self) -> list[tuple[str, Value]]:
         return [(n, v) for n, v in (self.saved or {}).items() if v.__class__ is Value]

@@ -19,6 +19,7 @@ def read(results, names=(), stop=()):
     for tensor in results:
         _collect(tensor, made, functions, stop)
     nodes = _in_order(made, functions)
+    _place_on_devices(nodes, made, functions)
     for node in nodes:
         if node.kind == "op":
             _connect(node, functions[id(node.grad_fn)], made, constants)
@@ -67,12 +68,20 @@ def _collect(tensor, made, functions, stop):
                 record.name(),
                 tuple(record.out_shape),
                 type_name(record.out_dtype),
-                str(record.out_device),
+                None if record.out_device is None else str(record.out_device),
                 record,
                 record.module_path or "",
             )
             functions[key] = record.next_functions
             todo.extend(previous for previous, _ in functions[key] if previous is not None)
+
+
+def _place_on_devices(nodes, made, functions):
+    """An operator that kept nothing to tell its device by has its operands' device, which is known by now."""
+    for node in nodes:
+        if node.kind == "op" and node.device is None:
+            inputs = (made[_record_key(f)] for f, _ in functions[id(node.grad_fn)] if f is not None)
+            node.device = next((i.device for i in inputs if i.device is not None), "cpu")
 
 
 def _leaf(tensor, record, kind):

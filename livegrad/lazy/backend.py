@@ -35,13 +35,24 @@ def on(where: device) -> Any:
     return driver.on(where.index or 0)
 
 
+def is_current(where: device) -> bool:
+    """Whether the array library makes what it makes on this device as it is."""
+    if where.type != "cuda":
+        return True
+    from ..runtime.cuda import driver
+
+    return driver.current() == where.index
+
+
 def _elsewhere(a: Any) -> Value:
     """A value over an array of a CUDA device."""
     from ..runtime.cuda import driver, memory
 
     flags = a.flags
-    own = a if flags.c_contiguous and flags.owndata else driver.cupy().array(a, order="C", copy=True)
-    return from_array(memory.wrap(own, device("cuda", int(own.device.id))))
+    index = int(a.device.id)
+    with driver.on(index):
+        own = a if flags.c_contiguous and flags.owndata else driver.cupy().array(a, order="C", copy=True)
+    return from_array(memory.wrap(own, device("cuda", index)))
 
 
 def fresh(a: Any) -> Value:
@@ -59,7 +70,8 @@ def copied(a: Any) -> Value:
     from .. import dtypes
 
     if hasattr(a, "device") and not isinstance(a, (np.ndarray, np.generic)):
-        return _elsewhere(a.copy())
+        with on(device("cuda", int(a.device.id))):
+            return _elsewhere(a.copy())
     a = np.asarray(a)
     return from_array(arrays.copy_of(a, dtypes.from_numpy_dtype(a.dtype)))
 

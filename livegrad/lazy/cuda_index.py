@@ -152,9 +152,7 @@ def added_to_zeros(source: Value, index: Any, shape: tuple) -> Value:
 
 
 def _copied(x: Value, index: Any) -> tuple[Array, Places]:
-    made = memory.empty(x.shape, x.dtype, x.device)
-    with driver.on(x.device.index):
-        made.native()[...] = x.native()
+    made = memory.copied(x.ready())
     return made, places.places(made.shape, made.strides, index)
 
 

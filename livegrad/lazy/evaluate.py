@@ -24,7 +24,7 @@ from ..runtime import interpreter, pool
 from ..runtime.array import Array
 from ..runtime.memory import allocate
 from ..runtime.refusal import out_of_memory_for
-from . import log, single, turned, value
+from . import backend, log, single, turned, value
 from .batch import BATCH, BATCHES, launch_jobs
 from .plans import MAP_PLANS, MapPlan, layouts, plan_map
 from .program import linearize
@@ -221,13 +221,14 @@ def _outputs(piece: Any, shape: tuple, plan: MapPlan) -> list[Array]:
 
 
 def interpret(piece: Any) -> list[Array]:
-    results = interpreter.run_piece(piece.nodes)
-    made = []
-    for j in piece.outputs:
-        v = piece.nodes[j]
-        target = arrays.empty_on(v.device, v.shape, v.dtype)
-        target.native()[...] = results[j]
-        made.append(target)
+    with backend.on(piece.nodes[-1].device):
+        results = interpreter.run_piece(piece.nodes)
+        made = []
+        for j in piece.outputs:
+            v = piece.nodes[j]
+            target = arrays.empty_on(v.device, v.shape, v.dtype)
+            target.native()[...] = results[j]
+            made.append(target)
     return made
 
 

@@ -15,7 +15,7 @@ from ..observe import WATCH
 from ..runtime import array as arrays
 from ..runtime import interpreter, pool
 from ..runtime.array import Array, numel
-from . import log, value
+from . import backend, log, value
 from .batch import BATCH
 from .evaluate import evaluate, finish, lock
 from .fuse import fused_source
@@ -173,18 +173,18 @@ def _reduce_and_write(x: Value, name: str, axes: tuple, acc: dtypes.dtype) -> Ar
 
 def filled(shape: tuple, name: str, acc: dtypes.dtype, device: Any) -> Array:
     """What a reduction of nothing gives."""
-    made = arrays.empty_on(device, shape, acc)
-    made.native()[...] = math.nan if REDUCTIONS[name].divides else REDUCTIONS[name].identity(acc)
-    return made
+    number = math.nan if REDUCTIONS[name].divides else REDUCTIONS[name].identity(acc)
+    return arrays.full_on(device, shape, acc, number)
 
 
 def interpret_reduction(x: Value, piece: Any, name: str, axes: tuple, acc: dtypes.dtype, out_shape: tuple) -> Array:
-    if piece is None:
-        native = x.native()
-    else:
-        native = interpreter.broadcast(interpreter.run_piece(piece.nodes)[-1], x.shape)
     made = arrays.empty_on(x.device, out_shape, acc)
-    made.native()[...] = interpreter.reduce(name, native, axes, acc)
+    with backend.on(x.device):
+        if piece is None:
+            native = x.native()
+        else:
+            native = interpreter.broadcast(interpreter.run_piece(piece.nodes)[-1], x.shape)
+        made.native()[...] = interpreter.reduce(name, native, axes, acc)
     return made
 
 

@@ -22,7 +22,7 @@ from ..ops.rowprogram import RowProgram
 from ..runtime import array as arrays
 from ..runtime import interpreter, pool
 from ..runtime.array import Array, numel
-from . import log, turned, value
+from . import backend, log, turned, value
 from .evaluate import evaluate, lock
 from .fuse import fused_source
 from .plans import GRAIN, MAX_PLANS, finish_outside, layouts
@@ -168,8 +168,8 @@ def _tier0(
     program: RowProgram, compute: dtypes.dtype, shape: tuple, dims: tuple, inputs: list, pieces: list, made: list,
     numbers: tuple,
 ) -> str:  # fmt: skip
-    native = [_native(v, piece, shape) for v, piece in zip(inputs, pieces)]
-    with np.errstate(all="ignore"):
+    with backend.on(inputs[0].device), np.errstate(all="ignore"):
+        native = [_native(v, piece, shape) for v, piece in zip(inputs, pieces)]
         for target, a in zip(made, program.numpy(native, numbers, dims, compute)):
             target.native()[...] = a
     return "tier 0"

@@ -16,7 +16,7 @@ from ..observe import WATCH
 from ..runtime import array as arrays
 from ..runtime import interpreter, pool
 from ..runtime.array import Array, numel
-from . import log, turned, value
+from . import backend, log, turned, value
 from .evaluate import lock
 from .fuse import fused_source
 from .plans import GRAIN, MAX_PLANS, finish_outside, layouts
@@ -134,8 +134,9 @@ _FUNCTIONS = {"cumsum": np.add, "cumprod": np.multiply, "cummax": np.maximum, "c
 
 
 def _tier0(made: Array, x: Value, piece: Any, name: str, dim: int, backwards: bool) -> str:
-    native = x.native() if piece is None else interpreter.run_piece(piece.nodes)[-1]
-    _numpy(made.native(), interpreter.broadcast(native, x.shape), name, dim, running_dtype(x.dtype), backwards)
+    with backend.on(x.device):
+        native = x.native() if piece is None else interpreter.run_piece(piece.nodes)[-1]
+        _numpy(made.native(), interpreter.broadcast(native, x.shape), name, dim, running_dtype(x.dtype), backwards)
     return "tier 0"
 
 

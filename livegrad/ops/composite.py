@@ -20,6 +20,7 @@ from .casting import autocasts
 from .dims import back_to, dims_of
 from .geometry import normal_dim
 from .instruction import SCALAR_TYPE_NAMES, real_only
+from .operator import there
 from .reduce import sum_value
 from .registry import ELEMENTWISE, FUNCTIONS, elementwise, function, operator, public, write_out
 from .scalar import eq, where
@@ -471,6 +472,7 @@ def positive(x: Tensor) -> Tensor:
 
 
 @public("isin", method=False, samples=_samples((_ROWS, [0.5, 3.0, 7.0])))
+@there
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Which elements occur among the others."""
     if elements.device is not cpu:

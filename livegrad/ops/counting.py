@@ -15,6 +15,7 @@ from ..runtime.interpreter import library
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .instruction import SCALAR_TYPE_NAMES, real_only
+from .operator import there
 from .order import comparable
 from .registry import FUNCTIONS, function, public, write_out
 
@@ -29,6 +30,7 @@ def on_device(x: Tensor, name: str) -> Any:
 
 
 @function
+@there
 def unique(
     input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,
     dim: int | None = None,
@@ -80,6 +82,7 @@ Tensor.unique_consecutive = unique_consecutive  # type: ignore[attr-defined]
 
 
 @public("bincount", kind="library")
+@there
 def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each non-negative integer occurs, or the sum of its weights."""
     if x.dtype.category != dtypes.INTEGRAL:
@@ -120,6 +123,7 @@ def _places(sequence: np.ndarray, x: np.ndarray, side: str) -> np.ndarray:
 
 
 @function
+@there
 def searchsorted(
     sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False, side: str | None = None,
     sorter: Tensor | None = None, out: Tensor | None = None,

@@ -180,9 +180,10 @@ def _place_among_few(few: tuple, largest: bool) -> int:
 
 def _arg_elsewhere(x: Value, largest: bool, shape: tuple) -> Value:
     xp, a = backend.of(x), x.native()
-    a = a if a.dtype.kind in "fiub" else a.astype(np.float32)
-    found = (xp.argmax if largest else xp.argmin)(a)
-    return backend.copied(found.astype(np.int64).reshape(shape))
+    with backend.on(x.device):
+        a = a if a.dtype.kind in "fiub" else a.astype(np.float32)
+        found = (xp.argmax if largest else xp.argmin)(a)
+        return backend.copied(found.astype(np.int64).reshape(shape))
 
 
 def _refuse_bool(name: str, x: Tensor) -> None:

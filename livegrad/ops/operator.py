@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,8 @@ from .. import dtypes
 from ..autograd.mode import MODE
 from ..autograd.node import OpNode, sequence
 from ..autograd.saving import SAVING, pack_saved
-from ..devices import cpu
+from ..devices import SEVERAL, cpu
+from ..lazy import backend
 from ..lazy.value import Value, from_array
 from ..native import held, hot, slotted
 from ..observe import WATCH
@@ -148,7 +150,10 @@ class Operator:
                 return self._on_meta(tensors, values, label, args)
             if not self.anywhere:
                 return self._on_host(tensors, label, args, device)
-        made = self.forward(values, **args) if self.variadic else self.forward(*values, **args)
+        if SEVERAL[0] and device is not None and not backend.is_current(device):
+            made = self._forward_on(device, values, args)
+        else:
+            made = self.forward(values, **args) if self.variadic else self.forward(*values, **args)
         outs = tuple([wrap(v) for v in made]) if made.__class__ is tuple else (wrap(made),)
         if self.grads and (MODE.off == 0 or MODE.grad):
             for t in tensors:
@@ -174,6 +179,10 @@ class Operator:
         if self.grads and MODE.grad and any(t._edge is not None for t in tensors):
             self.record(outs, values, tensors, label, args)
         return outs if made.__class__ is tuple else outs[0]
+
+    def _forward_on(self, device: Any, values: list, args: dict) -> Any:
+        with backend.on(device):
+            return self.forward(values, **args) if self.variadic else self.forward(*values, **args)
 
     def _on_host(self, tensors: Sequence[Tensor], label: str | None, args: dict, device: Any) -> Any:
         """Run on the CPU for tensors on another device. The copies are recorded, so gradients take the same way."""
@@ -267,6 +276,11 @@ class Operator:
     @hot
     def gradients(self, node: OpNode, g: Any, saved: dict, edges: tuple) -> tuple:
         """The gradients of those inputs of a recorded node that have an edge (see `Node.run`)."""
+        if SEVERAL[0]:
+            where = _device_of(g)
+            if not backend.is_current(where):
+                with backend.on(where):
+                    return self.gradients(node, g, saved, edges)
         if self.variadic:
             return self._gradients_of_many(node, g, saved)
         out: list = []
@@ -287,6 +301,24 @@ class Operator:
                     given.append(node.metas[key][0 if place == SHAPE else 1])
             out.append(rule.function(*given))
         return tuple(out)
+
+
+def there(function: Callable) -> Callable:
+    """Decorator for a function of a tensor that calls the array library: its device is the current one meanwhile."""
+
+    @functools.wraps(function)
+    def on_its_device(x: Any, *args: Any, **options: Any) -> Any:
+        if SEVERAL[0] and isinstance(x, Tensor) and not backend.is_current(x.device):
+            with backend.on(x.device):
+                return function(x, *args, **options)
+        return function(x, *args, **options)
+
+    return on_its_device
+
+
+def _device_of(g: Any) -> Any:
+    """The device of a gradient, or of those of a node with several outputs that there are."""
+    return next(part for part in g if part is not None).device if g.__class__ is list else g.device
 
 
 def on_either(op: Operator, x: Any, **args: Any) -> Any:

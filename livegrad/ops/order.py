@@ -17,7 +17,7 @@ from .extremes import share_evenly
 from .gather import GATHER
 from .geometry import normal_dim
 from .instruction import real_only
-from .operator import on_either
+from .operator import on_either, there
 from .registry import named, operator, public
 from .results import KthValue, Median, Mode, Sort, TopK
 
@@ -40,7 +40,8 @@ def _order(a: Any, dim: int, descending: bool) -> Any:
 def picked(x: Tensor, index: Any, dim: int, label: str) -> tuple[Tensor, Tensor]:
     """Elements at places along a dimension that are given as an array, and the places as a tensor."""
     if library(index) is not np:
-        return PICKED.apply((x,), label, index=index, dim=dim), wrap(backend.copied(index.astype(np.int64)))
+        with backend.on(x.device):
+            return PICKED.apply((x,), label, index=index, dim=dim), wrap(backend.copied(index.astype(np.int64)))
     values = GATHER.apply((x,), label, index=np.ascontiguousarray(index), dim=dim)
     return values, wrap(backend.copied(index.astype(np.int64))).to(x.device)  # type: ignore[attr-defined]
 
@@ -86,6 +87,7 @@ _NO_ORDER = RuntimeError(" Sort does not support complex dtypes on CPU")
 
 
 @public("sort", kind="library")
+@there
 def sort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Any:
     """(values, indices) in order along a dimension."""
     real_only(x, _NO_ORDER)
@@ -103,6 +105,7 @@ def argsort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool 
 
 
 @public("topk", kind="library")
+@there
 def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """(values, indices) of the k largest (or smallest) elements along a dimension, in order."""
     real_only(x, RuntimeError(" topk does not support complex dtypes on CPU"))
@@ -118,6 +121,7 @@ def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = 
 
 
 @public("kthvalue", kind="library")
+@there
 def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """(value, index) of the k-th smallest element along a dimension."""
     real_only(x, "kthvalue_cpu")
@@ -149,6 +153,7 @@ MEDIAN = operator("median", _median, tensors=("x",), grads={"x": share_evenly})
 
 
 @public("median", kind="library", op=MEDIAN)
+@there
 def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower median: of all elements, or (values, indices) along a dimension."""
     real_only(x, "median_cpu" if dim is None else "median_out")
@@ -171,6 +176,7 @@ def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 
 
 @named("mode")
+@there
 def mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     """The most frequent value along a dimension, the smallest of several, and the index of its last occurrence."""
     real_only(x, "mode_cpu")

@@ -158,10 +158,10 @@ def _fill_converted(a: Array, value: Any) -> None:
 @hot
 def copied(a: Array) -> Array:
     """A row-major copy, on the same device."""
-    made = empty_on(a.device, a.shape, a.dtype)
-    if a.device.type == "meta":
-        return made
-    if a.contiguous and a.device is cpu:
+    if a.device is not cpu:
+        return _copied_elsewhere(a)
+    made = empty(a.shape, a.dtype)
+    if a.contiguous:
         nbytes = numel(a.shape) * a.dtype.itemsize
         if nbytes <= FEW_BYTES:
             pool.finish()
@@ -169,6 +169,10 @@ def copied(a: Array) -> Array:
             return made
     made.native()[...] = a.native()
     return made
+
+
+def _copied_elsewhere(a: Array) -> Array:
+    return empty_on(a.device, a.shape, a.dtype) if a.device.type == "meta" else _cuda().copied(a)
 
 
 @hot

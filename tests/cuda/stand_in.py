@@ -146,6 +146,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
             raise TypeError("Unsupported type <class 'numpy.ndarray'>")
         if isinstance(value, ndarray):
             assert value.device.id == self.device.id
+        _check_current({self.device.id})
         self.inner[_bare(key)] = _bare(value)
 
     def __len__(self):
@@ -164,6 +165,8 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
 
         def run(*args, **kwargs):
             cupy_names.check(f"ndarray.{name}", args, kwargs)
+            if name not in ("reshape", "transpose"):
+                _check_current({self.device.id})
             return _wrapped(method(*_bare(args), **_bare(kwargs)), self.device.id)
 
         return run
@@ -203,7 +206,13 @@ def _wrapped(made, device):
 def _run(function, args, kwargs):
     devices = _found((*args, *kwargs.values()))
     assert len(devices) == 1, "arrays of two devices"
+    _check_current(devices)
     return _wrapped(function(*_bare(args), **_bare(kwargs)), devices.pop())
+
+
+def _check_current(devices):
+    """CuPy computes on the current device, wherever its operands lie, and leaves the result there."""
+    assert devices == {_current[0]}, f"arrays of device {devices}, while {_current[0]} is the current one"
 
 
 class Device:
@@ -359,11 +368,12 @@ def empty(shape, dtype):
 
 
 def array(a, order="K", copy=True):
+    _check_current({a.device.id})
     return _wrapped(np.array(a.inner, order=order, copy=copy), a.device.id)
 
 
 def asarray(a):
-    return a if not isinstance(a, ndarray) else _wrapped(a.inner.copy(), _current[0])
+    return _wrapped(a.inner.copy() if isinstance(a, ndarray) else a, _current[0])
 
 
 def get_default_memory_pool():

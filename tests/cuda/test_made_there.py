@@ -50,6 +50,11 @@ FUNCTIONS = {
     "a gradient nobody gave": lambda w, to: Half.apply(w)[0],
     "ctc": lambda w, to: F.ctc_loss(
         w[:, :3, None].log_softmax(0).expand(4, 3, 5), to(livegrad.tensor([[1], [2], [1]])), (4, 4, 4), (1, 1, 1)),
+    "spectrum": lambda w, to: livegrad.fft.irfft(livegrad.fft.rfft(w) * 2),
+    "eigenvalues": lambda w, to: livegrad.linalg.eigvalsh(w + w.T),
+    "solved": lambda w, to: livegrad.linalg.solve(w + 4 * livegrad.eye(4, device=w.device), w),
+    "in a graph of its own": lambda w, to: livegrad.autograd.grad(w.cumprod(0).sum(), w, create_graph=True)[0],
+    "convolved": lambda w, to: F.conv1d(w[None], w[:2, :, None].expand(2, 4, 2)),
     "inverse by a factor": lambda w, to: livegrad.cholesky_inverse(w.tril() + 4 * livegrad.eye(4, device=w.device)),
 }  # fmt: skip
 
@@ -57,14 +62,15 @@ FUNCTIONS = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions(name):
     found = []
-    for device in ("cpu", "cuda"):
+    for device in ("cpu", "cuda:0", "cuda:1"):
         w = made(0, 4, 4).to(device).requires_grad_()
         y = FUNCTIONS[name](w, lambda t, device=device: t.to(device))
         (y * y).sum().backward()
-        assert y.device.type == w.grad.device.type == device
+        assert str(y.device) == str(w.grad.device) == device
         found.append((y.detach().cpu().numpy(), w.grad.cpu().numpy()))
-    for here, there in zip(*found):
+    for here, there, elsewhere in zip(*found):
         np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(elsewhere, here, rtol=1e-4, atol=1e-5)
 
 
 def test_slopes_drawn_for_negative_numbers():

@@ -23,6 +23,7 @@ from ...codegen.gpu import target
 from ...codegen.gpu.kernels import Kernel, Launch
 from ...codegen.kernels import Policy
 from ...codegen.layout import NAME
+from ...devices import SEVERAL
 
 # NVIDIA's driver, which comes with the graphics card and not with a package.
 _DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
@@ -97,6 +98,7 @@ class _Library:
             return
         if self.count:
             self.cupy = cupy
+            SEVERAL[0] = self.count > 1
         else:
             self.missing = f"the NVIDIA driver finds no GPU{_hidden()}"
 

@@ -135,6 +135,14 @@ def full(shape: tuple, dtype: dtypes.dtype, device: devices.device, value: Any) 
     return made
 
 
+def copied(a: Array) -> Array:
+    """A row-major copy on the same device."""
+    made = empty(a.shape, a.dtype, a.device)
+    with driver.on(a.device.index or 0):
+        made.native()[...] = a.native()
+    return made
+
+
 def view(a: Array, offset: int, shape: tuple, strides: tuple, dtype: dtypes.dtype | None = None) -> Array:
     """Another window onto an array's memory, of another dtype if given; offset and strides in elements."""
     return _on(Array(a.block, offset, shape, strides, dtype or a.dtype, is_contiguous(shape, strides)), a.device)
