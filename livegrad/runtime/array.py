@@ -159,7 +159,7 @@ def _fill_converted(a: Array, value: Any) -> None:
 def copied(a: Array) -> Array:
     """A row-major copy, on the same device."""
     if a.device is not cpu:
-        return _copied_elsewhere(a)
+        return _elsewhere(a.device).copied(a)
     made = empty(a.shape, a.dtype)
     if a.contiguous:
         nbytes = numel(a.shape) * a.dtype.itemsize
@@ -169,10 +169,6 @@ def copied(a: Array) -> Array:
             return made
     made.native()[...] = a.native()
     return made
-
-
-def _copied_elsewhere(a: Array) -> Array:
-    return empty_on(a.device, a.shape, a.dtype) if a.device.type == "meta" else _cuda().copied(a)
 
 
 @hot

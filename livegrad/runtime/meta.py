@@ -48,6 +48,11 @@ def full(shape: tuple, dtype: Dtype, where: device, value: Any) -> Array:
     return empty(shape, dtype)
 
 
+def copied(a: Array) -> Array:
+    """Another one like it."""
+    return empty(a.shape, a.dtype, a.device)
+
+
 def view(a: Array, offset: int, shape: tuple, strides: tuple, dtype: Dtype | None = None) -> Array:
     """A window onto an array."""
     return _on(Array(a.block, offset, shape, strides, dtype or a.dtype, arrays.is_contiguous(shape, strides)))
