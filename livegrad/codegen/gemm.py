@@ -14,7 +14,7 @@ there are of one product, `group` how many rows a group has.
 from __future__ import annotations
 
 from .elementwise import NAME, Arguments
-from .ir import Module, Reg, type_text
+from .ir import Module, Reg, host_vector_bytes, type_text
 from .product import call_rows, define_rows, lanes_of, load_some, transposed
 
 POINTERS = ("a", "b", "c", "s")
@@ -23,13 +23,17 @@ NUMBERS = (
     "groups", "group",
 )  # fmt: skip
 FORMATS = "q" * (len(POINTERS) + len(NUMBERS))
-VECTORS = 4  # of a panel
 DEPTH = 128  # how many k a block has
+
+
+def vectors_of_panel() -> int:
+    """With so many, a block of six rows fills the registers: 32 of them, or 16."""
+    return 2 if host_vector_bytes() == 32 else 4
 
 
 def panel_of(kind: str) -> int:
     """Columns of a panel."""
-    return VECTORS * lanes_of(kind)
+    return vectors_of_panel() * lanes_of(kind)
 
 
 class _Product:
@@ -44,7 +48,8 @@ class _Product:
         args = Arguments(self.b)
         self.p = {name: args.pointer() for name in POINTERS}
         self.n = {name: args.word() for name in NUMBERS}
-        self.panel = VECTORS * self.width
+        self.vectors = range(vectors_of_panel())
+        self.panel = len(self.vectors) * self.width
         self.b_block = "%b.block"
         self.b.line(f"%b.block = alloca {type_text(kind)}, i64 {DEPTH * self.panel}, align 64")
 
@@ -67,7 +72,7 @@ class _Product:
             with b.loop(0, depth) as ks:
                 line = self.at(source, (ks.i, row))
                 target = self.at(self.b_block, (ks.i, self.number(self.panel)))
-                for v in range(VECTORS):
+                for v in self.vectors:
                     part = b.load(b.gep(line, self.kind, v * self.width), self.kind)
                     b.store(part, b.gep(target, self.kind, v * self.width), align=64)
             return
@@ -86,12 +91,12 @@ class _Product:
         """The first columns of a panel; the others become zeros."""
         b = self.b
         masks = [
-            b.icmp("slt", b.iota("i64"), b.splat(b.sub(columns, self.number(v * self.width)))) for v in range(VECTORS)
+            b.icmp("slt", b.iota("i64"), b.splat(b.sub(columns, self.number(v * self.width)))) for v in self.vectors
         ]
         with b.loop(0, depth) as ks:
             line = self.at(source, (ks.i, self.n["b.row"]))
             target = self.at(self.b_block, (ks.i, self.number(self.panel)))
-            for v in range(VECTORS):
+            for v in self.vectors:
                 x = b.const(self.kind, 0.0)
                 if not self.b_transposed:
                     x = load_some(b, b.gep(line, self.kind, v * self.width), self.kind, masks[v])
@@ -122,13 +127,16 @@ class _Product:
                 b, "panel", a, a_row, a_k, self.b_block, panel, c, c_row, width, depth, rows, start, start_row
             )  # fmt: skip
             return
-        pairs = b.and_(part, self.number(-2 * self.width))
-        with b.loop(0, pairs, 2 * self.width) as vectors:
-            places = [b.gep(p, self.kind, vectors.i) for p in (self.b_block, c)]
-            start_here = self.at(start, (vectors.i, b.select(is_first, self.n["s.column"], one)))
-            call_rows(
-                b, "pair", a, a_row, a_k, places[0], panel, places[1], c_row, width, depth, rows, start_here, start_row
-            )  # fmt: skip
+        pairs = self.number(0)
+        if len(self.vectors) > 2:  # else a pair is a whole panel
+            pairs = b.and_(part, self.number(-2 * self.width))
+            with b.loop(0, pairs, 2 * self.width) as vectors:
+                places = [b.gep(p, self.kind, vectors.i) for p in (self.b_block, c)]
+                start_here = self.at(start, (vectors.i, b.select(is_first, self.n["s.column"], one)))
+                call_rows(
+                    b, "pair", a, a_row, a_k, places[0], panel, places[1], c_row, width, depth, rows, start_here,
+                    start_row,
+                )  # fmt: skip
         with b.loop(pairs, part, self.width) as vectors:
             places = [b.gep(p, self.kind, vectors.i) for p in (self.b_block, c)]
             start_here = self.at(start, (vectors.i, b.select(is_first, self.n["s.column"], one)))
@@ -143,8 +151,9 @@ def source(kind: str, b_transposed: bool) -> str:
     """LLVM IR of the kernel. Where `s.column` is 0, S is one panel wide, the same for all."""
     g = _Product(kind, b_transposed)
     b, n, one = g.b, g.n, g.number(1)
-    define_rows(g.module, "panel", kind, (True,) * VECTORS)
-    define_rows(g.module, "pair", kind, (True,) * 2)
+    define_rows(g.module, "panel", kind, (True,) * len(g.vectors))
+    if len(g.vectors) > 2:
+        define_rows(g.module, "pair", kind, (True,) * 2)
     define_rows(g.module, "vector", kind, (True,), masked=True)
     with b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as items:
         of_panels = b.udiv(items.i, n["groups"])

@@ -464,10 +464,14 @@ def _bias_gradient(g: Any, bias_shape: tuple) -> Any:
     return sum_to_size(g, bias_shape)
 
 
+_MOST_ONTO_BIAS = 1 << 17  # multiply-adds
+
+
 @hot
 def _linear_and_bias(bias: Value, x: Value, weight: Value) -> Value:
     if x.device is cpu:
-        if numel(x.shape) * weight.shape[0] >= gemm.LEAST_TURNED:
+        work = numel(x.shape) * weight.shape[0]
+        if work >= gemm.SIZES.least_turned or work >= _MOST_ONTO_BIAS:
             return _product_and_row(x, _transposed(weight), bias)
         made = _onto_bias(bias, x, weight)
         if made is not None:

@@ -63,7 +63,9 @@ def numel(shape: tuple) -> int:
 
 @hot
 def view_strides(shape: tuple, strides: tuple, new: tuple) -> tuple | None:
-    """Strides that walk the same elements in the same order in another shape, or None if there are none."""
+    """Strides that walk the same elements in the same order in another shape of as many, or None if there are none."""
+    if strides == contiguous_strides(shape):
+        return contiguous_strides(new)
     if numel(shape) == 0:
         return strides if shape == new else contiguous_strides(new)
     if not shape:

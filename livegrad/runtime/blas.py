@@ -392,7 +392,7 @@ def gemm(
     any distance. False means a layout that BLAS cannot express, or a size beyond 32 bits: copy or split first. With
     `beta` 0, C is not read. Raises RuntimeError where the library or llvmlite is missing (see `available`).
     """
-    least = gemm_kernel.LEAST if b_cs == 1 else gemm_kernel.LEAST_TURNED
+    least = gemm_kernel.SIZES.least if b_cs == 1 else gemm_kernel.SIZES.least_turned
     if m * n * k >= least and alpha == 1.0 and gemm_kernel.product(
         kind, 1, m, n, k, a, 0, a_rs, a_cs, b, 0, b_rs, b_cs, c, 0, c_rs, beta
     ):  # fmt: skip
@@ -443,7 +443,7 @@ def batched(
     *, alpha: float = 1.0, beta: float = 0.0,
 ) -> bool:  # fmt: skip
     """`batch` products as in `gemm`, each `_bs` elements after the one before; 0 there uses one matrix for all."""
-    if batch * m * n * k >= gemm_kernel.LEAST and alpha == 1.0 and gemm_kernel.product(
+    if batch * m * n * k >= gemm_kernel.SIZES.least and alpha == 1.0 and gemm_kernel.product(
         kind, batch, m, n, k, a, a_bs, a_rs, a_cs, b, b_bs, b_rs, b_cs, c, c_bs, c_rs, beta
     ):  # fmt: skip
         return True
@@ -492,7 +492,6 @@ def _large(kernels, batch, m, n, k, ta, tb, lda, ldb, ldc, alpha, beta, a, b, c,
     return True
 
 
-@hot
 @hot
 def _vector(kernels, batch, m, n, k, a, a_bs, a_rs, a_cs, b, b_bs, b_rs, b_cs, c, c_bs, c_rs, alpha, beta):
     """Matrix times vector, several times faster than as a matrix product. `m` or `n` is 1 and `k` is not 0."""

@@ -1,6 +1,7 @@
 """Matrix products by kernels of our own: on the tile unit (see `tiles`), or of middling size (see `codegen.gemm`).
 
-Which products it takes depends on sizes and layouts alone, so that a program gives the same numbers every time.
+Which products it takes depends on the machine, on sizes and on layouts alone, so that a program gives the same numbers
+every time.
 """
 
 from __future__ import annotations
@@ -10,14 +11,48 @@ from typing import Any
 
 import numpy as np
 
-from ..native import hot
+from ..native import hot, slotted
 from . import pool, tiles
 
-# It is for machines with vectors of 64 bytes; elsewhere the library is as fast.
-LEAST, _MOST = 1 << 19, 1 << 27  # multiply-adds of all products together, and of one
-LEAST_TURNED = 1 << 17  # where B is transposed: the library takes nearly twice as long for small ones of those
+
+@slotted
+class _Sizes:
+    """How many multiply-adds the kernel is for, by the machine's vectors.
+
+    least, least_turned: of all products together; the second where B is transposed, which the library copies slowly.
+    most: of one product. most_shallow: of one with no more than a block of k, whose results are written once.
+    """
+
+    __slots__ = ("known", "least", "least_turned", "most", "most_shallow")
+
+    def __init__(self) -> None:
+        self.known = False
+        self.least = self.least_turned = 0  # until it is known, who asks is told to look here
+        self.most = self.most_shallow = 0
+
+
+SIZES = _Sizes()
+_NEVER = 1 << 62
+
+
+def _find_sizes() -> None:
+    from ..llvm import machine
+
+    width = machine.host_vector_bytes() if machine.compiler_available() else 0
+    if width == 64:
+        sizes = 1 << 19, 1 << 17, 1 << 27, 1 << 27
+    elif width == 32:
+        sizes = 1 << 15, 1 << 15, 1 << 23, 1 << 26  # what is larger takes the library as long or less
+    else:
+        sizes = _NEVER, _NEVER, 0, 0
+    SIZES.least, SIZES.least_turned, SIZES.most, SIZES.most_shallow = sizes
+    SIZES.known = True
+
+
 _ALONE = 1 << 19  # multiply-adds that are not worth a second thread
+_GRAIN = 1 << 17  # multiply-adds of a chunk, where there are enough for all threads
 _LEAST_ROWS, _LEAST_COLUMNS, _LEAST_DEPTH = 24, 16, 16
+_BLOCK = 128  # k of a block (`codegen.gemm.DEPTH`)
 _ROUND = 24  # groups have a multiple of so many rows, whole blocks of the kernel's
 _ZEROS = np.zeros(4096, np.uint8)
 _ZEROS_PTR = _ZEROS.__array_interface__["data"][0]
@@ -33,13 +68,10 @@ def _kernel(kind: str, b_transposed: bool) -> Any:
 
 @functools.cache
 def _panel(kind: str) -> int:
-    """Columns of a panel; 0 where the machine's vectors, or the numbers, are not for this."""
+    """Columns of a panel; 0 where the numbers are not for this."""
     from ..codegen import gemm
-    from ..llvm import machine
 
-    if kind[0] == "c" or not machine.compiler_available() or machine.host_vector_bytes() != 64:
-        return 0
-    return gemm.panel_of(kind)
+    return 0 if kind[0] == "c" else gemm.panel_of(kind)
 
 
 @functools.lru_cache(4096)
@@ -59,12 +91,17 @@ def _groups(m: int, panels: int, threads: int) -> tuple[int, int]:
 @hot
 def worthwhile(m: int, n: int, k: int, batch: int = 1, turned: bool = False) -> bool:
     """Whether the kernel is for products of these sizes. turned: B is transposed."""
+    if not SIZES.known:
+        _find_sizes()
     work = m * n * k
-    if work * batch < (LEAST_TURNED if turned else LEAST):
+    if work * batch < (SIZES.least_turned if turned else SIZES.least):
         return False
-    return work <= _MOST and m >= _LEAST_ROWS and n >= _LEAST_COLUMNS and k >= _LEAST_DEPTH
+    if m < _LEAST_ROWS or n < _LEAST_COLUMNS or k < _LEAST_DEPTH:
+        return False
+    return work <= (SIZES.most_shallow if k <= _BLOCK else SIZES.most)
 
 
+@hot
 def product(
     kind: str, batch: int, m: int, n: int, k: int, a: int, a_bs: int, a_rs: int, a_cs: int, b: int, b_bs: int,
     b_rs: int, b_cs: int, c: int, c_bs: int, c_rs: int, beta: float = 0.0, bias: int = 0,
@@ -85,10 +122,15 @@ def product(
     if work <= _ALONE:
         pool.enqueue(kernel, args, items, items)
     else:
-        pool.enqueue_long(kernel, args, items, 1)
+        each = work // items
+        grain = 1
+        if each < _GRAIN:
+            grain = max(1, min(_GRAIN // each, items // (4 * pool.get_num_threads())))
+        pool.enqueue_long(kernel, args, items, grain)
     return True
 
 
+@hot
 def arguments(
     kind: str, batch: int, m: int, n: int, k: int, a: int, a_bs: int, a_rs: int, a_cs: int, b: int, b_bs: int,
     b_rs: int, b_cs: int, c: int, c_bs: int, c_rs: int, beta: float, bias: int,
@@ -97,9 +139,11 @@ def arguments(
     if not worthwhile(m, n, k, batch, b_cs != 1):
         return None
     panel = _panel(kind)
-    if not panel or beta not in (0.0, 1.0) or (batch > 1 and (beta or bias)) or min(a_rs, a_cs, b_rs, b_cs) < 1:
+    if not panel or (beta != 0.0 and beta != 1.0) or (batch > 1 and (beta or bias)) or a_rs < 1 or a_cs < 1:
         return None
     b_transposed = b_cs != 1
+    if b_rs < 1 or b_cs < 1:
+        return None
     if (a_cs != 1 and a_rs != 1) or (b_transposed and b_rs != 1):
         return None
     kernel = _kernel(kind, b_transposed)

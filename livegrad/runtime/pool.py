@@ -204,17 +204,17 @@ class _Pool:
 class _Queue:
     """Jobs that nobody has waited for.
 
-    used: whether there have ever been any. put_at, done_at: where it is counted how many there have been, and how many
-    of them are done. mode: what may be put off: "on", "off" (nothing), or "held" (all that may be, until somebody
-    waits, which finds whoever forgets to wait). closed: how many there are that keep everything from being put off.
-    eager: whether operators are to be evaluated as they are recorded. load: grains that were put off since somebody
-    waited. copy, conditional: addresses of kernels.
+    last, seen: an object of its own for what was put there last, and for what was last seen to be done. put_at,
+    done_at: where it is counted how many there have been, and how many of them are done. mode: what may be put off:
+    "on", "off" (nothing), or "held" (all that may be, until somebody waits, which finds whoever forgets to wait).
+    closed: how many there are that keep everything from being put off. eager: whether operators are to be evaluated as
+    they are recorded. load: grains that were put off since somebody waited. copy, conditional: addresses of kernels.
     """
 
-    __slots__ = ("used", "put_at", "done_at", "mode", "closed", "eager", "load", "copy", "conditional")
+    __slots__ = ("last", "seen", "put_at", "done_at", "mode", "closed", "eager", "load", "copy", "conditional")
 
     def __init__(self, mode: str):
-        self.used = False
+        self.last = self.seen = None
         self.put_at = self.done_at = 0
         self.mode = mode
         self.closed = 0
@@ -283,8 +283,7 @@ def launch(kernel_address: int, args: bytes, total: int, grain: int) -> None:
     kernel's first argument points to; nobody reads it after the return. Raises RuntimeError where llvmlite is
     missing, ValueError for a `grain` below 1.
     """
-    if QUEUE.used:
-        finish()
+    finish()
     if total <= grain:
         run_here(kernel_address, args, 0, total)
     else:
@@ -307,6 +306,7 @@ def enqueue(kernel_address: int, args: bytes, total: int, grain: int) -> None:
         _put_off(kernel_address, args, total, grain)
 
 
+@hot
 def enqueue_long(kernel_address: int, args: bytes, total: int, grain: int) -> None:
     """The same for what takes long even if it is not shared: the interpreter's lock is not held meanwhile."""
     _put_off(kernel_address, args, total, grain)
@@ -328,7 +328,13 @@ def puts_off() -> bool:
 @hot
 def busy() -> bool:
     """Whether something that was put off is still to be done."""
-    return QUEUE.used and peek(QUEUE.put_at, 8) != peek(QUEUE.done_at, 8)
+    last = QUEUE.last
+    if QUEUE.seen is last:
+        return False
+    if peek(QUEUE.put_at, 8) != peek(QUEUE.done_at, 8):
+        return True
+    QUEUE.seen = last  # that job is done; one that another thread has put there meanwhile has an object of its own
+    return False
 
 
 @hot
@@ -345,12 +351,14 @@ def wait() -> None:
         _wait()
 
 
+@hot
 def _wait() -> None:
     while busy():
         count = int.from_bytes(peek(QUEUE.put_at, 8), "little") - int.from_bytes(peek(QUEUE.done_at, 8), "little")
         _finish(max(0, count - _STEP))
 
 
+@hot
 def _finish(left: int) -> None:
     pool = _pool
     if pool is not None and pool.number is not None:
@@ -358,6 +366,7 @@ def _finish(left: int) -> None:
         pool.drain(pool.state, left)
 
 
+@hot
 def _put_off(kernel_address: int, args: bytes, total: int, grain: int) -> None:
     if grain < 1:
         raise ValueError(f"grain must be at least 1, got {grain}")
@@ -371,7 +380,6 @@ def _put_off(kernel_address: int, args: bytes, total: int, grain: int) -> None:
         return
     if pool.wanted < helpers:
         pool.want_workers(helpers)
-    QUEUE.used = True
     QUEUE.load += -(-total // grain)
     if QUEUE.load > _MOST_LOAD:
         _finish(0)
@@ -381,6 +389,7 @@ def _put_off(kernel_address: int, args: bytes, total: int, grain: int) -> None:
             _share(kernel_address, args, total, grain)
             return
         _finish(SLOTS // 2)
+    QUEUE.last = []
 
 
 @hot
@@ -440,11 +449,11 @@ def _share(kernel_address: int, args: bytes, total: int, grain: int) -> None:
 
 def run_serial(kernel_address: int, args: bytes, total: int) -> None:
     """Calls the kernel once for all items, in the calling thread, without the interpreter's lock: for long work."""
-    if QUEUE.used:
-        finish()
+    finish()
     (_pool or _the_pool()).run_unlocked(kernel_address, args, 0, total)
 
 
+@hot
 def get_num_threads() -> int:
     """How many threads a launch may use, the calling one included.
 
