@@ -16,7 +16,7 @@ from __future__ import annotations
 from . import math as functions
 from .elementwise import NAME, Arguments
 from .ir import Module, Reg, type_text
-from .product import call_rows, define_rows, lanes_of, transposed
+from .product import call_rows, define_rows, lanes_of, transposed, vectors_of_panel
 
 QUERIES = {"forward": 32, "backward": 64}  # rows of a block
 KEYS = {"forward": 128, "backward": 64}  # and its columns
@@ -42,8 +42,7 @@ def formats(what: str) -> str:
 
 def vectors_of(columns: int, kind: str) -> int:
     """How many vectors of columns a panel of a product has."""
-    whole = columns // lanes_of(kind)
-    return next(v for v in (4, 3, 2, 1) if whole % v == 0)
+    return vectors_of_panel(columns // lanes_of(kind))
 
 
 class _Head:
@@ -118,9 +117,10 @@ class _Head:
     ) -> None:
         """out = rows of `name` times the transposed matrix's columns from `first` on, `wide` of them."""
         b = self.b
-        whole = b.mul(b.udiv(wide, self.number(4 * self.width)), self.number(4 * self.width))
+        most = vectors_of_panel()
+        whole = b.mul(b.udiv(wide, self.number(most * self.width)), self.number(most * self.width))
         a = self.at(name, start)
-        for vectors, low, high in ((4, self.number(0), whole), (1, whole, wide)):
+        for vectors, low, high in ((most, self.number(0), whole), (1, whole, wide)):
             with b.loop(low, high, vectors * self.width) as panel:
                 call_rows(
                     b, f"scores{vectors}", a, self.row_of(name), self.number(1),
@@ -160,7 +160,7 @@ def forward_source(kind: str, masked: bool, vectors: int) -> str:
     h = _Head("forward", kind)
     b, width = h.b, h.width
     block, across = QUERIES["forward"], KEYS["forward"]
-    for v in (4, 1):
+    for v in (vectors_of_panel(), 1):
         define_rows(h.module, f"scores{v}", kind, (False,) * v)
     define_rows(h.module, "collect", kind, (True,) * vectors)
     scores = h.scratch("scores", block * across)
@@ -253,7 +253,7 @@ def backward_source(kind: str, masked: bool, vectors: int) -> str:
     h = _Head("backward", kind)
     b, width = h.b, h.width
     block, across = QUERIES["backward"], KEYS["backward"]
-    for v in (4, 1):
+    for v in (vectors_of_panel(), 1):
         define_rows(h.module, f"scores{v}", kind, (False,) * v)
     define_rows(h.module, "collect", kind, (True,) * vectors)
     p_block, d_block = h.scratch("p.block", block * across), h.scratch("d.block", block * across)

@@ -14,8 +14,8 @@ there are of one product, `group` how many rows a group has.
 from __future__ import annotations
 
 from .elementwise import NAME, Arguments
-from .ir import Module, Reg, host_vector_bytes, type_text
-from .product import call_rows, define_rows, lanes_of, load_some, transposed
+from .ir import Module, Reg, type_text
+from .product import call_rows, define_rows, lanes_of, load_some, transposed, vectors_of_panel
 
 POINTERS = ("a", "b", "c", "s")
 NUMBERS = (
@@ -24,11 +24,6 @@ NUMBERS = (
 )  # fmt: skip
 FORMATS = "q" * (len(POINTERS) + len(NUMBERS))
 DEPTH = 128  # how many k a block has
-
-
-def vectors_of_panel() -> int:
-    """With so many, a block of six rows fills the registers: 32 of them, or 16."""
-    return 2 if host_vector_bytes() == 32 else 4
 
 
 def panel_of(kind: str) -> int:

@@ -24,6 +24,16 @@ def rows_in_registers(vectors: int) -> int:
     return max(1, min(8, (registers - vectors - 1) // vectors))
 
 
+def vectors_of_panel(whole: int = 0) -> int:
+    """How many vectors a panel has, of 1 to 4 that divide `whole` if that is given.
+
+    As many sums as fit into the registers, for the fewest loads: 4 where there are 32 registers, and where there are
+    16 two with six rows, or else three with four rows.
+    """
+    order = (4, 3, 2, 1) if rows_in_registers(4) > 2 else (2, 3, 1)
+    return next(v for v in order if whole % v == 0)
+
+
 # Distances are in elements. A: from row to row, from k to k. B: from k to k. C: from row to row, from vector to vector.
 # S, where sums start: from row to row. Then how many k, how many lanes of a vector exist, and how many rows there are.
 _NUMBERS = ("a.row", "a.k", "b.row", "c.row", "c.vector", "s.row", "k", "lanes")

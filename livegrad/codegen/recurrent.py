@@ -26,7 +26,7 @@ from typing import NamedTuple
 from . import math as functions
 from .elementwise import NAME, Arguments
 from .ir import Builder, Module, Reg
-from .product import call_rows, define_rows, lanes_of
+from .product import call_rows, define_rows, lanes_of, vectors_of_panel
 
 
 class Cell(NamedTuple):
@@ -119,8 +119,7 @@ FORMATS = "q" * (len(FORWARD_POINTERS) + len(NUMBERS))
 
 def backward_vectors(units: int, kind: str) -> int:
     """How many vectors of units a panel of the backward product has."""
-    whole = units // lanes_of(kind)
-    return next(v for v in (4, 3, 2, 1) if whole % v == 0)
+    return vectors_of_panel(units // lanes_of(kind))
 
 
 class _Steps:
