@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from livegrad.llvm import cache
+from livegrad.llvm import cache, machine
 from livegrad.native import hot
 from livegrad.runtime import gemm as gemm_kernel
 from livegrad.runtime import pool
@@ -32,7 +32,14 @@ __all__ = ["available", "batched", "gemm", "info"]  # noqa: F822  (`available` i
 
 # Below this many multiply-adds (some ten microseconds) the calling thread works alone and keeps the interpreter's lock.
 _SERIAL_WORK = 300_000
-_TILE_UNIT = 16  # tiles are multiples of this: the library's own blocks are
+# The library goes through a result in blocks, of 12 rows by 24 columns for instance, and adds up what is left at the
+# ends in another order. So that an element's sum does not depend on the number of threads, columns are cut at places
+# that follow from the sizes alone, and rows at multiples of a block.
+_STRIP_UNIT = 48  # columns of a strip are a multiple of this
+_FEW_ROWS, _NARROW, _WIDE = 96, 240, 960  # columns of a strip at most: where there are hardly any rows to cut, and else
+# Results of a product with a vector are cut where sizes say: chunks of so much work, a multiple of so many results, and
+# not more than about so many chunks.
+_CHUNK_WORK, _CHUNK_UNIT, _MOST_CHUNKS = 20_000, 48, 64
 _PLAIN, _TRANSPOSED = 111, 112  # CblasNoTrans, CblasTrans; CblasRowMajor is 101
 
 
@@ -187,21 +194,25 @@ ONE
   ret void
 }
 
-; Items are elements of the result, counted through all products.
+; Items are chunks of the results, counted through all products.
 define void @vector_KIND(ptr %args, i64 %begin, i64 %end) {
 entry:
 VECTOR
   %alpha = fptrunc double %alpha.d to TYPE
   %beta = fptrunc double %beta.d to TYPE
   %is.plain = icmp eq i32 %trans, 111
+  %chunk.w = zext i32 %chunk to i64
+  %rounded = add i64 %outputs, %chunk.w
+  %rounded.less = sub i64 %rounded, 1
+  %chunks = udiv i64 %rounded.less, %chunk.w
   br label %loop
 loop:
   %t = phi i64 [ %begin, %entry ], [ %t.next, %loop ]
-  %product = udiv i64 %t, %outputs
-  %start = urem i64 %t, %outputs
-  %in.product = sub i64 %outputs, %start
-  %in.range = sub i64 %end, %t
-  %count = call i64 @llvm.smin.i64(i64 %in.product, i64 %in.range)
+  %product = udiv i64 %t, %chunks
+  %number = urem i64 %t, %chunks
+  %start = mul i64 %number, %chunk.w
+  %left = sub i64 %outputs, %start
+  %count = call i64 @llvm.smin.i64(i64 %left, i64 %chunk.w)
   %count.now = trunc i64 %count to i32
   %rows.now = select i1 %is.plain, i32 %count.now, i32 %k
   %columns.now = select i1 %is.plain, i32 %k, i32 %count.now
@@ -220,7 +231,7 @@ loop:
   %y.p = inttoptr i64 %y4 to ptr
   call void %gemv(i32 101, i32 %trans, i32 %rows.now, i32 %columns.now, TYPE %alpha, ptr %a.p, i32 %lda,
                   ptr %x.p, i32 %incx, TYPE %beta, ptr %y.p, i32 %incy)
-  %t.next = add i64 %t, %count
+  %t.next = add i64 %t, 1
   %more = icmp slt i64 %t.next, %end
   br i1 %more, label %loop, label %done
 done:
@@ -267,9 +278,10 @@ def _kernel_text(kinds):
     # column of B, row of C to the next.
     tiles = "rows columns down across a.batch b.batch c.batch a.row b.column c.row"
     many = head + _fields("i64", "a b c") + _fields("ptr", "gemm") + _fields("i64", tiles)
-    # Elements of the result per product; bytes from one product to the next; from an element of the result to the next.
+    # Elements of the result in a chunk, and per product; bytes from one product to the next; from an element of the
+    # result to the next.
     outputs = "outputs a.batch x.batch y.batch a.step y.step"
-    vector = _fields("i32", "trans k lda incx incy unused") + _fields("double", "alpha.d beta.d")
+    vector = _fields("i32", "trans k lda incx incy chunk") + _fields("double", "alpha.d beta.d")
     vector += _fields("i64", "a x y") + _fields("ptr", "gemv") + _fields("i64", outputs)
     kernels = _KERNEL.replace("LOADS", _loads(many)).replace("ONE", _loads(single)).replace("VECTOR", _loads(vector))
     text = "declare i64 @llvm.smin.i64(i64, i64)\n"
@@ -343,31 +355,37 @@ def _leading(rows, columns, row_stride, column_stride):
     return None
 
 
+@functools.cache
+def _row_unit():
+    """Tiles have a multiple of so many rows: the blocks of the library's kernels do."""
+    return 12 if machine.is_x86() and machine.host_vector_bytes() == 32 else 48
+
+
 _plans: dict[tuple[int, int, int, int], tuple[int, int, int, int]] = {}
 
 
 def _plan(m, n, batch, threads):
     """How to cut each of `batch` products: (tile's rows, its columns, tiles down, tiles across).
 
-    Every tile packs its own rows of A and columns of B, so of the grids that share the work evenly the one that packs
-    least wins.
+    Every tile packs its own rows of A and columns of B, so of the grids that share the work evenly the one with the
+    fewest tiles wins.
     """
     key = (m, n, batch, threads)
     plan = _plans.get(key)
     if plan is None:
-        pieces = 1 if batch >= 4 * threads else threads
+        unit = _row_unit()
+        strips = -(-n // (_NARROW if m < _FEW_ROWS else _WIDE))
+        columns = -(-n // (strips * _STRIP_UNIT)) * _STRIP_UNIT
+        across = -(-n // columns)
         best = None
-        for down in range(pieces, 0, -1):
-            across = -(-pieces // down)
-            rows = -(-m // (down * _TILE_UNIT)) * _TILE_UNIT
-            columns = -(-n // (across * _TILE_UNIT)) * _TILE_UNIT
-            grid = (-(-m // rows), -(-n // columns))
-            rounds = -(-batch * grid[0] * grid[1] // threads)
+        for pieces in range(1, (1 if batch >= 4 * threads else threads) + 1):
+            rows = -(-m // (pieces * unit)) * unit
+            down = -(-m // rows)
+            rounds = -(-batch * down * across // threads)
             longest = rounds * min(rows, m) * min(columns, n)  # what the busiest thread computes
-            packed = grid[0] * n + grid[1] * m
-            cost = (longest * 16 // (batch * m * n // threads + 1), packed)  # to a sixteenth
+            cost = (longest * 16 // (batch * m * n // threads + 1), down)  # to a sixteenth
             if best is None or cost < best[0]:
-                best = (cost, (rows, columns, *grid))
+                best = (cost, (rows, columns, down, across))
         if len(_plans) > 10_000:
             _plans.clear()
         plan = _plans[key] = best[1]
@@ -466,7 +484,7 @@ def _large(kernels, batch, m, n, k, ta, tb, lda, ldb, ldc, alpha, beta, a, b, c,
     _, kernel, function, _, _, size = kernels
     work = m * n * k
     threads = pool.get_num_threads()
-    if threads == 1 or work * batch <= _SERIAL_WORK or work <= _SERIAL_WORK:
+    if work <= _SERIAL_WORK:
         rows, columns, down, across = m, n, 1, 1
     else:
         rows, columns, down, across = _plan(m, n, batch, threads)
@@ -502,7 +520,7 @@ def _vector(kernels, batch, m, n, k, a, a_bs, a_rs, a_cs, b, b_bs, b_rs, b_cs, c
         outputs, layout = n, _leading(k, n, b_rs, b_cs)
         a, a_bs, b, b_bs = b, b_bs, a, a_bs
         incx, incy, turn = a_cs, 1, True
-    if not outputs:
+    if not outputs or not batch:
         return True
     incx = 1 if k == 1 else incx
     incy = 1 if outputs == 1 else incy
@@ -512,21 +530,21 @@ def _vector(kernels, batch, m, n, k, a, a_bs, a_rs, a_cs, b, b_bs, b_rs, b_cs, c
     if turn:
         trans = _PLAIN if trans == _TRANSPOSED else _TRANSPOSED
     size = kernels.size
+    chunk = -(-max(_CHUNK_WORK // k, outputs // _MOST_CHUNKS, 1) // _CHUNK_UNIT) * _CHUNK_UNIT
     try:
         args = _PACK_VECTOR(
-            trans, k, lda, incx, incy, 0, alpha, beta, a, b, c, kernels.cblas_gemv, outputs,
+            trans, k, lda, incx, incy, chunk, alpha, beta, a, b, c, kernels.cblas_gemv, outputs,
             a_bs * size, b_bs * size, c_bs * size, (lda if trans == _PLAIN else 1) * size, incy * size,
         )  # fmt: skip
     except struct.error:
         return False
-    total = batch * outputs
-    if total * k <= _SERIAL_WORK // 4:
+    total = batch * -(-outputs // chunk)
+    if batch * outputs * k <= _SERIAL_WORK // 4:
         pool.enqueue(kernels.vector, args, total, total)
-        return True
-    step = pool.get_num_threads() * _TILE_UNIT
-    grain = (total + step - 1) // step * _TILE_UNIT
-    if total <= grain:
-        pool.enqueue_long(kernels.vector, args, total, total)
+    elif total == 1:
+        pool.enqueue_long(kernels.vector, args, 1, 1)
     else:
+        each = min(chunk, outputs) * k
+        grain = max(1, min(_CHUNK_WORK // each, total // (4 * pool.get_num_threads())))
         pool.enqueue(kernels.vector, args, total, grain)
     return True

@@ -190,6 +190,29 @@ def test_strides_of_dimensions_of_size_one_do_not_matter():
         assert close("f32", c.ravel()[:5], a[:, 0] * b[0, 0])
 
 
+SHAPES = [(1000, 128, 8), (237, 532, 274), (34, 560, 264), (583, 281, 251), (60, 1100, 90), (700, 1000, 33),
+          (1500, 1, 300), (1, 1500, 300), (3, 1, 90_000), (1, 5000, 70)]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+def test_numbers_do_not_depend_on_threads(kind, shape, monkeypatch):
+    monkeypatch.setattr(blas.gemm_kernel.SIZES, "known", True)  # this is about the library
+    for limit in ("least", "least_turned"):
+        monkeypatch.setattr(blas.gemm_kernel.SIZES, limit, 1 << 62)
+    m, n, k = shape
+    for a_layout in ("plain", "transposed"):
+        for b_layout in ("plain", "transposed"):
+            a, b = laid_out(random(kind, m, k), a_layout), laid_out(random(kind, k, n), b_layout)
+            found = []
+            for threads in (1, 2, 3, 5, 8):
+                pool.set_num_threads(threads)
+                found.append(np.empty((m, n), DTYPES[kind]))
+                assert product(kind, a, b, found[-1])
+            for other in found[1:]:
+                np.testing.assert_array_equal(found[0], other)
+
+
 @pytest.mark.parametrize("kind", DTYPES)
 @pytest.mark.parametrize("shape", BATCHED)
 @pytest.mark.parametrize("threads", [1, 3])
