@@ -1,6 +1,7 @@
 """What the processes of test_multiprocessing do."""
 
 import sys
+import time
 
 
 def fill(index, queue):
@@ -9,3 +10,13 @@ def fill(index, queue):
 
 def fail(index):
     sys.exit(3 if index else 0)
+
+
+def complain(index):
+    if index:
+        raise ValueError(f"from {index}")
+    time.sleep(60)
+
+
+def nothing(index):
+    pass

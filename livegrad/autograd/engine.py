@@ -38,6 +38,7 @@ def run(
     useful = through = None
     if capture is not None:
         useful, through = _leading_to(roots, capture)
+    early = _uses(roots) if capture is None and RUNNING.hurried else None
     place = Place()
     place.node = None
     before, own = MODE.grad, _local.own
@@ -46,8 +47,9 @@ def run(
     try:
         own.blocks = []  # those of this pass do not put back what was on in the middle of it
         MODE.grad = recording
-        _walk(roots, keep_graph, recording, capture, useful, through, Anomaly.on and Anomaly.check_nan, place)
+        _walk(roots, keep_graph, recording, capture, useful, through, early, Anomaly.on and Anomaly.check_nan, place)
     except Exception as error:
+        RUNNING.after.clear()
         if place.node is not None:
             if Anomaly.on:
                 tell(place.node)
@@ -65,19 +67,38 @@ def run(
             MODE.off += 1
             own.grad = False
         MODE.off -= len(left)
+    if RUNNING.after and RUNNING.passes == 0:
+        _end_passes()
 
 
 @slotted
 class Running:
-    """passes: how many backward passes are under way, which hold gradients that nobody else knows of."""
+    """passes: how many backward passes are under way, which hold gradients that nobody else knows of.
 
-    __slots__ = ("passes",)
+    after: what is to be called when the last of them is over. hurried: who waits for gradients of leaves that are
+    marked `soon`.
+    """
+
+    __slots__ = ("passes", "after", "hurried")
 
     def __init__(self) -> None:
         self.passes = 0
+        self.hurried: set[int] = set()
+        self.after: list[Any] = []
 
 
 RUNNING = Running()
+
+
+def after_pass(call: Any) -> None:
+    """Call a function once the backward passes under way are over; never, if one fails."""
+    RUNNING.after.append(call)
+
+
+def _end_passes() -> None:
+    calls, RUNNING.after = RUNNING.after, []
+    for call in calls:
+        call()
 
 
 @slotted
@@ -90,8 +111,9 @@ class Place:
 
 @hot
 def _walk(
-    roots: Any, keep_graph: bool, recording: bool, capture: Any, useful: Any, through: Any, anomaly: bool, place: Place
-) -> None:
+    roots: Any, keep_graph: bool, recording: bool, capture: Any, useful: Any, through: Any, early: Any, anomaly: bool,
+    place: Place,
+) -> None:  # fmt: skip
     pending: dict[Node, Any] = {}
     heap: list[tuple[int, int, Node]] = []
     leaves: dict[Node, Any] = {}  # what they have received; they come after all other nodes
@@ -121,18 +143,15 @@ def _walk(
         else:
             break
         place.node = node
+        if node.__class__ is AccumulateGrad and capture is None:
+            _arrive(node, g, recording)
+            continue
         hooks = node.hooks
         if hooks is not None:
             g = _run_pre_hooks(node, hooks, g, recording)
         if capture is not None:
             _capture(node, g, capture)
         if node.__class__ is AccumulateGrad:
-            if capture is None:
-                if hooks is not None and hooks.prehooks:
-                    g = _run_node_pre_hooks(hooks, g, recording)
-                node.accumulate(g, recording)  # type: ignore[attr-defined]
-                if hooks is not None and hooks.post:
-                    _run_post_hooks(hooks, (), g, recording)
             continue
         if through is not None and node not in through:
             continue
@@ -170,6 +189,15 @@ def _walk(
                     if total.__class__ is Value:
                         held.uses -= 1
                         total.uses += 1
+                if early is not None and edge in early:
+                    early[edge] -= 1
+                    if early[edge] == 0:  # all that it will get
+                        whole = leaves.pop(edge)
+                        if whole.__class__ is Value:
+                            whole.uses -= 1
+                        place.node = edge
+                        _arrive(edge, whole, recording)
+                        place.node = node
                 continue
             nr = nrs[i] if nrs else 0
             if lane is None and not heap and nr == 0 and (edge.__class__ is ElementwiseNode or edge.outputs == 1):
@@ -180,6 +208,40 @@ def _walk(
                 _receive(lane, 0, g, pending, heap)
                 lane = None
             _receive(edge, nr, part, pending, heap)
+
+
+@hot
+def _arrive(leaf: Any, g: Any, recording: bool) -> None:
+    """Add a gradient to a leaf's, and call whoever is to know."""
+    hooks = leaf.hooks
+    if hooks is not None:
+        g = _run_pre_hooks(leaf, hooks, g, recording)
+        if hooks.prehooks:
+            g = _run_node_pre_hooks(hooks, g, recording)
+    leaf.accumulate(g, recording)
+    if hooks is not None and hooks.post:
+        _run_post_hooks(hooks, (), g, recording)
+
+
+def _uses(roots: Sequence) -> dict[Node, int]:
+    """How many gradients each leaf that is marked `soon` can get in a pass: with the last of them it is complete.
+
+    One that gets fewer, as some gradients are None, is complete at the end of the pass, as all other leaves are.
+    """
+    counts: dict[Node, int] = {}
+    stack = [node for node, _, _ in roots]
+    seen = set(stack)
+    while stack:
+        for edge in stack.pop().next:
+            if edge is None:
+                continue
+            if edge.__class__ is AccumulateGrad:
+                if edge.soon:  # type: ignore[attr-defined]
+                    counts[edge] = counts.get(edge, 0) + 1
+            elif edge not in seen:
+                seen.add(edge)
+                stack.append(edge)
+    return counts
 
 
 def _name_the_line(error: Exception, node: Node) -> None:

@@ -396,7 +396,7 @@ if hasattr(os, "register_at_fork"):
 class AccumulateGrad(Node):
     """The end of the graph at a leaf: adds what arrives to the leaf's gradient, which lives here."""
 
-    __slots__ = ("grad", "variable_ref", "post_accumulate")
+    __slots__ = ("grad", "variable_ref", "post_accumulate", "soon")
     is_leaf = True
 
     @hot
@@ -410,6 +410,7 @@ class AccumulateGrad(Node):
         self.hooks = None
         self.grad = None
         self.post_accumulate: dict | None = None
+        self.soon = False  # whoever hooks on to it wants its gradient before the backward pass is over
         self.shape = variable._shape
         self.dtype = variable.dtype
         self.variable_ref = weakref.ref(variable)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ..distributed.run import add_options
 from .problem import Problem
 
 
@@ -119,8 +120,10 @@ def parser() -> Parser:
         "run",
         allow_abbrev=False,
         help="run a PyTorch program unchanged: its `import torch` gives livegrad",
-        description="Run a program as Python would, with livegrad where it imports torch.",
+        description="Run a program as Python would, with livegrad where it imports torch; with --nproc-per-node in "
+        "several processes, as torchrun does.",
     )
+    add_options(run)
     run.add_argument("-m", dest="as_module", action="store_true", help="PROGRAM is a module's name, not a file")
     run.add_argument("program", metavar="PROGRAM")
     run.add_argument("arguments", metavar="...", nargs=argparse.REMAINDER, help="the program's own arguments")
@@ -157,8 +160,10 @@ def _matmul(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from .run import run
+    from .run import run, run_several
 
+    if options.nproc_per_node is not None or options.nnodes > 1:
+        return run_several(options)
     return run(options.program, options.arguments, options.as_module)
 
 

@@ -60,8 +60,8 @@ def test_shapes_of_operators_that_are_not_there():
         livegrad.ops.nobodys.operator  # noqa: B018
 
 
-def test_processes_are_not_available_but_one_is_a_group():
-    assert not livegrad.distributed.is_available()
+def test_processes_are_available_and_no_group_is_formed_by_itself():
+    assert livegrad.distributed.is_available()
     assert not livegrad.distributed.is_initialized()
 
 

@@ -82,13 +82,18 @@ class _NormBase(Module):
 
 
 class _BatchNorm(_NormBase):
-    def forward(self, input):
-        self._check_input_dim(input)
+    def _count_batch(self):
+        """Counts a batch in training; how much it moves the running statistics."""
         momentum = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
             if self.momentum is None:  # the plain average of all batches
                 momentum = 1.0 / float(self.num_batches_tracked)
+        return momentum
+
+    def forward(self, input):
+        self._check_input_dim(input)
+        momentum = self._count_batch()
         use_batch = self.training or (self.running_mean is None and self.running_var is None)
         tracking = not self.training or self.track_running_stats
         return F.batch_norm(
@@ -144,8 +149,8 @@ class BatchNorm3d(_BatchNorm):
 class SyncBatchNorm(_BatchNorm):
     """`BatchNorm1d` for (N, C, *), over the batches of all processes of a group.
 
-    In a group of one process, or none, that is the batch of this one. Once a group is initialised, training needs input
-    on a GPU, as in PyTorch.
+    In a group of one process, or none, that is the batch of this one. Input may be on the CPU, too, which PyTorch
+    refuses.
     """
 
     def __init__(
@@ -163,9 +168,17 @@ class SyncBatchNorm(_BatchNorm):
 
     def forward(self, input):
         self._check_input_dim(input)
-        if self.training and input.device.type == "cpu" and livegrad.distributed.is_initialized():
-            raise ValueError("SyncBatchNorm expected input tensor to be on GPU, but it is on the CPU")
-        return super().forward(input)
+        group = self.process_group
+        if (
+            not (self.training and livegrad.distributed.is_initialized())
+            or livegrad.distributed.get_world_size(group) < 2
+        ):
+            return super().forward(input)
+        from .sync_norm import sync_batch_norm
+
+        return sync_batch_norm(
+            input, self.running_mean, self.running_var, self.weight, self.bias, self._count_batch(), self.eps, group
+        )
 
     @classmethod
     def convert_sync_batchnorm(cls, module, process_group=None):

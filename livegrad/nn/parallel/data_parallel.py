@@ -1,21 +1,15 @@
-"""DataParallel and DistributedDataParallel: a model on several devices of one process, or in several processes.
+"""DataParallel: a model on several devices of one process.
 
 `scatter`, `replicate`, `parallel_apply` and `gather` are the steps of DataParallel. Copies between devices are
 recorded, so a backward pass adds the gradients of all replicas to those of the original.
 """
 
-from contextlib import contextmanager
-
 import livegrad
-import livegrad.distributed
 
-from .module import Module
-from .registry import Registry
+from ..module import Module
+from ..registry import Registry
 
-__all__ = [
-    "DataParallel", "DistributedDataParallel", "data_parallel", "gather", "parallel_apply", "replicate", "scatter",
-    "scatter_kwargs",
-]  # fmt: skip
+__all__ = ["DataParallel", "data_parallel", "gather", "parallel_apply", "replicate", "scatter", "scatter_kwargs"]
 
 
 def scatter(inputs, target_gpus, dim=0):
@@ -163,41 +157,3 @@ def data_parallel(module, inputs, device_ids=None, output_device=None, dim=0, mo
     devices = devices[: len(parts)]
     found = parallel_apply(replicate(module, devices), parts, named, devices)
     return gather(found, first if output_device is None else _device(output_device), dim)
-
-
-class DistributedDataParallel(Module):
-    """Runs ``module``, whose gradients are averaged over the processes of a group: over the one that there is.
-
-    ValueError before `distributed.init_process_group`; RuntimeError for a module without parameters to train.
-
-    >>> import livegrad
-    >>> livegrad.distributed.init_process_group("gloo", rank=0, world_size=1)
-    >>> model = livegrad.nn.parallel.DistributedDataParallel(livegrad.nn.Linear(2, 1))
-    >>> [name for name, _ in model.named_parameters()]
-    ['module.weight', 'module.bias']
-    >>> livegrad.distributed.destroy_process_group()
-    """
-
-    def __init__(self, module, device_ids=None, output_device=None, dim=0, broadcast_buffers=True, process_group=None,
-                 **options):  # fmt: skip
-        super().__init__()
-        livegrad.distributed.get_world_size(process_group)
-        if not any(p.requires_grad for p in module.parameters()):
-            raise RuntimeError(
-                "DistributedDataParallel is not needed when a module doesn't have any parameter that requires a "
-                "gradient."
-            )
-        self.dim = dim
-        self.module = module
-        self.device_ids = device_ids
-        self.output_device = output_device
-        self.broadcast_buffers = broadcast_buffers
-        self.process_group = process_group
-
-    def forward(self, *inputs, **kwargs):
-        return self.module(*inputs, **kwargs)
-
-    @contextmanager
-    def no_sync(self):
-        """Gradients inside are added up without being exchanged, as they are outside."""
-        yield

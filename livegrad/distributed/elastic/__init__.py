@@ -1,0 +1,1 @@
+"""What programs started by a launcher ask for: `elastic.multiprocessing.errors.record`."""

@@ -1,0 +1,1 @@
+"""Processes started by a launcher, and their errors."""
