@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import DistBackendError
+from .errors import DistBackendError, DistNetworkError
 from .mesh import Mesh
 from .wire import Closed, Head, Late, Outgoing, Ticket, as_raw, read_head, read_into, set_limit
 
@@ -111,7 +111,7 @@ class Channel:
     def outgoing(self, to: int, call: Call) -> Outgoing:
         try:
             return self.mesh.to(self.group, "collective", self.ranks[to], call.limit)
-        except DistBackendError as error:
+        except (DistBackendError, DistNetworkError) as error:
             return self._fail(f"{self._me()}, in {shown(call.text)}: {error}")
 
     def incoming(self, of: int, call: Call) -> Any:
@@ -122,9 +122,7 @@ class Channel:
                 if time.monotonic() >= end:
                     self.late(call, of, "has not come")
         except DistBackendError as error:
-            if str(error).startswith("rank"):
-                self._fail(f"{self._me()}, in {shown(call.text)}: {error}")
-            raise
+            return self._fail(f"{self._me()}, in {shown(call.text)}: {error}")
         if self._limits.get(of) != call.limit:
             self._limits[of] = call.limit
             set_limit(s, call.limit)

@@ -1,6 +1,7 @@
 """Programs started in several processes: by the launcher, by the command, by spawn."""
 
 import os
+import socket
 import subprocess
 import sys
 
@@ -60,6 +61,31 @@ def test_a_program_of_its_own(program):
     done = command("livegrad.distributed.run", "--standalone", "--nproc_per_node=3", "plain.py", "go", folder=program)
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == [f"{rank} of 3: [[1.0, 1.0]] ['go']" for rank in range(3)]
+
+
+def test_two_machines(program):
+    """Both launchers are on this machine, and meet at an address and port that both are told."""
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        port = s.getsockname()[1]
+    named = {name: value for name, value in os.environ.items() if name != "LIVEGRAD_NATIVE"}
+    where = ["--nnodes", "2", "--master-addr", "127.0.0.1", "--master-port", str(port)]
+    (program / "nodes.py").write_text(
+        PROGRAM.replace('== int(os.environ["LOCAL_RANK"])', '== int(os.environ["GROUP_RANK"])')
+    )
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-m", "livegrad", "run", *where, "--node-rank", str(node), "nodes.py", "go"],
+            cwd=program, env=named, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for node in range(2)
+    ]  # fmt: skip
+    try:
+        for node, process in enumerate(both):
+            out, err = process.communicate(timeout=60)
+            assert (process.returncode, out) == (0, f"{node} of 2: [[0.5, 0.5]] ['go']\n"), err
+    finally:
+        for process in both:
+            process.kill()
 
 
 def test_one_that_fails_ends_the_others(program):
