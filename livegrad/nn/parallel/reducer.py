@@ -165,10 +165,14 @@ class Reducer:
             if grad is None:
                 window[...] = 0
                 continue
-            window[...] = grad._to_numpy().reshape(-1)
+            found = grad._to_numpy()
             parts = as_real(window)
             with np.errstate(all="ignore"):
-                np.multiply(parts, parts.dtype.type(scale), out=parts)
+                if parts is window:
+                    np.multiply(found, window.dtype.type(scale), out=window.reshape(found.shape))
+                else:  # complex: their parts are scaled
+                    window[...] = found.reshape(-1)
+                    np.multiply(parts, parts.dtype.type(scale), out=parts)
         memory = bucket.memory
         bucket.work = self.group.call(
             f"gradients, bucket {self.next} of {len(self.buckets)}|{bucket.dtype}|{memory.size}|{memory.size} elements",
