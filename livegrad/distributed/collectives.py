@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
-from . import algorithms
+from . import exchanges
 from .errors import DistBackendError, seconds
 from .group import ProcessGroup, checked, outside, peer
 from .host import check_dtypes, check_tensor, check_tensors, described, flat, put, put_all, room, snapshot
@@ -46,7 +46,7 @@ def all_reduce(
     x = snapshot(tensor)
 
     def act(call: Any) -> None:
-        algorithms.all_reduce(call, x, combiner(op))
+        exchanges.all_reduce(call, x, combiner(op))
         finish(op, x, call.size)
 
     return g.call(described(f"all_reduce({op.name})", tensor), act, lambda: put(tensor, x), [tensor], async_op)
@@ -65,7 +65,7 @@ def all_reduce_coalesced(
     x = np.concatenate([flat(t) for t in tensors])
 
     def act(call: Any) -> None:
-        algorithms.all_reduce(call, x, combiner(op))
+        exchanges.all_reduce(call, x, combiner(op))
         finish(op, x, call.size)
 
     def store() -> None:
@@ -91,7 +91,7 @@ def reduce(
     x = snapshot(tensor)
 
     def act(call: Any) -> None:
-        algorithms.reduce(call, x, root, combiner(op))
+        exchanges.reduce(call, x, root, combiner(op))
         if call.rank == root:
             finish(op, x, call.size)
 
@@ -114,7 +114,7 @@ def broadcast(
     mine = g.rank() == root
     x = (snapshot(tensor) if async_op else flat(tensor)) if mine else room(tensor)
     return g.call(
-        described(f"broadcast(src={g.ranks[root]})", tensor), lambda call: algorithms.broadcast(call, x, root),
+        described(f"broadcast(src={g.ranks[root]})", tensor), lambda call: exchanges.broadcast(call, x, root),
         lambda: None if mine else put(tensor, x), [tensor], async_op,
     )  # fmt: skip
 
@@ -125,7 +125,7 @@ def barrier(group: ProcessGroup | None = None, async_op: bool = False, device_id
         return None
     x = np.zeros(1, np.uint8)
     return checked(group).call(
-        "barrier()|", lambda call: algorithms.all_reduce(call, x, combiner(ReduceOp.MAX)), lambda: None, [], async_op
+        "barrier()|", lambda call: exchanges.all_reduce(call, x, combiner(ReduceOp.MAX)), lambda: None, [], async_op
     )
 
 
@@ -175,7 +175,7 @@ def all_gather(
     parts = [room(tensor) for _ in range(g.size())]
     parts[g.rank()] = snapshot(tensor)
     return g.call(
-        described("all_gather()", tensor), lambda call: algorithms.all_gather(call, parts),
+        described("all_gather()", tensor), lambda call: exchanges.all_gather(call, parts),
         lambda: put_all(tensor_list, parts), [tensor_list], async_op,
     )  # fmt: skip
 
@@ -210,7 +210,7 @@ def all_gather_into_tensor(
     parts = [whole[i * input_tensor.numel() : (i + 1) * input_tensor.numel()] for i in range(g.size())]
     parts[g.rank()][...] = flat(input_tensor)
     return g.call(
-        described("all_gather_into_tensor()", input_tensor), lambda call: algorithms.all_gather(call, parts),
+        described("all_gather_into_tensor()", input_tensor), lambda call: exchanges.all_gather(call, parts),
         lambda: put(output_tensor, whole), [output_tensor], async_op,
     )  # fmt: skip
 
@@ -252,7 +252,7 @@ def gather(
             put_all(gather_list, parts)
 
     return g.call(
-        described(f"gather(dst={g.ranks[root]})", tensor), lambda call: algorithms.gather(call, x, parts, root), store,
+        described(f"gather(dst={g.ranks[root]})", tensor), lambda call: exchanges.gather(call, x, parts, root), store,
         [gather_list or []], async_op,
     )  # fmt: skip
 
@@ -284,7 +284,7 @@ def scatter(
         parts = [snapshot(t) for t in scatter_list]
     x = room(tensor) if parts is None or g.size() > 1 else parts[0]
     return g.call(
-        described(f"scatter(src={g.ranks[root]})", tensor), lambda call: algorithms.scatter(call, x, parts, root),
+        described(f"scatter(src={g.ranks[root]})", tensor), lambda call: exchanges.scatter(call, x, parts, root),
         lambda: put(tensor, x), [tensor], async_op,
     )  # fmt: skip
 
@@ -339,7 +339,7 @@ def _reduce_scatter(
     name: str, output: Tensor, parts: list[np.ndarray], sizes: list[int], op: Any, g: ProcessGroup, async_op: bool
 ) -> Work | None:
     def act(call: Any) -> None:
-        finish(op, algorithms.reduce_scatter(call, parts, combiner(op)), call.size)
+        finish(op, exchanges.reduce_scatter(call, parts, combiner(op)), call.size)
 
     counts = ", ".join(map(str, sizes))
     text = f"{name}({op.name})|{output.dtype}|{counts}|{str(output.dtype).removeprefix('torch.')} of {counts} elements"
@@ -364,7 +364,7 @@ def all_to_all(
     parts = [snapshot(t) for t in input_tensor_list]
     into = [room(t) for t in output_tensor_list] if g.size() > 1 else parts
     return g.call(
-        f"all_to_all()|{parts[0].dtype}|", lambda call: algorithms.all_to_all(call, into, parts),
+        f"all_to_all()|{parts[0].dtype}|", lambda call: exchanges.all_to_all(call, into, parts),
         lambda: put_all(output_tensor_list, into), [output_tensor_list], async_op,
     )  # fmt: skip
 
@@ -409,6 +409,6 @@ def all_to_all_single(
     if g.size() == 1:
         whole = parts[0]
     return g.call(
-        f"all_to_all_single()|{output.dtype}|", lambda call: algorithms.all_to_all(call, into, parts),
+        f"all_to_all_single()|{output.dtype}|", lambda call: exchanges.all_to_all(call, into, parts),
         lambda: put(output, whole), [output], async_op,
     )  # fmt: skip

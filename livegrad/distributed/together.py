@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..tensor import Tensor
-from . import algorithms
+from . import exchanges
 from .channel import Call
 from .group import ProcessGroup
 from .host import flat, put
@@ -37,7 +37,7 @@ def broadcast_all(group: ProcessGroup, tensors: Sequence[Tensor], root: int = 0)
     shapes = f"{len(tensors)} tensors of {memory.size} bytes"
     group.call(
         f"broadcast(src={group.ranks[root]})|{shapes}|{shapes}",
-        lambda call: algorithms.broadcast(call, memory, root),
+        lambda call: exchanges.broadcast(call, memory, root),
         store,
         [],
         False,

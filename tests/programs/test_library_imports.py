@@ -1,6 +1,7 @@
 """What public libraries do with PyTorch when they are imported, and before they choose a path."""
 
 import copy
+import importlib
 import pickle
 import threading
 
@@ -63,6 +64,34 @@ def test_shapes_of_operators_that_are_not_there():
 def test_processes_are_available_and_no_group_is_formed_by_itself():
     assert livegrad.distributed.is_available()
     assert not livegrad.distributed.is_initialized()
+
+
+def test_what_shards_tensors_is_names_only():
+    """Libraries import these where processes are available, and ask whether something is one."""
+    for module, names in (
+        ("tensor", ["DTensor", "distribute_tensor"]),
+        ("tensor._utils", ["compute_local_shape_and_global_offset"]),
+        ("device_mesh", ["DeviceMesh", "init_device_mesh"]),
+        ("fsdp", ["FullyShardedDataParallel", "MixedPrecisionPolicy", "fully_shard"]),
+        ("fsdp.fully_sharded_data_parallel", ["StateDictType"]),
+        ("_composable.fsdp", ["fully_shard"]),
+        ("checkpoint.hf_storage", ["HuggingFaceStorageReader"]),
+        ("algorithms.join", ["Join"]),
+        ("optim", ["ZeroRedundancyOptimizer"]),
+        ("_functional_collectives", ["all_to_all_single_autograd"]),
+    ):
+        found = importlib.import_module(f"livegrad.distributed.{module}")
+        for name in names:
+            thing = getattr(found, name)
+            with pytest.raises(NotImplementedError, match=name):
+                thing(livegrad.ones(1))
+            assert not isinstance(thing, type) or not isinstance(livegrad.nn.Linear(1, 1), thing)
+    from livegrad.distributed.tensor import Replicate, Shard
+    from livegrad.distributed.tensor.placement_types import _StridedShard
+
+    assert Shard(1) == Shard(1) != Shard(0) and Shard(1).is_shard(1) and not Replicate().is_shard()
+    assert _StridedShard(0, split_factor=2).is_shard(0)
+    assert importlib.import_module("livegrad.distributed.constants").default_pg_timeout.total_seconds() == 1800
 
 
 def test_what_it_was_built_with():

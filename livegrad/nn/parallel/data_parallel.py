@@ -8,59 +8,9 @@ import livegrad
 
 from ..module import Module
 from ..registry import Registry
+from .scatter_gather import device_of, gather, scatter_kwargs
 
-__all__ = ["DataParallel", "data_parallel", "gather", "parallel_apply", "replicate", "scatter", "scatter_kwargs"]
-
-
-def scatter(inputs, target_gpus, dim=0):
-    """A list with an input for each device: tensors are split along ``dim``, other things are the same for all.
-
-    Tuples, lists and dictionaries are looked into. There are fewer than devices where a batch has fewer elements.
-    """
-    devices = [_device(d) for d in target_gpus]
-
-    def parts(x):
-        if isinstance(x, livegrad.Tensor):
-            return livegrad.cuda.comm.scatter(x, devices, dim=dim)
-        if isinstance(x, tuple) and hasattr(x, "_fields"):
-            return [type(x)(*each) for each in zip(*map(parts, x))]
-        if isinstance(x, (tuple, list)) and x:
-            return [type(x)(each) for each in zip(*map(parts, x))]
-        if isinstance(x, dict) and x:
-            return [type(x)(zip(x, each)) for each in zip(*map(parts, x.values()))]
-        return [x] * len(devices)
-
-    return parts(inputs)
-
-
-def scatter_kwargs(inputs, kwargs, target_gpus, dim=0):
-    """(positional inputs, named ones) for each device, as many of one kind as of the other."""
-    by_place = scatter(inputs, target_gpus, dim) if inputs else []
-    by_name = scatter(kwargs, target_gpus, dim) if kwargs else []
-    by_place += [()] * (len(by_name) - len(by_place))
-    by_name += [{}] * (len(by_place) - len(by_name))
-    return tuple(by_place), tuple(by_name)
-
-
-def gather(outputs, target_device, dim=0):
-    """The outputs of all devices as one on ``target_device``: tensors one after the other along ``dim``.
-
-    Tensors without dimensions are gathered into a vector. Tuples, lists and dictionaries are looked into.
-    """
-    first = outputs[0]
-    if isinstance(first, livegrad.Tensor):
-        return livegrad.cuda.comm.gather([x.reshape(1) if x.dim() == 0 else x for x in outputs], dim, target_device)
-    if first is None:
-        return None
-    if isinstance(first, dict):
-        if any(x.keys() != first.keys() for x in outputs):
-            raise ValueError("All dicts must have the same keys")
-        return type(first)((k, gather([x[k] for x in outputs], target_device, dim)) for k in first)
-    if isinstance(first, tuple) and hasattr(first, "_fields"):
-        return type(first)(*(gather(each, target_device, dim) for each in zip(*outputs)))
-    if isinstance(first, (tuple, list)):
-        return type(first)(gather(each, target_device, dim) for each in zip(*outputs))
-    raise TypeError(f"gather() takes tensors, and tuples, lists and dictionaries of them, not {type(first).__name__}")
+__all__ = ["DataParallel", "data_parallel", "parallel_apply", "replicate"]
 
 
 def replicate(network, devices, detach=False):
@@ -68,7 +18,7 @@ def replicate(network, devices, detach=False):
 
     Where a tensor is on a device already it is not copied, so that what the first replica writes into buffers stays.
     """
-    return [_replica(network, _device(d), detach) for d in devices]
+    return [_replica(network, device_of(d), detach) for d in devices]
 
 
 def _replica(network, device, detach):
@@ -98,14 +48,9 @@ def parallel_apply(modules, inputs, kwargs_tup=None, devices=None):
         )
     found = []
     for module, given, names, place in zip(modules, inputs, named, places):
-        with livegrad.cuda.device(None if place is None else _device(place)):
+        with livegrad.cuda.device(None if place is None else device_of(place)):
             found.append(module(*(given if isinstance(given, (tuple, list)) else (given,)), **names))
     return found
-
-
-def _device(d):
-    """A device from its number, its name or itself."""
-    return livegrad.device("cuda", d) if isinstance(d, int) else livegrad.device(d)
 
 
 class DataParallel(Module):
@@ -122,7 +67,7 @@ class DataParallel(Module):
         self.module = module
         if device_ids is None:
             device_ids = range(livegrad.cuda.device_count())
-        self.device_ids = [_device(d).index or 0 for d in device_ids]
+        self.device_ids = [device_of(d).index or 0 for d in device_ids]
         self.output_device = output_device
         if output_device is None and self.device_ids:
             self.output_device = self.device_ids[0]
@@ -140,7 +85,7 @@ def data_parallel(module, inputs, device_ids=None, output_device=None, dim=0, mo
     kwargs = module_kwargs or {}
     if device_ids is None:
         device_ids = range(livegrad.cuda.device_count())
-    devices = [_device(d) for d in device_ids]
+    devices = [device_of(d) for d in device_ids]
     if not devices:
         return module(*inputs, **kwargs)
     first = devices[0]
@@ -156,4 +101,4 @@ def data_parallel(module, inputs, device_ids=None, output_device=None, dim=0, mo
         return module(*parts[0], **named[0])
     devices = devices[: len(parts)]
     found = parallel_apply(replicate(module, devices), parts, named, devices)
-    return gather(found, first if output_device is None else _device(output_device), dim)
+    return gather(found, first if output_device is None else device_of(output_device), dim)

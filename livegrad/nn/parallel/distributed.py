@@ -6,8 +6,8 @@ import livegrad
 from livegrad.distributed import together
 
 from ..module import Module
-from .data_parallel import scatter_kwargs
 from .reducer import Reducer
+from .scatter_gather import scatter_kwargs
 
 __all__ = ["DistributedDataParallel"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 import livegrad
 from livegrad.autograd import engine
-from livegrad.distributed import ReduceOp, algorithms
+from livegrad.distributed import ReduceOp, exchanges
 from livegrad.distributed.reduction import as_real, combiner
 from livegrad.lazy.value import from_array
 from livegrad.runtime import array as arrays
@@ -176,7 +176,7 @@ class Reducer:
         memory = bucket.memory
         bucket.work = self.group.call(
             f"gradients, bucket {self.next} of {len(self.buckets)}|{bucket.dtype}|{memory.size}|{memory.size} elements",
-            lambda call: algorithms.all_reduce(call, memory, combiner(ReduceOp.SUM)), _nothing, [], True,
+            lambda call: exchanges.all_reduce(call, memory, combiner(ReduceOp.SUM)), _nothing, [], True,
         )  # fmt: skip
 
     def _finish(self):
@@ -196,7 +196,7 @@ class Reducer:
         used[list(self.unused)] = 0
         text = f"parameters in use|{used.size}|"
         self.group.call(
-            text, lambda call: algorithms.all_reduce(call, used, combiner(ReduceOp.MAX)), _nothing, [], False
+            text, lambda call: exchanges.all_reduce(call, used, combiner(ReduceOp.MAX)), _nothing, [], False
         )
         return used
 

@@ -1,0 +1,1 @@
+"""What PyTorch's programs import from here: `join`."""
