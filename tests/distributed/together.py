@@ -21,7 +21,7 @@ def start(program, rank, size, store, library, arguments=(), **environment):
     return subprocess.Popen(command, env=named, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def run(program, size, folder, library="livegrad", arguments=(), limit=60, fails=False):
+def run(program, size, folder, library="livegrad", arguments=(), limit=150, fails=False):
     """What each process printed, and with `fails` (exit status, output, errors) of each."""
     store = folder / f"store-{library}-{program}-{size}-{'-'.join(arguments)}"
     processes = [start(program, rank, size, store, library, arguments) for rank in range(size)]
