@@ -201,8 +201,13 @@ def test_recurrent_layers(layer):
     for package in (livegrad, torch):
         model = getattr(package.nn, layer)(3, 4)
         x = package.zeros(2, 3) if layer.endswith("Cell") else package.zeros(5, 2, 3)
-        with package.autocast("cpu"):
-            out = model(x)
+        try:
+            with package.autocast("cpu"):
+                out = model(x)
+        except RuntimeError as error:
+            if package is torch and "could not create a primitive" in str(error):
+                pytest.skip("PyTorch has no such layer in bfloat16 for this processor")
+            raise
         flat = []
         stack = [out]
         while stack:

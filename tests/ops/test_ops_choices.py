@@ -33,10 +33,8 @@ DIFFERENT = {
     "selu": (np.isin, (0.0,)),
     "hardshrink": (lambda x, _: np.isnan(x), None),
     "mish": (lambda x, _: np.isfinite(x), None),
-    "_logit": (
-        lambda x, _: (x == 0) & np.signbit(x),
-        None,
-    ),  # PyTorch's is -inf or inf, as its loop uses vectors or not
+    # PyTorch's is -inf or inf, as its loop uses vectors or not.
+    "_logit": (lambda x, _: (x == 0) & np.signbit(x), None),
 }
 CHOOSING = [
     n for n in FORMULAS if CASES[n].entry.reference and n not in ("prelu", "sgn", "digamma", "_heaviside") and chooses(CASES[n].formula)
