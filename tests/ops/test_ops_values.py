@@ -60,7 +60,8 @@ def test_values_and_dtypes_as_in_pytorch(name):
     problems = []
     for d in dtypes_for(case):
         for args, kwargs in pairs(case, d):
-            expected = attempt(expected_by, *map(to_torch, args), **{k: to_torch(v) for k, v in kwargs.items()})
+            call = rounded_once(expected_by) if name in ROUNDS_PARTIAL_SUMS else expected_by
+            expected = attempt(call, *map(to_torch, args), **{k: to_torch(v) for k, v in kwargs.items()})
             if unsupported(expected) or (name in NEED_FLOATS and not d.is_floating_point):
                 continue
             with mode("deferred"):
@@ -80,7 +81,20 @@ def test_values_and_dtypes_as_in_pytorch(name):
 
 
 NEED_FLOATS = {"softmax", "log_softmax"}  # PyTorch does not check the dtype of empty tensors; livegrad does
+ROUNDS_PARTIAL_SUMS = {"conv_transpose3d"}  # PyTorch, in halves, on some processors
 TIES = {"kthvalue", "median", "topk", "max", "min", "sort"}
+
+
+def rounded_once(function):
+    """PyTorch's function with halves as float32 inside: its result is rounded once."""
+
+    def call(x, *args, **kwargs):
+        if x.dtype.itemsize != 2 or not x.dtype.is_floating_point:
+            return function(x, *args, **kwargs)
+        wide = (a.float() if hasattr(a, "float") else a for a in (x, *args))
+        return function(*wide, **kwargs).to(x.dtype)
+
+    return call
 
 
 def more_permissive(name, d, args, expected):
