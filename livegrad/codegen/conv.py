@@ -26,7 +26,6 @@ from .conv_layout import (
     scratch_slot,
     split,
     vector_width,
-    when,
 )  # fmt: skip
 from .elementwise import NAME, Arguments
 from .ir import Builder, Module, Reg
@@ -100,7 +99,7 @@ def forward_source(kind: str, block: int, vectors: int, packed: bool) -> str:
                 for n in _sizes(vectors):
                     some = _between(b, left, fewer, n, width)
                     fewer = n
-                    with when(b, some):
+                    with b.when(some):
                         at = b.select(back, b.sub(places, number(b, n * width)), q.i)
                         blocks(panel if packed else b.gep(base, kind, at), at, channel, count, n)
 
@@ -125,7 +124,7 @@ def forward_source(kind: str, block: int, vectors: int, packed: bool) -> str:
         if not packed:
             # Where the input serves as it is nothing may be read behind its end. So the last tile lies across the one
             # before, and comes after it, with all channels.
-            with when(b, b.not_(is_laid)), b.loop(0, layout.channels, s.chunk) as c:
+            with b.when(b.not_(is_laid)), b.loop(0, layout.channels, s.chunk) as c:
                 count = b.mul(clamp_high(b, s.chunk, b.sub(layout.channels, c.i)), s.window)
                 read = b.gep(x, kind, b.add(madd(b, c.i, layout.stride_c, source), box.corner()))
                 tiles(read, b.sub(places, b.urem(places, number(b, tile))), yes, c.i, count)
@@ -176,7 +175,7 @@ def _pack(
         source, target = b.gep(base, kind, place), b.gep(panel, kind, b.sub(low, first))
         # Rows come in rising order: what goes over the end of one is written again.
         for n in range(1, vectors + 1):
-            with when(b, _between(b, b.sub(high, low), n - 1, n, width)), b.loop(0, taps) as k, b.at_width(width):
+            with b.when(_between(b, b.sub(high, low), n - 1, n, width)), b.loop(0, taps) as k, b.at_width(width):
                 read = b.gep(source, kind, b.load(b.gep(offsets, "i64", k.i), "i64", width=1))
                 write = b.gep(target, kind, b.mul(k.i, number(b, packed_row(kind, vectors))))
                 found = [b.load(b.gep(read, kind, v * width), kind) for v in range(n)]
@@ -261,7 +260,7 @@ def _write_row(b: Builder, kind: str, width: int, x: str, out: str, added: Reg, 
         with b.loop(0, whole, width) as j:
             b.store(b.fadd(b.load(b.gep(x, kind, j.i), kind), many), b.gep(out, kind, j.i))
         rest = b.sub(count, whole)
-        with when(b, b.icmp("ne", rest, number(b, 0))):
+        with b.when(b.icmp("ne", rest, number(b, 0))):
             across, part, end = b.fresh("across"), b.fresh("part"), b.fresh("end")
             b.cond_br(b.icmp("ne", whole, number(b, 0)), across, part)
             b.label(across)  # the last vector lies across the one before: masked stores are slow on some processors

@@ -108,7 +108,7 @@ def masked_store(b: Builder, x: Reg, ptr: str, mask: Reg) -> None:
     """Write neighbouring elements where the mask holds."""
     w, size = x.width, kind_bytes(x.kind)
     if w == 1:
-        with when(b, mask):
+        with b.when(mask):
             b.store(x, ptr)
         return
     name = f"llvm.masked.store.v{w}{x.kind}.p0"
@@ -127,16 +127,6 @@ def gather_lanes(b: Builder, kind: str, row: str, places: Reg, mask: Reg) -> Reg
     b.declare(f"declare {t} @{name}(<{width} x ptr>, i32, <{width} x i1>, {t})")
     call = f"call {t} @{name}(<{width} x ptr> %{pointers}, i32 {kind_bytes(kind)}, {mask.operand}, {t} zeroinitializer)"
     return b.op(kind, width, call)
-
-
-@contextmanager
-def when(b: Builder, condition: Reg) -> Iterator[None]:
-    """What is emitted inside runs only if the condition holds."""
-    yes, done = b.fresh("yes"), b.fresh("done")
-    b.cond_br(condition, yes, done)
-    b.label(yes)
-    yield
-    b.label(done)
 
 
 @contextmanager
@@ -227,7 +217,7 @@ def _copy_row(b: Builder, kind: str, width: int, x: str, out: str, first: Reg, l
         with b.loop(first, whole, width) as j:
             b.store(b.load(b.gep(x, kind, j.i), kind), b.gep(out, kind, j.i))
         rest = b.sub(last, whole)
-        with when(b, b.icmp("ne", rest, number(b, 0))):
+        with b.when(b.icmp("ne", rest, number(b, 0))):
             some = masked_load(b, b.gep(x, kind, whole), kind, lanes_below(b, rest, width, kind))
             b.store(some, b.gep(out, kind, whole))
         with b.loop(last, count, width) as j:

@@ -25,7 +25,7 @@ from .places import MOVED_AS, number_bits
 from .plan import blocks
 from .space import Layout, Space, count_words
 from .target import THREADS, entry, grid_stride, special
-from .team import barrier, when
+from .team import barrier
 
 TILE = 2 * THREADS  # words that a block sorts
 CHUNK = 32  # arrivals that a thread combines
@@ -65,7 +65,7 @@ def _sort_source(words: int) -> str:
     mine = [b.add(thread, number(k * THREADS)) for k in range(TILE // THREADS)]
     for place in mine:
         b.store(number(LAST), b.gep(tile, "i64", place))
-        with when(b, b.icmp("slt", b.add(first, place), count)):
+        with b.when(b.icmp("slt", b.add(first, place), count)):
             b.store(b.load(b.gep(memory, "i64", b.add(first, place)), "i64", width=1), b.gep(tile, "i64", place))
     run = 2
     while run <= TILE:
@@ -83,7 +83,7 @@ def _sort_source(words: int) -> str:
         run *= 2
     barrier(b)
     for place in mine:
-        with when(b, b.icmp("slt", b.add(first, place), count)):
+        with b.when(b.icmp("slt", b.add(first, place), count)):
             b.store(b.load(b.gep(tile, "i64", place), "i64", width=1), b.gep(memory, "i64", b.add(first, place)))
     return args.finish(module)
 
@@ -198,7 +198,7 @@ def _combine_source(name: str, d: dtypes.dtype, key: tuple, again: bool, words: 
         before = b.select(some, before, number(-1))
 
         def put(condition: Reg, place: Reg, value: Reg) -> None:
-            with when(b, condition):
+            with b.when(condition):
                 target = b.gep(base, d.kind, b.mul(place, unit))
                 there = b.convert(b.load(target, d.kind, width=1), kind, acc.is_signed)
                 b.store(b.convert(together(there, value), d.kind, acc.is_signed), target)
@@ -251,7 +251,7 @@ def _last_source(kind: str, key: tuple, words: int) -> str:
         place = b.lshr(this, bits)
         more = b.icmp("slt", b.add(at, one), count)
         following = b.load(b.gep(sorted_words, "i64", b.select(more, b.add(at, one), at)), "i64", width=1)
-        with when(b, b.or_(b.not_(more), b.icmp("ne", b.lshr(following, bits), place))):
+        with b.when(b.or_(b.not_(more), b.icmp("ne", b.lshr(following, bits), place))):
             arrival = b.sub(this, b.shl(place, bits))
             row = space.moved(source, kind, 1, coords, 0)
             where = space.moved(row, kind, 1, space.coordinates(arrival, 1), 1)

@@ -21,7 +21,6 @@ from .kernels import Kernel, Launch
 from .plan import blocks
 from .space import Layout, Space, count_words
 from .target import Parameters, entry, grid_stride
-from .team import when
 
 _kernels: dict[tuple, Kernel] = {}
 
@@ -31,7 +30,7 @@ MOVED_AS = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
 
 def within(b: Builder, i: Reg, size: Reg, good: Reg, word: str, report: Reg) -> Reg:
     """The index where it is good, else 0, and then it is reported. All but `good` (i1) are i64."""
-    with when(b, b.not_(good)):
+    with b.when(b.not_(good)):
         text = b.or_(report, b.and_(i, b.const("i64", 0xFFFFFFFF, 1)))
         b.line(f"%{b.fresh('before')} = atomicrmw umin {word}, {text.operand} monotonic, align 8")
     return b.select(good, i, b.const("i64", 0, 1))

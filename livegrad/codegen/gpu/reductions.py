@@ -27,7 +27,7 @@ from .kernels import Kernel, Launch, of_reals
 from .plan import OPERAND_WORDS, WORK
 from .space import Layout, Leaves, Space, count_words, group_of, neighbours, read_words
 from .target import THREADS, entry, special
-from .team import COLUMNS, ROWS, WARP, Team, when
+from .team import COLUMNS, ROWS, WARP, Team
 
 UNROLL = 4  # groups that are on their way at once at most, and chains at least
 AHEAD = 16  # elements on their way at once, if that is no fewer than a group
@@ -200,6 +200,6 @@ def _source(
     (total,) = team.gather(sums, [combine])
     if divisor is not None:
         total = lower(b, "div", [total, divisor], acc)
-    with when(b, b.and_(team.first(), there)):
+    with b.when(b.and_(team.first(), there)):
         b.store(total, b.gep(out, kind, b.add(b.mul(segment, rows), row)))
     return args.finish(module)

@@ -28,7 +28,7 @@ from .kernels import Kernel, Launch, of_reals
 from .reductions import above, narrowed
 from .space import BESIDE, Layout, Leaves, Space, count_words, group_of, neighbours, read_words
 from .target import THREADS, entry, special
-from .team import COLUMNS, ROWS, WARP, Team, when
+from .team import COLUMNS, ROWS, WARP, Team
 
 HELD = 8  # elements for each lane that stay in registers at most
 
@@ -179,7 +179,7 @@ class _Emitter:
                 for n, total in zip(reductions, team.gather(sums, combine)):
                     known[id(n)] = total
         self._row_values(known, program.stages)
-        with when(b, b.and_(team.first(), self.there)):
+        with b.when(b.and_(team.first(), self.there)):
             for k, (r, is_full) in enumerate(zip(program.results, program.full)):
                 if not is_full:
                     self._store(known[id(r)], k, b.gep(self.outs[k], self.form.results[k].kind, row))
@@ -235,7 +235,7 @@ class _Emitter:
                 for values, k in zip(ready, written):
                     values.append(self._value(self.program.results[k], known, element))
             if written:
-                with when(b, part.there):
+                with b.when(part.there):
                     for values, k in zip(ready, written):
                         self._write(values, k, part)
         return columns

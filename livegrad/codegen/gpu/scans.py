@@ -23,7 +23,7 @@ from ..lower import lower
 from .kernels import Kernel, Launch, of_reals
 from .space import Layout, Leaves, Space, count_words, read_words
 from .target import THREADS, entry, special
-from .team import COLUMNS, ROWS, WARP, Team, barrier, shuffle, when
+from .team import COLUMNS, ROWS, WARP, Team, barrier, shuffle
 
 SHORT = 1024  # elements of a row that a warp takes
 
@@ -117,7 +117,7 @@ class _Emitter:
         coords = self.space.coordinates(self._place(b.select(inside, i, self.number(0))), 1)
         x = b.select(inside, self._value(coords), self.start())
         x, total = self._scanned(x)
-        with when(b, b.and_(inside, self.there)):
+        with b.when(b.and_(inside, self.there)):
             self._store(self.combine(carried, x), coords)
         return self.combine(carried, total)
 
@@ -135,7 +135,7 @@ class _Emitter:
         warps = THREADS // WARP
         warp = b.udiv(self.team.thread, self.number(WARP))
         memory = self.team.shared(0, kind, warps)
-        with when(b, b.icmp("eq", lane, self.number(WARP - 1))):
+        with b.when(b.icmp("eq", lane, self.number(WARP - 1))):
             b.store(x, b.gep(memory, kind, warp))
         barrier(b)
         before, total = self.start(), self.start()

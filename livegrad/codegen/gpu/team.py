@@ -7,8 +7,7 @@ memory). What a team finds depends on nothing but the number of its lanes: alway
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from ..ir import Builder, Reg, kind_bytes
 from .target import THREADS, special
@@ -16,16 +15,6 @@ from .target import THREADS, special
 ROWS, COLUMNS = "rows", "columns"
 WARP = 32
 Combine = Callable[[Reg, Reg], Reg]
-
-
-@contextmanager
-def when(b: Builder, condition: Reg) -> Iterator[None]:
-    """What is written inside runs in the threads for which a condition holds."""
-    run, skip = b.fresh("run"), b.fresh("skip")
-    b.cond_br(condition, run, skip)
-    b.label(run)
-    yield
-    b.label(skip)
 
 
 def barrier(b: Builder) -> None:
@@ -97,7 +86,7 @@ class Team:
         warps = THREADS // WARP
         memory = [self.shared(k, x.kind, warps) for k, x in enumerate(values)]
         in_warp, warp = b.urem(self.thread, b.const("i64", WARP, 1)), b.udiv(self.thread, b.const("i64", WARP, 1))
-        with when(b, b.icmp("eq", in_warp, b.const("i64", 0, 1))):
+        with b.when(b.icmp("eq", in_warp, b.const("i64", 0, 1))):
             for m, x in zip(memory, values):
                 b.store(x, b.gep(m, x.kind, warp))
         barrier(b)
@@ -118,7 +107,7 @@ class Team:
         distance = self.lanes // 2
         while distance:
             barrier(b)
-            with when(b, b.icmp("slt", self.lane, b.const("i64", distance, 1))):
+            with b.when(b.icmp("slt", self.lane, b.const("i64", distance, 1))):
                 other = b.add(self.thread, b.const("i64", distance * self.teams, 1))
                 for m, x, f in zip(memory, values, combine):
                     mine = b.gep(m, x.kind, self.thread)

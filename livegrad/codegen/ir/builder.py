@@ -82,6 +82,15 @@ class Builder(Memory):
         self.lines[place] = f"  {name} = phi {kind} {', '.join(pairs)}"
 
     @contextmanager
+    def when(self, condition: Reg) -> Iterator[None]:
+        """What is emitted inside runs only if the condition holds."""
+        then, after = self.fresh("then"), self.fresh("after")
+        self.cond_br(condition, then, after)
+        self.label(then)
+        yield
+        self.label(after)
+
+    @contextmanager
     def loop(self, start: Reg | int, stop: Reg | int, step: Reg | int = 1, carry: Sequence[Reg] = ()) -> Iterator[Loop]:
         """``for i in range(start, stop, step)`` over i64, with values carried along (see :class:`Loop`)."""
 
