@@ -15,9 +15,10 @@ import numpy as np
 
 from ..tensor import Tensor
 from . import exchanges
+from .checks import check_dtypes, check_given, check_parts, check_tensor, check_tensors
 from .errors import DistBackendError, seconds
 from .group import ProcessGroup, checked, outside, peer
-from .host import check_dtypes, check_tensor, check_tensors, described, flat, put, put_all, room, snapshot
+from .host import described, flat, put, put_all, room, snapshot
 from .reduction import ReduceOp, check, combiner, finish
 from .work import Work
 
@@ -228,20 +229,11 @@ def gather(
         return None
     g, root = checked(group), peer(group, "dst", dst, group_dst, otherwise=0)
     mine = g.rank() == root
-    if mine and not gather_list:
-        raise ValueError("Argument ``gather_list`` must be specified on destination rank.")
-    if not mine and gather_list:
-        raise ValueError("Argument ``gather_list`` must NOT be specified on non-destination ranks.")
+    check_given("gather_list", gather_list, mine, "destination")
     parts = None
     if mine:
-        check_tensors("gather_list", gather_list, g.size())
         assert gather_list is not None
-        check_dtypes(tensor, *gather_list)
-        for i, t in enumerate(gather_list):
-            if t.numel() != tensor.numel():
-                raise ValueError(
-                    f"gather: gather_list[{i}] has shape {list(t.shape)}, for tensors of shape {list(tensor.shape)}"
-                )
+        check_parts("gather", "gather_list", gather_list, tensor, g.size())
         parts = [room(tensor) for _ in range(g.size())]
     x = snapshot(tensor)
 
@@ -267,20 +259,11 @@ def scatter(
         return None
     g, root = checked(group), peer(group, "src", src, group_src, otherwise=0)
     mine = g.rank() == root
-    if mine and not scatter_list:
-        raise ValueError("Argument ``scatter_list`` must be specified on source rank.")
-    if not mine and scatter_list:
-        raise ValueError("Argument ``scatter_list`` must NOT be specified on non-source ranks.")
+    check_given("scatter_list", scatter_list, mine, "source")
     parts = None
     if mine:
-        check_tensors("scatter_list", scatter_list, g.size())
         assert scatter_list is not None
-        check_dtypes(tensor, *scatter_list)
-        for i, t in enumerate(scatter_list):
-            if t.numel() != tensor.numel():
-                raise ValueError(
-                    f"scatter: scatter_list[{i}] has shape {list(t.shape)}, for tensors of shape {list(tensor.shape)}"
-                )
+        check_parts("scatter", "scatter_list", scatter_list, tensor, g.size())
         parts = [snapshot(t) for t in scatter_list]
     x = room(tensor) if parts is None or g.size() > 1 else parts[0]
     return g.call(

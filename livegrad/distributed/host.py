@@ -6,41 +6,13 @@ Other threads see arrays only: what is pending is evaluated, and results are put
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ..autograd.mode import no_grad
 from ..tensor import Tensor, from_native
 
-__all__ = ["check_tensor", "check_tensors", "described", "flat", "put", "room", "snapshot"]
-
-
-def check_tensor(name: str, tensor: Any) -> None:
-    """Raises TypeError for what is no tensor."""
-    if not isinstance(tensor, Tensor):
-        raise TypeError(
-            f"Invalid function argument. Expected parameter `{name}` of type torch.Tensor\n"
-            f"             but got {type(tensor)} instead."
-        )
-
-
-def check_tensors(name: str, tensors: Any, count: int | None = None) -> None:
-    """Raises TypeError for what is no list of tensors, ValueError where there is not one for each process."""
-    if not isinstance(tensors, (list, tuple)) or not all(isinstance(t, Tensor) for t in tensors):
-        raise TypeError(
-            f"Invalid function argument. Expected parameter `{name}` of type List[torch.Tensor]\n"
-            f"             but got {type(tensors)} instead."
-        )
-    if count is not None and len(tensors) != count:
-        raise ValueError(f"{name} has {len(tensors)} tensors, but the group has {count} processes")
-
-
-def check_dtypes(*tensors: Tensor) -> None:
-    """Raises ValueError where tensors have several dtypes."""
-    for t in tensors:
-        if t.dtype is not tensors[0].dtype:
-            raise ValueError(f"Invalid usage of tensors with different dtypes: found {tensors[0].dtype} and {t.dtype}")
+__all__ = ["described", "flat", "put", "room", "snapshot"]
 
 
 def described(name: str, tensor: Tensor, numel: int | None = None) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..tensor import Tensor
+from .checks import check_tensor
 from .group import GroupMember, ProcessGroup, checked, outside, peer
-from .host import check_tensor, described, put, room, snapshot
+from .host import described, put, room, snapshot
 from .work import Work
 
 __all__ = ["P2POp", "batch_isend_irecv", "irecv", "isend", "recv", "send"]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .channel import Call
+from .checks import check_given
 from .group import ProcessGroup, checked, outside, peer
 
 __all__ = [
@@ -29,6 +30,16 @@ def _pickled(obj: Any) -> np.ndarray:
 
 def _object(data: np.ndarray) -> Any:
     return pickle.loads(data.tobytes())
+
+
+def _from_root(call: Call, root: int, parts: list[np.ndarray]) -> np.ndarray:
+    """What the root has for this process: it sends each of the others its part, whose length only the root knows."""
+    if call.rank != root:
+        return call.receive_any(root)
+    tickets = [(other, call.send(other, parts[other])) for other in range(call.size) if other != root]
+    for other, ticket in tickets:
+        call.sent(other, ticket)
+    return parts[root]
 
 
 def all_gather_object(object_list: list, obj: Any, group: ProcessGroup | None = None) -> None:
@@ -65,10 +76,7 @@ def gather_object(
         return
     g, root = checked(group), peer(group, "dst", dst, group_dst, otherwise=0)
     root_here = g.rank() == root
-    if root_here and not object_gather_list:
-        raise ValueError("Argument ``object_gather_list`` must be specified on destination rank.")
-    if not root_here and object_gather_list:
-        raise ValueError("Argument ``object_gather_list`` must NOT be specified on non-destination ranks.")
+    check_given("object_gather_list", object_gather_list, root_here, "destination")
     if object_gather_list and len(object_gather_list) != g.size():
         raise ValueError(f"object_gather_list has {len(object_gather_list)} places for {g.size()} processes")
     mine = _pickled(obj)
@@ -102,12 +110,7 @@ def broadcast_object_list(
     found = [data]
 
     def act(call: Call) -> None:
-        if root_here:
-            tickets = [(r, call.send(r, data)) for r in range(call.size) if r != root]
-            for other, ticket in tickets:
-                call.sent(other, ticket)
-        else:
-            found[0] = call.receive_any(root)
+        found[0] = _from_root(call, root, [data] * call.size)
 
     def store() -> None:
         if not root_here:
@@ -144,12 +147,7 @@ def scatter_object_list(
     found = [datas[root] if root_here else np.empty(0, np.uint8)]
 
     def act(call: Call) -> None:
-        if root_here:
-            tickets = [(r, call.send(r, datas[r])) for r in range(call.size) if r != root]
-            for other, ticket in tickets:
-                call.sent(other, ticket)
-        else:
-            found[0] = call.receive_any(root)
+        found[0] = _from_root(call, root, datas)
 
     def store() -> None:
         scatter_object_output_list[0] = _object(found[0])
