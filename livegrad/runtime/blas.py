@@ -37,6 +37,9 @@ _SERIAL_WORK = 300_000
 # that follow from the sizes alone, and rows at multiples of a block.
 _STRIP_UNIT = 48  # columns of a strip are a multiple of this
 _FEW_ROWS, _NARROW, _WIDE = 96, 240, 960  # columns of a strip at most: where there are hardly any rows to cut, and else
+# Products of up to so many multiplications, with plain A and transposed B also of so few results, go through other
+# kernels of the library on processors with AVX-512: the tiles of a strip all do, or none.
+_SMALL_WORK, _SMALL_RESULT = 100**3, 1200
 # Results of a product with a vector are cut where sizes say: chunks of so much work, a multiple of so many results, and
 # not more than about so many chunks.
 _CHUNK_WORK, _CHUNK_UNIT, _MOST_CHUNKS = 20_000, 48, 64
@@ -361,26 +364,35 @@ def _row_unit():
     return 12 if machine.is_x86() and machine.host_vector_bytes() == 32 else 48
 
 
-_plans: dict[tuple[int, int, int, int], tuple[int, int, int, int]] = {}
+_plans: dict[tuple[int, int, int, int, int, bool], tuple[int, int, int, int]] = {}
 
 
-def _plan(m, n, batch, threads):
+def _is_small(rows, columns, k, turned):
+    """Whether the library may take a product for a small one."""
+    return rows * columns * k <= _SMALL_WORK and (not turned or rows * columns <= _SMALL_RESULT)
+
+
+def _plan(m, n, k, batch, threads, turned):
     """How to cut each of `batch` products: (tile's rows, its columns, tiles down, tiles across).
 
     Every tile packs its own rows of A and columns of B, so of the grids that share the work evenly the one with the
-    fewest tiles wins.
+    fewest tiles wins. turned: A is plain, and B transposed.
     """
-    key = (m, n, batch, threads)
+    key = (m, n, k, batch, threads, turned)
     plan = _plans.get(key)
     if plan is None:
         unit = _row_unit()
         strips = -(-n // (_NARROW if m < _FEW_ROWS else _WIDE))
         columns = -(-n // (strips * _STRIP_UNIT)) * _STRIP_UNIT
         across = -(-n // columns)
+        widths = (min(columns, n), n - (across - 1) * columns)
         best = None
         for pieces in range(1, (1 if batch >= 4 * threads else threads) + 1):
             rows = -(-m // (pieces * unit)) * unit
             down = -(-m // rows)
+            shortest = m - (down - 1) * rows
+            if any(_is_small(shortest, w, k, turned) != _is_small(m, w, k, turned) for w in widths):
+                continue
             rounds = -(-batch * down * across // threads)
             longest = rounds * min(rows, m) * min(columns, n)  # what the busiest thread computes
             cost = (longest * 16 // (batch * m * n // threads + 1), down)  # to a sixteenth
@@ -487,7 +499,8 @@ def _large(kernels, batch, m, n, k, ta, tb, lda, ldb, ldc, alpha, beta, a, b, c,
     if work <= _SERIAL_WORK:
         rows, columns, down, across = m, n, 1, 1
     else:
-        rows, columns, down, across = _plan(m, n, batch, threads)
+        turned = ta == _PLAIN and tb == _TRANSPOSED
+        rows, columns, down, across = _plan(m, n, k, batch, threads, turned)
     a_row = lda if ta == _PLAIN else 1
     b_column = 1 if tb == _PLAIN else ldb
     try:

@@ -190,7 +190,9 @@ def test_strides_of_dimensions_of_size_one_do_not_matter():
         assert close("f32", c.ravel()[:5], a[:, 0] * b[0, 0])
 
 
+# Some of them are near the size up to which the library has kernels for small products.
 SHAPES = [(1000, 128, 8), (237, 532, 274), (34, 560, 264), (583, 281, 251), (60, 1100, 90), (700, 1000, 33),
+          (100, 100, 120), (593, 25, 33), (148, 71, 72), (1300, 30, 26), (96, 13, 504), (57, 773, 48),
           (1500, 1, 300), (1, 1500, 300), (3, 1, 90_000), (1, 5000, 70)]  # fmt: skip
 
 
