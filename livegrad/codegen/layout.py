@@ -151,5 +151,5 @@ def scan_width(code: tuple, leaves: int, source: dtypes.dtype, out: dtypes.dtype
 
 # Convolutions
 
-# Taps that are summed up in registers before they are added to the rest: shorter chains of roundings.
-CHAIN = 64
+# At most so many taps are summed up in registers before they are added to the rest: longer chains round more.
+CHAIN = 128

@@ -24,6 +24,7 @@ ITEM_BYTES = {"f32": 4, "f64": 8}  # of the kinds that there are kernels for
 SUM_BYTES = 256 << 10
 INPUT_BYTES = 128 << 10
 MOST_OUTPUTS = 128
+POINT_CHAIN = 64  # channels at a time where the window is one place
 MOST_PLACES = 1024
 PACKING = 3  # cycles that packing a vector takes
 GRADIENT_BYTES = 288 << 10  # of both that the gradient by the weight reads
@@ -130,7 +131,7 @@ def _plan(p: Problem, threads: int) -> _Plan:
     tile = vectors * _width(q.kind)
     size = ITEM_BYTES[q.kind]
     window = math.prod(len(a.taps) for a in q.axes)
-    chunk = equal_parts(q.channels, CHAIN // window)
+    chunk = equal_parts(q.channels, CHAIN // window if window > 1 else POINT_CHAIN)
     blocks = -(-q.outputs // block)
     per_part = equal_parts(blocks, MOST_OUTPUTS // block)
     width = _width(q.kind)
