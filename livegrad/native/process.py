@@ -14,10 +14,13 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterable
 from typing import Any
 
 from ..llvm import cache
+
+_LOOK = 0.25  # seconds over which is looked at how busy processors are
 
 _CODE = "import json, sys; given = json.loads(sys.stdin.readline()); sys.path[:] = given['path']; \
 from livegrad.native.process import main; main(given)"
@@ -51,7 +54,9 @@ class Maker:
         if python is None or folder is None:
             return
         environment = {**os.environ, "LIVEGRAD_NATIVE": "0", "LIVEGRAD_CACHE_DIR": str(folder)}
-        window: dict[str, Any] = {"start_new_session": True}  # so that Ctrl-C in a terminal is not for it
+        # A group of its own, so that Ctrl-C in a terminal is not for it. Not a session: Linux shares the processor out
+        # among sessions first, and a process that stands back would have half of it all the same.
+        window: dict[str, Any] = {"process_group": 0}
         if sys.platform == "win32":
             window = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
         process = subprocess.Popen(
@@ -161,20 +166,57 @@ def make(ran: Iterable[str], awaited: bool) -> None:
                 builder = Builder({code: made for code, made in functions.items() if symbol(made[0]) in wanted})
                 units = {unit: builder.make(unit, quick=True) for unit in [*builder.units, METHODS]}
                 library.write(True, units, builder.classes)
-            if hasattr(os, "nice"):
-                os.nice(19)
+            _stand_back()
         builder = Builder(functions)
         units = {}
         parts = {unit: library.part(builder.units, unit) for unit in [*builder.units, METHODS]}
         for unit, part in parts.items():
             found = library.read_part(part)
             if found is None:
+                if not awaited:
+                    _wait_while_busy()
                 found = builder.make(unit, quick=False)
                 library.write_part(part, *found)
             units[unit] = found
         library.write(False, units, builder.classes)
         for part in [*parts.values(), library.name(quick=True)]:
             cache.remove(part)
+
+
+def _stand_back() -> None:
+    """Run when no other process wants the processor."""
+    with contextlib.suppress(OSError):
+        if hasattr(os, "nice"):
+            os.nice(19)
+        if hasattr(os, "SCHED_IDLE"):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _wait_while_busy() -> None:
+    """Wait while the program computes with several threads, or the machine has no processor free.
+
+    The lowest priority is not enough: a scheduler may leave two of the program's threads on one processor for as long
+    as this process is on the other. Where the system does not tell (/proc), nobody waits.
+    """
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        before = _used()
+        while True:
+            time.sleep(_LOOK)
+            now = _used()
+            program, idle = (b - a for a, b in zip(before, now))
+            if program < 1.2 * _LOOK and idle > 0.6 * _LOOK:
+                return
+            before = now
+
+
+def _used() -> tuple[float, float]:
+    """Seconds of processors that the program has used, and that nobody has."""
+    tick = os.sysconf("SC_CLK_TCK")
+    with open(f"/proc/{os.getppid()}/stat") as file:
+        user, system = file.read().rpartition(")")[2].split()[11:13]
+    with open("/proc/stat") as file:
+        idle, waiting = file.readline().split()[4:6]
+    return (int(user) + int(system)) / tick, (int(idle) + int(waiting)) / tick
 
 
 @contextlib.contextmanager
