@@ -20,8 +20,8 @@ def linear(sizes):
     return made
 
 
-def adam(lr, loss):
-    """(start, step) of Adam on loss(params, *data); step(state, *data) returns the new state and the loss."""
+def adam(lr, loss, decay=0.0):
+    """(start, step) of Adam, or AdamW with decay, on loss(params, *data); step(state, *data) returns the new state and the loss."""
 
     def start(params):
         zeros = jax.tree.map(np.zeros_like, params)
@@ -35,7 +35,9 @@ def adam(lr, loss):
         mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, mean, g)
         square = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, square, g)
         size, root = lr / (1 - 0.9**count), (1 - 0.999**count) ** 0.5
-        params = jax.tree.map(lambda p, m, v: p - size * m / (np.sqrt(v) / root + 1e-8), params, mean, square)
+        params = jax.tree.map(
+            lambda p, m, v: p * (1 - lr * decay) - size * m / (np.sqrt(v) / root + 1e-8), params, mean, square
+        )
         return (params, mean, square, count), value
 
     return start, step
@@ -93,14 +95,15 @@ def softmax():
     return lambda: f(x)[0, 0].item()
 
 
+def norm(x, w, b):
+    centred = x - x.mean(-1, keepdims=True)
+    return centred * jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + 1e-5) * w + b
+
+
 def layer_norm():
     x, w, b = jax.random.normal(KEY, (4096, 1024)), np.ones(1024), np.zeros(1024)
 
-    @jax.jit
-    def f(x, w, b):
-        centred = x - x.mean(-1, keepdims=True)
-        return centred * jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + 1e-5) * w + b
-
+    f = jax.jit(norm)
     return lambda: f(x, w, b)[0, 0].item()
 
 
@@ -166,7 +169,37 @@ def mnist_cnn():
     return run
 
 
+def gpt_small():
+    width, heads, layers, length, letters, texts = 128, 4, 4, 64, 65, 12
+    keys = iter(jax.random.split(KEY, 64))
+
+    def dense(n, m):
+        return linear([n, m])[0]
+
+    scale = np.ones(width), np.zeros(width)
+    block = [dense(width, 3 * width), dense(width, width), dense(width, 4 * width), dense(4 * width, width)]
+    tables = jax.random.normal(next(keys), (letters, width)), jax.random.normal(next(keys), (length, width))
+    params = (*tables, [(scale, scale, *block) for _ in range(layers)], scale, dense(width, letters)[0])
+    later = np.tril(np.ones((length, length), bool))
+
+    def loss(params, x, y):
+        tokens, places, blocks, last, head = params
+        h = tokens[x] + places
+        for first, second, (wa, ba), (wj, bj), (ww, bw), (wn, bn) in blocks:
+            q, k, v = (z.reshape(texts, length, heads, -1) for z in np.split(norm(h, *first) @ wa + ba, 3, -1))
+            scores = np.einsum("nqhd,nkhd->nhqk", q, k) * (width // heads) ** -0.5
+            shares = jax.nn.softmax(np.where(later, scores, -np.inf))
+            mixed = np.einsum("nhqk,nkhd->nqhd", shares, v).reshape(texts, length, width)
+            h = h + mixed @ wj + bj
+            h = h + jax.nn.gelu(norm(h, *second) @ ww + bw, approximate=False) @ wn + bn
+        return cross_entropy((norm(h, *last) @ head).reshape(-1, letters), y.reshape(-1))
+
+    x, y = (jax.random.randint(key, (texts, length), 0, letters) for key in (next(keys), next(keys)))
+    return trained(params, adam(1e-3, loss, decay=0.01), x, y)
+
+
 CASES = {
+    "gpt_small": gpt_small,
     "mlp_adam": mlp_adam,
     "xor_sgd": lambda: xor(sgd(0.1, xor_loss)),
     "xor_adam": lambda: xor(adam(0.01, xor_loss)),
