@@ -20,7 +20,8 @@ from typing import Any
 
 from ..llvm import cache
 
-_LOOK = 0.25  # seconds over which is looked at how busy processors are
+# Seconds over which is looked at how busy processors are, and of work until that is done again.
+_LOOK, _LOOK_EVERY = 0.25, 1.5
 
 _CODE = "import json, sys; given = json.loads(sys.stdin.readline()); sys.path[:] = given['path']; \
 from livegrad.native.process import main; main(given)"
@@ -78,6 +79,12 @@ class Maker:
 
     def running(self) -> bool:
         return self.owner == os.getpid() and self.process is not None and self.process.poll() is None
+
+    def wait(self, limit: float) -> None:
+        """Wait until it has ended, for so many seconds at most."""
+        deadline = time.monotonic() + limit
+        while self.running() and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def failure(self) -> str:
         """What the process said when it has failed."""
@@ -169,12 +176,14 @@ def make(ran: Iterable[str], awaited: bool) -> None:
             _stand_back()
         builder = Builder(functions)
         units = {}
+        looked = 0.0
         parts = {unit: library.part(builder.units, unit) for unit in [*builder.units, METHODS]}
         for unit, part in parts.items():
             found = library.read_part(part)
             if found is None:
-                if not awaited:
+                if not awaited and time.monotonic() > looked + _LOOK_EVERY:
                     _wait_while_busy()
+                    looked = time.monotonic()
                 found = builder.make(unit, quick=False)
                 library.write_part(part, *found)
             units[unit] = found

@@ -13,7 +13,6 @@ import ctypes
 import functools
 import os
 import sys
-import time
 from typing import Any
 
 from ..llvm import machine, service
@@ -316,9 +315,7 @@ def install(wait: bool = True) -> None:
         service.load("livegrad.native.build", "subprocess")
         wanted = not INSTALLER.complete() and False not in INSTALLER.unusable
         if wanted and service.call(MAKER.start, [], True):
-            deadline = time.monotonic() + AWAIT_SECONDS
-            while MAKER.running() and time.monotonic() < deadline:
-                time.sleep(0.01)
+            MAKER.wait(AWAIT_SECONDS)
             MAKER.stop()  # one that takes so long may be stuck
             service.submit(INSTALLER.read).wait()
         service.submit(_make_rest).wait()

@@ -10,6 +10,8 @@ from ..problem import require, writable
 
 __all__ = ["tour"]
 
+PREPARING_SECONDS = 30  # to wait for at most
+
 
 def tour(out: Path, *, quick: bool = False, seed: int = 0, plot: bool = True) -> int:
     """Run the tour, writing to the folder `out`; returns the exit code.
@@ -32,8 +34,23 @@ def tour(out: Path, *, quick: bool = False, seed: int = 0, plot: bool = True) ->
     files += products.run(shown, out, quick, plot)
     files += digits.run(shown, out, quick, seed)
     _list(shown, out, files)
+    if not quick:
+        _prepare(shown)
     shown.say(f"Done in {perf_counter() - started:.0f} seconds.")
     return 0
+
+
+def _prepare(shown: Console) -> None:
+    """Wait for the machine code of the library's own functions, so that the next program finds all of it."""
+    from livegrad.native.process import MAKER
+
+    if MAKER.running():
+        shown.say(
+            "Once on a machine, livegrad compiles its own most used functions. That began in the background; the rest "
+            "takes some seconds, after which programs start at full speed."
+        )
+        MAKER.wait(PREPARING_SECONDS)
+        shown.space()
 
 
 def _list(shown: Console, out: Path, files: list[tuple[Path, str]]) -> None:
