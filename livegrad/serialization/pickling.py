@@ -141,9 +141,12 @@ def _module_reduced(module: Any) -> Any:
         return reduced
     state = {name: value for name, value in reduced[2].items() if name not in ("_searched", "_path")}
     for registry in ("_parameters", "_buffers", "_modules"):
-        for name, item in (state.get(registry) or {}).items():
+        items = dict(state.get(registry) or {})
+        for name, item in items.items():
             if state.get(name) is item:
                 state.pop(name, None)
+        if registry in state:
+            state[registry] = items  # nothing but a dict, which every reader allows
     if hasattr(module, "_torch_attributes"):
         state.update(module._torch_attributes())
     return (*reduced[:2], state, *reduced[3:])
