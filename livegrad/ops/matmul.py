@@ -464,18 +464,20 @@ def _bias_gradient(g: Any, bias_shape: tuple) -> Any:
     return sum_to_size(g, bias_shape)
 
 
-_MOST_ONTO_BIAS = 1 << 17  # multiply-adds
+_MOST_ONTO_BIAS = 1 << 14  # results
 
 
 @hot
 def _linear_and_bias(bias: Value, x: Value, weight: Value) -> Value:
     if x.device is cpu:
-        work = numel(x.shape) * weight.shape[0]
-        if work >= gemm.SIZES.least_turned or work >= _MOST_ONTO_BIAS:
+        n, k = weight.shape
+        m = numel(x.shape[:-1])
+        if gemm.worthwhile(m, n, k, 1, True):
             return _product_and_row(x, _transposed(weight), bias)
-        made = _onto_bias(bias, x, weight)
-        if made is not None:
-            return made
+        if m * n <= _MOST_ONTO_BIAS:
+            made = _onto_bias(bias, x, weight)
+            if made is not None:
+                return made
     return _linear(x, weight) + bias
 
 

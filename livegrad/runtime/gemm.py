@@ -21,14 +21,16 @@ class _Sizes:
 
     least, least_turned: of all products together; the second where B is transposed, which the library copies slowly.
     most: of one product. most_shallow: of one with no more than a block of k, whose results are written once.
+    rows: how many rows it has at least.
     """
 
-    __slots__ = ("known", "least", "least_turned", "most", "most_shallow")
+    __slots__ = ("known", "least", "least_turned", "most", "most_shallow", "rows")
 
     def __init__(self) -> None:
         self.known = False
         self.least = self.least_turned = 0  # until it is known, who asks is told to look here
         self.most = self.most_shallow = 0
+        self.rows = 0
 
 
 SIZES = _Sizes()
@@ -40,18 +42,18 @@ def _find_sizes() -> None:
 
     width = machine.host_vector_bytes() if machine.compiler_available() else 0
     if width == 64:
-        sizes = 1 << 19, 1 << 17, 1 << 27, 1 << 27
+        sizes = 1 << 19, 1 << 17, 1 << 27, 1 << 27, 5  # of fewer rows, the library multiplies as fast without a copy
     elif width == 32:
-        sizes = 1 << 15, 1 << 15, 1 << 23, 1 << 26  # what is larger takes the library as long or less
+        sizes = 1 << 15, 1 << 15, 1 << 23, 1 << 26, 2  # what is larger takes the library as long or less
     else:
-        sizes = _NEVER, _NEVER, 0, 0
-    SIZES.least, SIZES.least_turned, SIZES.most, SIZES.most_shallow = sizes
+        sizes = _NEVER, _NEVER, 0, 0, 0
+    SIZES.least, SIZES.least_turned, SIZES.most, SIZES.most_shallow, SIZES.rows = sizes
     SIZES.known = True
 
 
 _ALONE = 1 << 19  # multiply-adds that are not worth a second thread
 _GRAIN = 1 << 17  # multiply-adds of a chunk, where there are enough for all threads
-_LEAST_ROWS, _LEAST_COLUMNS, _LEAST_DEPTH = 24, 16, 16
+_LEAST_COLUMNS, _LEAST_DEPTH = 16, 16
 _BLOCK = 128  # k of a block (`codegen.gemm.DEPTH`)
 _ROUND = 24  # groups have a multiple of so many rows, whole blocks of the kernel's
 _ZEROS = np.zeros(4096, np.uint8)
@@ -96,7 +98,7 @@ def worthwhile(m: int, n: int, k: int, batch: int = 1, turned: bool = False) -> 
     work = m * n * k
     if work * batch < (SIZES.least_turned if turned else SIZES.least):
         return False
-    if m < _LEAST_ROWS or n < _LEAST_COLUMNS or k < _LEAST_DEPTH:
+    if m < SIZES.rows or n < _LEAST_COLUMNS or k < _LEAST_DEPTH:
         return False
     return work <= (SIZES.most_shallow if k <= _BLOCK else SIZES.most)
 
