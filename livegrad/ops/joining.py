@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any
 
 from .. import dtypes
 from ..autograd.mode import MODE
+from ..codegen import joining
 from ..devices import cpu
+from ..lazy.turned import contiguous_copy
 from ..lazy.value import Value, from_array
 from ..native import hot
 from ..runtime import array as arrays
 from ..runtime import pool
-from ..runtime.array import FEW_BYTES, contiguous_strides, is_contiguous, numel
+from ..runtime.array import contiguous_strides, is_contiguous, numel
 from ..runtime.memory import peek, poke
 from ..tensor import Tensor, wrap
 from . import dispatch
@@ -32,30 +35,57 @@ def _cat_value(values: list, dim: int) -> Value:
     if joined is not None:
         return joined
     out = arrays.empty_on(values[0].device, shape, values[0].dtype)
-    if numel(shape) * out.dtype.itemsize > FEW_BYTES or numel(own[:dim]) > 16 or not _join_bytes(values, dim, out):
-        _join(values, dim, out)
+    if out.device is not cpu or not _copied_together(values, dim, out):
+        _copied_in_turn(values, dim, out)
     return from_array(out)
 
 
+_PIECE_BYTES = 64  # as many bytes are copied in the time that a piece of a row costs beside its bytes
+_ITEM_BYTES = 1 << 17  # of a work item
+
+
 @hot
-def _join_bytes(values: list, dim: int, out: Any) -> bool:
-    """Copy a few bytes from each place to the next; False where operands are not row-major on the CPU."""
-    for v in values:
-        if not v.array.contiguous or v.device is not cpu:
-            return False
+def _copied_together(values: list, dim: int, out: Any) -> bool:
+    """Fill the result by one kernel; False where there is none (yet)."""
+    kernel = joining.kernel()
     size = out.dtype.itemsize
+    elements = numel(out.shape)
+    if not elements or not kernel.available(elements):
+        return False
     inner = size * numel(out.shape[dim + 1 :])
-    target = out.ptr
-    pool.finish()
-    for row in range(numel(out.shape[:dim])):
-        for v in values:
-            n = inner * v.shape[dim]
-            poke(target, peek(v.array.ptr + row * n, n))
-            target += n
+    words: list = []
+    kept: list = []
+    place = 0
+    outside = False
+    for v in values:
+        a = v.ready()
+        if not a.contiguous:
+            a = contiguous_copy(a)
+            kept.append(a)
+        n = inner * v.shape[dim]
+        if n:
+            words.append(a.ptr)
+            words.append(n)
+            words.append(place)
+            place += n
+        if a.block.outside:
+            outside = True
+    pieces = len(words) // 3
+    total = elements * size
+    items = max(1, (total + total // place * pieces * _PIECE_BYTES) // _ITEM_BYTES)
+    unit = -(-total // (items * 64)) * 64
+    args = kernel.pack(out.ptr, pieces, place, unit, total) + _packed(words)
+    pool.enqueue(kernel.address, args, -(-total // unit), 2)
+    if outside:
+        pool.finish()
     return True
 
 
-def _join(values: list, dim: int, out: Any) -> None:
+def _packed(words: list) -> bytes:
+    return struct.pack(f"={len(words)}q", *words)
+
+
+def _copied_in_turn(values: list, dim: int, out: Any) -> None:
     target = out.native()
     start = 0
     before = (slice(None),) * dim

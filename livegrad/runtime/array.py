@@ -11,7 +11,7 @@ import numpy as np
 from .. import dtypes
 from ..devices import cpu, device
 from ..native import hot, slotted
-from . import memory, pool
+from . import memory, moves, pool
 from .memory import peek, poke
 from .refusal import out_of_memory_for
 
@@ -145,9 +145,10 @@ def fill(a: Array, value: Any) -> None:
         _fill_converted(a, value)
         return
     n = numel(a.shape)
-    if n * a.dtype.itemsize <= FEW_BYTES:
+    nbytes = n * a.dtype.itemsize
+    if nbytes <= FEW_BYTES:
         pool.write(a.ptr, one * n)
-    else:
+    elif nbytes < moves.LARGE or not moves.fill(a.ptr, one, nbytes):
         a.native().fill(value)
 
 
@@ -169,6 +170,10 @@ def copied(a: Array) -> Array:
             pool.finish()
             poke(made.ptr, peek(a.ptr, nbytes))
             return made
+        if nbytes >= moves.LARGE and moves.copy(made.ptr, a.ptr, nbytes):
+            if a.block.outside:
+                pool.finish()
+            return made
     made.native()[...] = a.native()
     return made
 
@@ -179,6 +184,11 @@ def copy_of(a: np.ndarray, dtype: dtypes.dtype) -> Array:
     made = empty(a.shape, dtype)
     if a.nbytes <= FEW_BYTES and a.dtype == dtype.np:
         pool.write(made.ptr, a.tobytes())
+    elif a.nbytes >= moves.LARGE and a.dtype == dtype.np and a.flags.c_contiguous:
+        if moves.copy(made.ptr, a.ctypes.data, a.nbytes):
+            pool.finish()  # somebody else may write there
+        else:
+            made.native()[...] = a
     else:
         made.native()[...] = a
     return made
