@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from .arguments import parser
+from .arguments import parse
 from .problem import Problem
 
 __all__ = ["main"]
@@ -17,19 +18,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     What the user can mend (an option, a folder, a missing package) is one line on stderr and exit code 2.
     """
+    try:
+        options = parse(sys.argv[1:] if arguments is None else arguments)
+    except Problem as problem:
+        return _told(problem)
+    except SystemExit as leaving:  # argparse, after --help or --version
+        return leaving.code if isinstance(leaving.code, int) else 0
+    if not options.here:
+        return _finished(options)
+    try:
+        status: int = options.command(options)  # what it prints and raises is the program's own
+        return status
+    except Problem as problem:
+        return _told(problem)
+
+
+def _told(problem: Problem) -> int:
+    print(f"livegrad: {problem}", file=sys.stderr)
+    return problem.status
+
+
+def _finished(options: Any) -> int:
+    """Run a command whose output and errors are livegrad's own."""
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows "?"
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        options = parser().parse_args(arguments)
         status: int = options.command(options)
         sys.stdout.flush()
         return status
     except Problem as problem:
-        print(f"livegrad: {problem}", file=sys.stderr)
-        return problem.status
-    except SystemExit as leaving:  # argparse, after --help or --version
-        return leaving.code if isinstance(leaving.code, int) else 0
+        return _told(problem)
     except KeyboardInterrupt:
         print("livegrad: interrupted", file=sys.stderr)
         return 130

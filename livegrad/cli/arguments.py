@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -63,7 +64,7 @@ def parser() -> Parser:
     )
     top.add_argument("--version", action=_Version)
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
-    top.set_defaults(command=lambda options: print(top.format_help(), end="") or 0)
+    top.set_defaults(here=False, command=lambda options: print(top.format_help(), end="") or 0)
 
     tour = commands.add_parser(
         "tour",
@@ -120,15 +121,43 @@ def parser() -> Parser:
         "run",
         allow_abbrev=False,
         help="run a PyTorch program unchanged: its `import torch` gives livegrad",
-        description="Run a program as Python would, with livegrad where it imports torch; with --nproc-per-node in "
-        "several processes, as torchrun does.",
+        description="Run a program as Python would, with livegrad where it imports torch; with --nproc-per-node in\n"
+        "several processes, as torchrun does. What comes after the program are its own arguments.",
+        usage="livegrad run [-h] [--nproc-per-node N ...] (FILE | - | -m MODULE | -c CODE) ...",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_PROGRAM,
     )
     add_options(run)
-    run.add_argument("-m", dest="as_module", action="store_true", help="PROGRAM is a module's name, not a file")
-    run.add_argument("program", metavar="PROGRAM")
-    run.add_argument("arguments", metavar="...", nargs=argparse.REMAINDER, help="the program's own arguments")
     run.set_defaults(command=_run)
     return top
+
+
+_PROGRAM = """\
+program:
+  FILE                  a file, or a folder or an archive with __main__.py
+  -                     from standard input
+  -m MODULE             a module, as python -m
+  -c CODE               the text itself
+"""
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The options; those of `run` end where the program begins, which is their `program`.
+
+    Their `here` is whether the user's program runs in this process.
+    """
+    from .run import split
+
+    if list(words[:1]) != ["run"]:
+        return parser().parse_args(words)
+    own, program = split(words[1:])
+    options, unknown = parser().parse_known_args(["run", *own])
+    if unknown:
+        raise Problem(f"livegrad run has no option {unknown[0]} (see: livegrad run --help)")
+    if program is None:
+        raise Problem("livegrad run needs a program: FILE, -, -m MODULE or -c CODE (see: livegrad run --help)")
+    options.program, options.here = program, options.nproc_per_node is None and options.nnodes == 1
+    return options
 
 
 class _Version(argparse.Action):
@@ -160,11 +189,10 @@ def _matmul(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from .run import run, run_several
+    from .run import check, run, run_several
 
-    if options.nproc_per_node is not None or options.nnodes > 1:
-        return run_several(options)
-    return run(options.program, options.arguments, options.as_module)
+    check(options.program)
+    return run(options.program) if options.here else run_several(options, options.program)
 
 
 def _info(options: argparse.Namespace) -> int:

@@ -96,6 +96,68 @@ def test_livegrad_run_says_what_is_wrong(tmp_path):
     assert run("leaving.py", cwd=tmp_path).returncode == 5
 
 
+STATE = """
+import sys
+print(sys.argv, sys.path[0], __name__, sorted(globals()), globals().get("__file__"), __package__, type(__loader__),
+      sys.modules["__main__"].__dict__ is globals(), __spec__ and __spec__.name)
+def divide(): return 1 // 0
+try:
+    divide()
+except ZeroDivisionError:
+    if "fail" in sys.argv: raise ValueError("no")
+    if "text" in sys.argv: sys.exit("a text")
+    if "interrupt" in sys.argv: raise KeyboardInterrupt
+sys.excepthook = lambda kind, value, found: print("hook", kind, value)
+1 // 0
+"""
+RUNS = [
+    ("state.py",), ("./state.py", "fail", "-h"), ("folder/state.py", "text"), ("state.py", "interrupt"),
+    ("wrong.py",), ("-m", "state", "fail"), ("-mpackage", "--x"), ("package", "-m"), ("-m", "wrong"), ("imports.py",),
+    ("-c", STATE, "fail", "-c"), ("-c", "x = = 1"), ("-", "fail"), ("--", "state.py", "--"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", RUNS, ids=lambda words: " ".join(words)[:16].strip())
+def test_programs_run_as_python_runs_them(tmp_path, words):
+    """What they see, what is shown of their errors, and how they end; without the frames of `runpy` for -m."""
+    for name in ("state.py", "folder/state.py", "package/__main__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(STATE)
+    (tmp_path / "package" / "__init__.py").touch()
+    (tmp_path / "wrong.py").write_text("x = = 1\n")
+    (tmp_path / "imports.py").write_text("import wrong\n")
+    given = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 120, "input": STATE}
+    named = {**os.environ, "PYTHONPATH": str(Path(livegrad.__file__).parent.parent)}
+    wanted = subprocess.run([sys.executable, *words], env=named, **given)
+    found = subprocess.run([sys.executable, "-m", "livegrad", "run", *words], env=named, **given)
+    lines = wanted.stderr.splitlines(keepends=True)
+    own = "".join(line for line in lines if "<frozen " not in line)
+    if words == ("-m", "wrong"):  # nothing of the program's own is left of its traceback
+        own = own.removeprefix("Traceback (most recent call last):\n")
+    assert (found.returncode, found.stdout, found.stderr) == (wanted.returncode, wanted.stdout, own)
+
+
+def test_names_of_torch_that_are_not_there_end_at_the_users_line():
+    done = run("-c", "import torch.no_such_thing", cwd=None)
+    assert done.stderr.splitlines()[:2] == [
+        "Traceback (most recent call last):",
+        '  File "<string>", line 1, in <module>',
+    ]
+    assert len(done.stderr.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "words, text",
+    [((), "livegrad run needs a program"), (("-m",), "-m needs the name of a module"), (("-c",), "-c needs a program"),
+     (("--nope", "x.py"), "livegrad run has no option --nope"), (("-m", "no_such"), "No module named no_such"),
+     (("--nproc-per-node", "2", "-"), "several processes cannot share a program on standard input")],
+)  # fmt: skip
+def test_command_lines_that_are_wrong(tmp_path, words, text):
+    done = run(*words, cwd=tmp_path)
+    assert done.returncode == (1 if "no_such" in words else 2)
+    assert done.stderr.startswith(f"livegrad: {text}") and done.stderr.count("\n") == 1
+
+
 CHILDREN = """
 import torch
 from torch.utils.data import Dataset, DataLoader

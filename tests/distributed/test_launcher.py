@@ -94,6 +94,7 @@ def test_one_that_fails_ends_the_others(program):
     assert "train.py failed: rank 1 (local rank 1, process" in done.stderr
     told = done.stderr.split("the others were stopped")[1]
     assert "Traceback of rank 1:" in told and "ValueError: rank one had enough" in told
+    assert told.count("File ") == 1 and 'train.py", line' in told  # the program's own frames only
 
 
 def test_what_is_wrong_with_the_arguments_is_one_line(program):
