@@ -110,6 +110,15 @@ def read(name: str) -> bytes | None:
     return None
 
 
+def size(name: str) -> int:
+    """How many bytes are kept under `name`; 0 for none."""
+    where = usable_folder()
+    try:
+        return 0 if where is None else (where / (name + _SUFFIX)).stat().st_size
+    except OSError:
+        return 0
+
+
 def write(name: str, code: bytes) -> None:
     """Keep object code. A folder that cannot be written to is no error: the kernel is compiled again next time."""
     global _since_pruned

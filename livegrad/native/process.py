@@ -1,9 +1,10 @@
 """Making the library's machine code (see `library`) in a process of its own.
 
-It takes some ten seconds of one core, during which this process goes on undisturbed: the other one has an
+It takes some fifteen seconds of one core, during which this process goes on undisturbed: the other one has an
 interpreter's lock of its own, and puts its result on disk. First comes, within two seconds or so, what the program
-needs most; then it stands back for whoever wants the processor. What it has finished is kept when it ends early, and
-the next one goes on from there; two never do the same work at the same time. It ends when this process does.
+needs most, then all in code that is made quickly; then it stands back for whoever wants the processor. What it has
+finished is kept when it ends early, and the next one goes on from there; two never do the same work at the same time.
+It ends when this process does.
 """
 
 from __future__ import annotations
@@ -168,11 +169,13 @@ def make(ran: Iterable[str], awaited: bool) -> None:
         functions = {code: made for code, made in HOT.items() if library.is_ours(made[0])}
         if not awaited:
             known = library.read(quick=True)
-            wanted = {*ran, *(known.units if known else ())}
-            if not known or wanted > known.units.keys():
-                builder = Builder({code: made for code, made in functions.items() if symbol(made[0]) in wanted})
-                units = {unit: builder.make(unit, quick=True) for unit in [*builder.units, METHODS]}
-                library.write(True, units, builder.classes)
+            have = set(known.units) if known else set()
+            for wanted in ({*ran, *have}, {symbol(made[0]) for made in functions.values()}):
+                if wanted > have:
+                    builder = Builder({code: made for code, made in functions.items() if symbol(made[0]) in wanted})
+                    units = {unit: builder.make(unit, quick=True) for unit in [*builder.units, METHODS]}
+                    library.write(True, units, builder.classes)
+                    have = wanted
             _stand_back()
         builder = Builder(functions)
         units = {}

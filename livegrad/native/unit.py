@@ -36,6 +36,7 @@ class Installer:
 
     def __init__(self) -> None:
         self.libraries: dict[bool, library.Library] = {}  # by whether it is the quick one
+        self.sizes: dict[bool, int] = {}  # of their entries, when they were read
         self.quick: set = set()  # code objects of functions whose code took little time
         self.careful: set = set()  # those whose code is that of the whole library
         self.error: Exception | None = None
@@ -74,8 +75,11 @@ class Installer:
             if not self.possible() or self.complete() and quick or quick in self.unusable:
                 continue
             try:
-                found = self.libraries.get(quick) or library.read(quick)
+                found, size = self.libraries.get(quick), library.size(quick)
+                if found is None or size != self.sizes[quick]:  # the quick one grows
+                    found = library.read(quick) or found
                 if found is not None:
+                    self.sizes[quick] = size
                     self._link_library(found)
                     self.libraries[quick] = found
             except Exception as error:  # what is in place stays; the rest can be made here
