@@ -227,11 +227,29 @@ def arange(
         row = _short_range(lo, by, n, dtype)
         if row is not None:
             return _finish(wrap(from_array(row)), requires_grad, where)
-    if dtype.category == dtypes.FLOATING:
-        a = lo + np.arange(n, dtype=np.float64) * by
-    else:
-        a = int(lo) + np.arange(n, dtype=np.int64) * int(by)
-    return _finish(_from_numpy_copy(a, dtype), requires_grad, where)
+    return _finish(wrap(from_array(_long_range(lo, by, n, dtype))), requires_grad, where)
+
+
+def _long_range(lo: Any, by: Any, n: int, dtype: dtypes.dtype) -> Any:
+    """In parts, which stay in the cache while they are worked out."""
+    made = arrays.empty((n,), dtype)
+    target, part = made.native(), min(max(n, 1), 1 << 15)
+    whole = dtype.category != dtypes.FLOATING
+    if whole:
+        lo, by = int(lo), int(by)
+    counted = np.arange(part, dtype=np.int64) * by if whole else np.arange(part, dtype=np.float64)
+    numbers = np.empty_like(counted)
+    with np.errstate(all="ignore"):  # numbers that a half type does not hold
+        for first in range(0, n, part):
+            count = min(part, n - first)
+            if whole:
+                np.add(counted, lo + first * by, out=numbers)
+            else:
+                np.add(counted, first, out=numbers)
+                numbers *= by
+                numbers += lo
+            target[first : first + count] = numbers[:count]
+    return made
 
 
 def _range_elsewhere(lo: Any, by: Any, n: int, dtype: dtypes.dtype, where: devices.device) -> Tensor:

@@ -175,10 +175,28 @@ def nonzero(x: Tensor, *, as_tuple: bool = False) -> Any:
             return found[0].new_empty((found[0]._shape[0], 0))
         return FUNCTIONS["stack"](found, 1)
     a = x._to_numpy()
+    coordinates = _coordinates(np.atleast_1d(a))
     if as_tuple:
-        found = (from_native(np.ascontiguousarray(i)) for i in np.nonzero(np.atleast_1d(a)))
-        return tuple(found)
-    return wrap(backend.copied(np.argwhere(a).astype(np.int64)))
+        return tuple(from_native(i.astype(np.int64)) for i in coordinates)
+    rows = np.empty((len(coordinates[0]), a.ndim), np.int64)
+    for d in range(a.ndim):
+        rows[:, d] = coordinates[d]
+    return wrap(backend.fresh(rows))
+
+
+def _coordinates(a: np.ndarray) -> list:
+    """For each dimension the indices of the elements that are not zero, by dividing their places in the whole array."""
+    left = np.flatnonzero(a if a.dtype == bool else a != 0)
+    if a.size < 1 << 32:
+        left = left.astype(np.uint32)  # is divided faster
+    found: list = [None] * a.ndim
+    for d in range(a.ndim - 1, 0, -1):
+        size = left.dtype.type(max(a.shape[d], 1))
+        rows = left // size
+        found[d] = left - rows * size
+        left = rows
+    found[0] = left
+    return found
 
 
 @public("argwhere", kind="library")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import dtypes
-from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value
 from ..tensor import Tensor
@@ -19,19 +16,13 @@ from .view_operators import DIAGONAL, EMBED
 
 
 def _triangle(name: str) -> Any:
-    function = getattr(np, name)
-
     def forward(x: Value, diagonal: int) -> Value:
-        if x.device is not cpu:
-            rows, columns = (backend.count(n, 1, x.device) for n in x.shape[-2:])
-            nothing = False if x.dtype is dtypes.bool_ else 0
-            above = columns.reshape((1, -1)) - rows.reshape((-1, 1))
-            return dispatch.value_call(
-                ELEMENTWISE["_where"], (above <= diagonal if name == "tril" else above >= diagonal, x, nothing)
-            )
-        if x.dtype is dtypes.bfloat16:
-            return backend.copied(x.native() * function(np.ones(x.shape[-2:], bool), diagonal))
-        return backend.copied(function(x.native(), diagonal))
+        rows, columns = (backend.count(n, 1, x.device) for n in x.shape[-2:])
+        nothing = False if x.dtype is dtypes.bool_ else 0
+        above = columns.reshape((1, -1)) - rows.reshape((-1, 1))
+        return dispatch.value_call(
+            ELEMENTWISE["_where"], (above <= diagonal if name == "tril" else above >= diagonal, x, nothing)
+        )
 
     op = operator(
         name, forward, tensors=("x",), grads={"x": lambda g, diagonal: on_either(op, g, diagonal=diagonal)},

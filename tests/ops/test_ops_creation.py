@@ -217,3 +217,19 @@ def test_default_dtype_is_followed():
         for lib in (livegrad, torch):
             lib.set_default_dtype(lib.float32)
     assert (livegrad.ones(2, dtype=livegrad.int32) * 1.5).dtype is livegrad.float32
+
+
+@pytest.mark.parametrize("name", ["tril", "triu"])
+def test_what_a_triangle_leaves_out_does_not_matter(name):
+    for dtype in (livegrad.bfloat16, livegrad.float32):
+        x = livegrad.full((3, 3), float("inf"), dtype=dtype)
+        kept = np.asarray(getattr(np, name)(np.ones((3, 3))), bool)
+        assert getattr(x, name)().tolist() == np.where(kept, np.inf, 0.0).tolist()
+
+
+@pytest.mark.parametrize("start, step", [(0, 1), (-7, 3), (0.25, 0.125), (1e6, -1.5)])
+def test_long_ranges(start, step):
+    n = 3 * (1 << 15) + 5
+    whole = isinstance(step, int)
+    made = livegrad.arange(start, start + n * step, step, dtype=livegrad.int64 if whole else livegrad.float64)
+    np.testing.assert_array_equal(made.numpy(), start + np.arange(n) * step)
