@@ -6,6 +6,7 @@ kernel is there a program runs on tier 0. Kernels are kept in memory by program 
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -154,6 +155,7 @@ def describe_code(code: tuple) -> tuple:
     return tuple((instr.describe(), slots) for instr, slots in layout.decode(code))
 
 
+@functools.lru_cache(4096)
 def code_cost(code: tuple) -> int:
     """What evaluating a program for one element costs, in operations as fast as an addition."""
     return sum(rowshape.formula_cost(instr.op.expr) for instr, _ in layout.decode(code))

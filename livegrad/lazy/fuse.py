@@ -33,11 +33,17 @@ def _passed_over_before(piece: Any) -> bool:
     return False
 
 
+@hot
 def _cheap(piece: Any, shape: tuple) -> bool:
     """Whether computing a piece takes no more than reading its result would: little arithmetic, one operand to read."""
+    if len(piece.nodes) > 4:
+        return False
     elements = numel(shape)
-    read = sum(1 for leaf in piece.leaves if numel(leaf.shape) == elements)
-    return read <= 1 and len(piece.nodes) <= 4 and kernels.code_cost(piece.code) <= CHEAP
+    read = 0
+    for leaf in piece.leaves:
+        if numel(leaf.shape) == elements:
+            read += 1
+    return read <= 1 and kernels.code_cost(piece.code) <= CHEAP
 
 
 @hot

@@ -30,6 +30,15 @@ def refuse_unknown(function: str, given: dict[str, Any], known: Collection[str] 
             raise TypeError(f"{function}() received an unexpected keyword argument '{name}'")
 
 
+@hot
+def settled(x: Any) -> bool:
+    """Whether an argument is a whole number, a tuple of them, a word, or None: what always means the same."""
+    c = x.__class__
+    if c is tuple:
+        return all(n.__class__ is int for n in x)
+    return c is int or c is str or x is None
+
+
 # What parameters of these names are, where they have no annotation that says more.
 TENSORS = frozenset(
     (

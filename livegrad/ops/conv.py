@@ -7,6 +7,7 @@ differentiated as often as one likes.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -51,10 +52,11 @@ def _bias_address(bias: Value | None, dtype: Any, count: int) -> int:
     if bias is not None:
         return bias.ready().ptr
     size = 1 << max(count - 1, 1).bit_length()
-    key = (dtype, size)
-    if key not in _zero_bias:
-        _zero_bias[key] = np.zeros(size, dtype.np)
-    return _zero_bias[key].ctypes.data
+    found = _zero_bias.get((dtype, size))
+    if found is None:
+        zeros = np.zeros(size, dtype.np)
+        found = _zero_bias[dtype, size] = (zeros.ctypes.data, zeros)
+    return found[0]
 
 
 # --- on other devices ---
@@ -74,6 +76,7 @@ def _elsewhere(function: str, a: Value, b: Value, bias: Value | None, shape: tup
 # --- forward ----------------------------------------------------------------------------------------------------
 
 
+@functools.lru_cache(4096)
 def _axes(size: tuple, out: tuple, window: tuple, stride: tuple, padding: tuple, dilation: tuple) -> tuple:
     """The axes of a convolution. What is read beyond the end of the input is zero, so `out` may be of any size."""
     three = (_three(size, 1), _three(out, 1), _three(window, 1), _three(stride, 1), _three(padding, 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from ..precision import REGIONS
 from ..tensor import Tensor
+from .arguments import settled
 from .conv import BIASED_TRANSPOSED, CONVOLUTION, PLAIN, TRANSPOSED
 from .instruction import SCALAR_TYPE_NAMES
 from .registry import public
@@ -61,8 +63,8 @@ def _check_dtypes(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
         raise RuntimeError(f"Input type ({a}) and bias type ({b}) should be the same")
 
 
-def _check_shapes(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, transposed: bool) -> None:
-    shape = list(weight.shape)
+def _check_shapes(x: tuple, weight: tuple, bias: tuple | None, groups: int, transposed: bool) -> None:
+    shape = list(weight)
     if shape[0] < groups:
         raise RuntimeError(
             f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got weight of size "
@@ -75,17 +77,17 @@ def _check_shapes(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, t
         )
     # What the weight says of the channels that come in and go out.
     channels, outputs = (shape[0], shape[1] * groups) if transposed else (shape[1] * groups, shape[0])
-    if x.shape[1] != channels:
+    if x[1] != channels:
         given = "transposed=1" if transposed else f"groups={groups}"
         raise RuntimeError(
-            f"Given {given}, weight of size {shape}, expected input{list(x.shape)} to have {channels} channels, but "
-            f"got {x.shape[1]} channels instead"
+            f"Given {given}, weight of size {shape}, expected input{list(x)} to have {channels} channels, but "
+            f"got {x[1]} channels instead"
         )
-    if bias is not None and tuple(bias.shape) != (outputs,):
+    if bias is not None and bias != (outputs,):
         given = "transposed=1, " if transposed else ""
         raise RuntimeError(
             f"Given {given}weight of size {shape}, expected bias to be 1-dimensional with {outputs} elements, but got "
-            f"bias of size {list(bias.shape)} instead"
+            f"bias of size {list(bias)} instead"
         )
 
 
@@ -117,17 +119,14 @@ def _paddings(padding: Any, window: tuple, stride: tuple, dilation: tuple) -> tu
     return tuple(t // 2 for t in total), tuple(t - t // 2 for t in total)
 
 
-def convolution(
-    name: str, n: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any,
+def _geometry(
+    name: str, n: int, x: tuple, weight: tuple, bias: tuple | None, stride: Any, padding: Any, dilation: Any,
     groups: int,
-) -> Tensor:  # fmt: skip
-    """A convolution over `n` spatial dimensions, with all of its checks."""
-    if REGIONS.open:
-        input, weight, bias = REGIONS.cast(name, (input, weight, bias))
-    x, batched = _batched(name, input, n)
-    spatial = weight.dim() - 2
+) -> tuple:  # fmt: skip
+    """(out, stride, padding before, dilation) of a convolution of these shapes, with all checks of them."""
+    spatial = len(weight) - 2
     stride, dilation = numbers("stride", stride, spatial), numbers("dilation", dilation, spatial)
-    window = tuple(weight.shape[2:])
+    window = weight[2:]
     before, after = _paddings(padding, window, stride, dilation)
     _check_numbers(stride, before, dilation, groups)
     if spatial != n:
@@ -136,7 +135,7 @@ def convolution(
             f"dimensions, but got stride={[1] * n}"
         )
     _check_shapes(x, weight, bias, groups, False)
-    size = [s + a + b for s, a, b in zip(x.shape[2:], before, after)]
+    size = [s + a + b for s, a, b in zip(x[2:], before, after)]
     reach = [d * (k - 1) + 1 for k, d in zip(window, dilation)]
     if any(r > s for r, s in zip(reach, size)):
         raise RuntimeError(
@@ -145,8 +144,27 @@ def convolution(
         )
     if 0 in window:
         raise RuntimeError(f"{name}: a kernel of size {list(window)} has no elements")
-    _check_dtypes(x, weight, bias)
     out = tuple((s - r) // t + 1 for s, r, t in zip(size, reach, stride))
+    return out, stride, before, dilation
+
+
+# By type as well, as 2.0 is not a stride but equal to one.
+_kept_geometry = functools.lru_cache(4096, typed=True)(_geometry)
+
+
+def convolution(
+    name: str, n: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any,
+    groups: int,
+) -> Tensor:  # fmt: skip
+    """A convolution over `n` spatial dimensions, with all of its checks."""
+    if REGIONS.open:
+        input, weight, bias = REGIONS.cast(name, (input, weight, bias))
+    x, batched = _batched(name, input, n)
+    plain = settled(stride) and settled(padding) and settled(dilation) and groups.__class__ is int
+    out, stride, before, dilation = (_kept_geometry if plain else _geometry)(
+        name, n, x._shape, weight._shape, None if bias is None else bias._shape, stride, padding, dilation, groups
+    )
+    _check_dtypes(x, weight, bias)
     options = {"out": out, "stride": stride, "padding": before, "dilation": dilation, "groups": groups}
     made = PLAIN.apply((x, weight), **options) if bias is None else CONVOLUTION.apply((x, weight, bias), **options)
     return made if batched else made.squeeze(0)
@@ -165,7 +183,7 @@ def transposed(
     given = (("stride", stride), ("padding", padding), ("dilation", dilation), ("output_padding", output_padding))
     stride, padding, dilation, extra = (numbers(what, value, n) for what, value in given)
     _check_numbers(stride, padding, dilation, groups, extra)
-    _check_shapes(x, weight, bias, groups, True)
+    _check_shapes(x._shape, weight._shape, None if bias is None else bias._shape, groups, True)
     if any(e >= s and e >= d for e, s, d in zip(extra, stride, dilation)):
         names = ("depth", "height", "width")[3 - n :]
         told = " ".join(

@@ -37,6 +37,29 @@ def _order(a: Any, dim: int, descending: bool) -> Any:
     return a.shape[dim] - 1 - xp.flip(back, dim)
 
 
+_FEW, _LONG = 16, 1024  # the part of a row that is few, of a row that is long enough for a search to be worth it
+
+
+def _first(a: Any, k: int, dim: int, descending: bool) -> Any:
+    """The first k of `_order`; where they are few of many, they are found before they are sorted."""
+    n = a.shape[dim]
+    if library(a) is not np or n < _LONG or k * _FEW > n or not k or not a.size:
+        return _order(a, dim, descending)[(slice(None),) * dim + (slice(k),)]
+    rows = np.moveaxis(comparable(a), dim, -1)
+    found = np.empty((*rows.shape[:-1], k), np.int64)
+    for at in np.ndindex(rows.shape[:-1]):
+        row = rows[at]
+        # The number that is k-th, behind which there are k - 1 at most; NaN is sorted as the largest.
+        if descending:
+            last = np.partition(row, n - k)[n - k]
+            places = np.flatnonzero(~(row < last))
+        else:
+            last = np.partition(row, k - 1)[k - 1]
+            places = np.flatnonzero(row <= last) if last == last else np.arange(n)
+        found[at] = places[_order(row[places], 0, descending)[:k]]
+    return np.moveaxis(found, -1, dim)
+
+
 def picked(x: Tensor, index: Any, dim: int, label: str) -> tuple[Tensor, Tensor]:
     """Elements at places along a dimension that are given as an array, and the places as a tensor."""
     if library(index) is not np:
@@ -116,8 +139,7 @@ def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = 
         raise RuntimeError("selected index k out of range")
     if x.dim() == 0:
         return TopK(clone(x), place_zero(x))
-    order = _order(_native(x), d, largest)
-    return TopK(*picked(x, order[(slice(None),) * d + (slice(k),)], d, "TopkBackward"))
+    return TopK(*picked(x, _first(_native(x), k, d, largest), d, "TopkBackward"))
 
 
 @public("kthvalue", kind="library")

@@ -18,8 +18,10 @@ from ..devices import cpu
 from ..lazy import backend
 from ..lazy.places import Along
 from ..lazy.value import Value, from_array
+from ..native import hot
 from ..runtime import array as arrays
 from ..runtime import pooling
+from ..runtime.array import numel
 from ..runtime.pooling import Window
 from ..tensor import wrap
 from . import dispatch, scalar
@@ -32,11 +34,13 @@ from .view import spread
 _KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}
 
 
+def _in_order(v: Value) -> Value:
+    return v if v.ready().contiguous else backend.copied(v.native())
+
+
 def _planes(v: Value, n: int) -> Any:
     """The array as (planes, d, h, w), row-major."""
-    if not v.ready().contiguous:
-        v = backend.copied(v.native())
-    a = v.native()
+    a = _in_order(v).native()
     return a.reshape(math.prod(a.shape[: a.ndim - n]), *(1,) * (3 - n), *a.shape[a.ndim - n :])
 
 
@@ -67,13 +71,25 @@ def _flat(made: Any, *size: int) -> Any:
 # --- largest ----------------------------------------------------------------------------------------------------
 
 
+@hot
+def _reduce(what: str, x: Value, n: int, window: Window, made: Any, index: Any) -> None:
+    """Pool into arrays of the result and, if there is one, of the places."""
+    kind = _kind(x)
+    if kind is not None:
+        x = _in_order(x)
+        a = x.ready()
+        planes = numel(a.shape[: len(a.shape) - n])
+        if pooling.reduce_here(kind, what, planes, a.ptr, window, made.ptr, 0 if index is None else index.ptr):
+            return
+    positions = None if index is None else _flat(index, *window.out)
+    pooling.reduce(what, _planes(x, n), window, _flat(made, *window.out), positions)
+
+
 def _max_pool(x: Value, window: Window, n: int, indexed: bool) -> Any:
     wide = _wide(x)
     made = _made(x, n, _spatial(window, n), wide.dtype)
     index = _made(x, n, _spatial(window, n), dtypes.int32) if indexed else None
-    positions = None if index is None else _flat(index, *window.out)
-    what = "argmax" if indexed else "max"
-    pooling.reduce(_kind(wide), what, _planes(wide, n), window, _flat(made, *window.out), positions)
+    _reduce("argmax" if indexed else "max", wide, n, window, made, index)
     values = cast_value(from_array(made), x.dtype)
     return values if index is None else (values, from_array(index))
 
@@ -168,7 +184,7 @@ PICK = operator(
 def _avg_pool(x: Value, window: Window, n: int) -> Value:
     wide = _wide(x)
     made = _made(x, n, _spatial(window, n), wide.dtype)
-    pooling.reduce(_kind(wide), "avg", _planes(wide, n), window, _flat(made, *window.out), None)
+    _reduce("avg", wide, n, window, made, None)
     return cast_value(from_array(made), x.dtype)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,9 +12,11 @@ import numpy as np
 from .. import dtypes
 from ..autograd.mode import MODE
 from ..devices import cpu
+from ..native import hot
 from ..runtime.pooling import Window
 from ..tensor import Tensor
 from . import dispatch
+from .arguments import settled
 from .casting import autocasts
 from .instruction import SCALAR_TYPE_NAMES
 from .pool import AVG_POOL, MAX_POOL, PICK, SCATTER, as_tensor, largest_places
@@ -43,11 +46,26 @@ def _out(size: int, window: int, pad: int, step: int, dilation: int, ceil_mode: 
     return found - 1 if ceil_mode and (found - 1) * step >= size + pad else found
 
 
+@hot
 def _window(
     function: str, x: Tensor, n: int, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
-    **more: Any,
+    include_pad: bool = True, divisor: int = 0,
 ) -> Window:  # fmt: skip
     """The window, with all checks."""
+    shape = x._shape
+    if settled(kernel_size) and settled(stride) and settled(padding) and settled(dilation):
+        return _kept_window(
+            function, shape, n, kernel_size, stride, padding, dilation, ceil_mode, include_pad, divisor
+        )  # fmt: skip
+    return _checked_window(
+        function, shape, n, kernel_size, stride, padding, dilation, ceil_mode, include_pad, divisor
+    )  # fmt: skip
+
+
+def _checked_window(
+    function: str, shape: tuple, n: int, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
+    include_pad: bool, divisor: int,
+) -> Window:  # fmt: skip
     window = _numbers(function, "kernel_size", kernel_size, n)
     unset = stride is None or (not isinstance(stride, int) and len(tuple(stride)) == 0)
     step = window if unset else _numbers(function, "stride", stride, n)
@@ -68,17 +86,22 @@ def _window(
                 f"pad should be at most half of effective kernel size, but got pad={p}, kernel_size={k} and "
                 f"dilation={d}"
             )
-    size = x.shape[x.dim() - n :]
+    size = shape[len(shape) - n :]
     out = tuple(_out(*each, ceil_mode) for each in zip(size, window, pad, step, dilation))
     if any(m < 1 for m in out):
-        channels = x.shape[x.dim() - n - 1]
+        channels = shape[len(shape) - n - 1]
         shown, got = (
             f"({'x'.join(map(str, (channels, *(1,) * (n == 1), *v)))})" for v in (size, tuple(map(_zero, out)))
         )
         raise RuntimeError(f"Given input size: {shown}. Calculated output size: {got}. Output size is too small")
     return Window(
-        _three(size, 1), _three(out, 1), _three(window, 1), _three(step, 1), _three(pad, 0), _three(dilation, 1), **more
-    )
+        _three(size, 1), _three(out, 1), _three(window, 1), _three(step, 1), _three(pad, 0), _three(dilation, 1),
+        include_pad, divisor,
+    )  # fmt: skip
+
+
+# By type as well, as 2.0 is not a size but equal to one.
+_kept_window = functools.lru_cache(4096, typed=True)(_checked_window)
 
 
 def _zero(n: int) -> int:
@@ -151,8 +174,7 @@ def avg_pool(
     if divisor_override is not None and divisor_override == 0:
         raise RuntimeError("divisor must be not zero")
     window = _window(
-        function, x, n, kernel_size, stride, padding, 1, ceil_mode, include_pad=count_include_pad,
-        divisor=divisor_override or 0,
+        function, x, n, kernel_size, stride, padding, 1, ceil_mode, count_include_pad, divisor_override or 0
     )  # fmt: skip
     return AVG_POOL.apply((x,), _label("AvgPool", n), window=window, n=n)
 

@@ -94,17 +94,8 @@ def _aligned(n: int) -> int:
 def _scratch(slots: int, slot_bytes: int) -> tuple:
     """Memory for `slots` slots, and their flags, at zero."""
     block = allocate(slots * (64 + slot_bytes))
-    arrays.Array(block, 0, (slots * 16,), (1,), _INT32, True).native()[...] = 0
+    pool.write(block.ptr, bytes(slots * 64))
     return block
-
-
-def _int32():
-    from .. import dtypes
-
-    return dtypes.int32
-
-
-_INT32 = _int32()
 
 
 # --- the convolution --------------------------------------------------------------------------------------------

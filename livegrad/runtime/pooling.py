@@ -5,6 +5,7 @@ Planes are three-dimensional here, sizes of missing axes being 1. Windows are gi
 
 from __future__ import annotations
 
+import functools
 import itertools
 import struct
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from ..codegen.kernels import Kernel
 from ..llvm import service
 from ..observe import library
 from . import interpreter, pool
+from .memory import address
 
 SERIAL_WORK = 100_000
 
@@ -33,6 +35,12 @@ class Window(NamedTuple):
 
     def words(self) -> tuple:
         return (*itertools.chain.from_iterable(self[:6]), int(self.include_pad), self.divisor)
+
+
+@functools.lru_cache(4096)
+def _packed(w: Window) -> bytes:
+    words = w.words()
+    return struct.pack(f"={len(words)}q", *words)
 
 
 _kernels: dict[tuple, Kernel] = {}
@@ -56,24 +64,32 @@ def _product(values: tuple) -> int:
 
 
 @library("pooling")
-def _launch(kernel: Kernel, pointers: tuple, words: tuple, items: int, work: int) -> bool:
+def _launch(kernel: Kernel, pointers: tuple, words: bytes, items: int, work: int) -> bool:
     if not kernel.available(work):
         return False
-    args = struct.pack(f"={3 + len(words)}q", *pointers, *words)
+    args = _THREE(*pointers) + words
     pool.launch(kernel.address, args, items, max(1, SERIAL_WORK * items // max(work, 1)))
     return True
 
 
-def reduce(kind: str | None, what: str, x: Any, w: Window, out: Any, index: Any) -> None:
-    """Pool (planes, *size) into (planes, *out). what: "max", "avg", or "argmax", which also writes 32-bit positions."""
+_THREE = struct.Struct("=qqq").pack
+
+
+def reduce_here(kind: str, what: str, planes: int, x: int, w: Window, out: int, index: int) -> bool:
+    """Pool (planes, *size) at an address into (planes, *out) at another; False, with nothing done, without a kernel.
+
+    what: "max", "avg", or "argmax", which also writes 32-bit positions.
+    """
     step = w.step[2] if w.step[2] in (1, 2) else 0
-    planes = x.shape[0]
     work = planes * _product(w.out) * _product(w.window)
-    if kind is not None and work:
-        kernel = _kernel("forward_source", kind, what, step)
-        pointers = (x.ctypes.data, out.ctypes.data, 0 if index is None else index.ctypes.data)
-        if _launch(kernel, pointers, w.words(), planes * w.out[0] * w.out[1], work):
-            return
+    if not work:
+        return False
+    kernel = _kernel("forward_source", kind, what, step)
+    return _launch(kernel, (x, out, index), _packed(w), planes * w.out[0] * w.out[1], work)
+
+
+def reduce(what: str, x: Any, w: Window, out: Any, index: Any) -> None:
+    """The same by the library of the arrays, which are (planes, *size) and (planes, *out)."""
     if what == "avg":
         _average(x, w, out)
     else:
@@ -84,8 +100,8 @@ def spread(kind: str | None, g: Any, w: Window, out: Any) -> None:
     """The gradient of average pooling: (planes, *out) into (planes, *size)."""
     work = g.size * _product(w.window)
     if kind is not None and work:
-        pointers = (g.ctypes.data, out.ctypes.data, 0)
-        if _launch(_kernel("spread_source", kind), pointers, w.words(), g.shape[0], work):
+        pointers = (address(g), address(out), 0)
+        if _launch(_kernel("spread_source", kind), pointers, _packed(w), g.shape[0], work):
             return
     xp = interpreter.library(g)
     padded, inside = _padded(out.shape, w)
@@ -100,8 +116,9 @@ def scatter(kind: str | None, g: Any, index: Any, out: Any, adds: bool) -> None:
     """Put (planes, n) at positions `index` of empty planes (planes, m); what meets is added, or the last one stays."""
     work = g.size + out.size // 16
     if kind is not None and g.size:
-        pointers = (g.ctypes.data, out.ctypes.data, index.ctypes.data)
-        if _launch(_kernel("scatter_source", kind, adds), pointers, (g.shape[1], out.shape[1]), g.shape[0], work):
+        pointers = (address(g), address(out), address(index))
+        sizes = struct.pack("=qq", g.shape[1], out.shape[1])
+        if _launch(_kernel("scatter_source", kind, adds), pointers, sizes, g.shape[0], work):
             return
     out[...] = 0
     rows = np.arange(g.shape[0])[:, None]

@@ -16,6 +16,7 @@ from ..llvm import cache
 from ..runtime.memory import address
 
 _WORTH = 1 << 17  # elements asked for, in one call or several, before compiling
+_CALL = 1 << 9  # elements that what NumPy takes for a call of any size is worth
 _asked = 0
 _functions: dict | None = None
 
@@ -25,7 +26,7 @@ def worth_it(n: int) -> bool:
     global _asked
     if _functions is not None:
         return bool(_functions)
-    _asked += n
+    _asked += n + _CALL
     return _asked >= _WORTH
 
 
