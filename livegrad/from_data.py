@@ -18,6 +18,7 @@ from .native import hot
 from .ops.arguments import checked
 from .runtime import array as arrays
 from .runtime.array import SMALL, contiguous_strides, row_of
+from .site import warn
 from .tensor import Tensor, adopt_numpy, require_floating, wrap
 
 
@@ -184,6 +185,10 @@ def tensor(
         with np.errstate(all="ignore"):
             t = _from_numpy_copy(np.asarray(data), d)
     elif isinstance(data, Tensor):
+        warn(
+            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+            "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor)."
+        )
         d = dtype or data.dtype
         with np.errstate(all="ignore"):
             t = _from_numpy_copy(data.detach()._to_numpy(), d)

@@ -30,6 +30,21 @@ def text_of(error):
 
 
 SAME_TEXT = {
+    "einsum: fewer operands": lambda t: t.einsum("ij,jk->ik", t.ones(2, 3)),
+    "einsum: more operands": lambda t: t.einsum("ij->", t.ones(2, 3), t.ones(2, 3)),
+    "einsum: sizes": lambda t: t.einsum("ij,jk->ik", t.ones(2, 3), t.ones(4, 5)),
+    "einsum: sizes of a diagonal": lambda t: t.einsum("ii->i", t.ones(2, 3)),
+    "einsum: unknown output": lambda t: t.einsum("ij->k", t.ones(2, 3)),
+    "einsum: output twice": lambda t: t.einsum("ij->ii", t.ones(2, 3)),
+    "einsum: letter": lambda t: t.einsum("i1->i", t.ones(2, 3)),
+    "einsum: dot": lambda t: t.einsum("i.j->i", t.ones(2, 3)),
+    "einsum: two ellipses": lambda t: t.einsum("...i...->i", t.ones(2, 3)),
+    "einsum: dimensions": lambda t: t.einsum("ijk->i", t.ones(2, 3)),
+    "einsum: dimensions and an ellipsis": lambda t: t.einsum("i...jk->i", t.ones(2, 3)),
+    "cat of nothing": lambda t: t.cat([]),
+    "outer": lambda t: t.outer(t.ones(2, 3), t.ones(3)),
+    "maximum": lambda t: t.max(t.ones(3), t.ones(4)),
+    "dtype of a target": lambda t: t.nn.functional.binary_cross_entropy(t.rand(2), t.ones(2, dtype=t.int64)),
     "broadcast": lambda t: t.ones(2, 3) + t.ones(4),
     "matmul": lambda t: t.ones(2, 3) @ t.ones(4, 5),
     "view": lambda t: t.ones(2, 3).view(7),
@@ -51,6 +66,44 @@ SAME_TEXT = {
     "unsupported shape": lambda t: t.ones(2, 3).t().view(6),
     "in place shape": lambda t: t.ones(2).add_(t.ones(3, 2)),
 }
+
+
+NO_NUMBERS = {
+    "randint of floats": lambda t: t.randint(0, 2.5, (2,)),
+    "randint's size": lambda t: t.randint(0, 5, 3),
+    "sum's dim": lambda t: t.ones(2).sum("a"),
+    "softmax's dim": lambda t: t.ones(2).softmax(0.5),
+    "transpose's dim": lambda t: t.ones(2, 3).transpose(0, None),
+    "unsqueeze's dim": lambda t: t.ones(2).unsqueeze(0.0),
+    "cumsum's dim": lambda t: t.ones(2).cumsum(None),
+}
+
+
+@pytest.mark.parametrize("name", NO_NUMBERS)
+def test_what_must_be_a_whole_number(name):
+    ours = raised(lambda: NO_NUMBERS[name](livegrad))
+    assert type(ours) is TypeError and "must be" in str(ours) and "argument" in str(ours)
+    if (torch := sys.modules.get("torch")) is not None and torch is not livegrad:
+        assert type(raised(lambda: NO_NUMBERS[name](torch))) is TypeError
+
+
+def test_copying_a_tensor_warns_at_the_users_line(recwarn):
+    made = livegrad.tensor(livegrad.ones(2))
+    (said,) = recwarn
+    assert (
+        said.filename == HERE and said.category is UserWarning and "sourceTensor.detach().clone()" in str(said.message)
+    )
+    assert made.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("name", ["NUM_THREADS", "CACHE_BYTES", "COMPILE", "QUEUE", "NATIVE", "LOG"])
+def test_environment_variables_that_cannot_be_used(name):
+    done = subprocess.run(
+        [sys.executable, "-c", "import livegrad; livegrad.ones(3).sum().item()"],
+        capture_output=True, text=True, timeout=60, env={**os.environ, f"LIVEGRAD_{name}": "nonsense"},
+    )  # fmt: skip
+    assert done.returncode == 1 and done.stderr.startswith(f"livegrad: LIVEGRAD_{name} must be ")
+    assert done.stderr.endswith("not 'nonsense'\n") and done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", SAME_TEXT)

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..llvm import cache, machine, service
 from ..native import slotted
+from ..settings import unusable
 from . import layout, rowshape
 
 # Elements times operators from which a program is worth waiting for its compilation the first time.
@@ -36,7 +37,7 @@ class _Policy:
 Policy = _Policy()
 
 if Policy.mode not in ("auto", "always", "never"):
-    raise ValueError(f"LIVEGRAD_COMPILE must be auto, always or never, not {Policy.mode!r}")
+    raise unusable("LIVEGRAD_COMPILE", "auto, always or never", Policy.mode)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..devices import cpu
 from ..observe import WATCH, Observer
+from ..settings import unusable
 from ..site import user_frame
 
 
@@ -58,7 +59,10 @@ class Log(Observer):
         print(text.rstrip(), file=sys.stderr)
 
 
-if "kernels" in os.environ.get("LIVEGRAD_LOG", "").replace(" ", "").split(","):
+_WANTED = [word for word in os.environ.get("LIVEGRAD_LOG", "").replace(" ", "").split(",") if word]
+if set(_WANTED) - {"kernels"}:
+    raise unusable("LIVEGRAD_LOG", "kernels", ",".join(_WANTED))
+if _WANTED:
     WATCH.observer = Log()
 
 

@@ -17,6 +17,8 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ..settings import unusable
+
 # After so many launches code that is on disk is read, and after so many more what is missing is made: by then the
 # program is one that runs for a while. A process that makes code is looked after every so many.
 READ_AFTER, MAKE_AFTER, LOOK_EVERY = 8, 150, 200
@@ -42,7 +44,9 @@ SLOTTED: list[type] = []
 class Start:
     """Counts launches until the next step towards compiled functions. left: how many are left, 0 if none is to come."""
 
-    mode = os.environ.get("LIVEGRAD_NATIVE", "1")
+    mode = os.environ.get("LIVEGRAD_NATIVE", "") or "1"
+    if mode not in ("0", "1", "always"):
+        raise unusable("LIVEGRAD_NATIVE", "0, 1 or always", mode)
     # What is there at the package's import is put in place then ("always"), after a while, or never ("0").
     left = 0 if mode in ("0", "always") else READ_AFTER
     step = "read"  # the next one: "read", "make", "wait"; see `unit.step`

@@ -11,7 +11,7 @@ from ..native import hot
 from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch
-from .geometry import normal_dim
+from .geometry import normal_dim, whole
 from .view import spread
 
 _ALL = tuple([tuple(range(n)) for n in range(8)])
@@ -24,13 +24,17 @@ def dims_of(dim: Any, n: int) -> tuple:
         return _ALL[n] if n < 8 else tuple(range(n))
     if isinstance(dim, int):
         return (normal_dim(dim, n),) if n else _scalar_dim(dim)
-    wanted = tuple(dim)
+    wanted = tuple(dim) if isinstance(dim, (tuple, list)) or not _is_one(dim) else (whole(dim),)
     if not wanted:
         return tuple(range(n))
-    found = tuple(normal_dim(int(d), n) for d in wanted) if n else ()
+    found = tuple(normal_dim(d, n) for d in wanted) if n else ()
     if len(set(found)) != len(found):
         raise RuntimeError(f"dim {found[0]} appears multiple times in the list of dims")
     return found
+
+
+def _is_one(dim: Any) -> bool:
+    return isinstance(dim, str) or hasattr(dim, "__index__") or not hasattr(dim, "__iter__")
 
 
 def _scalar_dim(dim: int) -> tuple:

@@ -9,6 +9,8 @@ from typing import Any
 from ..tensor import Tensor
 from .registry import FUNCTIONS, function
 
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
 
 @function
 def einsum(equation: str, *operands: Any) -> Tensor:
@@ -20,28 +22,8 @@ def einsum(equation: str, *operands: Any) -> Tensor:
             [3., 3.]])
     """
     tensors = list(operands[0]) if len(operands) == 1 and not isinstance(operands[0], Tensor) else list(operands)
-    left, arrow, right = equation.replace(" ", "").partition("->")
-    terms = left.split(",")
-    if len(terms) != len(tensors):
-        raise RuntimeError(f"einsum(): {len(terms)} subscripts in the equation, but {len(tensors)} operands")
-    used = set(left) | set(right)
-    spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in used]
-    width = max((t.dim() - len(term.replace("...", "")) for t, term in zip(tensors, terms) if "..." in term), default=0)
-    dots = "".join(spare[:width])
-    for i, (t, term) in enumerate(zip(tensors, terms)):
-        if "..." in term:
-            own = t.dim() - len(term.replace("...", ""))
-            terms[i] = term.replace("...", dots[width - own :])
-        if len(terms[i]) != t.dim():
-            raise RuntimeError(
-                f"einsum(): the number of subscripts in the equation ({len(terms[i])}) does not match the number of "
-                f"dimensions ({t.dim()}) for operand {i}"
-            )
-    if arrow:
-        right = right.replace("...", dots)
-    else:
-        letters = "".join(terms)
-        right = dots + "".join(sorted(c for c in set(letters) if letters.count(c) == 1 and c not in dots))
+    terms, right = _subscripts(equation, tensors)
+    _check_sizes(terms, tensors)
     for i, term in enumerate(terms):
         tensors[i], terms[i] = _diagonals(tensors[i], term)
     made, have = tensors[0], terms[0]
@@ -53,6 +35,77 @@ def einsum(equation: str, *operands: Any) -> Tensor:
         made = made.sum(tuple(extra))
         have = "".join(c for c in have if c in right)
     return made.permute(tuple(have.index(c) for c in right)) if have != right else made
+
+
+def _subscripts(equation: str, tensors: Sequence[Tensor]) -> tuple[list[str], str]:
+    """The letters of each operand and of the result, an ellipsis spelt with letters that the equation does not use."""
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if len(terms) != len(tensors):
+        how = "fewer" if len(tensors) < len(terms) else "more"
+        raise RuntimeError(
+            f"einsum(): {how} operands were provided than specified in the equation: {len(terms)} expected, "
+            f"{len(tensors)} given"
+        )
+    for i, term in enumerate(terms):
+        _check_letters(term, f"for operand {i}", equation)
+    _check_letters(right, "in the output", equation)
+    spare = [c for c in _LETTERS if c not in equation]
+    width = max((t.dim() - len(term.replace("...", "")) for t, term in zip(tensors, terms) if "..." in term), default=0)
+    dots = "".join(spare[: max(width, 0)])
+    for i, (t, term) in enumerate(zip(tensors, terms)):
+        letters = term.replace("...", "")
+        own = t.dim() - len(letters)
+        if own < 0 or (own > 0 and "..." not in term):
+            why = "is more than" if "..." in term else "does not match"
+            none = "" if "..." in term else " and no ellipsis was given"
+            raise RuntimeError(
+                f"einsum(): the number of subscripts in the equation ({len(letters)}) {why} the number of "
+                f"dimensions ({t.dim()}) for operand {i}{none}"
+            )
+        terms[i] = term.replace("...", dots[len(dots) - own :])
+    letters = "".join(terms)
+    if not arrow:
+        return terms, dots + "".join(sorted(c for c in set(letters) if letters.count(c) == 1 and c not in dots))
+    for c in right.replace("...", ""):
+        if right.count(c) > 1:
+            raise RuntimeError(f"einsum(): output subscript {c} appears more than once in the output")
+        if c not in letters:
+            raise RuntimeError(f"einsum(): output subscript {c} does not appear in the equation for any input operand")
+    return terms, right.replace("...", dots)
+
+
+def _check_letters(term: str, where: str, equation: str) -> None:
+    letters = term.replace("...", "", 1)
+    if "." in letters:
+        kind = "that is not part of any ellipsis" if "..." not in term else "for which an ellipsis was already found"
+        raise RuntimeError(f"einsum(): found '.' {where} {kind}")
+    for c in letters:
+        if c not in _LETTERS:
+            raise RuntimeError(
+                f"einsum(): invalid subscript given at index {equation.index(c)} in the equation string, subscripts "
+                f"must be in [a-zA-Z]: {c!r} in {equation!r}"
+            )
+
+
+def _check_sizes(terms: Sequence[str], tensors: Sequence[Tensor]) -> None:
+    """Letters that one operand repeats have one size; between operands, sizes of 1 broadcast."""
+    sizes: dict[str, int] = {}
+    for i, (term, t) in enumerate(zip(terms, tensors)):
+        own: dict[str, int] = {}
+        for c, n in zip(term, t._shape):
+            if own.setdefault(c, n) != n:
+                raise RuntimeError(
+                    f"einsum(): subscript {c} is repeated for operand {i} but the sizes don't match, {n} != {own[c]}"
+                )
+        for c, n in own.items():
+            before = sizes.get(c, 1)
+            if 1 != n != before != 1:
+                raise RuntimeError(
+                    f"einsum(): subscript {c} has size {n} for operand {i} which does not broadcast with previously "
+                    f"seen size {before}"
+                )
+            sizes[c] = max(n, before) if n and before else 0
 
 
 def _diagonals(t: Tensor, term: str) -> tuple[Tensor, str]:
@@ -81,8 +134,6 @@ def _contract(a: Tensor, ta: str, b: Tensor, tb: str, later: str) -> tuple[Tenso
     size: dict[str, int] = {}
     for term, t in ((ta, a), (tb, b)):
         for c, n in zip(term, t._shape):
-            if size.get(c, 1) != 1 and n not in (1, size[c]):
-                raise RuntimeError(f"einsum(): operands do not broadcast: size of {c!r} is {size[c]} and {n}")
             size[c] = n if size.get(c, 1) == 1 else size[c]
 
     def arranged(t: Tensor, term: str, groups: Sequence[list]) -> Tensor:

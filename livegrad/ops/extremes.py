@@ -295,13 +295,13 @@ def _max_or_min(x: Tensor, dim: Any, keepdim: bool, largest: bool) -> Any:
 
 @public("max", kind="reduction")
 @hot
-def max_(x: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+def max_(x: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The largest element; along a dimension also its index, as (values, indices); against a tensor, elementwise."""
     return _max_or_min(x, other if other is not None else dim, keepdim, True)
 
 
 @public("min", kind="reduction")
 @hot
-def min_(x: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+def min_(x: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The smallest element; along a dimension also its index, as (values, indices); against a tensor, elementwise."""
     return _max_or_min(x, other if other is not None else dim, keepdim, False)

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import operator
+import sys
 from typing import Any
 
 from ..native import hot
 from ..runtime.array import view_strides
+from ..site import INTERNAL
 from ..tensor import Tensor
+
+
+def whole(dim: Any) -> int:
+    """A dimension as an int; TypeError, where it is none.
+
+    It names the function that the user has called, unless that is compiled: then it has no frame.
+    """
+    if not isinstance(dim, float) and hasattr(dim, "__index__"):
+        return operator.index(dim)
+    called, frame = "", sys._getframe(1)
+    while frame is not None and INTERNAL[frame.f_code.co_filename]:
+        name, frame = frame.f_code.co_name, frame.f_back
+        called = called if name == "function" else name  # (that one only passes on)
+    begin = f"{called.strip('_')}(): " if called else ""
+    raise TypeError(f"{begin}argument 'dim' must be int, not {type(dim).__name__}")
 
 
 @hot
 def normal_dim(dim: int, n: int) -> int:
-    """A dimension counted from the front. Raises IndexError with PyTorch's text."""
+    """A dimension counted from the front. IndexError, or TypeError for what is no number, with PyTorch's text."""
+    if dim.__class__ is not int:
+        dim = whole(dim)
     if not -max(n, 1) <= dim < max(n, 1):
         m = max(n, 1)
         raise IndexError(f"Dimension out of range (expected to be in range of [{-m}, {m - 1}], but got {dim})")

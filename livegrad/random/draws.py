@@ -159,6 +159,11 @@ def randint(
         high = given.pop()
     if low is None:
         low = given.pop() if given else 0
+    for name, bound in (("low", low), ("high", high)):
+        if isinstance(bound, float) or not hasattr(bound, "__index__"):
+            raise TypeError(f"randint(): argument '{name}' must be int, not {type(bound).__name__}")
+    if not isinstance(size, (tuple, list)):
+        raise TypeError(f"randint(): argument 'size' must be tuple of ints, not {type(size).__name__}")
     low, high = int(low), int(high)
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")

@@ -31,6 +31,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..native import hot, slotted
+from ..settings import unusable
 from ..site import INTERNAL, MODULES
 from .refusal import out_of_memory
 
@@ -180,7 +181,7 @@ def _default_limit():
         try:
             return max(0, int(float(text)))
         except (ValueError, OverflowError):
-            raise ValueError(f"LIVEGRAD_CACHE_BYTES must be a number of bytes, not {text!r}") from None
+            raise unusable("LIVEGRAD_CACHE_BYTES", "a number of bytes", text) from None
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):

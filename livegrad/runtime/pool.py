@@ -40,6 +40,7 @@ from queue import SimpleQueue
 from ..llvm import cache, service
 from ..native import hot, slotted
 from ..observe import WATCH
+from ..settings import unusable
 from . import dispatcher, memory
 from .dispatcher import MOST_BYTES, MOST_THREADS, QUEUE_AT, SLOTS
 from .memory import peek, poke
@@ -79,7 +80,7 @@ def _default_threads():
     text = os.environ.get("LIVEGRAD_NUM_THREADS", "")
     if text:
         if not text.isdecimal() or not 1 <= int(text) <= MOST_THREADS:
-            raise ValueError(f"LIVEGRAD_NUM_THREADS must be a whole number from 1 to {MOST_THREADS}, not {text!r}")
+            raise unusable("LIVEGRAD_NUM_THREADS", f"a whole number from 1 to {MOST_THREADS}", text)
         return int(text)
     if hasattr(os, "sched_getaffinity"):
         count = _physical_cores(os.sched_getaffinity(0))
@@ -230,7 +231,7 @@ def _queue_mode() -> str:
     text = os.environ.get("LIVEGRAD_QUEUE", "") or "1"
     modes = {"0": "off", "1": "on", "held": "held"}
     if text not in modes:
-        raise ValueError(f"LIVEGRAD_QUEUE must be 0, 1 or held, not {text!r}")
+        raise unusable("LIVEGRAD_QUEUE", "0, 1 or held", text)
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return "off"  # it is the interpreter's lock that lets one thread at a time put something there
     return modes[text]

@@ -154,6 +154,9 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}) is "
             "deprecated. Please ensure they have the same size."
         )
+    if target.dtype is not input.dtype:
+        found, wanted = (SCALAR_TYPE_NAMES[t.dtype] for t in (target, input))
+        raise RuntimeError(f"Found dtype {found} but expected {wanted}: that of the input")
     with livegrad.no_grad():
         if not bool(((input >= 0) & (input <= 1)).all()):
             raise RuntimeError("all elements of input should be between 0 and 1")
