@@ -18,6 +18,7 @@ from ..runtime.array import SMALL
 from ..runtime.memory import peek, poke
 from ..tensor import Tensor, from_native, wrap
 from . import dispatch
+from .along import along
 from .copying import clone
 from .geometry import normal_dim
 from .index import INDEX, INDEX_BACKWARD, advanced, as_index, as_numbers, beyond, getitem, grid, held_places
@@ -54,6 +55,10 @@ def _gather(x: Value, index: Any, dim: int) -> Value:
         n = index.size
         if n <= SMALL and n > 0 and x.device is cpu:
             return _few_gathered(x.ready(), index.shape, index.reshape(-1).tolist(), dim)
+        if x.device is cpu:
+            made = arrays.empty(index.shape, x.dtype)
+            if along("pick", made, x.ready(), index, dim):
+                return from_array(made)
     return INDEX.forward(x, grid(index, dim))
 
 
@@ -79,11 +84,29 @@ def _few_gathered(x: Any, shape: tuple, places: list, dim: int) -> Value:
     return from_array(made)
 
 
+@hot
+def _gather_backward(g: Value, shape: tuple, index: Any, dim: int) -> Value:
+    """Zeros with the elements of g added where they were taken from."""
+    if index.__class__ is np.ndarray and g.device is cpu:
+        made = arrays.full_on(cpu, shape, g.dtype, 0)
+        if along("add", made, g.ready(), index, dim):
+            return from_array(made)
+    return INDEX_BACKWARD.forward(g, shape=shape, index=grid(index, dim))
+
+
+GATHER_BACKWARD = operator(
+    "gather_backward",
+    _gather_backward,
+    tensors=("x",),
+    grads={"x": lambda g, index, dim: on_either(GATHER, g, index=index, dim=dim)},
+    holds=("index",),
+    anywhere=True,
+)
 GATHER = operator(
     "gather",
     _gather,
     tensors=("x",),
-    grads={"x": lambda g, x_shape, index, dim: on_either(INDEX_BACKWARD, g, shape=x_shape, index=grid(index, dim))},
+    grads={"x": lambda g, x_shape, index, dim: on_either(GATHER_BACKWARD, g, shape=x_shape, index=index, dim=dim)},
     holds=("index",),
     anywhere=True,
 )

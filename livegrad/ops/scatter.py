@@ -14,6 +14,7 @@ from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
 from ..tensor import Tensor, wrap
 from . import writes
+from .along import along
 from .assignment import INDEX_CLEAR
 from .casting import autocasts
 from .gather import GATHER, index_array
@@ -30,6 +31,10 @@ def _scatter_value(x: Value, source: Value, index: Any, dim: int, reduce: str | 
         name = "sum" if reduce == "add" else "prod"
         return elsewhere("combine", _combined, (x, _window(source, index)), grid(index, dim), name)
     made = backend.copied(x.native())
+    if reduce != "multiply":
+        what = "put" if reduce is None else "add"
+        if along(what, made.ready(), source.ready(), index, dim):
+            return made
     where = grid(index, dim)
     values = source.native()[tuple(slice(n) for n in index.shape)]
     if reduce is None:

@@ -1,0 +1,60 @@
+"""Elements picked, put and added along a dimension by kernels of the CPU (see `codegen.along`)."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from ..codegen.kernels import Kernel
+from ..devices import cpu
+from ..native import hot
+from ..runtime import pool
+from ..runtime.array import Array, numel
+from ..runtime.memory import address
+
+# Elements are only moved, so their size says all; sums are of these.
+_MOVED = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
+_ADDED = frozenset(("f32", "f64", "i32", "i64"))
+_GRAIN = 1 << 14  # elements that are not worth a second thread
+
+
+@functools.cache
+def _kernel(what: str, kind: str) -> Kernel:
+    from ..codegen import along
+
+    return Kernel(lambda: ("along", what, kind), lambda: along.source(what, kind), along.FORMATS, 1)
+
+
+@hot
+def along(what: str, out: Array, other: Array, index: np.ndarray, dim: int) -> bool:
+    """Run a kernel, where there is one; False, with nothing done, if there is none for this (yet).
+
+    what: "pick" (into `out`, of the index's shape), "put" or "add" (elements of `other`, of that shape, into `out`).
+    index: within the size of the dimension, and not negative.
+    """
+    wide, narrow = (other, out) if what == "pick" else (out, other)
+    elements = index.size
+    if out.device is not cpu or not elements or narrow.shape != index.shape:
+        return False
+    shape = wide.shape
+    if not shape or index.itemsize != 8 or not (out.contiguous and other.contiguous and index.flags.c_contiguous):
+        return False
+    before, after = shape[:dim], shape[dim + 1 :]
+    if index.shape[:dim] != before or index.shape[dim + 1 :] != after:
+        return False
+    if what == "add":
+        kind = out.dtype.kind
+        if kind not in _ADDED:
+            return False
+    else:
+        kind = _MOVED.get(out.dtype.itemsize)
+        if kind is None:
+            return False
+    kernel = _kernel(what, kind)
+    if not kernel.available(elements):
+        return False
+    lines, count = numel(before), index.shape[dim]
+    args = kernel.pack(out.ptr, other.ptr, address(index), shape[dim], count, numel(after))
+    pool.launch(kernel.address, args, lines, max(1, _GRAIN * lines // elements))
+    return True
