@@ -104,8 +104,11 @@ def _elsewhere(a: Value, b: Value) -> Value:
     return backend.fresh(xp.ascontiguousarray(xp.matmul(a.native(), b.native())))
 
 
-def _half_product(a: Value, b: Value) -> Value | None:
-    """A large product of half types on the tile unit, which adds in float32; None where that is not to be had."""
+def _half_product(a: Value, b: Value, row: Value | None = None) -> Value | None:
+    """A large product of half types on the tile unit, which adds in float32; None where that is not to be had.
+
+    row: numbers that are added to each row of two matrices' product before it is rounded.
+    """
     (m, k), n = a.shape[-2:], b.shape[-1]
     lead = dispatch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     batch = numel(lead)
@@ -122,11 +125,34 @@ def _half_product(a: Value, b: Value) -> Value | None:
         token = observer.begin_call("batched gemm" if lead else "gemm", (a.shape, b.shape), 2 * batch * m * n * k)
     done = tiles.product(
         a.dtype.kind, batch, m, n, k, x.ptr, steps[0], *x.strides[-2:], y.ptr, steps[1], *y.strides[-2:], out.ptr,
-        m * n, n,
+        m * n, n, 0.0, 0 if row is None else row.ready().ptr,
     )  # fmt: skip
     if observer is not None:
         observer.end(token, "")
     return from_array(out) if done else None
+
+
+def _half_sum(a: Value, b: Value, added: Value, alpha: Any = 1, beta: Any = 1) -> Value:
+    """alpha * (a @ b) + beta * added of half types on the CPU, in float32 and rounded once."""
+    n = b.shape[-1]
+    if alpha == 1 and beta == 1 and len(b.shape) == 2 and len(a.shape) > 1 and added.shape == (n,):
+        if added.ready().contiguous and (len(a.shape) == 2 or a.ready().contiguous):
+            k = a.shape[-1]
+            made = _half_product(a.reshape((numel(a.shape[:-1]), k)), b, added)
+            if made is not None:
+                return made.reshape((*a.shape[:-1], n))
+    made = _matmul(cast_value(a, dtypes.float32), cast_value(b, dtypes.float32))
+    if alpha != 1:
+        made = made * alpha
+    if beta != 0:
+        wide = cast_value(added, dtypes.float32)
+        made = made + (wide if beta == 1 else wide * beta)
+    return cast_value(made, a.dtype)
+
+
+@hot
+def _is_half(v: Value) -> bool:
+    return v.dtype.itemsize == 2 and v.dtype.category == dtypes.FLOATING and v.device is cpu
 
 
 @hot
@@ -470,6 +496,8 @@ _MOST_ONTO_BIAS = 1 << 14  # results
 @hot
 def _linear_and_bias(bias: Value, x: Value, weight: Value) -> Value:
     if x.device is cpu:
+        if _is_half(x):
+            return _half_sum(x, _transposed(weight), bias)
         n, k = weight.shape
         m = numel(x.shape[:-1])
         if gemm.worthwhile(m, n, k, 1, True):
@@ -538,7 +566,7 @@ def _product_and_row(x: Value, y: Value, row: Value) -> Value:
                 pool.finish()
             if done:
                 return from_array(out)
-    return _matmul(x, y) + row
+    return _half_sum(x, y, row) if _is_half(x) else _matmul(x, y) + row
 
 
 # The weight is read transposed; the graph shows that as the step of its own that it is in PyTorch.
@@ -613,6 +641,30 @@ ADDMM = operator(
 )
 
 
+def _scaled(name: str, turned: Any, of_turned: Any) -> Any:
+    """alpha * (a @ b) + beta * input of half types; the gradients by a and b, from the scaled gradient."""
+    return operator(
+        name,
+        lambda input, a, b, alpha, beta: _half_sum(a, b, input, alpha, beta),
+        tensors=("input", "a", "b"),
+        grads={
+            "input": lambda g, input_shape, beta: (g * beta).sum_to_size(input_shape),
+            "a": lambda g, b, alpha: turned(g * alpha, b),
+            "b": lambda g, a, alpha: of_turned(a, g * alpha),
+        },
+    )
+
+
+SCALED_ADDMM = _scaled("addmm", _by_transposed, _transposed_by)
+SCALED_BADDBMM = _scaled("baddbmm", _by_transposed, _transposed_by)
+SCALED_ADDMV = _scaled("addmv", lambda g, vec: g.unsqueeze(-1) * vec, lambda mat, g: _either(_turned(mat), g))
+
+
+def _rounded_once(input: Tensor, *others: Tensor) -> bool:
+    """Whether these are half types of one kind on the CPU."""
+    return all(t.dtype is input.dtype for t in others) and _is_half(input)  # type: ignore[arg-type]
+
+
 def _added(input: Tensor, shape: tuple) -> Tensor:
     """What is added to a product of some shape: it may be broadcast to it, but not the other way round."""
     return input if input._shape == shape else input.expand(shape)  # type: ignore[attr-defined]
@@ -635,6 +687,10 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
         if mat1.dim() == 2 and mat2.dim() == 2:
             _added(input, (mat1._shape[0], mat2._shape[1]))
             return ADDMM.apply((input, mat1, mat2))
+    if mat1.dim() == 2 and mat2.dim() == 2 and _rounded_once(input, mat1, mat2):
+        _check(mat1, mat2)
+        _added(input, (mat1._shape[0], mat2._shape[1]))
+        return SCALED_ADDMM.apply((input, mat1, mat2), alpha=alpha, beta=beta)
     product = mm(mat1, mat2)
     input = _added(input, product._shape)
     if alpha != 1:
@@ -649,6 +705,10 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
     if not input.dtype is mat.dtype is vec.dtype:
         first, second, third = (SCALAR_TYPE_NAMES[t.dtype] for t in (input, mat, vec))
         raise RuntimeError(f"addmv input tensors must have the same dtype, but got {first}, {second}, and {third}")
+    if mat.dim() == 2 and vec.dim() == 1 and _rounded_once(input):
+        _check(mat, vec)
+        _added(input, mat._shape[:1])
+        return SCALED_ADDMV.apply((input, mat, vec), alpha=alpha, beta=beta)
     product = mv(mat, vec)
     return _added(input, product._shape) * beta + product * alpha
 
@@ -657,6 +717,11 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
 @autocasts
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (batch1 @ batch2)"""
+    if batch1.dim() == 3 and batch2.dim() == 3 and _rounded_once(input, batch1, batch2):
+        if batch1._shape[0] == batch2._shape[0]:
+            _check(batch1, batch2)
+            _added(input, (*batch1._shape[:2], batch2._shape[2]))
+            return SCALED_BADDBMM.apply((input, batch1, batch2), alpha=alpha, beta=beta)
     product = bmm(batch1, batch2)
     return _added(input, product._shape) * beta + product * alpha
 
