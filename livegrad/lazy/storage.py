@@ -16,7 +16,7 @@ from typing import Any
 from ..devices import cpu
 from ..native import hot, slotted
 from ..runtime import array as arrays
-from ..runtime import pool
+from ..runtime import moves, pool
 from ..runtime.array import Array, contiguous_strides, is_contiguous, numel
 from .reuse import OVERWRITTEN
 from .turned import contiguous_copy
@@ -204,7 +204,7 @@ class Storage:
             self._hold(v)
             return
         source = v.native() if self.device.type != "meta" else None
-        self.window(alias, stale)[...] = source
+        moves.assign(self.window(alias, stale), source)
 
     def window(self, alias: Alias, stale: Any) -> Any:
         """A window's memory as the backend's array, for writing into it now."""
@@ -339,7 +339,7 @@ class Face(Storage):
 
     def write(self, alias: Alias, v: Value, stale: Any) -> None:
         source = v.native()
-        self.window(alias, stale)[...] = source
+        moves.assign(self.window(alias, stale), source)
 
     def window(self, alias: Alias, stale: Any) -> Any:
         self.changed(alias, stale)

@@ -14,7 +14,7 @@ from ..lazy.turned import contiguous_copy
 from ..lazy.value import Value, from_array
 from ..native import hot
 from ..runtime import array as arrays
-from ..runtime import pool
+from ..runtime import moves, pool
 from ..runtime.array import contiguous_strides, is_contiguous, numel
 from ..runtime.memory import peek, poke
 from ..tensor import Tensor, wrap
@@ -131,7 +131,7 @@ CAT = operator("cat", _cat_value, tensors=("tensors",), grads={"tensors": _cat_g
 def _bordered(x: Value, before: tuple, shape: tuple, value: Any) -> Value:
     out = arrays.full_on(x.device, shape, x.dtype, value)
     place = tuple([slice(b, b + n) for b, n in zip(before, x.shape)])
-    out.native()[place] = x.native()
+    moves.assign(out.native()[place], x.native())
     return from_array(out)
 
 

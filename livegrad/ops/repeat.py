@@ -9,6 +9,7 @@ import numpy as np
 from ..lazy import backend
 from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
+from ..runtime import moves
 from ..tensor import Tensor
 from .arguments import checked
 from .copying import clone
@@ -101,8 +102,11 @@ def _rolled(x: Value, shift: int, dim: int) -> Value:
     made = arrays.empty_on(x.device, x.shape, x.dtype)
     source, target = x.native(), made.native()
     lead = (slice(None),) * dim
-    target[(*lead, slice(shift, None))] = source[(*lead, slice(None, x.shape[dim] - shift))]
-    target[(*lead, slice(None, shift))] = source[(*lead, slice(x.shape[dim] - shift, None))]
+    for to, of in (
+        (slice(shift, None), slice(None, x.shape[dim] - shift)),
+        (slice(None, shift), slice(x.shape[dim] - shift, None)),
+    ):
+        moves.assign(target[(*lead, to)], source[(*lead, of)])
     return from_array(made)
 
 

@@ -174,7 +174,7 @@ def copied(a: Array) -> Array:
             if a.block.outside:
                 pool.finish()
             return made
-    made.native()[...] = a.native()
+    moves.assign(made.native(), a.native())
     return made
 
 
@@ -184,13 +184,8 @@ def copy_of(a: np.ndarray, dtype: dtypes.dtype) -> Array:
     made = empty(a.shape, dtype)
     if a.nbytes <= FEW_BYTES and a.dtype == dtype.np:
         pool.write(made.ptr, a.tobytes())
-    elif a.nbytes >= moves.LARGE and a.dtype == dtype.np and a.flags.c_contiguous:
-        if moves.copy(made.ptr, a.ctypes.data, a.nbytes):
-            pool.finish()  # somebody else may write there
-        else:
-            made.native()[...] = a
     else:
-        made.native()[...] = a
+        moves.assign(made.native(), a)
     return made
 
 

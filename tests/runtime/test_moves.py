@@ -52,3 +52,35 @@ def test_tensors(dtype):
     array[:] = -1  # which is nothing to the copy
     assert z[-1] == n - 1 and (z == livegrad.arange(n)).all()
     assert (livegrad.from_numpy(array).clone() == -1).all()
+
+
+ROWS = [
+    lambda a: a, lambda a: a[::-1], lambda a: a[:, ::-1], lambda a: a[:, :, 16:], lambda a: a[3:, 1:], lambda a: a[:, :, ::2],
+    lambda a: a.transpose(1, 0, 2), lambda a: a.transpose(2, 1, 0), lambda a: a[:1], lambda a: a[:, :0],
+    lambda a: np.broadcast_to(a[:1], a.shape), lambda a: a[::2, ::-3, :40], lambda a: a.reshape(5, 2, 20, 3, -1)[:, ::-1, 1:, ::2],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["u1", "f4", "c16"])
+@pytest.mark.parametrize("view", ROWS)
+def test_assign(threads, view, dtype):
+    """Windows of all kinds, read and written; nothing else is written."""
+    source = np.random.default_rng(0).integers(0, 100, (10, 60, 2048)).astype(dtype)
+    made = np.full(view(source).shape, 111, dtype)
+    moves.assign(made, view(source))
+    np.testing.assert_array_equal(made, view(source))
+    memory, expected = np.full_like(source, 111), np.full_like(source, 111)
+    if view(memory).flags.writeable:
+        moves.assign(view(memory), made)
+        view(expected)[...] = made
+        np.testing.assert_array_equal(memory, expected)
+
+
+def test_overlap():
+    x = np.arange(1 << 19, dtype=np.int64)
+    moves.assign(x[1:], x[:-1])
+    assert x[0] == x[1] == 0 and (x[1:] == np.arange(len(x) - 1)).all()
+    y = livegrad.arange(1 << 19)
+    y[1:] = y[:-1].clone()
+    y[: 1 << 18] = y[1 << 18 :]
+    assert y[0] == (1 << 18) - 1 and y[1 << 18] == (1 << 18) - 1
