@@ -209,6 +209,26 @@ def test_output_that_cannot_be_encoded(tmp_path):
     assert done.returncode == 0 and not done.stderr
 
 
+def test_characters_that_a_terminal_lacks():
+    from livegrad.cli.ascii import install
+
+    drawn = GRAPH.encode("ascii", install()).decode()
+    assert "?" not in drawn and "  o  y = mean(%c)" in drawn and "\n  v\n" in drawn and "  #  x" in drawn
+    assert "(x + 2)² in µs".encode("ascii", install()) == b"(x + 2)^2 in us"
+    with pytest.raises(UnicodeDecodeError):
+        b"\xff".decode("ascii", install())
+
+
+def test_code_is_whole_on_a_narrow_terminal(capsys, monkeypatch):
+    pytest.importorskip("rich")
+    from livegrad.cli.console import RichConsole
+
+    monkeypatch.setenv("COLUMNS", "40")
+    text = "x = livegrad.arange(1, 4, dtype=livegrad.float32, requires_grad=True)"
+    RichConsole().code(text)
+    assert "".join(capsys.readouterr().out.split("\n")) == f">>> {text}"
+
+
 def test_reader_that_leaves_early():
     if os.name != "posix":
         pytest.skip("pipes of a POSIX shell")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .arguments import parse
+from .ascii import install
 from .problem import Problem
 
 __all__ = ["main"]
@@ -40,9 +41,9 @@ def _told(problem: Problem) -> int:
 
 def _finished(options: Any) -> int:
     """Run a command whose output and errors are livegrad's own."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows "?"
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows one that looks like it
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors=install())
     try:
         status: int = options.command(options)
         sys.stdout.flush()

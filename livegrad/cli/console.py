@@ -114,7 +114,10 @@ class RichConsole(Console):
     def code(self, text: str) -> None:
         from rich.syntax import Syntax
 
-        self.rich.print(Syntax(textwrap.indent(text, ">>> "), "pycon", theme="ansi_dark", background_color="default"))
+        shown = Syntax(textwrap.indent(text, ">>> "), "pycon", theme="ansi_dark", background_color="default")
+        lines = shown.highlight(shown.code)
+        lines.rstrip()
+        self.rich.print(lines, soft_wrap=True)  # what is too long goes on in the next line
 
     def show(self, text: str) -> None:
         from rich.text import Text
