@@ -67,9 +67,7 @@ def fresh(a: Any) -> Value:
 
 def copied(a: Any) -> Value:
     """A value with a row-major copy of an array."""
-    from .. import dtypes
-
-    if hasattr(a, "device") and not isinstance(a, (np.ndarray, np.generic)):
+    if a.__class__ is not np.ndarray and hasattr(a, "device") and not isinstance(a, (np.ndarray, np.generic)):
         with on(device("cuda", int(a.device.id))):
             return _elsewhere(a.copy())
     a = np.asarray(a)

@@ -67,21 +67,21 @@ def _index_value(x: Value, index: Any) -> Value:
     if x.device is not cpu:
         return elsewhere("read", _index_value, (x,), index)
     first = index[0] if index else None
-    if first.__class__ is np.ndarray and first.ndim == 1 and first.size <= SMALL:
+    if first.__class__ is np.ndarray and first.dtype.kind == "i" and first.size:
         alone = True
         for i in index[1:]:
             if i.__class__ is not slice or i != _ALL:
                 alone = False
-        made = _few_rows(x.ready(), first) if alone else None
-        if made is not None:
-            return made
+        if alone:
+            made = _few_rows(x.ready(), first) if first.ndim == 1 and first.size <= SMALL else None
+            return _rows_taken(x, first) if made is None else made
     return backend.copied(x.native()[index])
 
 
 @hot
 def _few_rows(x: Any, places: np.ndarray) -> Value | None:
     """Some rows of row-major memory, where they are a few bytes; None otherwise. The places are within it."""
-    if not x.contiguous or places.dtype.kind != "i":
+    if not x.contiguous:
         return None
     shape = x.shape
     size = numel(shape[1:]) * x.dtype.itemsize
@@ -95,6 +95,14 @@ def _few_rows(x: Any, places: np.ndarray) -> Value | None:
             i += shape[0]
         poke(target, peek(x.ptr + i * size, size))
         target += size
+    return from_array(made)
+
+
+def _rows_taken(x: Value, places: np.ndarray) -> Value:
+    """Rows of x, copied once. The places are within it; negative ones count from the end."""
+    made = arrays.empty((*places.shape, *x.shape[1:]), x.dtype)
+    # Where places could be wrong, NumPy would write into memory of its own first.
+    np.take(x.native(), places, 0, made.native(), "wrap")
     return from_array(made)
 
 
@@ -429,6 +437,8 @@ def beyond(a: np.ndarray, least: int, end: int) -> int | None:
     """The largest index of an array if it is not below `end`, else the smallest if it is below `least`, else None."""
     if not a.size:
         return None
+    if least == 0 and a.size > _FEW and a.dtype == np.int64 and a.view(np.uint64).max() < end:
+        return None  # the usual case, in one look: negative ones would be very large
     low, high = span(a)
     if high >= end:
         return high

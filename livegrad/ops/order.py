@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
@@ -33,8 +34,9 @@ def _order(a: Any, dim: int, descending: bool) -> Any:
     if not descending:
         return xp.argsort(a, axis=dim, kind="stable")
     # Sorting the reversed array and reversing the result keeps equal elements in order.
-    back = xp.argsort(xp.flip(a, dim), axis=dim, kind="stable")
-    return a.shape[dim] - 1 - xp.flip(back, dim)
+    turned = (slice(None),) * dim + (slice(None, None, -1),)
+    back = xp.argsort(a[turned], axis=dim, kind="stable")
+    return a.shape[dim] - 1 - back[turned]
 
 
 _FEW, _LONG = 16, 1024  # the part of a row that is few, of a row that is long enough for a search to be worth it
@@ -66,7 +68,8 @@ def picked(x: Tensor, index: Any, dim: int, label: str) -> tuple[Tensor, Tensor]
         with backend.on(x.device):
             return PICKED.apply((x,), label, index=index, dim=dim), wrap(backend.copied(index.astype(np.int64)))
     values = GATHER.apply((x,), label, index=np.ascontiguousarray(index), dim=dim)
-    return values, wrap(backend.copied(index.astype(np.int64))).to(x.device)  # type: ignore[attr-defined]
+    places = wrap(backend.copied(index if index.dtype == np.int64 else index.astype(np.int64)))
+    return values, places if x.device is cpu else places.to(x.device)  # type: ignore[attr-defined]
 
 
 def _put_back(x: Value, shape: tuple, index: Any, dim: int) -> Value:

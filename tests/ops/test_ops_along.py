@@ -92,3 +92,28 @@ def test_there_is_a_kernel_for_it() -> None:
     with livegrad.compiling("always"):
         x.gather(1, i), x.scatter(1, i, source), x.scatter_add(1, i, source)
     assert all(along._kernel(*k).address for k in (("pick", "i64"), ("put", "i64"), ("add", "f64")))
+
+
+@pytest.mark.parametrize("dtype", DTYPES + [livegrad.bfloat16], ids=str)
+def test_rows_of_tables_in_any_order(dtype) -> None:
+    rng = np.random.default_rng(2)
+    table = livegrad.tensor(rng.integers(0, 9, (7, 3, 40))).to(dtype)
+    plain = table.float().numpy() if dtype is livegrad.bfloat16 else table.numpy()
+
+    def numbers(t):
+        return t.float().numpy() if dtype is livegrad.bfloat16 else t.numpy()
+
+    for shape in ((80,), (4, 30), (0,), (0, 2)):
+        index = rng.integers(-7, 7, shape)
+        i = livegrad.tensor(index)
+        np.testing.assert_array_equal(numbers(table[i]), plain[index])
+        np.testing.assert_array_equal(numbers(table.permute(2, 0, 1)[i]), plain.transpose(2, 0, 1)[index])
+    for wrong in (7, -8):
+        with pytest.raises(IndexError):
+            table[livegrad.full((80,), wrong)]
+        with pytest.raises(IndexError):
+            table.index_select(0, livegrad.full((80,), wrong))
+    with pytest.raises(IndexError):
+        table.index_select(0, livegrad.full((80,), -1))
+    with pytest.raises(RuntimeError, match="index -1 is out of bounds"):
+        table.gather(0, livegrad.full((1, 3, 40), -1))
