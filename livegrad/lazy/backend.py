@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import dtypes
 from ..devices import cpu, device
+from ..native import hot
 from ..runtime import array as arrays
 from .value import Value, from_array
 
@@ -65,6 +66,7 @@ def fresh(a: Any) -> Value:
     return from_array(arrays.from_native(a))
 
 
+@hot
 def copied(a: Any) -> Value:
     """A value with a row-major copy of an array."""
     if a.__class__ is not np.ndarray and hasattr(a, "device") and not isinstance(a, (np.ndarray, np.generic)):

@@ -34,6 +34,7 @@ from .view import spread
 _KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}
 
 
+@hot
 def _in_order(v: Value) -> Value:
     return v if v.ready().contiguous else backend.copied(v.native())
 
@@ -44,21 +45,25 @@ def _planes(v: Value, n: int) -> Any:
     return a.reshape(math.prod(a.shape[: a.ndim - n]), *(1,) * (3 - n), *a.shape[a.ndim - n :])
 
 
+@hot
 def _kind(v: Value) -> str | None:
     """The kind of the CPU's kernels for a value; None where there are none."""
     return _KINDS.get(v.dtype) if v.device is cpu else None
 
 
+@hot
 def _wide(v: Value) -> Value:
     return cast_value(v, dtypes.float32) if v.dtype.kind in ("f16", "bf16") else v
 
 
+@hot
 def _made(like: Value, n: int, size: tuple, dtype: Any) -> Any:
     """Memory for a result with planes of `size`."""
     shape = (*like.shape[: len(like.shape) - n], *size)
     return arrays.empty_on(like.device, shape, dtype)
 
 
+@hot
 def _spatial(window: Window, n: int) -> tuple:
     return tuple(window.out[3 - n :])
 
@@ -181,6 +186,7 @@ PICK = operator(
 # --- average ----------------------------------------------------------------------------------------------------
 
 
+@hot
 def _avg_pool(x: Value, window: Window, n: int) -> Value:
     wide = _wide(x)
     made = _made(x, n, _spatial(window, n), wide.dtype)

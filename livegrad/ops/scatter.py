@@ -11,6 +11,7 @@ from ..autograd.node import cast_value
 from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value, from_array
+from ..native import hot
 from ..runtime import array as arrays
 from ..tensor import Tensor, wrap
 from . import writes
@@ -24,6 +25,7 @@ from .operator import on_either
 from .registry import named, operator, public
 
 
+@hot
 def _scatter_value(x: Value, source: Value, index: Any, dim: int, reduce: str | None) -> Value:
     if x.device is not cpu:
         if reduce is None:
@@ -116,6 +118,7 @@ SCATTER_ADD = operator(
 )
 
 
+@hot
 def _scatter(name: str, x: Tensor, dim: int, index: Tensor, src: Any, reduce: str | None) -> Tensor:
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..codegen.kernels import Kernel
 from ..llvm import service
+from ..native import hot
 from ..observe import library
 from . import interpreter, pool
 from .memory import address
@@ -75,6 +76,7 @@ def _launch(kernel: Kernel, pointers: tuple, words: bytes, items: int, work: int
 _THREE = struct.Struct("=qqq").pack
 
 
+@hot
 def reduce_here(kind: str, what: str, planes: int, x: int, w: Window, out: int, index: int) -> bool:
     """Pool (planes, *size) at an address into (planes, *out) at another; False, with nothing done, without a kernel.
 
