@@ -137,7 +137,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
         return
     if isinstance(value, (int, float, complex)):
         writes.check_in_place(window, MODE.grad)
-        filled(window, value, "FillBackward0" if window._shape else "CopyBackwards")
+        filled(window, value, "FillBackward3" if window._shape else "CopyBackwards")
         return
     source = _as_source(x, value)
     shape = window._shape
@@ -150,7 +150,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
                 f"shape mismatch: value tensor of shape {list(source._shape)} cannot be broadcast to indexing "
                 f"result of shape {list(shape)}"
             )
-    copied(window, source, "CopyBackwards" if source._shape or not shape else "FillBackward1")
+    copied(window, source, "CopyBackwards" if source._shape or not shape else "FillBackward3")
 
 
 def _write_where(window: Tensor, left: list, source: Tensor) -> bool:

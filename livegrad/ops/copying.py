@@ -186,8 +186,8 @@ def fill_(self: Tensor, value: Any) -> Tensor:
             raise RuntimeError(
                 f"fill_ only supports 0-dimension value tensor but got tensor with {value.dim()} dimensions."
             )
-        return copied(self, value, "FillBackward1")
-    return filled(self, value, "FillBackward0")
+        return copied(self, value, "FillBackward3")
+    return filled(self, value, "FillBackward2")
 
 
 @hot

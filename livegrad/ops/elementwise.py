@@ -298,6 +298,13 @@ _masked_fill = elementwise(
     "_masked_fill", lambda condition, value, input: scalar.where(condition, value, input), rule="same",
     node="MaskedFill", reference="", method=False, function=False, aside=("condition", "value"),
 )  # fmt: skip
+# Numbers that were drawn by what an input says: they are never NaN, so the gradient by it is 0.
+for _name in ("bernoulli", "poisson"):
+    elementwise(
+        f"_{_name}", lambda numbers, input: scalar.where(scalar.eq(numbers, numbers), numbers, input), rule="same",
+        node=_name.capitalize(), reference="", method=False, function=False, aside=("numbers",),
+    )  # fmt: skip
+    ELEMENTWISE[f"_{_name}"].name = _name
 for _name in ("_where", "_masked_fill"):
     ELEMENTWISE[_name].name = "where" if _name == "_where" else "masked_fill"
 _clamp = elementwise(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import devices, dtypes
+from ..autograd.mode import MODE
 from ..autograd.node import cast_value
 from ..creation import _sizes, makes
 from ..from_data import _finish, _from_numpy_copy
@@ -15,7 +16,7 @@ from ..lazy.value import Value, from_array
 from ..native import hot
 from ..ops import dispatch
 from ..ops.arguments import checked, refuse_unknown
-from ..ops.registry import with_out
+from ..ops.registry import ELEMENTWISE, with_out
 from ..runtime import array as arrays
 from ..runtime.array import SMALL, Array, contiguous_strides, numel, row_of
 from ..tensor import Tensor, wrap
@@ -47,6 +48,13 @@ def scaled_mask(shape: tuple, d: dtypes.dtype, p: float) -> Tensor:
 
 def _drawn(v: Value, requires_grad: bool = False) -> Tensor:
     return _finish(wrap(v), requires_grad)
+
+
+def _recorded(name: str, made: Tensor, input: Tensor) -> Tensor:
+    """What was drawn, as a step of the graph where a gradient is wanted: it is 0."""
+    if not (MODE.grad and input.requires_grad):
+        return made
+    return dispatch.call(ELEMENTWISE[f"_{name}"], (made, input))
 
 
 def _of_parts(parts: Tensor, requires_grad: bool) -> Tensor:
@@ -235,11 +243,12 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -
         raise RuntimeError(f"bernoulli(): expected a floating-point tensor of probabilities, got {input.dtype}")
     draw = draw_of(generator, input.device, input._shape)
     if draw is not None:
-        return _drawn(draw.bernoulli_of(input._value(), input.dtype))
+        return _recorded("bernoulli", _drawn(draw.bernoulli_of(input._value(), input.dtype)), input)
     a = input.detach()._to_numpy()
     if a.size and not bool(((a >= 0) & (a <= 1)).all()):
         raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
-    return made_of(stream_of(generator).bernoulli_array(a), a.shape, input.dtype, where=input.device)
+    made = made_of(stream_of(generator).bernoulli_array(a), a.shape, input.dtype, where=input.device)
+    return _recorded("bernoulli", made, input)
 
 
 @with_out
@@ -257,7 +266,7 @@ def poisson(input: Tensor, generator: Any = None) -> Tensor:
     a = input.detach()._to_numpy()
     counter = counter_of(generator, input.device)
     draw = stream_of(generator) if counter is None else counter
-    return made_of(np.asarray(draw.poisson(a)), a.shape, input.dtype, where=input.device)
+    return _recorded("poisson", made_of(np.asarray(draw.poisson(a)), a.shape, input.dtype, where=input.device), input)
 
 
 @checked

@@ -112,6 +112,11 @@ PROGRAMS = {
     "repeat": lambda t, x, y: x.repeat(2, 1),
     "sort": lambda t, x, y: x.sort(1)[0],
     "topk": lambda t, x, y: x.topk(2)[0],
+    "bernoulli": lambda t, x, y: t.bernoulli(x.sigmoid()),
+    "poisson": lambda t, x, y: t.poisson(x),
+    "fill": lambda t, x, y: (x * 2).fill_(1.0),
+    "fill with a tensor": lambda t, x, y: (x * 2).fill_(y.sum()),
+    "addmv": lambda t, x, y: t.addmv(x[0].half(), x.half(), y[0].half()),
     "the article": lambda t, x, y: ((x + 2) ** 2 + 3).mean(),
     "mlp": lambda t, x, y: ((x @ y).tanh() @ y.t()).sigmoid().sub(1).pow(2).mean(),
 }
