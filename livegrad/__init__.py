@@ -145,6 +145,7 @@ _MODULES = frozenset(
 _LAZY = {
     "save": "serialization",
     "load": "serialization",
+    "Future": "futures",
     "set_printoptions": "printing",
     "printoptions": "printing",
     "get_printoptions": "printing",

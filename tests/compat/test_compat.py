@@ -43,6 +43,13 @@ def test_what_is_missing_is_missing(installed):
         exec("from torch.nn import NoSuchLayer")
 
 
+def test_futures_have_their_short_name(installed):
+    import torch
+    from torch.futures import Future
+
+    assert torch.Future is Future
+
+
 def test_uninstalling_leaves_no_trace(installed):
     import torch.nn  # noqa: F401
 
