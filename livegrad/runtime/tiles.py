@@ -24,7 +24,8 @@ _SERIAL_WORK = 1 << 21  # multiply-adds that are not worth a second thread
 # Below, packing costs more than is won: multiply-adds in all, and for each number packed (float32 only: the other way
 # for half types is by float32).
 _LEAST, _LEAST_HALVES, _LEAST_EDGE, _LEAST_DEPTH = 1 << 23, 1 << 22, 48, 48
-_LEAST_REUSE = 60
+# Of what our own kernel for vectors (`gemm`) would take otherwise, 128 x 128 is faster there, for any depth and layout.
+_LEAST_REUSE, _LEAST_REUSE_LONG, _LONG = 68, 60, 1 << 27
 _PACKING = 64  # multiply-adds that take as long as packing a number
 _WANTED = os.environ.get("LIVEGRAD_AMX", "1") != "0"
 _SIZE = {"f32": 4, "f16": 2, "bf16": 2}
@@ -100,7 +101,8 @@ def worthwhile(kind: str, m: int, n: int, k: int, batch: int = 1) -> bool:
         return False
     work = m * n * k * batch
     if kind == "f32":
-        return work >= _LEAST and m * n >= _LEAST_REUSE * (m + n)
+        reuse = _LEAST_REUSE_LONG if m * n * k > _LONG else _LEAST_REUSE
+        return work >= _LEAST and m * n >= reuse * (m + n)
     return work >= _LEAST_HALVES
 
 

@@ -9,7 +9,7 @@ import livegrad
 from livegrad.codegen import tiles as writer
 from livegrad.llvm import machine
 from livegrad.nn import functional as F
-from livegrad.runtime import pool, tiles
+from livegrad.runtime import gemm, pool, tiles
 
 needs_unit = pytest.mark.skipif(not tiles.available(), reason="this machine has no tile unit (AMX), or refuses it")
 needs_compiler = pytest.mark.skipif(not machine.compiler_available(), reason="llvmlite is missing")
@@ -70,6 +70,14 @@ def test_layouts_and_bias(size, turned_a, turned_b, used):
         made = F.linear(livegrad.from_numpy(a), livegrad.from_numpy(b).t(), livegrad.from_numpy(bias)).numpy()
         np.testing.assert_allclose(made, a.astype(np.float64) @ b + bias, rtol=0, atol=2e-5 * k**0.5)
         assert used[-1]
+
+
+@needs_unit
+@pytest.mark.parametrize("k", [768, 8192, 8193])
+def test_few_uses_of_what_is_packed_are_left_to_the_kernel_for_vectors_where_it_takes_them(k, used):
+    a, b = livegrad.ones(128, k), livegrad.ones(k, 128)
+    assert (a @ b == k).all()
+    assert used in ([], [False]) if gemm.worthwhile(128, 128, k) else used == [True]
 
 
 @needs_unit
