@@ -232,14 +232,18 @@ def arange(
 
 def _long_range(lo: Any, by: Any, n: int, dtype: dtypes.dtype) -> Any:
     """In parts, which stay in the cache while they are worked out."""
-    made = arrays.empty((n,), dtype)
-    target, part = made.native(), min(max(n, 1), 1 << 15)
     whole = dtype.category != dtypes.FLOATING
     if whole:
         lo, by = int(lo), int(by)
+    part = 1 << 15
+    if n <= part:
+        with np.errstate(all="ignore"):  # numbers that a half type does not hold
+            return arrays.copy_of(lo + np.arange(n, dtype=np.int64 if whole else np.float64) * by, dtype)
+    made = arrays.empty((n,), dtype)
+    target = made.native()
     counted = np.arange(part, dtype=np.int64) * by if whole else np.arange(part, dtype=np.float64)
     numbers = np.empty_like(counted)
-    with np.errstate(all="ignore"):  # numbers that a half type does not hold
+    with np.errstate(all="ignore"):
         for first in range(0, n, part):
             count = min(part, n - first)
             if whole:

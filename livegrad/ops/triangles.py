@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import dtypes
+from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value
+from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch
 from .geometry import normal_dim
@@ -14,9 +18,16 @@ from .operator import on_either
 from .registry import ELEMENTWISE, operator, public
 from .view_operators import DIAGONAL, EMBED
 
+_SMALL = 1 << 14  # elements which NumPy has done before a kernel is launched
+
 
 def _triangle(name: str) -> Any:
     def forward(x: Value, diagonal: int) -> Value:
+        if x.device is cpu and numel(x.shape) < _SMALL:
+            kept = np.tri(*x.shape[-2:], diagonal if name == "tril" else diagonal - 1, dtype=bool)
+            a = x.native()
+            nothing = np.zeros((), a.dtype)
+            return backend.fresh(np.where(kept, a, nothing) if name == "tril" else np.where(kept, nothing, a))
         rows, columns = (backend.count(n, 1, x.device) for n in x.shape[-2:])
         nothing = False if x.dtype is dtypes.bool_ else 0
         above = columns.reshape((1, -1)) - rows.reshape((-1, 1))
