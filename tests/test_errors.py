@@ -41,6 +41,7 @@ SAME_TEXT = {
     "einsum: two ellipses": lambda t: t.einsum("...i...->i", t.ones(2, 3)),
     "einsum: dimensions": lambda t: t.einsum("ijk->i", t.ones(2, 3)),
     "einsum: dimensions and an ellipsis": lambda t: t.einsum("i...jk->i", t.ones(2, 3)),
+    "index of a later dimension": lambda t: t.ones(2, 3, 4)[0, 1, 9],
     "cat of nothing": lambda t: t.cat([]),
     "outer": lambda t: t.outer(t.ones(2, 3), t.ones(3)),
     "maximum": lambda t: t.max(t.ones(3), t.ones(4)),

@@ -322,7 +322,7 @@ def _slice_bounds(s: slice, n: int) -> tuple[int, int, int]:
 
 def basic(x: Tensor, items: list) -> tuple[Tensor, list]:
     """Apply ints, slices and None one by one; returns the view and, per remaining dimension, an advanced index."""
-    dim = 0
+    dim, whole = 0, x.dim()
     left: list = []
     for i in items:
         if i is None:
@@ -367,7 +367,8 @@ def basic(x: Tensor, items: list) -> tuple[Tensor, list]:
                 ) from None
             n = x._shape[dim]
             if not -n <= k < n:
-                raise IndexError(f"index {k} is out of bounds for dimension {dim} with size {n}")
+                was = dim + whole - x.dim()  # the dimension's number before others were taken away or put in
+                raise IndexError(f"index {k} is out of bounds for dimension {was} with size {n}")
             x = select(x, dim, k)
     return x, left
 
