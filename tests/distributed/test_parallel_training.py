@@ -31,7 +31,7 @@ def states(found, case):
 
 def test_as_pytorch(tmp_path):
     pytest.importorskip("torch")
-    cases = ("plain", "small buckets", "unused", "static")
+    cases = ("plain", "small buckets", "unused", "static", "unused later")
     ours, theirs = (trained(2, tmp_path, library, *cases) for library in ("livegrad", "torch"))
     for case in cases:
         states(ours, case)

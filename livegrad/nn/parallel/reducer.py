@@ -75,6 +75,7 @@ class Reducer:
         self.expecting = False  # the last forward pass was one whose gradients are to be averaged
         self.started = False  # gradients have come since
         self.unused = ()
+        self.used = np.zeros(len(parameters), np.uint8)  # got gradients since the last reduction, in `no_sync` as well
         self.ready = [False] * len(parameters)
         self.handles = [p.register_post_accumulate_grad_hook(self._hook(i)) for i, p in enumerate(parameters)]
         for p in parameters:
@@ -82,6 +83,7 @@ class Reducer:
 
     def _hook(self, index):
         def hook(_):
+            self.used[index] = 1
             if self.expecting:
                 self._arrived(index)
 
@@ -144,8 +146,7 @@ class Reducer:
         self.bucket_of[index].left -= 1
 
     def _reduce_late(self):
-        """Reduce what a whole pass has given; what it has not counts as zeros."""
-        self.unused = [i for i, ready in enumerate(self.ready) if not ready]
+        """Reduce what a whole pass, and earlier ones in `no_sync`, have given; where that is nothing it is zeros."""
         for bucket in self.buckets:
             bucket.left = 0
         self._launch_full()
@@ -159,10 +160,9 @@ class Reducer:
 
     def _launch(self, bucket):
         scale = 1.0 / self.group.size()
-        absent = set(self.unused)
         for index, window in bucket.windows():
-            grad = None if index in absent else self.parameters[index].grad
-            if grad is None:
+            grad = self.parameters[index].grad
+            if grad is None:  # what earlier passes gave counts also where this one gave nothing
                 window[...] = 0
                 continue
             found = grad._to_numpy()
@@ -188,12 +188,12 @@ class Reducer:
                 if used is None or used[index]:
                     self._put(self.parameters[index], window)
         self.started = self.expecting = False
+        self.used[...] = 0
         engine.RUNNING.hurried.discard(id(self))
 
     def _used_anywhere(self):
-        """Which parameters got a gradient in any process: the others keep what they have."""
-        used = np.ones(len(self.parameters), np.uint8)
-        used[list(self.unused)] = 0
+        """Which parameters got gradients in any process since the last reduction: the others keep what they have."""
+        used = self.used.copy()
         text = f"parameters in use|{used.size}|"
         self.group.call(
             text, lambda call: exchanges.all_reduce(call, used, combiner(ReduceOp.MAX)), _nothing, [], False

@@ -15,6 +15,7 @@ CASES = {
     "small buckets": {"bucket_cap_mb": 0.005},
     "unused": {"find_unused_parameters": True},
     "static": {"static_graph": True},
+    "unused later": {"find_unused_parameters": True},
 }
 
 
@@ -35,7 +36,8 @@ class Model(nn.Module):
         return {"out": [self.last(x)]}
 
 
-def train(unused, options):
+def train(case):
+    options, unused, later = CASES[case], case.startswith("unused"), case == "unused later"
     L.manual_seed(0)
     model = Model(unused).double()
     if rank:  # the first process's values are everybody's
@@ -55,6 +57,11 @@ def train(unused, options):
             with wrapped.no_sync():
                 ((wrapped(x * 0.5)["out"][0] - y) ** 2).mean().backward()
         skip = unused and (step == 2 or (step == 3 and rank == 0))
+        if later and step == 3:  # gradients that this pass adds nothing to, in one process
+            ((wrapped(x * 0.25)["out"][0] - y) ** 2).mean().backward()
+        if later and step == 2:  # and in none: those of one process count all the same
+            with wrapped.no_sync():
+                ((wrapped(x * 0.25, skip=rank == 0)["out"][0] - y) ** 2).mean().backward()
         loss = ((wrapped(x, skip=skip)["out"][0] - y) ** 2).mean()
         loss.backward()
         optimizer.step()
@@ -64,5 +71,5 @@ def train(unused, options):
     return {"losses": losses, "state": state, "grads": grads}
 
 
-print(json.dumps({name: train(name == "unused", CASES[name]) for name in sys.argv[3:]}))
+print(json.dumps({case: train(case) for case in sys.argv[3:]}))
 d.destroy_process_group()
