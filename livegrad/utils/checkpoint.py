@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
+from ..amp.autocast_mode import autocast, get_autocast_dtype, is_autocast_cache_enabled, is_autocast_enabled
+from ..autograd.engine import after_pass
 from ..autograd.function import Function
 from ..autograd.functions import backward as run_backward
 from ..autograd.functions import grad
+from ..autograd.graph import saved_tensors_hooks
 from ..autograd.mode import enable_grad, is_grad_enabled
 from ..random import get_rng_state, set_rng_state
 from ..tensor import Tensor
@@ -98,6 +105,88 @@ def _leaves_beside(outputs: list, copies: list) -> bool:
     return False
 
 
+class CheckpointError(RuntimeError):
+    """The function did something else when it ran again."""
+
+
+class _Enough(BaseException):
+    """All that the graph kept is there: what the function would do after that is not needed."""
+
+
+class _Frame:
+    """What the graph of one call keeps: places in a list, which is filled by running the function again."""
+
+    def __init__(self, run: Callable) -> None:
+        self.run = run
+        self.count = 0  # tensors that the graph has kept
+        self.found: dict[int, Tensor] = {}
+
+    def keep(self, t: Tensor) -> int:
+        self.count += 1
+        return self.count - 1
+
+    def give(self, place: int) -> Tensor:
+        if place not in self.found:
+            self._fill()
+        return self.found.pop(place)  # a pass asks once; another one runs the function again
+
+    def _fill(self) -> None:
+        found: dict[int, Tensor] = {}
+
+        def keep(t: Tensor) -> Tensor:
+            found[len(found)] = t
+            if len(found) == self.count:
+                raise _Enough
+            return t
+
+        with contextlib.suppress(_Enough), saved_tensors_hooks(keep, _same), enable_grad():
+            self.run()
+        if len(found) < self.count:
+            raise CheckpointError(
+                "torch.utils.checkpoint: A different number of tensors was saved during the original forward and "
+                f"recomputation.\nNumber of tensors saved during forward: {self.count}\nNumber of tensors saved during "
+                f"recomputation: {len(found)}. The function must do the same each time it is called."
+            )
+        self.found = found
+        after_pass(found.clear)  # what this pass has no use for
+
+
+def _same(t: Tensor) -> Tensor:
+    return t
+
+
+def _casting() -> list:
+    """Blocks of `autocast` like those that are open now."""
+    kinds = [kind for kind in ("cpu", "cuda") if is_autocast_enabled(kind)]
+    cached = is_autocast_cache_enabled()
+    return [partial(autocast, kind, dtype=get_autocast_dtype(kind), cache_enabled=cached) for kind in kinds]
+
+
+def _without_reentry(function: Callable, args: tuple, kwargs: dict, preserve: bool, context_fn: Callable | None) -> Any:
+    """Run a function so that its graph keeps places only; see `_Frame`."""
+    around, around_again = context_fn() if context_fn is not None else (nullcontext(), nullcontext())
+    state = get_rng_state() if preserve else None
+    casting = _casting()
+
+    def again() -> None:
+        now = get_rng_state() if state is not None else None
+        if state is not None:
+            set_rng_state(state)
+        try:
+            with contextlib.ExitStack() as blocks:
+                for block in casting:
+                    blocks.enter_context(block())
+                blocks.enter_context(around_again)
+                function(*args, **kwargs)
+        finally:
+            if now is not None:
+                set_rng_state(now)
+
+    frame = _Frame(again)
+    with saved_tensors_hooks(frame.keep, frame.give), around:
+        return function(*args, **kwargs)
+
+
 def checkpoint(
     function: Callable,
     *args: Any,
@@ -110,15 +199,30 @@ def checkpoint(
 ) -> Any:
     """Call ``function(*args)`` so that the results inside it are not kept, but computed again by `backward`.
 
-    Random numbers come out the same the second time, unless preserve_rng_state is False. Parameters that the function
-    uses without taking them as arguments get their gradients too. `use_reentrant` and what follows it are accepted for
-    compatibility.
+    Random numbers come out the same the second time, unless preserve_rng_state is False, and so does what `autocast`
+    makes of it. Parameters that the function uses without taking them as arguments get their gradients too.
+
+    use_reentrant=False: the graph of the function is part of the graph, as it would be without this, and asks for what
+    it needs to have kept; context_fn gives two context managers, for the first run and for the next. True: the graph
+    has one node for all of it, whose backward pass runs the function, and a backward pass through that; no gradients
+    by `autograd.grad` then for what is no argument. One of them has to be said; a warning tells who does not.
+    determinism_check and debug are accepted for compatibility.
+
+    Raises CheckpointError where the function does something else the second time.
 
     >>> import livegrad
     >>> from livegrad.utils.checkpoint import checkpoint
     >>> x = livegrad.ones(2, requires_grad=True)
     >>> checkpoint(lambda t: t.exp().sin(), x, use_reentrant=False).sum().backward()
     """
+    if use_reentrant is False:
+        return _without_reentry(function, args, kwargs, preserve_rng_state, context_fn)
+    if use_reentrant is None:
+        warnings.warn(
+            "torch.utils.checkpoint: the use_reentrant parameter should be passed explicitly. use_reentrant=False is "
+            "recommended; without it, it is True.",
+            stacklevel=2,
+        )
     if kwargs:
         plain = function
         names, given = list(kwargs), list(kwargs.values())
@@ -128,7 +232,7 @@ def checkpoint(
             return plain(*all_args[:n], **dict(zip(names, all_args[n:])))
 
         args = (*args, *given)
-    if use_reentrant is not True and not any(isinstance(a, Tensor) and a.requires_grad for a in args):
+    if use_reentrant is None and not any(isinstance(a, Tensor) and a.requires_grad for a in args):
         # What needs gradients may be inside the function: an input that asks for one makes the part be recorded.
         asking = Tensor(0).requires_grad_()
         inner = function
@@ -166,4 +270,4 @@ def checkpoint_sequential(
     return run(start, len(steps))(input)
 
 
-__all__ = ["CheckpointFunction", "checkpoint", "checkpoint_sequential"]
+__all__ = ["CheckpointError", "CheckpointFunction", "checkpoint", "checkpoint_sequential"]

@@ -88,7 +88,8 @@ def test_sequential():
     same(program)
 
 
-def test_computes_again():
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_computes_again(reentrant):
     calls = []
 
     def part(x):
@@ -96,10 +97,10 @@ def test_computes_again():
         return x.exp().exp()
 
     x = livegrad.ones(2, requires_grad=True)
-    y = checkpoint_of(livegrad)(part, x, use_reentrant=False)
-    assert calls == [False]
+    y = checkpoint_of(livegrad)(part, x, use_reentrant=reentrant)
+    assert calls == [not reentrant]
     y.sum().backward()
-    assert calls == [False, True]
+    assert calls == [not reentrant, True]
 
 
 @pytest.mark.parametrize("leaves", ["arguments", "arguments and own"])
@@ -127,3 +128,85 @@ def test_recorded_backward_accumulates_in_the_functions_own_parameters():
     )
     assert livegrad.allclose(w.grad, x * (x * w).exp())
     assert livegrad.allclose(x.grad, w * (x * w).exp())
+
+
+def test_gradients_of_what_is_no_argument():
+    def program(t):
+        x = t.tensor([0.5, -1.0], requires_grad=True)
+        w = t.tensor([2.0, 3.0], requires_grad=True)
+        y = checkpoint_of(t)(lambda a: (a * w).sin(), x, use_reentrant=False)
+        return t.autograd.grad((y * w).sum(), [w, x])
+
+    same(program)
+
+
+def test_a_parameter_inside_and_outside_is_accumulated_once():
+    def program(t):
+        seen = []
+        w = t.tensor([2.0, 3.0], requires_grad=True)
+        w.register_post_accumulate_grad_hook(lambda p: seen.append(p.grad.tolist()))
+        y = checkpoint_of(t)(lambda a: (a * w).sin(), t.tensor([0.5, -1.0]), use_reentrant=False)
+        (y * w).sum().backward()
+        return t.tensor(seen)
+
+    same(program)
+
+
+def test_passes_one_after_the_other():
+    def program(t):
+        x = t.tensor([0.5, -1.0], requires_grad=True)
+        w = t.tensor([2.0, 3.0], requires_grad=True)
+        y = checkpoint_of(t)(lambda a: ((a * w).sin() * a, a.exp()), x, use_reentrant=False)
+        first = t.autograd.grad(y[0].sum(), x, retain_graph=True)[0]
+        second = t.autograd.grad(y[1].sum(), x, retain_graph=True)[0]
+        (y[0] * y[1]).sum().backward(retain_graph=True)
+        (y[0] + y[1]).sum().backward()
+        return first, second, x.grad, w.grad
+
+    same(program)
+
+
+def test_layers():
+    def program(t):
+        t.manual_seed(0)
+        nn = t.nn
+        model = nn.Sequential(
+            nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.3), nn.Linear(36, 8),
+            nn.LayerNorm(8), nn.GELU(), nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0),
+        )  # fmt: skip
+        x = t.randn(3, 2, 8, 8)
+        y = checkpoint_of(t)(model, x, use_reentrant=False)
+        loss = t.nn.functional.cross_entropy(y, t.tensor([1, 0, 7]))
+        loss.backward()
+        return loss, *[p.grad for p in model.parameters()]
+
+    same(program)
+
+
+def test_autocast_is_the_same_again():
+    def program(t):
+        w = t.full((3, 2), 0.3, requires_grad=True)
+        with t.autocast("cpu"):
+            y = checkpoint_of(t)(lambda a: (a @ w).exp(), t.ones(4, 3), use_reentrant=False)
+        y.float().sum().backward()
+        return y, w.grad
+
+    same(program)
+
+
+def test_a_function_that_does_something_else():
+    calls = []
+
+    def part(x):
+        calls.append(0)
+        return x.exp() * x.sin() if len(calls) == 1 else x * 2
+
+    x = livegrad.ones(2, requires_grad=True)
+    y = checkpoint_of(livegrad)(part, x, use_reentrant=False)
+    with pytest.raises(livegrad.utils.checkpoint.CheckpointError, match="different number of tensors"):
+        y.sum().backward()
+
+
+def test_which_way_has_to_be_said():
+    with pytest.warns(UserWarning, match="use_reentrant parameter should be passed explicitly"):
+        checkpoint_of(livegrad)(livegrad.exp, livegrad.ones(2, requires_grad=True))
