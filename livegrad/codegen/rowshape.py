@@ -163,7 +163,12 @@ def together(code: tuple) -> int:
 
 
 def unroll(shape: Shape) -> int:
-    """How many vectors a sweep works on at a time."""
+    """How many vectors a sweep works on at a time.
+
+    With AVX-512, one where rows are swept again: those that wait for memory do not overlap, and more cost registers.
+    """
+    if host_vector_bytes() == 64 and shape.program.stages > 1:
+        return 1
     kept = keep(shape)
     costs = [Stage(shape, s, kept[s - 1] if s else None).cost for s in range(shape.program.stages)]
     return UNROLL if max(costs) < LONG or host_vector_bytes() < 64 else UNROLL // 2
