@@ -165,9 +165,9 @@ def together(code: tuple) -> int:
 def unroll(shape: Shape) -> int:
     """How many vectors a sweep works on at a time.
 
-    With AVX-512, one where rows are swept again: those that wait for memory do not overlap, and more cost registers.
+    With AVX-512, one where rows are swept along again: they wait for memory anyway, and more of them cost registers.
     """
-    if host_vector_bytes() == 64 and shape.program.stages > 1:
+    if host_vector_bytes() == 64 and shape.program.stages > 1 and not shape.across:
         return 1
     kept = keep(shape)
     costs = [Stage(shape, s, kept[s - 1] if s else None).cost for s in range(shape.program.stages)]
