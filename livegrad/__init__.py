@@ -94,6 +94,7 @@ for _part in (
     "counting",
     "running",
     "matmul",
+    "linear",
     "composite",
     "einsum",
     "conv_functions",

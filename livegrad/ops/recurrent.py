@@ -30,7 +30,7 @@ from ..runtime import array as arrays
 from ..runtime import blas, pool
 from ..tensor import Tensor
 from .joint import JointOperator
-from .matmul import linear
+from .linear import linear
 from .registry import FUNCTIONS
 
 TENSORS = ("x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh")

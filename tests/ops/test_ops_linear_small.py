@@ -1,4 +1,4 @@
-"""Small linear maps start from the bias (`ops.matmul`): values and gradients of every layout are PyTorch's."""
+"""Small linear maps start from the bias (`ops.linear`): values and gradients of every layout are PyTorch's."""
 
 import numpy as np
 import pytest

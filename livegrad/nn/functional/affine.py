@@ -1,7 +1,7 @@
 """Linear maps."""
 
 from livegrad.native import hot
-from livegrad.ops import matmul
+from livegrad.ops import linear as products
 from livegrad.ops.casting import autocasts
 
 __all__ = ["bilinear", "linear"]
@@ -10,7 +10,7 @@ __all__ = ["bilinear", "linear"]
 @hot
 def linear(input, weight, bias=None):
     """``input @ weight.T + bias``: (*, in) with a weight (out, in) gives (*, out)."""
-    return matmul.linear(input, weight, bias)
+    return products.linear(input, weight, bias)
 
 
 @autocasts
