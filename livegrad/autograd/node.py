@@ -36,6 +36,8 @@ def apply_instruction(instr: Any, tensors: tuple, params: tuple) -> Any:
 run_packed: Any = None
 unpack_operands: Any = None
 unpack_saved: Any = None
+saved_attribute: Any = None
+saved_attributes: Any = None
 
 
 FREED = (
@@ -149,6 +151,21 @@ class Node:
     @property
     def metadata(self) -> dict:
         return self.__dict__.setdefault("_metadata", {})
+
+    def __getattr__(self, name: str) -> Any:
+        """``_saved_self``, ``_saved_result``, …: what an operator's node keeps for the backward pass."""
+        if name.startswith("_saved_") and isinstance(self, (ElementwiseNode, OpNode)):
+            return saved_attribute(self, name.removeprefix("_saved_"))
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __dir__(self) -> list[str]:
+        names = list(super().__dir__())
+        if isinstance(self, (ElementwiseNode, OpNode)):
+            try:
+                names += [f"_saved_{name}" for name in saved_attributes(self)]
+            except RuntimeError:  # freed
+                pass
+        return names
 
     def source_of(self, v: Value) -> tuple:
         """Which node, if any, made a value that this one keeps, and as which output."""
@@ -550,16 +567,16 @@ class OpNode(Node):
             return run_packed(self, unpack_saved, g, recording, edges)
         saved = self.saved or {}
         if saved and edges is not self.next:
-            saved = self._saved_for(edges)
+            saved = self._kept_for(edges)
         for v in saved.values():
             if v.__class__ is Value and (v.stale is not None or v.lease is not None):
                 check_fresh(v, self)
         if recording:
-            saved = self._saved_tensors(saved)
+            saved = self._kept_tensors(saved)
         return self.op.gradients(self, g, saved, edges)
 
     @hot
-    def _saved_for(self, edges: tuple) -> dict:
+    def _kept_for(self, edges: tuple) -> dict:
         """What the gradients of the inputs that have an edge here read."""
         inputs, results, _ = self.op._kept(edges)
         saved = self.saved
@@ -571,7 +588,7 @@ class OpNode(Node):
         return found
 
     @hot
-    def _saved_tensors(self, saved: dict) -> dict:
+    def _kept_tensors(self, saved: dict) -> dict:
         made = {}
         for name, v in saved.items():
             made[name] = self._as_tensor(name, v)

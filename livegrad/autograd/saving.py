@@ -133,6 +133,63 @@ def run_packed(node: Any, unpack: Callable, g: Any, recording: bool, edges: tupl
         node.released = PACKED
 
 
+# PyTorch's names for what a node keeps, where the operators here have others.
+PYTORCH_NAMES = {"x": "self", "input": "self", "a": "self", "b": "mat2"}
+OTHER_NAMES = {"input": "self", "mat1": "self", "weight": "mat2"}
+
+
+def saved_attributes(node: Any) -> dict[str, Any]:
+    """What a node keeps, by the names that PyTorch gives it: values, packed values, and an elementwise operator's numbers.
+
+    Raises RuntimeError if a backward pass has freed it.
+    """
+    if node.released and node.released is not PACKED:
+        raise RuntimeError(nodes.FREED)
+    packed = node.__dict__.get("_packed") if node.released else None
+    if not isinstance(node, nodes.ElementwiseNode):
+        kept = node.saved if packed is None else packed
+        return {PYTORCH_NAMES.get(name, name): v for name, v in (kept or {}).items()}
+    found = {}
+    operands, result = (node.operands, node.result) if packed is None else packed
+    tensors, numbers = iter(operands or ()), iter(node.params)
+    for name, letter in zip(node.instr.op.names, node.instr.pattern):
+        v = next(tensors, None) if letter == "t" else next(numbers)
+        if v is not None or letter == "t":
+            found[PYTORCH_NAMES.get(name, name)] = v
+    if result is not None:
+        found["result"] = result
+    return found
+
+
+def saved_attribute(node: Any, name: str) -> Any:
+    """What is kept under a name, as ``node._saved_self`` asks for it.
+
+    A tensor: the leaf itself where it is one, else a new tensor that is connected to the graph where it came from.
+    Raises AttributeError if the node keeps nothing under this name, RuntimeError if a backward pass has freed it.
+    """
+    found = saved_attributes(node)
+    if name not in found and OTHER_NAMES.get(name) in found:
+        name = OTHER_NAMES[name]
+    if name not in found:
+        kept = ", ".join(f"_saved_{n}" for n in found) or "nothing"
+        raise AttributeError(f"{node.name()} has no attribute '_saved_{name}'; it keeps {kept}")
+    v = found[name]
+    if v.__class__ is Packed:
+        return v.unpack(v.made)
+    if v.__class__ is not Value:
+        return v
+    for edge in node.next:
+        if edge is not None and edge.is_leaf:
+            leaf = edge.variable
+            if leaf is not None and leaf._value() is v:
+                return leaf
+    nodes.check_fresh(v, node)
+    source, nr = node.source_of(v)
+    t = nodes.wrap(v)
+    return t if source is None else nodes.saved_tensor(v, source, nr)
+
+
 nodes.run_packed, nodes.unpack_operands, nodes.unpack_saved = run_packed, unpack_operands, unpack_saved
+nodes.saved_attribute, nodes.saved_attributes = saved_attribute, saved_attributes
 
 __all__ = ["LOCAL", "PACKED", "SAVING", "Packed", "pack", "pack_operands", "pack_saved"]

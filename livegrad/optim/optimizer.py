@@ -111,12 +111,6 @@ class Optimizer:
         str, ...
     ] = ()  # the entries of a parameter's state that are kept as Python numbers, and saved as 0-dim tensors
 
-    def __init_subclass__(cls, **kwargs):
-        super().__init_subclass__(**kwargs)
-        step = cls.__dict__.get("step")
-        if step is not None and not getattr(step, "hooked", False):
-            cls.step = _with_hooks(step)
-
     def __init__(self, params, defaults):
         self.defaults = defaults
         self._set_up()
@@ -136,7 +130,14 @@ class Optimizer:
             self.add_param_group(dict(group))
 
     def _set_up(self):
-        """What is not saved: hooks, and whether a step has been made."""
+        """What is not saved: hooks, and whether a step has been made.
+
+        A class gets hooks around its step when the first of its optimizers is made, and not where it is defined: one that
+        wraps another optimizer, and never calls `Optimizer.__init__`, has no hooks of its own.
+        """
+        kind = type(self)
+        if not getattr(kind.step, "hooked", False):
+            kind.step = _with_hooks(kind.step)
         self._opt_called = False
         self._optimizer_step_pre_hooks = OrderedDict()
         self._optimizer_step_post_hooks = OrderedDict()

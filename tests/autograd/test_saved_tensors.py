@@ -170,3 +170,30 @@ def test_edges_and_versions():
 
 def test_examples():
     assert doctest.testmod(graph).failed == 0
+
+
+def test_a_node_gives_what_it_keeps():
+    a, b = livegrad.rand(3, requires_grad=True), livegrad.rand(3, requires_grad=True)
+    product = a * b
+    assert product.grad_fn._saved_self is a and product.grad_fn._saved_other is b
+    result = a.exp()
+    assert result.grad_fn._saved_result.equal(result)
+    assert (a @ b.exp()).grad_fn._saved_mat2.grad_fn.name() == "ExpBackward0"
+    assert livegrad.nn.functional.leaky_relu(a, 0.25).grad_fn._saved_negative_slope == 0.25
+    assert [name for name in dir(product.grad_fn) if name.startswith("_saved_")] == ["_saved_other", "_saved_self"]
+    with pytest.raises(AttributeError, match="it keeps _saved_self, _saved_other"):
+        product.grad_fn._saved_weight  # noqa: B018
+    with pytest.raises(AttributeError, match="object has no attribute 'kept_else'"):
+        product.grad_fn.kept_else  # noqa: B018
+    product.sum().backward()
+    with pytest.raises(RuntimeError, match="a second time"):
+        product.grad_fn._saved_self  # noqa: B018
+    assert not any(name.startswith("_saved_") for name in dir(product.grad_fn))
+
+
+def test_a_node_gives_what_was_packed():
+    a, w = livegrad.rand(2, 3, requires_grad=True), livegrad.rand(3, 2, requires_grad=True)
+    with graph.saved_tensors_hooks(lambda t: t.detach().numpy(), lambda array: livegrad.from_numpy(array) + 1):
+        node, product = (a.exp() * 3).grad_fn.next_functions[0][0], (a @ w).grad_fn
+    assert node._saved_result.allclose(a.exp() + 1)
+    assert product._saved_mat2.allclose(w + 1)

@@ -280,6 +280,25 @@ def test_an_optimizer_of_ones_own():
     assert schedule.StepLR(optimizer, 1).get_last_lr() == [1.0]
 
 
+def test_an_optimizer_that_wraps_another():
+    """It never calls ``Optimizer.__init__``, and so has no hooks of its own; the one inside has."""
+
+    class Wrapper(livegrad.optim.Optimizer):
+        def __init__(self, inner):
+            self.inner = inner
+
+        def step(self, closure=None):
+            return self.inner.step(closure)
+
+    p = livegrad.nn.Parameter(livegrad.ones(2))
+    inner = livegrad.optim.SGD([p], lr=1.0)
+    seen = []
+    inner.register_step_post_hook(lambda *args: seen.append(1))
+    p.sum().backward()
+    Wrapper(inner).step()
+    assert p.tolist() == [0.0, 0.0] and seen == [1]
+
+
 def test_optimizers_can_be_pickled():
     (mine, _), _ = both("Adam", {}, steps=2)
     again = pickle.loads(pickle.dumps(mine))
