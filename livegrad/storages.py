@@ -10,12 +10,14 @@ True
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from . import dtypes
+from .copying import whole_copy
 from .lazy.storage import Face
 from .runtime.array import numel
 from .tensor import Tensor
@@ -94,6 +96,16 @@ class _Storage:
 
     def __hash__(self) -> int:
         return hash(self._cdata)
+
+    def __copy__(self) -> Any:
+        return type(self)(self._all.detach().clone())
+
+    def __deepcopy__(self, memo: dict) -> Any:
+        alias = self._all._storage()
+        return copy.copy(self) if isinstance(alias.storage, Face) else type(self)(whole_copy(alias, memo))
+
+    def __reduce_ex__(self, protocol: Any) -> tuple:
+        return type(self), (self._all.detach(),)
 
     def __repr__(self) -> str:
         lines = [f" {number}" for number in self.tolist()]

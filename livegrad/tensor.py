@@ -438,18 +438,9 @@ class Tensor(Readable):
             )
         if id(self) in memo:
             return memo[id(self)]
-        import copy
+        from .copying import deep_copy
 
-        fresh = wrap(from_array(arrays.copied(self._value().ready())))
-        made = fresh._as_class(type(self))
-        memo[id(self)] = made
-        made.requires_grad_(self.requires_grad)
-        if self.is_leaf and self.grad is not None:
-            made.grad = copy.deepcopy(self.grad, memo)
-        for name, attribute in self.__dict__.items():
-            if not name.startswith("_held"):
-                made.__dict__[name] = copy.deepcopy(attribute, memo)
-        return made
+        return deep_copy(self, memo)
 
     def __copy__(self) -> Tensor:
         made = Tensor._from(self, type(self))

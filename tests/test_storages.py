@@ -1,5 +1,7 @@
 """Storages: address, size and content of the memory that tensors see."""
 
+import copy
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -102,3 +104,51 @@ def test_the_safetensors_package_works_on_these_tensors(tmp_path):
     made = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert made.returncode == 0, made.stderr
     assert made.stdout.split("\n")[:2] == ["(set(), []) True", "torch.Size([2, 3])"]
+
+
+@pytest.mark.parametrize("kind", ["storage", "untyped_storage"])
+def test_copies_have_memory_of_their_own(kind):
+    x = livegrad.arange(6.0)
+    original = getattr(x, kind)()
+    for made in (copy.copy(original), copy.deepcopy(original), pickle.loads(pickle.dumps(original))):
+        assert made.tolist() == original.tolist() and made.data_ptr() != original.data_ptr()
+    x.fill_(7.0)
+    del original, made
+    # Memory that two blocks owned would be handed out twice.
+    pieces = [livegrad.full((6,), float(i)) for i in range(64)]
+    assert [p.tolist() for p in pieces] == [[float(i)] * 6 for i in range(64)]
+
+
+def test_what_must_be_there_once_is_not_copied():
+    x = livegrad.ones(3, requires_grad=True)
+    y = x * 2
+    parts = [y.grad_fn, y._value(), x.detach()._storage().storage]
+    block = x._value().ready().block
+    for function in (copy.copy, copy.deepcopy, pickle.dumps):
+        for part in (*parts, block):
+            with pytest.raises(TypeError, match=f"cannot copy or pickle '{type(part).__name__}' object"):
+                function(part)
+    with pytest.raises(TypeError, match="cannot copy or pickle"):
+        copy.deepcopy(x._value().ready())
+
+
+def test_deep_copies_see_each_other_as_the_originals_do():
+    x = livegrad.arange(6.0).reshape(2, 3)
+    whole, row, turned, memory = copy.deepcopy([x, x[1], x.T, x.untyped_storage()])
+    whole[1, 0] = 9.0
+    assert row.tolist() == [9.0, 4.0, 5.0] and turned[0].tolist() == [0.0, 9.0] and turned.stride() == (1, 3)
+    assert memory.data_ptr() == whole.data_ptr() and x[1, 0].item() == 3.0
+    row.requires_grad_().sum().backward()  # a leaf, not a view of another tensor
+    assert row.is_leaf and row._base is None and whole.grad is None
+
+    model = livegrad.nn.Module()
+    model.register_buffer("all", livegrad.zeros(4))
+    model.register_buffer("some", model.all[:2])
+    made = copy.deepcopy(model)
+    made.all.fill_(3.0)
+    assert made.some.tolist() == [3.0, 3.0] and model.some.tolist() == [0.0, 0.0]
+
+
+def test_named_results_are_pickled_by_their_class():
+    made = pickle.loads(pickle.dumps(livegrad.ones(2, 3).max(1)))
+    assert type(made) is livegrad.return_types.max and made.values.tolist() == [1.0, 1.0]

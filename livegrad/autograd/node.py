@@ -16,6 +16,7 @@ from typing import Any
 from ..lazy.value import Value, pending
 from ..native import hot, slotted
 from ..ops.instruction import CASTS, IDENTITY, SCALAR_TYPE_NAMES, CastRule, GradientRule, Refusal
+from ..runtime.refusal import no_copy
 from ..site import Site, resolve
 
 sequence = itertools.count(1)  # nodes are numbered in the order of their recording
@@ -90,6 +91,7 @@ class Node:
     __slots__ = ("next", "nrs", "shape", "dtype", "seq", "code", "lasti", "module", "hooks", "__weakref__", "__dict__")
     outputs = 1
     is_leaf = False
+    __reduce_ex__ = no_copy
 
     def name(self) -> str:
         raise NotImplementedError

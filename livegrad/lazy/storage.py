@@ -18,6 +18,7 @@ from ..native import hot, slotted
 from ..runtime import array as arrays
 from ..runtime import moves, pool
 from ..runtime.array import Array, contiguous_strides, is_contiguous, numel
+from ..runtime.refusal import no_copy
 from .reuse import OVERWRITTEN
 from .turned import contiguous_copy
 from .value import UNDEFERRED, Value, from_array, relabelled
@@ -126,6 +127,7 @@ class Storage:
     """
 
     __slots__ = ("value", "array", "lease", "unnoticed", "pinned", "shape", "dtype", "device", "views", "__weakref__")
+    __reduce_ex__ = no_copy
 
     @hot
     def __init__(self, value: Value):

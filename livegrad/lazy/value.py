@@ -8,6 +8,7 @@ from ..devices import cpu
 from ..native import hot, hottest, slotted
 from ..ops.instruction import RELABELS
 from ..runtime.array import Array, contiguous_strides, numel
+from ..runtime.refusal import no_copy
 
 # Bounds on the pending graph, in one currency, MiB. Each recorded operator weighs OPERATOR, each array that it holds
 # on to weighs its memory up to LEAF_CAP, and a value that would weigh more than the limit is evaluated at once. So
@@ -46,6 +47,8 @@ class Value:
     dtype: Any
     device: Any
     array: Array | None
+
+    __reduce_ex__ = no_copy
 
     @hot
     def ready(self) -> Array:

@@ -33,7 +33,7 @@ import numpy as np
 from ..native import hot, slotted
 from ..settings import unusable
 from ..site import INTERNAL, MODULES
-from .refusal import out_of_memory
+from .refusal import no_copy, out_of_memory
 
 __all__ = [
     "Block", "Large", "address", "allocate", "empty_cache", "ndarray", "reset_peak", "set_bound", "set_limit",
@@ -61,6 +61,8 @@ class Block:
     owner = None
 
     # No __init__: `allocate` sets the slots itself, which saves it a call.
+
+    __reduce_ex__ = no_copy
 
     @property
     def capacity(self) -> int:

@@ -19,6 +19,14 @@ class OutOfMemoryError(MemoryError, RuntimeError):
     why = ""
 
 
+def no_copy(self: Any, protocol: Any = None) -> Any:
+    """The ``__reduce_ex__`` of what must be there once: pieces of memory, values and their counts, recorded nodes.
+
+    Python would copy them field by field, and memory that two objects own is given back twice.
+    """
+    raise TypeError(f"cannot copy or pickle {type(self).__name__!r} object; copy the tensors, without their history")
+
+
 class _Census:
     """largest: lines that describe the largest live tensors on a type of device; set by `livegrad.memory`."""
 

@@ -12,7 +12,7 @@ from ... import devices, dtypes
 from ...backends import cuda as settings
 from ...site import MODULES, user_frame
 from ..array import Array, contiguous_strides, from_native, is_contiguous, numel
-from ..refusal import out_of_memory
+from ..refusal import no_copy, out_of_memory
 from . import checks, driver, ledger, pinned, spare
 
 LARGE = 1 << 16  # bytes of a block from which on it is known who asked for it
@@ -35,6 +35,7 @@ class Block:
     device = "cuda"
     owner = None
     __slots__ = ("nbytes", "memory", "ptr", "index", "code", "lasti", "module", "home")
+    __reduce_ex__ = no_copy
 
     def __init__(self, memory: Any, nbytes: int, index: int, home: spare.Home | None = None):
         self.home = home
