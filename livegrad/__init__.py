@@ -140,7 +140,7 @@ _MODULES = frozenset(
     ("nn", "optim", "utils", "cuda", "linalg", "fft", "func", "distributed", "testing", "ops", "serialization",
      "printing", "special", "backends", "amp", "profiler", "distributions",
      "multiprocessing", "legacy", "jit", "version", "compat", "debug", "hub", "library", "compiler", "accelerator",
-     "types", "onnx", "ao", "fx", "sparse", "_C", "_custom_ops", "_dynamo",
+     "types", "return_types", "onnx", "ao", "fx", "sparse", "_C", "_custom_ops", "_dynamo",
      "__config__", "functional", "futures")
 )  # fmt: skip
 _LAZY = {

@@ -279,7 +279,17 @@ def promote_operands(ranked: list[tuple[dtype, int]]) -> dtype:
     return result
 
 
-class finfo:
+class _Limits:
+    """What `finfo` and `iinfo` share: two of the same dtype are equal."""
+
+    dtype: str
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> Any:
+        return self.dtype == other.dtype if type(other) is type(self) else NotImplemented
+
+
+class finfo(_Limits):
     """Limits of a floating-point dtype: ``eps``, ``max``, ``min``, ``tiny``, ``bits``."""
 
     def __init__(self, d: dtype | None = None):
@@ -306,7 +316,7 @@ class finfo:
         )
 
 
-class iinfo:
+class iinfo(_Limits):
     """Limits of an integer dtype: ``max``, ``min``, ``bits``."""
 
     def __init__(self, d: dtype):

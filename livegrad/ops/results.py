@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import namedtuple
 from typing import Any
 
+BY_NAME: dict[str, Any] = {}
+
 
 def named(name: str, fields: str) -> Any:
     made = namedtuple(name, fields)  # type: ignore[misc]
@@ -14,6 +16,8 @@ def named(name: str, fields: str) -> Any:
         return f"torch.return_types.{name}(\n{parts})"
 
     made.__repr__ = text  # type: ignore[method-assign,assignment]
+    made.__module__ = "livegrad.return_types"  # where pickles look it up
+    BY_NAME[name] = made
     return made
 
 

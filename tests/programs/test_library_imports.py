@@ -44,6 +44,7 @@ def test_their_properties_are_those_of_pytorch(name):
     limits = "finfo" if ours.is_floating_point else "iinfo"
     for what in ("bits", "max", "min"):
         assert getattr(getattr(livegrad, limits)(ours), what) == getattr(getattr(torch, limits)(theirs), what), what
+    assert getattr(livegrad, limits)(ours) == getattr(livegrad, limits)(ours)
 
 
 def test_shapes_of_operators_that_are_not_there():
