@@ -49,6 +49,7 @@ _POLL = 0.0005  # seconds; how often a fork, and the exit, look whether the job 
 _IMPORT_SECONDS = 10.0  # how long a fork waits for other threads' imports
 _EXIT_SECONDS = 60.0  # how long the exit waits for a job: many times what any takes
 _IMPORT_CODE = importlib._bootstrap._find_and_load.__code__.co_filename  # type: ignore[attr-defined]
+_INTERRUPTION: tuple = (_thread.interrupt_main, ())
 _OURS = frozenset({"livegrad", "llvmlite", "ml_dtypes", "numpy"})  # whose imports it waits for
 
 
@@ -163,27 +164,43 @@ class _Service:
             time.sleep(_POLL)
 
     def before_fork(self) -> None:
-        """Wait until no job is running and nobody else imports; then nobody can begin to."""
-        me = _thread.get_ident()
-        deadline = time.monotonic() + _IMPORT_SECONDS
-        _release_import_locks()
-        while True:
-            self.forking.add(me)
-            self.wait_until_idle()
-            _imp.acquire_lock()
-            if not _others_import(me) or time.monotonic() > deadline:
-                return
-            _imp.release_lock()
-            self.forking.discard(me)  # what is imported may need a job
-            time.sleep(_POLL)
+        """Wait until no job is running and nobody else imports; then nobody can begin to.
 
-    def after_in_parent(self) -> None:
+        Python drops what is raised here and forks all the same. So an interruption comes when the fork is over.
+        """
+        deadline = time.monotonic() + _IMPORT_SECONDS
+        interrupted = False
+        while True:
+            try:
+                if self.stops_all(deadline):
+                    break
+            except KeyboardInterrupt:
+                interrupted = True
+        if interrupted:
+            self.jobs.append(Job(*_INTERRUPTION))
+            self.attend()
+
+    def stops_all(self, deadline: float) -> bool:
+        """One attempt at that; afterwards this thread holds the import lock, if it was successful."""
+        me = _thread.get_ident()
+        _release_import_locks()
+        self.forking.add(me)
+        self.wait_until_idle()
+        _imp.acquire_lock()
+        # Another thread's fork, which has ended since, may have crossed this one out.
+        if me in self.forking and (not _others_import(me) or time.monotonic() > deadline):
+            return True
         _imp.release_lock()
-        self.forking.discard(_thread.get_ident())
+        self.forking.discard(me)  # what is imported may need a job
+        time.sleep(_POLL)
+        return False
 
     def after_in_child(self) -> None:
         self.forking.clear()
         self.forget_thread()
+        for job in list(self.jobs):
+            if job._call == _INTERRUPTION:  # it was the parent's
+                self.jobs.remove(job)
         self.wake_all()
         _imp.release_lock()
 
@@ -257,11 +274,13 @@ def _block_signals() -> None:
 _service = _Service()
 atexit.register(_service.close)
 if hasattr(os, "register_at_fork"):
+    # In the parent functions of C, which an interruption cannot keep from being called; in this order.
     os.register_at_fork(
         before=_service.before_fork,
-        after_in_parent=_service.after_in_parent,
+        after_in_parent=_service.forking.clear,
         after_in_child=_service.after_in_child,
     )
+    os.register_at_fork(after_in_parent=_imp.release_lock)
 
 
 def submit(function: Callable, *args: Any) -> Job:

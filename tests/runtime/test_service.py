@@ -14,12 +14,12 @@ import pytest
 from livegrad.llvm import service
 
 
-def python(code, timeout=120):
+def python(code, timeout=120, noise=False):
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=timeout,
         env={**os.environ, "LIVEGRAD_NATIVE": "0"},
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, "" if noise else done.stderr) == (0, ""), done.stderr
     return done.stdout
 
 
@@ -208,6 +208,52 @@ def test_forks_in_several_threads_at_once():
         for t in threads: t.join()
         assert service.call(int) == 0 and not service._service.forking
     """)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_an_interrupted_fork_stops_jobs_all_the_same_and_lets_them_go_on():
+    python(
+        """
+    import os, signal, time
+    from livegrad.llvm import service
+
+    waited = service._service.wait_until_idle
+    def interrupted(*args):
+        service._service.wait_until_idle = waited
+        raise KeyboardInterrupt
+    service.call(divmod, 7, 2)
+    service._service.wait_until_idle = interrupted
+    try:
+        child = os.fork()
+        if not child:
+            service.drain()
+            os._exit(service.call(divmod, 7, 2) != (3, 1))
+        service.drain()
+        time.sleep(60)
+        raise AssertionError("the interruption is lost")
+    except KeyboardInterrupt:  # when it is over
+        assert os.wait()[1] == 0
+    assert not service._service.forking and service.call(divmod, 7, 2) == (3, 1)
+
+    # At any moment, the hooks of the parent included.
+    def alarm(*_): raise KeyboardInterrupt
+    signal.signal(signal.SIGALRM, alarm)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is put off
+    for i in range(300):
+        try:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 1e-5 + i * 5e-6)
+                child = os.fork()
+                if not child:
+                    os._exit(0)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except KeyboardInterrupt:
+            pass
+        assert service.submit(divmod, 7, 2).wait(60)
+    """,
+        noise=True,
+    )
 
 
 def test_the_exit_waits_for_the_job_and_later_calls_are_made_where_they_are_asked_for():
