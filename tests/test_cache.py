@@ -138,13 +138,25 @@ def test_turned_off(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def folder_for(where, **environment):
+    program = "from livegrad.llvm import cache; import sys; sys.stdout.write(str(cache.folder))"
+    env = {k: v for k, v in os.environ.items() if k not in ("LIVEGRAD_CACHE_DIR", "XDG_CACHE_HOME")}
+    env |= {"PYTHONPATH": os.pathsep.join(sys.path), "HOME": str(where), "LIVEGRAD_NATIVE": "0", **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=env, cwd=where, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="caches are elsewhere")
 def test_default_folder_follows_xdg(tmp_path):
-    program = "from livegrad.llvm import cache; import sys; sys.stdout.write(str(int(cache.folder.parent.name)))"
-    env = {k: v for k, v in os.environ.items() if k != "LIVEGRAD_CACHE_DIR"}
-    env |= {"XDG_CACHE_HOME": str(tmp_path / "123"), "LIVEGRAD_NATIVE": "0"}  # nothing is made that nobody asks for
-    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=60)
-    if sys.platform != "darwin":
-        assert done.stdout == "123", done.stderr
+    assert folder_for(tmp_path, XDG_CACHE_HOME=str(tmp_path / "123")) == str(tmp_path / "123" / "livegrad")
+    assert folder_for(tmp_path, XDG_CACHE_HOME="relative") == str(tmp_path / ".cache" / "livegrad")
+
+
+def test_a_relative_folder_stays_where_it_is_when_the_program_goes_elsewhere(tmp_path):
+    assert folder_for(tmp_path, LIVEGRAD_CACHE_DIR="kernels") == str(tmp_path / "kernels")
 
 
 def test_changed_library(filled):

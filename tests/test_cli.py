@@ -239,6 +239,24 @@ def test_reader_that_leaves_early():
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(os.name != "posix", reason="descriptors are closed by a shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_descriptors(closed):
+    made = subprocess.run(
+        ["sh", "-c", f'"$0" -m livegrad info {closed}', sys.executable], capture_output=True, text=True
+    )
+    assert made.returncode == 0 and "Traceback" not in made.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full is Linux's")
+def test_output_that_there_is_no_room_for():
+    with open("/dev/full", "w") as full:
+        made = subprocess.run(
+            [sys.executable, "-m", "livegrad", "info"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert made.returncode == 2 and made.stderr == "livegrad: cannot write any more: No space left on device\n"
+
+
 def test_rich_console(capsys, monkeypatch):
     pytest.importorskip("rich")
     from livegrad.cli.console import RichConsole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from .ascii import install
 from .problem import Problem
 
 __all__ = ["main"]
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,6 +44,9 @@ def _told(problem: Problem) -> int:
 
 def _finished(options: Any) -> int:
     """Run a command whose output and errors are livegrad's own."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed before the program began
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows one that looks like it
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=install())
@@ -54,5 +60,15 @@ def _finished(options: Any) -> int:
         print("livegrad: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader has seen enough, as in `livegrad tour | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()
         return 141
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        _silence()
+        return _told(Problem(f"cannot write any more: {os.strerror(error.errno or 0)}"))
+
+
+def _silence() -> None:
+    """Let what is still to be written go nowhere, which Python would complain of when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -34,14 +34,15 @@ def _default_folder() -> Path | None:
     chosen = os.environ.get("LIVEGRAD_CACHE_DIR")
     if chosen == "":
         return None
-    if chosen:
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME")
-    if sys.platform == "darwin" and not base:
-        return Path.home() / "Library" / "Caches" / "livegrad"
+    base = os.environ.get("XDG_CACHE_HOME", "")
     try:
-        return (Path(base) if base else Path.home() / ".cache") / "livegrad"
-    except RuntimeError:  # no home folder
+        if chosen:
+            return Path(chosen).absolute()  # the program may go to another folder
+        if os.path.isabs(base):  # as its specification has it
+            return Path(base, "livegrad")
+        home = Path.home()
+        return home / "Library" / "Caches" / "livegrad" if sys.platform == "darwin" else home / ".cache" / "livegrad"
+    except (RuntimeError, OSError):  # no home folder; the present one is gone
         return None
 
 

@@ -82,6 +82,9 @@ def _default_threads():
         if not text.isdecimal() or not 1 <= int(text) <= MOST_THREADS:
             raise unusable("LIVEGRAD_NUM_THREADS", f"a whole number from 1 to {MOST_THREADS}", text)
         return int(text)
+    common = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # the outermost level's, as OpenMP has it
+    if common.isdecimal() and int(common):
+        return min(int(common), MOST_THREADS)
     if hasattr(os, "sched_getaffinity"):
         count = _physical_cores(os.sched_getaffinity(0))
     else:

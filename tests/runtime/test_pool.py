@@ -308,6 +308,9 @@ def test_environment_sets_the_threads():
     assert python(code, LIVEGRAD_NUM_THREADS="7").stdout.strip() == "7"
     assert int(python(code, LIVEGRAD_NUM_THREADS="").stdout) >= 1
     assert "LIVEGRAD_NUM_THREADS" in python(code, LIVEGRAD_NUM_THREADS="0").stderr
+    assert python(code, LIVEGRAD_NUM_THREADS="", OMP_NUM_THREADS="5").stdout.strip() == "5"
+    assert python(code, LIVEGRAD_NUM_THREADS="3", OMP_NUM_THREADS="5,2").stdout.strip() == "3"
+    assert int(python(code, LIVEGRAD_NUM_THREADS="", OMP_NUM_THREADS="many").stdout) >= 1  # OpenMP ignores it too
 
 
 def test_import_without_llvmlite():
