@@ -298,9 +298,24 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 
 
 def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A tensor that shares memory with any object that speaks DLPack on the CPU."""
+    """A tensor that shares memory with any object that speaks DLPack on the CPU, or with a capsule made by one."""
+    if type(ext_tensor).__name__ == "PyCapsule":
+        ext_tensor = _Capsule(ext_tensor)
     a = np.from_dlpack(ext_tensor)
     return from_numpy(a)
+
+
+class _Capsule:
+    """An object that gives out a capsule which was made before; whose memory is where, it does not tell."""
+
+    def __init__(self, capsule: Any):
+        self.capsule = capsule
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0
 
 
 def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:

@@ -152,3 +152,12 @@ def test_deep_copies_see_each_other_as_the_originals_do():
 def test_named_results_are_pickled_by_their_class():
     made = pickle.loads(pickle.dumps(livegrad.ones(2, 3).max(1)))
     assert type(made) is livegrad.return_types.max and made.values.tolist() == [1.0, 1.0]
+
+
+def test_capsules_of_dlpack_are_taken_once():
+    x = livegrad.arange(3.0)
+    capsule = livegrad.utils.dlpack.to_dlpack(x)
+    livegrad.utils.dlpack.from_dlpack(capsule)[0] = 5.0
+    assert x.tolist() == [5.0, 1.0, 2.0]
+    with pytest.raises(ValueError):
+        livegrad.from_dlpack(capsule)

@@ -164,6 +164,7 @@ def load(module, state_dict, strict, assign):
                 )
 
     visit(module, state_dict, "")
+    del visit  # which holds itself, and would keep all this until cycles are collected
     if strict:
         problems = list(errors)
         if unexpected:
