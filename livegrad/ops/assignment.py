@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..autograd.mode import MODE
 from ..devices import cpu
 from ..lazy import backend
@@ -17,6 +18,7 @@ from ..runtime import array as arrays
 from ..runtime.array import numel
 from ..tensor import Tensor, wrap
 from . import dispatch, writes
+from .arguments import type_name
 from .casting import autocasts
 from .copying import broadcast, checked_number, clone, copied, filled
 from .elementwise_functions import where
@@ -52,7 +54,7 @@ def _combined(x: Value, source: Value, index: Any, name: str) -> Value:
 
 INDEX_CLEAR = operator(
     "index_clear",
-    lambda x, index: _cleared(x, index),
+    lambda x, index: cleared(x, index),
     tensors=("x",),
     grads={"x": lambda g, index: on_either(INDEX_CLEAR, g, index=index)},
     holds=("index",),
@@ -60,7 +62,7 @@ INDEX_CLEAR = operator(
 )
 
 
-def _cleared(x: Value, index: Any) -> Value:
+def cleared(x: Value, index: Any) -> Value:
     if x.device is not cpu:
         return elsewhere("put", _put, (x, from_array(arrays.full_on(x.device, (), x.dtype, 0))), index)
     made = backend.copied(x.native())
@@ -224,66 +226,151 @@ def index_put_(x: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bo
 Tensor.index_put_ = index_put_  # type: ignore[attr-defined]
 
 
-def _check_slices(x: Tensor, d: int, index: Tensor, source: Tensor, name: str) -> None:
-    """Raise where `source` does not have one slice of x's shape for each index. Numbers stand for slices of vectors."""
-    numbers = source._shape or (1,)
-    shape = x._shape or (1,)
-    if len(numbers) != len(shape) or numbers[:d] + numbers[d + 1 :] != shape[:d] + shape[d + 1 :]:
+def check_slices(x: Tensor, d: int, index: Tensor, source: Tensor, name: str) -> None:
+    """Raise where `source` does not have one slice of x's shape for each index."""
+    own, shape = source._shape, x._shape
+    if len(own) != len(shape) or own[:d] + own[d + 1 :] != shape[:d] + shape[d + 1 :]:
         raise RuntimeError(
             "source tensor shape must match self tensor shape, excluding the specified dimension. Got "
-            f"self.shape = {list(x._shape)} source.shape = {list(source._shape)}"
+            f"self.shape = {list(shape)} source.shape = {list(own)}"
         )
-    if numbers[d] != index.numel():
+    if (own[d] if own else 1) != index.numel():
+        raise RuntimeError(
+            f"{name}_(): Number of indices ({index.numel()}) should be equal to source.size(dim): "
+            f"({own[d] if own else 1}), for dim: {d}"
+        )
+
+
+def _check_copied(x: Tensor, d: int, index: Tensor, source: Tensor) -> None:
+    """Raise where `index_copy` cannot put slices of `source` into x; a number stands for a slice of a vector."""
+    shape, own = x._shape, source._shape
+    if shape and own and len(shape) != len(own):
         raise IndexError(
-            f"{name}_(): Number of indices ({index.numel()}) should be equal to source.size(dim) ({numbers[d]})"
+            "index_copy_(): When source and destination are not scalars, their dimensionality must match. Source "
+            f"dimensionality ({len(own)}), destination dimensionality ({len(shape)})"
         )
+    if not own and index.numel() != 1:
+        raise IndexError(f"index_copy_(): When source is scalar, index should have one element (got {index.numel()})")
+    if own and shape and own[:d] + own[d + 1 :] != shape[:d] + shape[d + 1 :]:
+        raise RuntimeError(
+            "index_copy_(): Source/destination tensor must have same slice shapes. Destination slice shape: "
+            f"{list(shape[:d] + shape[d + 1 :])} at dimension {d} and source slice shape: "
+            f"{list(own[:d] + own[d + 1 :])} at dimension {d}."
+        )
+    if own and own[d] != index.numel():
+        raise IndexError(
+            f"index_copy_(): Number of indices ({index.numel()}) should be equal to source.size(dim) ({own[d]})"
+        )
+
+
+def _slices(x: Tensor, dim: int, index: Tensor, name: str) -> tuple:
+    """A tensor of at least one dimension, and the place of the named slices of a dimension in it."""
+    d = normal_dim(dim, x.dim())
+    if index.dim() > 1:
+        refused = (RuntimeError, "Index has to be a vector/scalar") if name == "index_fill" else (
+            IndexError, f"{name}_(): Index is supposed to be a vector")  # fmt: skip
+        raise refused[0](f"{refused[1]}, but got dim: {index.dim()} and size: {list(index._shape)}")
+    where = index_array(name, index, x, d)
+    return x if x._shape else x.reshape(1), (slice(None),) * d + (where.reshape(-1) if not index._shape else where,)
 
 
 @public("index_add", kind="library", inplace=True)
 def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
-    """A copy of x with source's slices added at the named indices of one dimension."""
-    d = normal_dim(dim, x.dim())
-    where = (slice(None),) * d + (index_array("index_add", index, x, d),)
-    _check_slices(x, d, index, source, "index_add")
-    return INDEX_ADD.apply(
-        (x, source if alpha == 1 else source * alpha), "IndexAddBackward", index=where, accumulate=True
-    )
+    """A copy of x with source's slices, times alpha, added at the named indices of one dimension.
+
+    Raises RuntimeError where they are not slices of x, or of another dtype, IndexError for an index out of range.
+    """
+    wide, where = _slices(x, dim, index, "index_add")
+    if source.dtype is not x.dtype:
+        raise RuntimeError(f"index_add_(): self ({x.dtype}) and source ({source.dtype}) must have the same scalar type")
+    check_slices(x, len(where) - 1, index, source, "index_add")
+    if alpha != 1:
+        source = source * checked_number(alpha, x.dtype)
+    source = source if source._shape else source.reshape(1)
+    made = INDEX_ADD.apply((wide, source), "IndexAddBackward", index=where, accumulate=True)
+    return made if x._shape else made.reshape(())
 
 
 @public("index_copy", kind="library", inplace=True)
 @autocasts
 def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    """A copy of x with source's slices put at the named indices of one dimension."""
+    """A copy of x with source's slices put at the named indices of one dimension.
+
+    Raises RuntimeError where they are not slices of x, or of another dtype, IndexError for an index out of range.
+    """
+    if index.dim() > 1:
+        raise IndexError(f"index_copy_(): Index should have dimension 1 or 0 (got {index.dim()})")
     d = normal_dim(dim, x.dim())
-    where = (slice(None),) * d + (index_array("index_copy", index, x, d),)
-    _check_slices(x, d, index, source, "index_copy")
-    return INDEX_PUT.apply((x, source), "IndexCopyBackward", index=where, accumulate=False)
+    _check_copied(x, d, index, source)
+    if source.dtype is not x.dtype:
+        raise RuntimeError(
+            "index_copy_(): self and source expected to have the same dtype, but got "
+            f"(self) {x.dtype} and (source) {source.dtype}"
+        )
+    wide, where = _slices(x, dim, index, "index_copy")
+    if not source._shape:
+        source = source.reshape(1)
+    made = INDEX_PUT.apply((wide, source), "IndexCopyBackward", index=where, accumulate=False)
+    return made if x._shape else made.reshape(())
 
 
 @public("index_fill", kind="library", inplace=True)
 def index_fill(x: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
-    """A copy of x with a number put at the named indices of one dimension."""
-    d = normal_dim(dim, x.dim())
-    where = (slice(None),) * d + (index_array("index_fill", index, x, d),)
-    return INDEX_PUT.apply((x, _as_source(x, value)), "IndexFillBackward", index=where, accumulate=False)
+    """A copy of x with a number put at the named indices of one dimension. The value may be a tensor of one number."""
+    if isinstance(value, Tensor):
+        if value._shape:
+            raise RuntimeError(
+                "index_fill_ only supports a 0-dimensional value tensor, "
+                f"but got tensor with {value.dim()} dimension(s)."
+            )
+        label = "IndexFillBackward1"
+    elif not isinstance(value, (int, float, complex)):
+        raise TypeError(f"index_fill(): argument 'value' (position 3) must be Number, not {type_name(value)}")
+    else:
+        if isinstance(value, complex) and not x.is_complex():
+            raise RuntimeError("index_fill_(): Converting complex Scalar to non-complex type is not supported")
+        label = "IndexFillBackward0"
+    wide, where = _slices(x, dim, index, "index_fill")
+    made = INDEX_PUT.apply((wide, _as_source(x, value)), label, index=where, accumulate=False)
+    return made if x._shape else made.reshape(())
 
 
 @public("masked_scatter", kind="library", inplace=True)
 def masked_scatter(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """A copy of x with consecutive elements of source put where the mask holds."""
-    where = advanced(x, [as_index(mask.expand(x._shape), x.device)])
-    n = numel(shape_of(x._shape, where)) if x.device is not cpu else int(where[0].sum())
+    if mask.dtype is not dtypes.bool_:
+        raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype}")
+    if source.dtype is not x.dtype:
+        raise RuntimeError(
+            f"masked_scatter: expected self and source to have same dtypes but got {x.dtype} and {source.dtype}"
+        )
+    shape = dispatch.broadcast_shapes(mask._shape, x._shape)
+    if shape != x._shape:
+        x = x.expand(shape)
+    where = advanced(x, [as_index(mask.expand(shape), x.device)]) if shape else (as_index(mask, x.device),)
+    n = numel(shape_of(shape, where)) if x.device is not cpu else int(where[0].sum())
     if source.numel() < n:
         raise RuntimeError(f"Number of elements of source < number of ones in mask: {source.numel()} < {n}")
-    return INDEX_PUT.apply((x, source.reshape(-1)[:n]), index=where, accumulate=False)
+    return INDEX_PUT.apply((x, source.reshape(-1)[:n]), "MaskedScatterBackward", index=where, accumulate=False)
 
 
 @named("put")
 def put(x: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """A copy of x with numbered elements, as if it were one row, replaced by source's, or added to."""
-    flat, places = x.reshape(-1), index.reshape(-1)
-    values = source.reshape(-1)
-    made = flat.index_add(0, places, values) if accumulate else flat.index_copy(0, places, values)
+    if source.dtype is not x.dtype:
+        raise RuntimeError(
+            "put_(): self and source expected to have the same dtype, but got "
+            f"self.dtype = {x.dtype} and source.dtype = {source.dtype}"
+        )
+    if index.numel() != source.numel():
+        raise IndexError(
+            "put_(): Expected source and index to have the same number of elements, but got "
+            f"source.numel() = {source.numel()}, index.numel() = {index.numel()}"
+        )
+    flat = x.reshape(-1)
+    places = index_array("put", index.reshape(-1), flat, 0)
+    op = INDEX_ADD if accumulate else INDEX_PUT
+    made = op.apply((flat, source.reshape(-1)), "PutBackward", index=(places,), accumulate=bool(accumulate))
     return made.reshape(x._shape)
 
 
@@ -292,7 +379,13 @@ def _into(name: str, window: Any) -> None:
 
     def function(x: Tensor, src: Tensor, *args: Any, **options: Any) -> Tensor:
         made = x.clone()
-        window(made, *args, **options).copy_(src)
+        part = window(made, *args, **options)
+        if part._shape != src._shape:
+            raise RuntimeError(
+                "expected src to have a size equal to the slice of self. "
+                f"src size = {list(src._shape)}, slice size = {list(part._shape)}"
+            )
+        part.copy_(src)
         return made
 
     function.__name__ = window.__qualname__ = name
@@ -301,6 +394,8 @@ def _into(name: str, window: Any) -> None:
 
 
 def _slice(x: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Tensor:
+    if step < 1:
+        raise RuntimeError("slice step must be positive")
     return x[(slice(None),) * normal_dim(dim, x.dim()) + (slice(start, end, step),)]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..devices import cpu
 from ..lazy import backend
-from ..lazy.places import Strict
+from ..lazy.places import Index, Strict
 from ..lazy.value import Value, from_array
 from ..native import hot
 from ..runtime import array as arrays
@@ -19,33 +19,71 @@ from ..runtime.memory import peek, poke
 from ..tensor import Tensor, from_native, wrap
 from . import dispatch
 from .along import along
-from .copying import clone
 from .geometry import normal_dim
-from .index import INDEX, INDEX_BACKWARD, advanced, as_index, as_numbers, beyond, getitem, grid, held_places
+from .index import INDEX, INDEX_BACKWARD, advanced, as_index, as_numbers, beyond, grid, held_places
 from .operator import on_either
 from .registry import FUNCTIONS, operator, public
+
+# What is said of an index of a wrong dtype, where it is not the usual: of a function's name {0} and a dtype {1}.
+_WRONG_DTYPES: dict[str, tuple] = {
+    "index_select": (RuntimeError, "index_select(): Expected dtype int32 or int64 for index, but got {1}"),
+    "index_add": (RuntimeError, "index_add_(): Expected dtype int32/int64 for index but got: {1}"),
+    "index_reduce": (RuntimeError, "index_reduce_(): Expected dtype int32/int64 for index but got: {1}"),
+    "index_copy": (RuntimeError, "index_copy_(): Expected a long tensor for index, but got {1}"),
+    "index_fill": (IndexError, "index_fill_(): Expected dtype int64 for index, but got {1}"),
+    "take": (RuntimeError, "take(): Expected a long tensor for index, but got {1}"),
+    "put": (RuntimeError, "put_(): Expected a long tensor for index, but got {1}"),
+}
+# And of a number in it that is out of range; the parts are the number, the dimension and its size.
+_BEYOND: dict[str, tuple] = {
+    "index_select": (IndexError, "index out of range in self: index {0} for dimension {1} with size {2}"),
+    "index_add": (IndexError, "index out of range in self: index {0} for dimension {1} with size {2}"),
+    "index_reduce": (IndexError, "index out of range in self: index {0} for dimension {1} with size {2}"),
+    "index_copy": (IndexError, "index_copy_(): index {0} is out of bounds for dimension {1} with size {2}"),
+    "index_fill": (IndexError, "index {0} is out of bounds for dimension {1} with size {2}"),
+    "take": (IndexError, "out of range: tried to access index {0} on a tensor of {2} elements."),
+    "put": (IndexError, "out of range: tried to access index {0} on a tensor of {2} elements."),
+}
+# Functions that take indices of 64 bits only, and those in whose indices negative numbers count from the end.
+_LONG_ONLY = frozenset(("index_copy", "index_fill", "take", "put", "take_along_dim"))
+_WRAPPING = frozenset(("index_fill", "take", "put", "take_along_dim"))
+
+
+def _refuse_dtype(name: str, d: dtypes.dtype) -> None:
+    kind, text = _WRONG_DTYPES.get(name, (RuntimeError, "{0}(): Expected dtype int32/int64 for index, but got {1}"))
+    raise kind(text.format("scatter" if name.startswith("scatter") else name, d))
+
+
+def _refuse_beyond(name: str, bad: int, dim: int, n: int, many: bool) -> None:
+    if name == "index_add" and many:
+        name = "index"
+    kind, text = _BEYOND.get(name, (RuntimeError, "index {0} is out of bounds for dimension {1} with size {2}"))
+    raise kind(text.format(bad, dim, n))
 
 
 @hot
 def index_array(name: str, index: Any, x: Tensor, dim: int) -> Any:
     """An index tensor of a dimension as an array, checked; on a CUDA device as a value, which kernels check.
 
-    Raises RuntimeError where it is on another device.
+    Raises RuntimeError where it is on another device, or of another dtype, and what PyTorch raises where a number in it
+    is out of range. A tensor without dimensions has one of size 1 here.
     """
     if not isinstance(index, Tensor):
         raise TypeError(f"{name}(): argument 'index' must be Tensor, not {type(index).__name__}")
-    if index.dtype not in (dtypes.int64, dtypes.int32):
-        raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, but got {index.dtype}")
+    d = index.dtype
+    if (d is not dtypes.int64 and (d is not dtypes.int32 or name in _LONG_ONLY)) and (0 not in index._shape):
+        _refuse_dtype(name, d)
     if index.device is not x.device:
         dispatch.check_devices((x, index))
     if index.device is not cpu:
         return as_numbers(index)
-    n = x._shape[dim]
+    n = x._shape[dim] if x._shape else 1
     a = index._to_numpy().astype(np.int64)
-    bad = beyond(a, 0, n)
+    bad = beyond(a, -n if name in _WRAPPING else 0, n)
     if bad is not None:
-        wrong = IndexError if name.startswith("index_") and name != "index_add" else RuntimeError
-        raise wrong(f"index {bad} is out of bounds for dimension {dim} with size {n}")
+        _refuse_beyond(name, bad, dim, n, len(x._shape) > 1)
+    if name in _WRAPPING and a.size and a.min() < 0:
+        a = np.where(a < 0, a + n, a)
     return a
 
 
@@ -94,6 +132,10 @@ def _gather_backward(g: Value, shape: tuple, index: Any, dim: int) -> Value:
     return INDEX_BACKWARD.forward(g, shape=shape, index=grid(index, dim))
 
 
+def _copied(x: Value) -> Value:
+    return backend.copied(x.native())
+
+
 GATHER_BACKWARD = operator(
     "gather_backward",
     _gather_backward,
@@ -112,17 +154,26 @@ GATHER = operator(
 )
 
 
+# The element of a tensor without dimensions, which has but one.
+# The element of a tensor without dimensions, which has but one.
+_NUMBER = operator("gather", _copied, tensors=("x",), grads={"x": lambda g: g}, anywhere=True)
+
+
 @public("gather", kind="library", op=GATHER)
 @hot
 def gather(x: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """out[i][j] = x[index[i][j]][j] for dim 0, and so on."""
     d = normal_dim(dim, x.dim())
-    if x.dim() == 0:
-        return clone(x).reshape(()).expand(index._shape).clone() if index.dim() else clone(x)
-    if index.dim() != x.dim():
-        raise RuntimeError(
-            f"Index tensor must have the same number of dimensions as input tensor: got {index.dim()} and {x.dim()}"
-        )
+    shape = index._shape
+    if len(shape) != len(x._shape):
+        if max(len(shape), len(x._shape), 1) > 1 and 0 not in shape:
+            raise RuntimeError(
+                f"Index tensor must have the same number of dimensions as input tensor: got {len(shape)} and {x.dim()}"
+            )
+        return gather(x.reshape(-1), 0, index.reshape(-1)).reshape(shape)
+    if not shape:
+        index_array("gather", index, x, d)
+        return _NUMBER.apply((x,))
     for k in range(x.dim()):
         if k != d and index._shape[k] > x._shape[k]:
             raise RuntimeError(
@@ -134,17 +185,32 @@ def gather(x: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> 
 
 @public("take_along_dim", kind="library")
 def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """Like `gather`, with broadcasting."""
+    """Like `gather`, with broadcasting; negative indices count from the end."""
+    if indices.dtype is not dtypes.int64:
+        raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {indices.dtype}")
     if dim is None:
-        return gather(x.reshape(-1), 0, indices.reshape(-1))
+        return _gather_along(x.reshape(-1), indices.reshape(-1), 0)
+    if x.dim() != indices.dim():
+        raise RuntimeError(
+            "torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
+            f"{x.dim()} dimensions for input, and {indices.dim()} dimensions for indices"
+        )
     d = normal_dim(dim, x.dim())
+    if not x._shape:
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
     shape = list(dispatch.broadcast_shapes(
         tuple(1 if k == d else n for k, n in enumerate(x._shape)),
         tuple(1 if k == d else n for k, n in enumerate(indices._shape)),
     ))  # fmt: skip
     xs, js = list(shape), list(shape)
     xs[d], js[d] = x._shape[d], indices._shape[d]
-    return gather(x.expand(xs), d, indices.expand(js))
+    return _gather_along(x.expand(xs), indices.expand(js), d)
+
+
+def _gather_along(x: Tensor, index: Tensor, d: int) -> Tensor:
+    if index.device is cpu:
+        return GATHER.apply((x,), index=index_array("take_along_dim", index, x, d), dim=d)
+    return gather(x, d, index.where(index >= 0, index + x._shape[d]))
 
 
 @public("index_select", kind="library")
@@ -154,9 +220,11 @@ def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
     d = normal_dim(dim, x.dim())
     if index.dim() > 1:
         raise IndexError("index_select(): Index is supposed to be a vector")
-    if x.dim() == 0:
-        return clone(x)
     a = index_array("index_select", index.reshape(-1), x, d)
+    if not x._shape:
+        if index.numel() != 1:
+            raise RuntimeError(f"index_select(): Index to scalar can have only 1 value, got {index.numel()} value(s)")
+        return _NUMBER.apply((x,), "IndexSelectBackward")
     where = Strict((*(slice(None),) * d, a))
     return INDEX.apply((x,), "IndexSelectBackward", index=where)
 
@@ -184,7 +252,10 @@ def masked_select(x: Tensor, mask: Tensor) -> Tensor:
 @public("take", kind="library")
 def take(x: Tensor, index: Tensor) -> Tensor:
     """Elements of the flattened tensor at the given indices."""
-    return getitem(x.reshape(-1), index)
+    if x.numel() == 0 and index.numel():
+        raise IndexError("take(): tried to take from an empty tensor")
+    flat = x.reshape(-1)
+    return INDEX.apply((flat,), "TakeBackward", index=Index((index_array("take", index, flat, 0),)))
 
 
 @public("nonzero", kind="library")

@@ -16,8 +16,11 @@ from ..runtime import array as arrays
 from ..tensor import Tensor, wrap
 from . import writes
 from .along import along
-from .assignment import INDEX_CLEAR
+from .arguments import type_name
+from .assignment import INDEX_CLEAR, check_slices, cleared
 from .casting import autocasts
+from .copying import checked_number, clone
+from .elementwise_functions import where
 from .gather import GATHER, index_array
 from .geometry import normal_dim
 from .index import INDEX_BACKWARD, elsewhere, grid
@@ -119,51 +122,95 @@ SCATTER_ADD = operator(
 
 
 @hot
-def _scatter(name: str, x: Tensor, dim: int, index: Tensor, src: Any, reduce: str | None) -> Tensor:
-    d = normal_dim(dim, x.dim())
-    if x.dim() == 0:
-        x = x.reshape(1)
-    a = index_array(name, index, x, d)
-    if not isinstance(src, Tensor):
-        src = wrap(from_array(arrays.full_on(x.device, index._shape, x.dtype, src)))
-    if src.dtype is not x.dtype:
-        raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype")
+def _check_shapes(x: Tensor, index: Tensor, src: Tensor, d: int) -> None:
+    """Raise RuntimeError where an index does not lie within the tensors that it is for; no elements fit everywhere."""
     if (
         index.dim() != x.dim()
+        or index.dim() != src.dim()
         or any(n > s for n, s in zip(index._shape, src._shape))
         or any(n > s for k, (n, s) in enumerate(zip(index._shape, x._shape)) if k != d)
     ):
+        _refuse_shapes(x, index, src, d)
+
+
+def _refuse_shapes(x: Tensor, index: Tensor, src: Tensor, d: int) -> None:
+    for other, t in (("self", x), ("src", src)):
+        if index.dim() != t.dim():
+            raise RuntimeError(
+                f"Index tensor must have the same number of dimensions as {other} tensor: "
+                f"got {index.dim()} and {t.dim()}"
+            )
+    raise RuntimeError(
+        f"Expected index {list(index._shape)} to be no larger than self {list(x._shape)} apart from dimension {d} "
+        f"and to be no larger size than src {list(src._shape)}"
+    )
+
+
+@hot
+def _scatter(name: str, x: Tensor, dim: int, index: Tensor, src: Any, reduce: str | None) -> Tensor:
+    """What the forms of scatter have in common. `name` is the function's; a number as `src` stands for all elements."""
+    d = normal_dim(dim, x.dim())
+    shape = x._shape
+    if not isinstance(index, Tensor):
+        raise TypeError(f"{name}(): argument 'index' (position 2) must be Tensor, not {type_name(index)}")
+    if not isinstance(src, Tensor):
+        if not isinstance(src, (int, float, complex)):
+            raise TypeError(f"{name}(): argument 'src' (position 3) must be Tensor or Number, not {type_name(src)}")
+        src = wrap(from_array(arrays.full_on(x.device, index._shape, x.dtype, checked_number(src, x.dtype))))
+    if not shape or not index._shape or not src._shape:  # numbers stand for vectors of one element
+        return _scatter(
+            name, x if shape else x.reshape(1), dim, index if index._shape else index.reshape(1),
+            src if src._shape else src.reshape(1), reduce,
+        ).reshape(shape)  # fmt: skip
+    a = index_array(name, index, x, d)
+    if src.dtype is not x.dtype:
         raise RuntimeError(
-            f"Expected index {list(index._shape)} to be no larger than self {list(x._shape)} apart from dimension {d} "
-            f"and to be no larger size than src {list(src._shape)}"
+            f"scatter(): Expected self.dtype to be equal to src.dtype, but they are {x.dtype} and {src.dtype}"
         )
+    if 0 in index._shape:
+        return clone(x)
+    _check_shapes(x, index, src, d)
     op = SCATTER_ADD if reduce == "add" else SCATTER
-    return op.apply((x, src), label=name.capitalize().replace("_a", "A") + "Backward", index=a, dim=d,
-                    reduce=reduce)  # fmt: skip
+    return op.apply((x, src), label=_LABELS[name], index=a, dim=d, reduce=reduce)
 
 
-_REDUCE = {"add": "add", "multiply": "multiply", None: None}
+_LABELS = {
+    "scatter": "ScatterBackward",
+    "scatter_add": "ScatterAddBackward",
+    "scatter_reduce": "ScatterReduceBackward",
+    "index_reduce": "IndexReduceBackward",
+}
 
 
 @public("scatter", kind="library", op=SCATTER, inplace=True)
 def scatter(
     x: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
 ) -> Tensor:
-    """A copy of x with out[index[i][j]][j] = src[i][j] for dim 0, and so on; src may be a number."""
-    return _scatter("scatter", x, dim, index, value if src is None else src, _REDUCE[reduce])
+    """A copy of x with out[index[i][j]][j] = src[i][j] for dim 0, and so on; src may be a number.
+
+    reduce is "add" or "multiply" for what is done with what is there, else it is replaced.
+    """
+    if reduce not in (None, "add", "multiply"):
+        raise RuntimeError(f"reduce argument must be either add or multiply, got {reduce!r}")
+    return _scatter("scatter", x, dim, index, value if src is None else src, reduce)
 
 
 @public("scatter_add", kind="library", inplace=True)
 @autocasts
 def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """Like `scatter`, adding to what is there."""
+    if not isinstance(src, Tensor):
+        raise TypeError(f"scatter_add(): argument 'src' (position 3) must be Tensor, not {type_name(src)}")
     return _scatter("scatter_add", x, dim, index, src, "add")
 
 
 _UFUNCS = {"sum": np.add, "prod": np.multiply, "amax": np.maximum, "amin": np.minimum}
 
 
-def _reduce_value(x: Value, src: Value, index: Any, dim: int, reduce: str) -> Value:
+def _reduce_value(x: Value, src: Value, index: Any, dim: int, reduce: str, include_self: bool) -> Value:
+    if not include_self:
+        start = from_array(arrays.full_on(x.device, tuple(index.shape), x.dtype, _neutral(reduce, x.dtype)))
+        x = _scatter_value(x, start, index, dim, None)
     if x.device is not cpu:
         return elsewhere("combine", _combined, (x, _window(src, index)), grid(index, dim), reduce)
     made = backend.copied(x.native())
@@ -173,17 +220,24 @@ def _reduce_value(x: Value, src: Value, index: Any, dim: int, reduce: str) -> Va
     return made
 
 
-def _shares(g: Any, x: Any, src: Any, result: Any, index: np.ndarray, dim: int) -> tuple:
-    """How many reach the extreme at each place, which of x do, and which of src."""
-    of_src = _same(_gathered(result, index, dim), src)
-    of_x = _same(x, result)
-    return of_x + _added(of_src, x.shape, index, dim), of_x, of_src
+def _mean_value(x: Value, src: Value, count: Value, index: Any, dim: int, include_self: bool) -> Value:
+    if not include_self:
+        x = cleared(x, grid(index, dim))
+    total = _scatter_value(x, src, index, dim, "add")
+    return total._floor_divide(count) if x.dtype.category < dtypes.FLOATING else total / count
 
 
 def _same(x: Any, y: Any) -> Any:
-
     equal = x == y if x.__class__ is not Value else x.eq(y)
-    return cast_value(equal, x.dtype) if equal.__class__ is Value else equal.to(x.dtype)
+    return _cast(equal, x.dtype)
+
+
+def _cast(x: Any, dtype: dtypes.dtype) -> Any:
+    return cast_value(x, dtype) if x.__class__ is Value else x.to(dtype)
+
+
+def _chosen(condition: Any, yes: Any, no: Any) -> Any:
+    return condition._where(yes, no) if condition.__class__ is Value else where(condition, yes, no)
 
 
 def _gathered(x: Any, index: np.ndarray, dim: int) -> Any:
@@ -194,18 +248,53 @@ def _added(x: Any, shape: tuple, index: np.ndarray, dim: int) -> Any:
     return on_either(INDEX_BACKWARD, x, shape=tuple(shape), index=grid(index, dim))
 
 
-def _gradient_x(g: Any, x: Any, src: Any, result: Any, index: np.ndarray, dim: int, reduce: str) -> Any:
-    if reduce == "prod":
-        return g * result / x
-    count, of_x, _ = _shares(g, x, src, result, index, dim)
-    return g * of_x / count
+def _windowed(src: Any, index: Any) -> Any:
+    """As much of a source as there are indices."""
+    return src if tuple(src.shape) == tuple(index.shape) else _corner(src, index.shape)
 
 
-def _gradient_src(g: Any, x: Any, src: Any, result: Any, index: np.ndarray, dim: int, reduce: str) -> Any:
+def _padded_to(g: Any, shape: tuple) -> Any:
+    return g if tuple(g.shape) == tuple(shape) else on_either(PAD_TO, g, shape=shape)
+
+
+def _without_self(g: Any, index: Any, dim: int, include_self: bool) -> Any:
+    return g if include_self else on_either(INDEX_CLEAR, g, index=grid(index, dim))
+
+
+def _again(x: Any, src: Any, index: Any, dim: int, include_self: bool) -> Any:
+    """The products once more, of other numbers."""
+    if x.__class__ is Value:
+        return _reduce_value(x, src, index, dim, "prod", include_self)
+    return SCATTER_REDUCE.apply((x, src), index=index, dim=dim, reduce="prod", include_self=include_self)
+
+
+def _gradient_x(
+    g: Any, x: Any, src: Any, result: Any, index: np.ndarray, dim: int, reduce: str, include_self: bool
+) -> Any:
+    if reduce == "prod":  # zeros are left out instead of dividing by them
+        zero = x.eq(0)
+        others = _chosen(zero, 1.0, x)
+        return _without_self(g * _again(others, src, index, dim, include_self) / others, index, dim, include_self)
+    of_src = _same(_gathered(result, index, dim), _windowed(src, index))
+    of_x = _same(x, result)
+    return _without_self(g * of_x / (of_x + _added(of_src, x.shape, index, dim)), index, dim, include_self)
+
+
+def _gradient_src(
+    g: Any, x: Any, src: Any, result: Any, index: np.ndarray, dim: int, reduce: str, include_self: bool
+) -> Any:
+    window = _windowed(src, index)
     if reduce == "prod":
-        return _gathered(g * result, index, dim) / src
-    count, _, of_src = _shares(g, x, src, result, index, dim)
-    return _gathered(g / count, index, dim) * of_src
+        zero = window.eq(0)
+        zeros = _gathered(_added(_cast(zero, g.dtype), x.shape, index, dim), index, dim)
+        alone = zero.logical_and(zeros.eq(1))
+        rest = _gathered(g * _again(x, _chosen(alone, 1.0, window), index, dim, include_self), index, dim)
+        found = _chosen(alone, rest, _gathered(g * result, index, dim) / _chosen(zero, 1.0, window))
+        return _padded_to(found, src.shape)
+    of_src = _same(_gathered(result, index, dim), window)
+    of_x = _same(x, result)
+    count = of_x + _added(of_src, x.shape, index, dim)
+    return _padded_to(_gathered(g / count, index, dim) * of_src, src.shape)
 
 
 SCATTER_REDUCE = operator(
@@ -213,6 +302,29 @@ SCATTER_REDUCE = operator(
     _reduce_value,
     tensors=("x", "src"),
     grads={"x": _gradient_x, "src": _gradient_src},
+    holds=("index",),
+    anywhere=True,
+)
+SCATTER_SUM = operator(
+    "scatter_reduce",
+    lambda x, src, index, dim: _scatter_value(cleared(x, grid(index, dim)), src, index, dim, "add"),
+    tensors=("x", "src"),
+    grads={
+        "x": lambda g, index, dim: _without_self(g, index, dim, False),
+        "src": lambda g, src_shape, index, dim: _padded_to(_gathered(g, index, dim), src_shape),
+    },
+    holds=("index",),
+    anywhere=True,
+)
+SCATTER_MEAN = operator(
+    "scatter_reduce",
+    _mean_value,
+    tensors=("x", "src", "count"),
+    grads={
+        "x": lambda g, count, index, dim, include_self: _without_self(g / count, index, dim, include_self),
+        "src": lambda g, count, src_shape, index, dim: _padded_to(_gathered(g / count, index, dim), src_shape),
+    },
+    holds=("index",),
     anywhere=True,
 )
 
@@ -250,23 +362,37 @@ def scatter_reduce(
     reduce is sum, prod, mean, amax or amin; with include_self=False only what src brings counts at those places.
     """
     if reduce not in ("sum", "prod", "mean", "amax", "amin"):
-        raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}.")
+        raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
+    return _combined_into("scatter_reduce", x, dim, index, src, reduce, include_self)
+
+
+def _combined_into(
+    name: str, x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, include_self: bool
+) -> Tensor:
     d = normal_dim(dim, x.dim())
-    start = x if include_self else x.scatter(d, index, _neutral(reduce, x.dtype))
-    if src._shape != index._shape:
-        for k, n in enumerate(index._shape):
-            src = src.narrow(k, 0, n)
-    if reduce in ("sum", "mean"):
-        total = start.scatter_add(d, index, src)
-        if reduce == "sum":
-            return total
-        ones = src.detach().new_ones(src.shape)
-        count = x.detach().new_ones(x.shape)
+    shape = x._shape
+    if not shape or not index._shape or not src._shape:
+        x, index, src = (t if t._shape else t.reshape(1) for t in (x, index, src))
+        return _combined_into(name, x, dim, index, src, reduce, include_self).reshape(shape)
+    a = index_array(name, index, x, d)
+    if src.dtype is not x.dtype:
+        raise RuntimeError(
+            f"scatter(): Expected self.dtype to be equal to src.dtype, but they are {x.dtype} and {src.dtype}"
+        )
+    if 0 in index._shape:
+        return clone(x)
+    _check_shapes(x, index, src, d)
+    label = _LABELS[name]
+    if reduce == "mean":
+        ones, count = x.new_ones(index._shape), x.new_ones(shape)
         count = count if include_self else count.scatter(d, index, 0)
         count = count.scatter_add(d, index, ones).clamp(min=1)
-        return total / count if x.is_floating_point() else total.div(count, rounding_mode="floor")
-    where = index_array("scatter_reduce", index, x, d)
-    return SCATTER_REDUCE.apply((start, src), index=where, dim=d, reduce=reduce)
+        return SCATTER_MEAN.apply((x, src, count), label, index=a, dim=d, include_self=include_self)
+    if reduce == "sum" and include_self:
+        return SCATTER_ADD.apply((x, src), label, index=a, dim=d, reduce="add")
+    if reduce == "sum":
+        return SCATTER_SUM.apply((x, src), label, index=a, dim=d)
+    return SCATTER_REDUCE.apply((x, src), label, index=a, dim=d, reduce=reduce, include_self=include_self)
 
 
 @named("index_reduce")
@@ -277,8 +403,16 @@ def index_reduce(
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
     d = normal_dim(dim, x.dim())
+    if index.dim() > 1:
+        raise IndexError(f"index_reduce_(): Index is supposed to be a vector, but got size {list(index._shape)}")
+    if source.dtype is not x.dtype:
+        raise RuntimeError(
+            f"index_reduce_(): self ({x.dtype}) and source ({source.dtype}) must have the same scalar type"
+        )
+    index_array("index_reduce", index, x, d)
+    check_slices(x, d, index, source, "index_reduce")
     wide = index.reshape([-1 if k == d else 1 for k in range(x.dim())]).expand(source._shape)
-    return scatter_reduce(x, d, wide, source, reduce, include_self=include_self)
+    return _combined_into("index_reduce", x, d, wide, source, reduce, include_self)
 
 
 Tensor.index_reduce_ = writes.in_place(index_reduce, "index_reduce_")  # type: ignore[attr-defined]

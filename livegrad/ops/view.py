@@ -335,7 +335,7 @@ def select(x: Tensor, dim: int, index: int) -> Tensor:
     dim = normal_dim(dim, len(shape))
     n = shape[dim]
     if not -n <= index < n:
-        raise IndexError(f"index {index} is out of bounds for dimension {dim} with size {n}")
+        raise IndexError(f"select(): index {index} out of range for tensor of size {list(shape)} at dimension {dim}")
     return SELECT.apply((x,), dim=dim, index=index + n if index < 0 else index)
 
 
@@ -346,7 +346,11 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
     if not x._shape:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     if length < 0:
-        raise RuntimeError("narrow(): length must be non-negative.")
+        raise RuntimeError(f"narrow(): length must be non-negative, but got {length}.")
+    if isinstance(start, Tensor) and (start._shape or start.dtype.category != dtypes.INTEGRAL):
+        raise RuntimeError(
+            f"start must be an 0-dim integral Tensor, but got {start.dtype} of shape {list(start._shape)}."
+        )
     dim = normal_dim(dim, x.dim())
     n = x._shape[dim]
     start = int(start)

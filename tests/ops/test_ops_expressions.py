@@ -1,0 +1,50 @@
+"""Results and errors of functions at the edges of what they take: the same as PyTorch's, or the same kind of error."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from ops_expressions import EXPRESSIONS
+from ops_support import Raised, assert_same, attempt
+
+import livegrad
+
+torch = pytest.importorskip("torch")
+
+# What PyTorch raises where it lacks a kernel or an overload; here it is the error of a wrong value then.
+KINDS = ({NotImplementedError, RuntimeError},)
+
+
+def evaluate(line, names):
+    try:
+        return attempt(eval, line, names)
+    except AttributeError as error:
+        return Raised(error)
+
+
+@pytest.mark.parametrize("family", EXPRESSIONS)
+def test_expressions(family):
+    settings = [
+        {"torch": lib, "F": lib.nn.functional, "nn": lib.nn, "np": np, "inf": math.inf, "nan": math.nan}
+        for lib in (torch, livegrad)
+    ]
+    wrong = []
+    for line in EXPRESSIONS[family].strip().splitlines():
+        if line.startswith("!"):
+            for names in settings:
+                exec(line[1:], names)
+            continue
+        expected, got = (evaluate(line, names) for names in settings)
+        if isinstance(expected, Raised):
+            kinds = {type(expected.error), type(got.error)} if isinstance(got, Raised) else set()
+            if not kinds or len(kinds) > 1 and kinds not in KINDS or not str(got.error):
+                wrong.append(f"{line}: {got!r}, not {expected!r}")
+            continue
+        try:
+            assert not isinstance(got, Raised), got
+            assert_same(got, expected)
+        except AssertionError as error:
+            wrong.append(f"{line}: {error}")
+    assert not wrong, "\n".join(wrong)
