@@ -3,7 +3,9 @@
 import enum
 from typing import Any
 
-__all__: list[str] = []
+from .overriding import DisableTorchFunction, DisableTorchFunctionSubclass, disabled_torch_function_impl
+
+__all__ = ["DisableTorchFunction", "DisableTorchFunctionSubclass"]
 
 DispatchKey = enum.Enum(
     "DispatchKey", "CPU CUDA Meta Autograd AutogradCPU AutogradCUDA Autocast AutocastCPU AutocastCUDA AutocastXPU"
@@ -33,14 +35,4 @@ def _log_api_usage_once(event: Any) -> None:
     """Nothing is logged."""
 
 
-class DisableTorchFunctionSubclass:
-    """Context manager for operators that see subclasses of Tensor as tensors; here they always do."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *exc: Any) -> None:
-        pass
-
-
-DisableTorchFunction = DisableTorchFunctionSubclass
+_disabled_torch_function_impl = disabled_torch_function_impl

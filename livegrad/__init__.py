@@ -107,6 +107,7 @@ for _part in (
 ):
     importlib.import_module(f"livegrad.ops.{_part}")
 from .ops.registry import FUNCTIONS as _FUNCTIONS, known_as as _known_as
+from .overriding import ANNOUNCED as _ANNOUNCED, asks as _asks
 from .formats import (
     channels_last, channels_last_3d, contiguous_format, layout, memory_format, preserve_format, sparse_coo, strided,
 )  # fmt: skip
@@ -135,13 +136,39 @@ for _name, _f in _FUNCTIONS.items():  # they are pickled by their names, which l
     if _f.__name__ == _name and not _name.startswith("_"):
         _f.__module__, _f.__qualname__ = __name__, _name
 
+for _name in (  # which take no tensors, but modes see
+    "tril_indices",
+    "triu_indices",
+    "meshgrid",
+    "bernoulli",
+    "binomial",
+    "multinomial",
+    "normal",
+    "poisson",
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "randperm",
+    "is_conj",
+    "is_neg",
+    "resolve_conj",
+    "resolve_neg",
+):
+    if globals()[_name] not in _ANNOUNCED:
+        globals()[_name] = _asks(globals()[_name])
+for _name in ("tensor", "as_tensor", "asarray", "from_numpy", "frombuffer", "scalar_tensor"):
+    globals()[_name] = _asks(globals()[_name], False)
+
 # Loaded on first use.
 _MODULES = frozenset(
     ("nn", "optim", "utils", "cuda", "linalg", "fft", "func", "distributed", "testing", "ops", "serialization",
      "printing", "special", "backends", "amp", "profiler", "distributions",
      "multiprocessing", "legacy", "jit", "version", "compat", "debug", "hub", "library", "compiler", "accelerator",
      "types", "return_types", "onnx", "ao", "fx", "sparse", "_C", "_custom_ops", "_dynamo",
-     "__config__", "functional", "futures")
+     "__config__", "functional", "futures", "overrides")
 )  # fmt: skip
 _LAZY = {
     "save": "serialization",

@@ -18,6 +18,7 @@ from .native import hot
 from .ops.arguments import checked, refuse_unknown
 from .ops.instruction import refuse
 from .ops.registry import check_out, write_out
+from .overriding import COMPUTE, OVERRIDES, Public, announced, overridden
 from .runtime import array as arrays
 from .runtime.array import SMALL, row_of
 from .tensor import Tensor, wrap
@@ -25,11 +26,16 @@ from .tensor import Tensor, wrap
 
 def makes(f: Callable) -> Callable:
     """Decorator of functions that make tensors: they take `out=`, a tensor to put the result into (see `write_out`)."""
-    within = checked(f)
+    within = checked(f, public=False)
+    entry = Public()
 
     @functools.wraps(f)
     @hot
     def function(*args: Any, **kwargs: Any) -> Tensor:
+        if OVERRIDES.on:
+            made = overridden(entry.function, args, kwargs)
+            if made is not COMPUTE:
+                return made
         if "dtype" in kwargs and kwargs["dtype"] is not None:
             kwargs["dtype"] = dtypes.given(kwargs["dtype"], f.__name__)
         if "out" not in kwargs:
@@ -42,7 +48,7 @@ def makes(f: Callable) -> Callable:
         kwargs.setdefault("device", out.device)
         return write_out(out, within(*args, **kwargs))
 
-    return function
+    return announced(function, entry)
 
 
 @hot

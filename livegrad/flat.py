@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .nn import functional as F
+from .overriding import asks
 
 __all__ = [
     "alpha_dropout", "batch_norm", "binary_cross_entropy_with_logits", "constant_pad_nd", "cosine_embedding_loss",
@@ -112,3 +113,6 @@ margin_ranking_loss = _loss(F.margin_ranking_loss, 3, ("margin", "reduction"))
 poisson_nll_loss = _loss(F.poisson_nll_loss, 2, ("log_input", "full", "eps", "reduction"))
 triplet_margin_loss = _loss(F.triplet_margin_loss, 3, ("margin", "p", "eps", "swap", "reduction"))
 ctc_loss = _loss(F.ctc_loss, 4, ("blank", "reduction", "zero_infinity"))
+
+for _name in __all__:
+    globals()[_name] = asks(globals()[_name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import struct
@@ -185,6 +186,8 @@ def tensor(
         with np.errstate(all="ignore"):
             t = _from_numpy_copy(np.asarray(data), d)
     elif isinstance(data, Tensor):
+        if type(data) is not Tensor:
+            data = data._alias(silent=True)
         warn(
             "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
             "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor)."
@@ -257,11 +260,11 @@ def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_gra
     return tensor(s, dtype=dtype or dtypes.get_default_dtype(), device=device, requires_grad=requires_grad)
 
 
-@checked
+@functools.partial(checked, public=False)
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """`data` as a tensor, sharing memory and history where that is possible."""
     if isinstance(data, Tensor):
-        return data.to(device=device, dtype=dtype)
+        return data if device is None and dtype is None else data.to(device=device, dtype=dtype)
     if hasattr(data, "__array__") and not isinstance(data, np.generic):
         data = np.asarray(data)
     if isinstance(data, np.ndarray) and dtypes.known_numpy_dtype(data.dtype) is not None:

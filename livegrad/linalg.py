@@ -22,7 +22,7 @@ from .ops.dims import dims_of
 from .ops.dispatch import broadcast_shapes
 from .ops.matmul import _either, matmul
 from .ops.operator import on_either
-from .ops.registry import operator, write_out
+from .ops.registry import FUNCTIONS, operator, write_out
 from .ops.results import named
 from .runtime.array import numel
 from .tensor import Tensor, wrap
@@ -532,3 +532,4 @@ def multi_dot(tensors: Any) -> Tensor:
 
 
 check_public(globals(), "linalg_")
+globals()["matmul"] = FUNCTIONS["matmul"]  # the same function under both names

@@ -171,7 +171,7 @@ class Readable(Described):
         return object.__format__(self, spec) if spec else str(self)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
-        return self._text("tensor(")
+        return self._text(_prefix(type(self)))
 
     def _text_without_data(self, prefix: str) -> str:
         """What is known of a tensor on the device "meta"."""
@@ -201,6 +201,15 @@ class Readable(Described):
 
     def __dir__(self) -> list[str]:
         return [n for n in object.__dir__(self) if not n.startswith("_held")]
+
+
+def _prefix(cls: type) -> str:
+    """How the text of a tensor begins: with the name of its class, if that overrides functions."""
+    from .overriding import disabled_torch_function_impl
+    from .tensor import Tensor
+
+    plain = cls is Tensor or cls.__torch_function__ is disabled_torch_function_impl  # type: ignore[attr-defined]
+    return "tensor(" if plain else f"{cls.__name__}("
 
 
 def _real_item(t: Readable, kind: str) -> Any:

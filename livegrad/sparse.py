@@ -25,6 +25,7 @@ from . import dtypes, formats
 from .dtypes import Size
 from .from_data import as_tensor
 from .from_data import tensor as new_tensor
+from .overriding import asks
 from .tensor import Tensor
 
 __all__ = ["DoubleTensor", "FloatTensor", "SparseTensor", "mm", "sparse_coo_tensor", "spmm", "sum", "to_sparse"]
@@ -284,7 +285,7 @@ def mm(mat1: Any, mat2: Any) -> Any:
     return mat1 @ mat2
 
 
-spmm = mm
+spmm = asks(mm)
 
 
 def sum(input: SparseTensor, dim: Any = None) -> Any:  # noqa: A001, A002

@@ -10,6 +10,7 @@ import livegrad
 from .ops import scalar
 from .ops.names import i0, i0e, i1, i1e, mvlgamma, polygamma
 from .ops.registry import elementwise
+from .overriding import ANNOUNCED, asks
 from .tensor import Tensor
 
 __all__ = [
@@ -27,9 +28,9 @@ def _method(name: str, *, of: str) -> Any:
     def special(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
-    special.__name__ = name
+    special.__name__ = special.__qualname__ = name
     special.__doc__ = f"`livegrad.{of}`."
-    return special
+    return asks(special)
 
 
 _entr = elementwise(
@@ -107,3 +108,8 @@ def ndtri(input: Tensor) -> Tensor:
 def xlog1py(input: Any, other: Any) -> Tensor:
     """x log(1 + y), and 0 where x is 0."""
     return _xlog1py(input, other)
+
+
+for _name in __all__:
+    if globals()[_name] not in ANNOUNCED:
+        globals()[_name] = asks(globals()[_name])

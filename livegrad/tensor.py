@@ -39,6 +39,13 @@ def _autograd() -> Any:
     return functions
 
 
+@functools.cache
+def _overriding() -> Any:
+    from . import overriding  # it depends on this module
+
+    return overriding
+
+
 @hottest
 def wrap(v: Value) -> Tensor:
     """A tensor that holds a value."""
@@ -109,6 +116,7 @@ class Tensor(Readable):
     @staticmethod
     def _from(other: Tensor, cls: type) -> Any:
         """An instance of a subclass that shares the data of `other` and has no history."""
+        _overriding().prepare(cls)
         t = _new(cls)
         t._edge = None
         t._nr = 0
@@ -117,6 +125,57 @@ class Tensor(Readable):
         t._v = None
         t._s = Alias(alias.storage, alias.layout, alias.counter)
         return t
+
+    def as_subclass(self, cls: type) -> Any:
+        """This tensor, with the same data and history, as one of a subclass of Tensor.
+
+        >>> import livegrad
+        >>> class Named(livegrad.Tensor):
+        ...     pass
+        >>> livegrad.ones(2).as_subclass(Named) * 2
+        Named([2., 2.])
+        """
+        if not (isinstance(cls, type) and issubclass(cls, Tensor)):
+            raise TypeError(f"as_subclass(): argument 'cls' must be a subclass of Tensor, not {cls!r}")
+        overriding = _overriding()
+        with overriding.DisableTorchFunction():
+            same = self._alias(silent=False) if self._edge is None else self.view(self._shape)
+        return overriding.turn_into(same, cls)
+
+    @staticmethod
+    def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Any:  # noqa: PLW0211 (it is called as one)
+        """A tensor of a subclass with the data of another, without its history."""
+        made = Tensor._from(data, cls)
+        if require_grad:
+            Tensor.requires_grad_(made)
+        return made
+
+    @staticmethod
+    def _make_wrapper_subclass(  # noqa: PLW0211
+        cls: type, size: Any, strides: Any = None, storage_offset: Any = None, memory_format: Any = None,
+        dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: bool = False,
+        requires_grad: bool = False, **options: Any,
+    ) -> Any:  # fmt: skip
+        """A tensor of a subclass that has a shape, a dtype and a device, and no data worth reading: for subclasses that
+        hold other tensors and answer every function in their `__torch_function__`."""
+        from .creation import zeros
+
+        overriding = _overriding()
+        with overriding.DisableTorchFunction():
+            made = zeros((), dtype=dtype, device=device).expand(tuple(size))
+        made = Tensor._from(made, cls)
+        if requires_grad:
+            Tensor.requires_grad_(made)
+        return made
+
+    @classmethod
+    def __torch_function__(cls, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """What a function called with a tensor of this subclass gives: its own result, as tensors of this class.
+
+        func: what was called. types: the classes among its arguments that define this method. Return NotImplemented to
+        leave the answer to the others.
+        """
+        return _overriding().by_default(cls, func, types, args, kwargs)
 
     # --- value and storage --------------------------------------------------------------------------------------
 
@@ -446,6 +505,7 @@ class Tensor(Readable):
         made = Tensor._from(self, type(self))
         made._edge = self._edge
         made._nr = self._nr
+        made.__dict__.update({name: x for name, x in self.__dict__.items() if not name.startswith("_held")})
         return made
 
     def __reduce_ex__(self, protocol: int) -> tuple:

@@ -23,7 +23,7 @@ LAYERS = [
     "native runtime",
     "lazy",
     "autograd.anomaly autograd.engine autograd.mode autograd.node autograd.saving",
-    "described readable tensor",
+    "described overridden_methods overriding readable tensor",
     "counter ops sampling",
     "convert creation from_data memory printing random",
     "autograd linalg",

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..lazy.value import from_array
 from ..native import hot
+from ..overriding import asks
 from ..runtime import array as arrays
 from ..tensor import Tensor, wrap
 from . import engine
@@ -111,6 +112,7 @@ def backward(
             t._edge.accumulate(g, create_graph)
 
 
+@asks
 def grad(
     outputs: Any,
     inputs: Any,

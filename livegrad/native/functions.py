@@ -17,7 +17,8 @@ from typing import Any
 from . import HOLDERS
 
 # Include/typeslots.h, structmember.h and object.h
-_TP_CALL, _TP_DESCR_GET, _TP_MEMBERS, _TP_GETSET = 50, 54, 72, 73
+_TP_CALL, _TP_DESCR_GET, _TP_HASH, _TP_RICHCOMPARE, _TP_MEMBERS, _TP_GETSET = 50, 54, 59, 67, 72, 73
+_EQUAL, _UNEQUAL = 2, 3
 _SSIZE, _READ_ONLY = 19, 1
 _FLAGS = 1 << 18 | 1 << 17 | 1 << 11 | 1 << 7  # version tag, method descriptor, vectorcall, no instances from outside
 _CODE, _CLOSURE, _ORIGINAL, _DICT, _SIZE = 16, 24, 32, 40, 48
@@ -56,6 +57,25 @@ _kept: list = []
 _closures: list[tuple[Any, list]] = []
 
 
+# The Python form that each compiled function stands for, by its id; in tuples, where `replace` does not find it.
+_stands_for: dict[int, tuple] = {}
+
+
+def _hash(f: Any) -> int:
+    return hash(_stands_for[id(f)][0])
+
+
+def _compare(f: Any, other: Any, how: int) -> Any:
+    """A compiled function equals the one that it stands for: a table of functions may have been made before it was."""
+    if how not in (_EQUAL, _UNEQUAL):
+        return NotImplemented
+    (own,) = _stands_for[id(f)]
+    same = own is other or own is _stands_for.get(id(other), (None,))[0]
+    if not same and not isinstance(other, (types.FunctionType, type(f))):
+        return NotImplemented
+    return same is (how == _EQUAL)
+
+
 def _address(name: str) -> int | None:
     return ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
 
@@ -70,14 +90,18 @@ def make_class(get: int) -> type:
     getset = (_GetSet * 2)(
         _GetSet(b"__dict__", _address("PyObject_GenericGetDict"), _address("PyObject_GenericSetDict"))
     )
-    slots = (_Slot * 5)(
+    hashes = ctypes.PYFUNCTYPE(ctypes.c_ssize_t, ctypes.py_object)(_hash)
+    compares = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.py_object, ctypes.c_int)(_compare)
+    slots = (_Slot * 7)(
+        _Slot(_TP_HASH, ctypes.cast(hashes, ctypes.c_void_p)),
+        _Slot(_TP_RICHCOMPARE, ctypes.cast(compares, ctypes.c_void_p)),
         _Slot(_TP_CALL, _address("PyVectorcall_Call")),
         _Slot(_TP_DESCR_GET, get),
         _Slot(_TP_MEMBERS, ctypes.addressof(members)),
         _Slot(_TP_GETSET, ctypes.addressof(getset)),
     )
     spec = _Spec(f"{PACKAGE}.native.compiled_function".encode(), _SIZE, 0, _FLAGS, slots)
-    _kept.extend((members, getset, slots, spec))
+    _kept.extend((members, getset, slots, spec, hashes, compares))
     from_spec = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.POINTER(_Spec))(("PyType_FromSpec", api))
     made = from_spec(ctypes.byref(spec))
     # A function is pickled by its name.
@@ -87,6 +111,7 @@ def make_class(get: int) -> type:
 
 def make(cls: type, address: int, function: Any, original: Any = None) -> Any:
     """The compiled form of a function. original: what takes the calls that do not fit, if not the function itself."""
+    stands_for = (function if original is None else original,)
     original = _copy(function if original is None else original)  # which changes its name (see `originals`)
     alloc = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_ssize_t)(
         ("PyType_GenericAlloc", ctypes.pythonapi)
@@ -95,6 +120,7 @@ def make(cls: type, address: int, function: Any, original: Any = None) -> Any:
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
     closure = (ctypes.c_void_p * max(len(cells), 1))(*[id(x) for x in cells])
     _kept.extend((made, function, original, closure))
+    _stands_for[id(made)] = _stands_for.get(id(stands_for[0]), stands_for)
     _closures.append((closure, cells))
     words = (ctypes.c_void_p * (_SIZE // 8)).from_address(id(made))
     words[_CODE // 8] = address

@@ -8,6 +8,7 @@ import math
 import warnings
 
 import livegrad
+from livegrad.overriding import asks
 
 __all__ = [
     "calculate_gain",
@@ -64,12 +65,14 @@ def calculate_gain(nonlinearity, param=None):
     raise ValueError(f"Unsupported nonlinearity {nonlinearity}")
 
 
+@asks
 def uniform_(tensor, a=0.0, b=1.0, generator=None):
     """Fills with numbers uniform in [a, b)."""
     with livegrad.no_grad():
         return tensor.uniform_(a, b, generator=generator)
 
 
+@asks
 def normal_(tensor, mean=0.0, std=1.0, generator=None):
     """Fills with normal numbers."""
     with livegrad.no_grad():
@@ -125,6 +128,7 @@ def _normal_cdf(x):
     return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
 
 
+@asks
 def constant_(tensor, val):
     """Fills with one number."""
     with livegrad.no_grad():
@@ -212,6 +216,7 @@ def _is_empty(tensor):
     return True
 
 
+@asks
 def kaiming_uniform_(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", generator=None):
     """Fills uniformly in ±gain·√(3 / fan)  (He et al., 2015); ``a`` is the slope of the leaky_relu that follows."""
     if _is_empty(tensor):

@@ -4,13 +4,36 @@ from collections import OrderedDict
 
 import livegrad
 from livegrad.native import slotted
+from livegrad.overriding import disabled_torch_function_impl, overrides
 from livegrad.tensor import Tensor
 
 __all__ = ["Buffer", "Parameter", "is_lazy"]
 
 
+class _Kind(type):
+    """Tensors of subclasses that override functions stay what they are: a mark makes them parameters or buffers."""
+
+    def __instancecheck__(cls, instance):
+        if type.__instancecheck__(cls, instance):
+            return True
+        return cls in _MARKS and isinstance(instance, Tensor) and _MARKS[cls] in instance.__dict__
+
+
+def _marked(data, mark, requires_grad):
+    """`data`, of a class that overrides functions, as a leaf with a mark."""
+    made = data.detach().requires_grad_(requires_grad)
+    if type(made) is not type(data):
+        raise RuntimeError(
+            f"Creating a Parameter from an instance of type {type(data).__name__} requires that detach() returns an "
+            f"instance of the same type, but return type {type(made).__name__} was found instead. To use the type as a "
+            "Parameter, please correct the detach() semantics defined by its __torch_dispatch__() implementation."
+        )
+    made.__dict__[mark] = True
+    return made
+
+
 @slotted
-class Parameter(Tensor):
+class Parameter(Tensor, metaclass=_Kind):
     """A tensor that a `Module` trains: assigning one as an attribute lists it in ``module.parameters()``.
 
     ``data`` is shared with the new parameter, not copied. Without it the parameter is an empty tensor.
@@ -28,6 +51,8 @@ class Parameter(Tensor):
             data = livegrad.empty(0)
         elif not isinstance(data, Tensor):
             raise RuntimeError(f"a Parameter is made from a Tensor, not from {type(data).__name__!r}")
+        if data.__class__ is not Tensor and overrides(data):
+            return _marked(data, "_is_param", requires_grad)
         parameter = Tensor._from(data, cls)
         if requires_grad:
             parameter.requires_grad = True
@@ -35,6 +60,8 @@ class Parameter(Tensor):
 
     def __init__(self, data=None, requires_grad=True):
         """Everything happens in ``__new__``."""
+
+    __torch_function__ = disabled_torch_function_impl  # type: ignore[assignment]
 
     def __deepcopy__(self, memo):
         known = memo.get(id(self))
@@ -49,7 +76,7 @@ class Parameter(Tensor):
         return _rebuild_parameter, (self.data, self.requires_grad, OrderedDict())
 
 
-class Buffer(Tensor):
+class Buffer(Tensor, metaclass=_Kind):
     """A tensor that a `Module` keeps but does not train, such as a running mean.
 
     Assigning one as an attribute is the same as calling ``register_buffer``. With ``persistent=False`` it stays out of
@@ -59,6 +86,10 @@ class Buffer(Tensor):
     def __new__(cls, data=None, *, persistent=True):
         if data is None:
             data = livegrad.empty(0)
+        if data.__class__ is not Tensor and overrides(data):
+            buffer = _marked(data, "_is_buffer", data.requires_grad)
+            buffer.persistent = persistent
+            return buffer
         buffer = Tensor._from(data, cls)
         if data.requires_grad:
             buffer.requires_grad = True
@@ -67,6 +98,8 @@ class Buffer(Tensor):
 
     def __init__(self, data=None, *, persistent=True):
         """Everything happens in ``__new__``."""
+
+    __torch_function__ = disabled_torch_function_impl  # type: ignore[assignment]
 
     def __deepcopy__(self, memo):
         known = memo.get(id(self))
@@ -85,6 +118,9 @@ def _rebuild_parameter(data, requires_grad, backward_hooks):
 
 def _rebuild_buffer(data, persistent):
     return Buffer(data, persistent=persistent)
+
+
+_MARKS: dict[type, str] = {Parameter: "_is_param", Buffer: "_is_buffer"}
 
 
 def is_lazy(parameter):

@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import dtypes
 from ..native import hot
+from ..overriding import COMPUTE, OVERRIDES, Public, announced, foreign, overridden
 from ..runtime.refusal import OutOfMemoryError
 from ..tensor import Tensor
 
@@ -64,22 +65,33 @@ SIZES = frozenset(
 )  # fmt: skip
 
 
-def checked(f: Callable, method: bool = False, prefix: str = "") -> Callable:
+def checked(f: Callable, method: bool = False, prefix: str = "", public: bool = True) -> Callable:
     """The function, which raises TypeError where it raises anything because of an argument's type.
 
     method: it is called on its first argument, which is not counted in the text. prefix: of its name in the text.
+    public: whether users call it as it is: then arguments may override it (see `overriding`).
     """
+    asks = public and not method
+    entry = Public()
 
     @functools.wraps(f)
     @hot
     def function(*args: Any, **kwargs: Any) -> Any:
+        if asks and OVERRIDES.on:
+            made = overridden(entry.function, args, kwargs)
+            if made is not COMPUTE:
+                return made
         try:
             return f(*args, **kwargs)
         except Exception as error:
+            if asks:
+                made = foreign(entry, args, kwargs)
+                if made is not COMPUTE:
+                    return made
             explain(error, f, args, kwargs, method, prefix)
             raise
 
-    return function
+    return announced(function, entry) if asks else function
 
 
 def check_public(module: dict[str, Any], prefix: str) -> None:

@@ -264,10 +264,12 @@ def numel(input: Tensor) -> int:
     return input.numel()
 
 
-@function
 def is_tensor(obj: Any) -> bool:
     """Whether an object is a tensor."""
     return isinstance(obj, Tensor)
+
+
+FUNCTIONS["is_tensor"] = is_tensor  # which nothing overrides
 
 
 @function

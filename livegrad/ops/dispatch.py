@@ -20,6 +20,7 @@ from ..autograd.saving import SAVING, pack_operands
 from ..lazy import value as values
 from ..lazy.value import OPERATOR, Bound, Value, pending
 from ..native import hot, hottest
+from ..overriding import COMPUTE, Unanswered, activate, overridden, overrides
 from ..precision import REGIONS
 from ..site import INTERNAL, MODULES, resolve
 from ..tensor import Tensor
@@ -335,8 +336,11 @@ def unary(op: ElementwiseOp) -> Callable:
     return function
 
 
-def binary(op: ElementwiseOp, reflected: bool = False) -> Callable:
-    """The function of an operator of two operands; `reflected` swaps them."""
+def binary(op: ElementwiseOp, reflected: bool = False, told: str = "") -> Callable:
+    """The function of an operator of two operands; `reflected` swaps them.
+
+    told: of Python's operators, the method that an operand which overrides functions is told of.
+    """
     same = op.same_tt
     with_scalar = op.scalar_tables
     scalar_pattern = "st" if reflected else "ts"
@@ -354,9 +358,9 @@ def binary(op: ElementwiseOp, reflected: bool = False) -> Callable:
                 instr = with_scalar[c][scalar_pattern, va.dtype, va.shape != ()]
                 return emit(instr, (va,), (other,), va.shape, (self,), None)
             if not isinstance(other, Tensor):
-                other = as_operand(other, self)
+                given, other = other, as_operand(other, self)
                 if other is NotImplemented:
-                    return NotImplemented
+                    return overridden_by(self, given, told) if told else NotImplemented
                 return call(op, (other, self) if reflected else (self, other))
         vb = other._v
         if vb is None:
@@ -374,6 +378,18 @@ def binary(op: ElementwiseOp, reflected: bool = False) -> Callable:
         return emit(instr, (va, vb), (), common, (self, other), (shape, vb.shape))
 
     return function
+
+
+def overridden_by(self: Tensor, other: Any, told: str) -> Any:
+    """What an operand that is no tensor makes of a Python operator; NotImplemented if it overrides no functions."""
+    if not overrides(other):
+        return NotImplemented
+    activate()
+    try:
+        made = overridden(getattr(Tensor, told), (self, other), {})
+    except Unanswered:
+        return NotImplemented
+    return NotImplemented if made is COMPUTE else made
 
 
 @hot

@@ -290,7 +290,8 @@ def _install_python_operators() -> None:
              "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift"}  # fmt: skip
     for python, name in table.items():
         op = ELEMENTWISE[name]
-        setattr(Tensor, f"__{python}__", dispatch.binary(op))
+        told = python if hasattr(Tensor, python) and python not in ("eq", "ne") else f"__{python}__"
+        setattr(Tensor, f"__{python}__", dispatch.binary(op, told=told))
         setattr(Value, f"__{python}__", dispatch.value_function(op))
         if python in ("add", "mul", "and", "or", "xor"):
             setattr(Tensor, f"__r{python}__", dispatch.binary(op, reflected=python not in ("add", "mul")))

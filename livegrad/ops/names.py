@@ -35,9 +35,9 @@ def _in_place(name: str) -> Any:
             raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
         return method(input, *args, **kwargs)
 
-    function.__name__ = name
+    function.__name__ = function.__qualname__ = name
     function.__doc__ = f"`input.{name}(...)`"
-    return function
+    return checked(function)
 
 
 for _name in _IN_PLACE.split():

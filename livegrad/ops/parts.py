@@ -314,7 +314,8 @@ T.conj_physical = conj
 FUNCTIONS["conj_physical"] = FUNCTIONS["conj"]
 T.conj_physical_ = writes.in_place(conj, "conj_physical_")
 T.is_conj = T.is_neg = lambda self: False
-FUNCTIONS["is_conj"] = FUNCTIONS["is_neg"] = lambda input: False
+FUNCTIONS["is_conj"] = lambda input: False
+FUNCTIONS["is_neg"] = lambda input: False
 for _name in ("resolve_conj", "resolve_neg"):
     setattr(Tensor, _name, lambda self: self)
     FUNCTIONS[_name] = lambda input: input

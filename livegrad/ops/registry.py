@@ -32,6 +32,7 @@ from typing import Any
 
 from ..lazy.value import Value
 from ..native import HOT, front, hot
+from ..overriding import COMPUTE, OVERRIDES, Public, announced, foreign, overridden
 from ..tensor import Tensor
 from . import dispatch, writes
 from .arguments import checked, explain, refuse_types, type_name
@@ -159,9 +160,14 @@ def _by_keyword(op: ElementwiseOp, args: tuple, kwargs: dict) -> tuple:
 
 def _function_form(op: ElementwiseOp, fast: Callable) -> Callable:
     n = len(op.names)
+    entry = Public()
 
     @hot
     def function(*args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
+        if OVERRIDES.on:
+            made = overridden(entry.function, args, kwargs if out is None else _with_result(kwargs, out))
+            if made is not COMPUTE:
+                return made
         if kwargs:
             args = _by_keyword(op, args, kwargs)
         if len(args) != n:
@@ -169,16 +175,26 @@ def _function_form(op: ElementwiseOp, fast: Callable) -> Callable:
         if isinstance(args[0], Tensor) and n <= 2:
             made = fast(*args)
             if made is NotImplemented:
-                made = dispatch.call(op, args)
+                made = _computed(op, entry, args)
         else:
-            made = dispatch.call(op, args)
+            made = _computed(op, entry, args)
         if out is None:
             return made
         check_out(op.name, out)
         return write_out(out, made)
 
     function.__doc__ = f"{op.name}({', '.join(op.names)}, *, out=None): elementwise, with broadcasting."
-    return _named(function, op.name)
+    return announced(_named(function, op.name), entry)
+
+
+def _with_result(kwargs: dict, out: Any) -> dict:
+    return {**kwargs, "out": out}
+
+
+def _computed(op: ElementwiseOp, entry: Public, args: tuple) -> Any:
+    """The result for arguments in any mixture; what one makes of it that is foreign, and overrides it."""
+    made = foreign(entry, args, {})
+    return dispatch.call(op, args) if made is COMPUTE else made
 
 
 def check_out(name: str, out: Any) -> None:
@@ -245,6 +261,8 @@ def public(
     def enter(f: Callable) -> Callable:
         shown = with_numpy_names(f, keywords)
         exported = with_out(shown, number_first)
+        if f.__name__.rstrip("_") == name:
+            exported.__name__ = exported.__qualname__ = name
         as_method = _checked_method(shown, f)
         for each in (name, *aliases):
             if method:
@@ -325,11 +343,16 @@ def with_numpy_names(f: Callable, more: dict[str, str] | None = None) -> Callabl
 def with_out(f: Callable, number_first: Callable | None = None) -> Callable:
     """The function form: checks that the first argument is a tensor, and takes `input=` and `out=`."""
     first = parameters(f)[0]
+    entry = Public()
     if number_first is not None:
         known_as(number_first, f.__name__)
 
     @hot
     def function(*args: Any, **kwargs: Any) -> Any:
+        if OVERRIDES.on:
+            made = overridden(entry.function, args, kwargs)
+            if made is not COMPUTE:
+                return made
         if "input" in kwargs and first != "input":
             args = (kwargs.pop("input"), *args)
         chosen = f
@@ -337,6 +360,9 @@ def with_out(f: Callable, number_first: Callable | None = None) -> Callable:
             if number_first is not None and isinstance(args[0], (int, float)):
                 chosen = number_first
             else:
+                made = foreign(entry, args, kwargs)
+                if made is not COMPUTE:
+                    return made
                 refuse_types(f, args, kwargs)
                 raise TypeError(
                     f"{f.__name__}(): argument 'input' (position 1) must be Tensor, not {type_name(args[0])}"
@@ -345,6 +371,9 @@ def with_out(f: Callable, number_first: Callable | None = None) -> Callable:
         try:
             made = chosen(*args, **kwargs)
         except Exception as error:
+            made = foreign(entry, args, kwargs)
+            if made is not COMPUTE:
+                return made
             explain(error, chosen, args, kwargs)
             raise
         if out is None:
@@ -361,4 +390,4 @@ def with_out(f: Callable, number_first: Callable | None = None) -> Callable:
 
     function.__doc__ = f.__doc__
     function.__wrapped__ = f  # type: ignore[attr-defined]
-    return _named(function, f.__name__)
+    return announced(_named(function, f.__name__), entry)

@@ -344,6 +344,7 @@ def test_installed_functions_look_like_themselves():
     unit.install(wait=True)
     assert unit.installed(), unit.failure()
     add = livegrad.Tensor.__add__
+    add = getattr(add, "raw", add)  # where another test has overridden functions
     assert type(add).__name__ == "compiled_function"
     linear = livegrad.nn.functional.linear
     assert type(linear).__name__ == "compiled_function"
@@ -366,6 +367,10 @@ def test_functions_held_from_before_can_be_pickled():
         for f in (relu, total):
             assert pickle.loads(pickle.dumps(f)) is f
         assert total is not livegrad.sum
+        assert total == livegrad.sum == total != relu and {total: 1, relu: 2}[livegrad.sum] == 1
+        class Duck:
+            __torch_function__ = classmethod(lambda cls, func, types, args=(), kwargs=None: {total: 3}[func])
+        assert livegrad.sum(Duck()) == 3
         pickle.loads(pickle.dumps(model))
         import sys
         sys.stdout.write(pickle.dumps([total, relu]).hex())
