@@ -231,59 +231,100 @@ def compile_ptx(module_text: str, arch: str = "sm_80") -> str:
 
 
 class CompiledObject:
-    """Machine code in memory, and what it was made from."""
+    """Machine code in memory, and what it was made from. addresses: of its functions; None: the engine knows them."""
 
-    def __init__(self, engine: Any, object_code: bytes) -> None:
+    def __init__(self, engine: Any, addresses: dict[str, int] | None, object_code: bytes) -> None:
         self._engine = engine
+        self._addresses = addresses
         self.object_code = object_code
 
     def address(self, name: str) -> int:
         """The address of a function."""
-        address = service.call(self._engine.get_function_address, name)
+        if self._addresses is None:
+            address = service.call(self._engine.get_function_address, name)
+        else:
+            address = self._addresses.get(name)
         if not address:
             raise KeyError(f"no function {name!r} in this object")
         return address
 
 
-_engines: list = []  # never emptied: see above
-
-
-def undefined_symbols(code: bytes) -> list[str]:
-    """Names that an ELF64 object expects others to define (none are found in objects of other formats).
+def symbols(code: bytes) -> tuple[set[str], set[str], set[str]] | None:
+    """Of an ELF64 object the names of its functions, of all that it defines, and of what others are to define.
 
     From the System V ABI: the section headers lead to the symbol table; an undefined symbol has section index 0.
+    None for objects of other formats.
     """
     if code[:5] != b"\x7fELF\x02" or code[5] != 1:
-        return []
+        return None
     (table,) = struct.unpack_from("<Q", code, 0x28)
     size, count = struct.unpack_from("<HH", code, 0x3A)
     sections = [struct.unpack_from("<IIQQQQIIQQ", code, table + k * size) for k in range(count)]
-    names = []
+    functions, defined, needed = set(), set(), set()
     for _, kind, _, _, start, length, link, _, _, step in sections:
         if kind != 2:  # SHT_SYMTAB
             continue
         strings = sections[link][4]
         for at in range(start + step, start + length, step):
-            name, _, _, section = struct.unpack_from("<IBBH", code, at)
-            if section == 0 and name:
-                end = code.index(b"\0", strings + name)
-                names.append(code[strings + name : end].decode())
-    return names
+            place, info, _, section = struct.unpack_from("<IBBH", code, at)
+            if place:
+                end = code.index(b"\0", strings + place)
+                name = code[strings + place : end].decode()
+                (defined if section else needed).add(name)
+                if section and info == 0x12:  # STB_GLOBAL, STT_FUNC
+                    functions.add(name)
+    return functions, defined, needed
 
 
-def _load(*codes: bytes) -> CompiledObject:
-    llvm = _llvm()
-    empty = llvm.parse_assembly("", context=llvm.create_context())
-    engine = llvm.create_mcjit_compiler(empty, _target_machine())  # which makes this process's own symbols known
-    missing = [name for code in codes for name in undefined_symbols(code) if llvm.address_of_symbol(name) is None]
-    if missing:
-        # Calling what is not there would end the process.
-        raise RuntimeError(f"the compiled code calls functions that are not there: {', '.join(missing)}")
-    for code in codes:
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    engine.finalize_object()
-    _engines.append(engine)
-    return CompiledObject(engine, codes[0])
+class _Loader:
+    """One of LLVM's engines for all objects: one for each takes many times the memory of its code, and the time.
+
+    An engine knows one function of a name, that of the object which was loaded last; so addresses are asked for at once,
+    and what needs a name that some object has defined by chance gets an engine of its own. LLVM's memory for ARM keeps
+    the parts of an object together, whenever it is loaded: with tensors between them, 2 GiB apart, they could not reach
+    each other.
+    """
+
+    def __init__(self) -> None:
+        self.shared: Any = None
+        self.defined: set[str] = set()  # by the objects in there
+        self.others: list = []  # never emptied: see above
+
+    def load(self, *codes: bytes) -> CompiledObject:
+        llvm = _llvm()
+        if self.shared is None:
+            self.shared = self.engine()  # which makes this process's own symbols known
+        engine, addresses = self.shared, None
+        tables = [symbols(code) for code in codes]
+        if any(table is None for table in tables):
+            engine = self.engine()
+        else:
+            functions, defined, needed = (set().union(*names) for names in zip(*tables))  # type: ignore[arg-type]
+            missing = sorted(name for name in needed if llvm.address_of_symbol(name) is None)
+            if missing:
+                # Calling what is not there would end the process.
+                raise RuntimeError(f"the compiled code calls functions that are not there: {', '.join(missing)}")
+            if self.defined.isdisjoint(needed):
+                self.defined |= defined
+            else:
+                engine = self.engine()
+        if engine is not self.shared:
+            self.others.append(engine)
+        for code in codes:
+            engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        engine.finalize_object()
+        if None not in tables:
+            addresses = {name: engine.get_function_address(name) for name in functions}
+        return CompiledObject(engine, addresses, codes[0])
+
+    @staticmethod
+    def engine() -> Any:
+        llvm = _llvm()
+        empty = llvm.parse_assembly("", context=llvm.create_context())
+        return llvm.create_mcjit_compiler(empty, _target_machine(), use_lmm=True)
+
+
+_loader = _Loader()
 
 
 def load_object(*codes: bytes) -> CompiledObject:
@@ -292,4 +333,4 @@ def load_object(*codes: bytes) -> CompiledObject:
     Several objects, whose functions have names of their own, become one, which takes less time.
     """
     _host()
-    return service.call(_load, *codes)
+    return service.call(_loader.load, *codes)

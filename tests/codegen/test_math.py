@@ -412,6 +412,22 @@ def test_objects_can_be_loaded_again():
         again.address("no_such_function")
 
 
+def test_functions_of_one_name_are_kept_apart():
+    def made(text):
+        return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(machine.compile_cpu(text).address("kernel"))
+
+    def adds(n):
+        inner = f"define internal i64 @inner(i64 %x) noinline {{ %y = add i64 %x, {n} ret i64 %y }}"
+        return made(f"{inner} define i64 @kernel(i64 %x) {{ %y = call i64 @inner(i64 %x) ret i64 %y }}")
+
+    functions = [adds(n) for n in range(40)]
+    assert [f(100) for f in functions] == list(range(100, 140))
+    # One that has the name of a function of the system is not taken for that.
+    made("define i64 @labs(i64 %x) { ret i64 7 } define i64 @kernel(i64 %x) { ret i64 %x }")
+    calls = made("declare i64 @labs(i64) define i64 @kernel(i64 %x) { %y = call i64 @labs(i64 %x) ret i64 %y }")
+    assert calls(-3) == 3 and [f(0) for f in functions] == list(range(40))
+
+
 def test_code_that_calls_what_is_not_there_is_refused():
     module = ir.Module("cpu")
     b = module.function("kernel", [("ptr", "%x")])
