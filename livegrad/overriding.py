@@ -1,8 +1,9 @@
 """`__torch_function__`: which arguments override a function, and asking them, and the modes, instead of computing.
 
 Nothing of it is asked for while no program overrides anything: public functions look at one flag, `OVERRIDES.on`, and
-methods of tensors at none (see `overridden_methods`). The flag is set when the first tensor of a subclass is made,
-when the first mode is entered, or when a function refuses an argument that is no tensor and turns out to override it.
+methods of tensors at none. When the first tensor of a subclass is made or the first mode is entered, the flag is set,
+and methods are exchanged for such that ask (see `overridden_methods`). Where a function or a method refuses an argument
+that is no tensor and turns out to override it, only the flag is set.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ PLAIN = frozenset((Tensor, int, float, bool, str, type(None), complex, slice, ty
 
 @slotted
 class Overrides:
-    """on: whether public functions ask `overridden`. modes: how many modes are entered, in all threads."""
+    """on: whether public functions ask `overridden`; methods: whether methods do. modes: how many modes are entered, in
+    all threads."""
 
-    __slots__ = ("on", "modes")
+    __slots__ = ("on", "methods", "modes")
 
     def __init__(self) -> None:
         self.on = False
+        self.methods = False
         self.modes = 0
 
 
@@ -183,12 +186,13 @@ def overridden(function: Any, args: tuple, kwargs: dict, arguments: bool = True)
     return ask(function, found, args, kwargs)
 
 
-def foreign(entry: Public, args: tuple, kwargs: dict) -> Any:
+def foreign(entry: Public, args: tuple, kwargs: dict, method: str = "") -> Any:
     """What is made of a call with arguments that the function cannot take: `COMPUTE`, which raises, if none does."""
-    if OVERRIDES.on or not overloaded(args, kwargs):
+    if (OVERRIDES.methods if method else OVERRIDES.on) or not overloaded(args, kwargs):
         return COMPUTE
-    activate()
-    return overridden(entry.function, args, kwargs)
+    OVERRIDES.on = True
+    function = getattr(Tensor, method, None) if method else entry.function
+    return COMPUTE if function is None else overridden(function, args, kwargs)
 
 
 class Unanswered(TypeError):
@@ -313,14 +317,14 @@ def turn_into(t: Tensor, cls: type) -> Any:
 def prepare(cls: type) -> None:
     """Called before there is a tensor of a subclass."""
     method = cls.__torch_function__  # type: ignore[attr-defined]
-    if not OVERRIDES.on and cls is not Tensor and method is not disabled_torch_function_impl:
+    if not OVERRIDES.methods and cls is not Tensor and method is not disabled_torch_function_impl:
         activate()
 
 
 def activate() -> None:
     """From now on functions and methods ask what overrides them."""
-    if not OVERRIDES.on:
+    if not OVERRIDES.methods:
         from . import overridden_methods
 
         overridden_methods.install()
-        OVERRIDES.on = True
+        OVERRIDES.on = OVERRIDES.methods = True

@@ -7,15 +7,16 @@
 ['input', '0', '1', 'output']
 """
 
-from . import graph, graph_module, interpreter, node, proxy  # noqa: F401  programs import them by these names
+from . import graph, graph_module, interpreter, node, proxy, subgraph_rewriter  # noqa: F401  programs import them by these names
 from .graph import Graph
 from .graph_module import GraphModule
 from .interpreter import Interpreter, Transformer
-from .node import Node, map_arg
+from .node import Node, has_side_effect, map_arg
 from .proxy import Proxy, TraceError
+from .subgraph_rewriter import replace_pattern
 from .tracer import Tracer, symbolic_trace, wrap
 
 __all__ = [
-    "Graph", "GraphModule", "Interpreter", "Node", "Proxy", "TraceError", "Tracer", "Transformer", "map_arg",
-    "symbolic_trace", "wrap",
+    "Graph", "GraphModule", "Interpreter", "Node", "Proxy", "TraceError", "Tracer", "Transformer",
+    "has_side_effect", "map_arg", "replace_pattern", "symbolic_trace", "wrap",
 ]  # fmt: skip

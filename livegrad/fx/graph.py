@@ -7,13 +7,13 @@ import keyword
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import livegrad
 
 from .node import Node, map_arg, qualified_name, shown
 
-__all__ = ["Graph"]
+__all__ = ["Graph", "PythonCode"]
 
 _INFIX = {
     "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "matmul": "@",
@@ -21,6 +21,13 @@ _INFIX = {
     "lshift": "<<", "rshift": ">>",
 }  # fmt: skip
 _PREFIX = {"neg": "-", "invert": "~", "pos": "+"}
+
+
+class PythonCode(NamedTuple):
+    """src: the code of a function ``forward(self, …)``. globals: the names that it reads."""
+
+    src: str
+    globals: dict[str, Any]
 
 
 class Graph:
@@ -244,6 +251,11 @@ class Graph:
         if not name.startswith("torch.") or found is not node.target:
             name = self._global(node.target, name, names)
         return f"{name}({', '.join(given + keywords)})"
+
+    def python_code(self, root_module: str = "self", **options: Any) -> PythonCode:
+        """The code as `GraphModule` runs it."""
+        source, names = self.code()
+        return PythonCode(source, names)
 
     def code(self) -> tuple[str, dict]:
         """The code of a function ``forward(self, …)`` that does what the graph does, and the globals that it needs.

@@ -44,6 +44,10 @@ class Interpreter:
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         return getattr(self, n.op)(n.target, args, kwargs)
 
+    def map_nodes_to_values(self, args: Any, n: Node) -> Any:
+        """Arguments with results in the place of nodes."""
+        return map_arg(args, lambda node: self.env[node])
+
     def fetch_args_kwargs_from_env(self, n: Node) -> tuple:
         """A node's arguments, with results in the place of nodes."""
         return map_arg((n.args, n.kwargs), lambda node: self.env[node])

@@ -9,7 +9,18 @@ from typing import Any
 
 import livegrad
 
-__all__ = ["Node", "map_aggregate", "map_arg"]
+__all__ = ["Argument", "Node", "Target", "has_side_effect", "map_aggregate", "map_arg"]
+
+Target = Callable[..., Any] | str  # what a node calls, or the name or path of it
+Argument = Any  # nodes, Python's numbers, words and containers, dtypes, devices, tensors
+_SIDE_EFFECTS: set[Any] = set()
+
+
+def has_side_effect(fn: Callable) -> Callable:
+    """Keep calls of a function in graphs though nothing uses their results; also as a decorator."""
+    _SIDE_EFFECTS.add(fn)
+    return fn
+
 
 OPS = ("placeholder", "get_attr", "call_function", "call_method", "call_module", "output")
 
@@ -68,6 +79,7 @@ class Node:
         self._args: tuple = ()
         self._kwargs: dict = {}
         self._erased = False
+        self.stack_trace: str | None = None
         self._set(args, kwargs)
 
     def _set(self, args: Any, kwargs: Any) -> None:
@@ -126,6 +138,12 @@ class Node:
         """Give one argument another value."""
         self.args = (*self._args[:idx], arg, *self._args[idx + 1 :])
 
+    def insert_arg(self, idx: int, arg: Any) -> None:
+        """Give it one argument more, in front of the one at a place."""
+        if not 0 <= idx <= len(self._args):
+            raise AssertionError("insert_args index must be between 0 and len(self.args)")
+        self.args = (*self._args[:idx], arg, *self._args[idx:])
+
     def update_kwarg(self, key: str, arg: Any) -> None:
         """Give one keyword argument another value."""
         self.kwargs = {**self._kwargs, key: arg}
@@ -150,6 +168,8 @@ class Node:
             return True
         if self.op not in ("call_function", "call_method"):
             return False
+        if self.target in _SIDE_EFFECTS:
+            return True
         name = str(getattr(self.target, "__name__", self.target))
         return name.endswith("_") and not name.endswith("__")  # it changes something in place
 

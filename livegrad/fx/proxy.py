@@ -1,27 +1,101 @@
-"""Proxy: what stands for a value while a function is traced; whatever is done with it becomes a node."""
+"""Proxy: what stands for a value while a function is traced; whatever is done with it becomes a node.
+
+Functions of the library hand calls with a proxy to it (`Proxy.__torch_function__`), so it does not matter under which
+name a program found them.
+"""
 
 from __future__ import annotations
 
 import dis
 import inspect
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from livegrad.overrides import is_tensor_method_or_property
+from livegrad.overriding import OVERRIDES
 
 from .node import Node, map_aggregate
 
-__all__ = ["Attribute", "Proxy", "TraceError"]
+__all__ = ["Attribute", "GraphAppendingTracer", "Proxy", "TraceError", "TracerBase"]
 
 
 class TraceError(ValueError):
     """A program asks of a value what is only known when it runs."""
 
 
+class TracerBase:
+    """What proxies ask of the tracer that they belong to: to write down steps in its `graph`."""
+
+    graph: Any
+
+    def create_node(
+        self, kind: str, target: Any, args: Any, kwargs: Any, name: Any = None, type_expr: Any = None
+    ) -> Any:
+        """Write down a step."""
+        return self.graph.create_node(kind, target, args, kwargs, name, type_expr)
+
+    def proxy(self, node: Any) -> Proxy:
+        """What stands for a node's result."""
+        return Proxy(node, self)
+
+    def create_proxy(
+        self, kind: str, target: Any, args: Any, kwargs: Any, name: Any = None, type_expr: Any = None,
+        proxy_factory_fn: Any = None,
+    ) -> Any:  # fmt: skip
+        """Write down a step with proxies among its arguments."""
+        node = self.create_node(kind, target, self.create_arg(args), self.create_arg(kwargs), name, type_expr)
+        return (proxy_factory_fn or self.proxy)(node)
+
+    def create_arg(self, a: Any) -> Any:
+        """An argument of a node: nodes for proxies."""
+        return map_aggregate(a, lambda x: x.node if isinstance(x, Proxy) else x)
+
+    def iter(self, obj: Proxy) -> Any:
+        """Asked to go through a value: raises TraceError, as how many there are is not known."""
+        raise TraceError(
+            "Proxy object cannot be iterated. This can be attempted when the Proxy is used in a loop or as a *args or "
+            "**kwargs function argument. See the torch.fx docs on pytorch.org for a more detailed explanation of what "
+            "types of control flow can be traced, and check out the Proxy docstring for help troubleshooting Proxy "
+            "iteration errors"
+        )
+
+    def to_bool(self, obj: Proxy) -> bool:
+        """Asked whether a value is true: raises TraceError, as that is not known."""
+        raise TraceError("symbolically traced variables cannot be used as inputs to control flow")
+
+    def keys(self, obj: Proxy) -> Any:
+        """Asked for a value's keys: a proxy for them."""
+        return self.create_proxy("call_method", "keys", (obj,), {})
+
+
+class GraphAppendingTracer(TracerBase):
+    """Writes down what is done with proxies at the place where a graph is being extended.
+
+    >>> import livegrad
+    >>> from livegrad import fx
+    >>> graph = fx.Graph()
+    >>> tracer = GraphAppendingTracer(graph)
+    >>> x = Proxy(graph.placeholder("x"), tracer)
+    >>> _ = graph.output((livegrad.relu(x) + 1).node)
+    >>> fx.GraphModule(livegrad.nn.Module(), graph)(livegrad.tensor([-1.0, 2.0]))
+    tensor([1., 3.])
+    """
+
+    def __init__(self, graph: Any):
+        self.graph = graph
+
+
 class Proxy:
-    """Stands for the result of a node. Operators, methods and functions of it are recorded in the tracer's graph."""
+    """Stands for the result of a node. Operators, methods and functions of it are recorded in the tracer's graph.
+
+    Without a tracer they are added to the graph of its node.
+    """
 
     def __init__(self, node: Node, tracer: Any = None):
-        self.node, self.tracer = node, tracer
+        OVERRIDES.on = True  # functions that asked only after they have failed would have left nodes
+        self.node = node
+        self.tracer = GraphAppendingTracer(node.graph) if tracer is None else tracer
 
     def __repr__(self) -> str:
         return f"Proxy({self.node.name})"
@@ -30,6 +104,12 @@ class Proxy:
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(name)
         return Attribute(self, name)
+
+    def __deepcopy__(self, memo: dict) -> Proxy:
+        return Proxy(self.node, self.tracer)
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.tracer.create_proxy("call_method", "__call__", (self, *args), kwargs)
@@ -55,6 +135,23 @@ class Proxy:
     def keys(self) -> Any:
         """Raises TraceError, unless the tracer knows the names."""
         return self.tracer.keys(self)
+
+    @classmethod
+    def __torch_function__(cls, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """A call of a function of the library, or of a method of a tensor with a proxy among its arguments."""
+        kwargs = kwargs or {}
+        tracers: dict = {}
+        map_aggregate((args, kwargs), lambda x: tracers.setdefault(id(x.tracer), x) if isinstance(x, Proxy) else None)
+        if len(tracers) > 1:
+            first, second, *_ = tracers.values()
+            raise RuntimeError(
+                f"Found multiple different tracers {[first.tracer, second.tracer]} while trying to trace operations "
+                f"{func}"
+            )
+        (found,) = tracers.values()
+        if is_tensor_method_or_property(func):
+            return found.tracer.create_proxy("call_method", func.__name__, args, kwargs)
+        return found.tracer.create_proxy("call_function", func, args, kwargs)
 
 
 class Attribute(Proxy):

@@ -1,7 +1,7 @@
 """Tracer: calls a module with proxies and writes down what it does.
 
-Functions of the library do not know of proxies, so while a trace runs, those that programs find under its names are
-wrapped: with a proxy among its arguments, a function becomes a node.
+Functions of the library hand calls with a proxy among their arguments to it. Those that do not, Python's own of `math`,
+and those that programs have named are wrapped while a trace runs.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import functools
 import inspect
+import itertools
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -18,12 +19,13 @@ from typing import Any
 
 import livegrad
 from livegrad.nn.module import Module
+from livegrad.overrides import is_overridable
 from livegrad.tensor import Tensor
 
 from .graph import Graph
 from .graph_module import GraphModule
 from .node import map_aggregate
-from .proxy import Proxy, TraceError, has_proxy
+from .proxy import Proxy, TraceError, TracerBase, has_proxy
 
 __all__ = ["Tracer", "symbolic_trace", "wrap"]
 
@@ -46,11 +48,11 @@ def wrap(fn_or_name: Any) -> Any:
 
 
 def _library() -> Iterator[tuple[Any, str, Callable]]:
-    """The functions that programs find under the library's names."""
+    """The functions that programs find under the library's names, and that know nothing of proxies."""
     for module in (livegrad, livegrad.nn.functional, livegrad.linalg, livegrad.special, math):
         for name, value in list(vars(module).items()):
             plain = callable(value) and not isinstance(value, (type, ModuleType))
-            if plain and not name.startswith("_"):
+            if plain and not name.startswith("_") and not is_overridable(value):
                 yield module, name, value
 
 
@@ -61,7 +63,7 @@ def _put_back(names: dict, name: str, value: Any) -> None:
         names[name] = value
 
 
-class Tracer:
+class Tracer(TracerBase):
     """Traces modules; subclasses say what stays whole (`is_leaf_module`) and how calls are written down.
 
     autowrap_functions: further functions to be recorded as they are.
@@ -96,24 +98,6 @@ class Tracer:
             return self.create_proxy("call_module", path, args, kwargs)
         return forward(*args, **kwargs)
 
-    def create_node(
-        self, kind: str, target: Any, args: Any, kwargs: Any, name: Any = None, type_expr: Any = None
-    ) -> Any:
-        """Write down a step."""
-        return self.graph.create_node(kind, target, args, kwargs, name, type_expr)
-
-    def proxy(self, node: Any) -> Proxy:
-        """What stands for a node's result."""
-        return Proxy(node, self)
-
-    def create_proxy(
-        self, kind: str, target: Any, args: Any, kwargs: Any, name: Any = None, type_expr: Any = None,
-        proxy_factory_fn: Any = None,
-    ) -> Any:  # fmt: skip
-        """Write down a step with proxies among its arguments."""
-        node = self.create_node(kind, target, self.create_arg(args), self.create_arg(kwargs), name, type_expr)
-        return (proxy_factory_fn or self.proxy)(node)
-
     def create_arg(self, a: Any) -> Any:
         """An argument of a node: nodes for proxies, parameters and modules' tensors."""
 
@@ -123,32 +107,14 @@ class Tracer:
             if isinstance(x, Tensor):
                 path = self._attributes.get(id(x))
                 if path is None:
-                    path = next(
-                        f"_tensor_constant{i}" for i in range(1 << 30) if not hasattr(self.root, f"_tensor_constant{i}")
-                    )
+                    there = object.__getattribute__(self.root, "__dict__")  # looked up otherwise, one would be a node
+                    path = next(n for n in map("_tensor_constant{}".format, itertools.count()) if n not in there)
                     setattr(self.root, path, x)
                     self._attributes[id(x)] = path
                 return self.create_node("get_attr", path, (), {})
             return x
 
         return map_aggregate(a, each)
-
-    def iter(self, obj: Proxy) -> Any:
-        """Asked to go through a value: raises TraceError, as how many there are is not known."""
-        raise TraceError(
-            "Proxy object cannot be iterated. This can be attempted when the Proxy is used in a loop or as a *args or "
-            "**kwargs function argument. See the torch.fx docs on pytorch.org for a more detailed explanation of what "
-            "types of control flow can be traced, and check out the Proxy docstring for help troubleshooting Proxy "
-            "iteration errors"
-        )
-
-    def to_bool(self, obj: Proxy) -> bool:
-        """Asked whether a value is true: raises TraceError, as that is not known."""
-        raise TraceError("symbolically traced variables cannot be used as inputs to control flow")
-
-    def keys(self, obj: Proxy) -> Any:
-        """Asked for a value's keys: a proxy for them."""
-        return self.create_proxy("call_method", "keys", (obj,), {})
 
     # --- the trace --------------------------------------------------------------------------------------------------
 

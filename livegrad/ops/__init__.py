@@ -1,6 +1,7 @@
 """The one place where operators are declared. Importing this package registers all of them.
 
-``ops.namespace.name`` is an operator that a program has made with `livegrad.library`.
+``ops.namespace.name`` is an operator that a program has made with `livegrad.library`; ``ops.profiler`` has the two ends
+of what `profiler.record_function` names.
 """
 
 import sys
@@ -12,6 +13,10 @@ def __getattr__(name: str) -> Any:
         from ..library import load_library
 
         return load_library
+    if name == "profiler":
+        from ..fx import ranges
+
+        return ranges
     made = sys.modules.get("livegrad.library")
     found = None if made is None else made.namespace(name)
     if found is None:

@@ -84,8 +84,8 @@ def checked(f: Callable, method: bool = False, prefix: str = "", public: bool = 
         try:
             return f(*args, **kwargs)
         except Exception as error:
-            if asks:
-                made = foreign(entry, args, kwargs)
+            if public:
+                made = foreign(entry, args, kwargs, f.__name__ if method else "")
                 if made is not COMPUTE:
                     return made
             explain(error, f, args, kwargs, method, prefix)

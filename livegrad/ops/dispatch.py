@@ -20,7 +20,7 @@ from ..autograd.saving import SAVING, pack_operands
 from ..lazy import value as values
 from ..lazy.value import OPERATOR, Bound, Value, pending
 from ..native import hot, hottest
-from ..overriding import COMPUTE, Unanswered, activate, overridden, overrides
+from ..overriding import COMPUTE, OVERRIDES, Unanswered, overridden, overrides
 from ..precision import REGIONS
 from ..site import INTERNAL, MODULES, resolve
 from ..tensor import Tensor
@@ -281,6 +281,8 @@ def call(op: ElementwiseOp, args: tuple) -> Tensor:
         else:
             other = as_operand(a, args[0])
             if other is NotImplemented:
+                if OVERRIDES.on and overrides(a):
+                    return overridden(getattr(Tensor, op.name), args, {})
                 names = ", ".join(type(x).__name__ for x in args)
                 raise TypeError(f"{op.name.lstrip('_')}() takes tensors and numbers, got ({names})")
             return call(op, tuple(other if x is a else x for x in args))
@@ -384,7 +386,7 @@ def overridden_by(self: Tensor, other: Any, told: str) -> Any:
     """What an operand that is no tensor makes of a Python operator; NotImplemented if it overrides no functions."""
     if not overrides(other):
         return NotImplemented
-    activate()
+    OVERRIDES.on = True
     try:
         made = overridden(getattr(Tensor, told), (self, other), {})
     except Unanswered:

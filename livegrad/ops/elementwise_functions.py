@@ -8,6 +8,7 @@ from typing import Any
 from .. import dtypes
 from ..lazy.value import Value
 from ..native import hot
+from ..overriding import OVERRIDES, overrides
 from ..precision import REGIONS
 from ..tensor import Tensor
 from . import dispatch, elementwise, writes
@@ -39,6 +40,8 @@ def _scaled(plain: str, scaled: str) -> Any:
         if alpha == 1 and alpha is not True:
             made = plain_call(input, other)
             if made is NotImplemented:
+                if OVERRIDES.on and overrides(other):
+                    return dispatch.overridden_by(input, other, plain)
                 raise TypeError(f"{plain}(): argument 'other' must be Tensor or number, not {type(other).__name__}")
             return made
         if not isinstance(other, Tensor) and plain != "rsub":
