@@ -25,8 +25,9 @@ from . import dtypes, formats
 from .dtypes import Size
 from .from_data import as_tensor
 from .from_data import tensor as new_tensor
+from .lazy.value import Value
 from .overriding import asks
-from .tensor import Tensor
+from .tensor import Tensor, wrap
 
 __all__ = ["DoubleTensor", "FloatTensor", "SparseTensor", "mm", "sparse_coo_tensor", "spmm", "sum", "to_sparse"]
 
@@ -38,6 +39,7 @@ class SparseTensor:
     """
 
     is_sparse = True
+    among_gradients = False  # whether there has been a sparse gradient
     layout = formats.sparse_coo
 
     def __init__(self, indices: Tensor, values: Tensor, size: Any, coalesced: bool = False):
@@ -190,7 +192,32 @@ class SparseTensor:
     def __neg__(self) -> SparseTensor:
         return self._with(-self._content)
 
+    def _accumulate(self, g: Any) -> Tensor:
+        """With a dense gradient more: a dense one."""
+        return self.to_dense() + wrap(g)
+
+    def detach_(self) -> SparseTensor:
+        """Drop the history."""
+        self._content.detach_()
+        return self
+
+    def zero_(self) -> SparseTensor:
+        """Without any element."""
+        self._places, self._content = self._places[:, :0], self._content[:0]
+        return self
+
+    def norm(self, p: Any = 2) -> Tensor:
+        """The norm of all elements, as `Tensor.norm`."""
+        return self.coalesce()._content.norm(p)  # type: ignore[attr-defined]
+
+    def mul_(self, number: Any) -> SparseTensor:
+        """Multiply all values, in place."""
+        self._content = self._content * number
+        return self
+
     def __add__(self, other: Any) -> Any:
+        if isinstance(other, Value):  # of gradients
+            return self.to_dense()._value() + other  # type: ignore[operator]
         if isinstance(other, Tensor):
             return self.to_dense() + other
         if not isinstance(other, SparseTensor) or other.shape != self.shape:

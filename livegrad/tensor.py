@@ -354,6 +354,9 @@ class Tensor(Readable):
     def grad(self, g: Tensor | None) -> None:
         if g is not None:
             if not isinstance(g, Tensor):
+                if getattr(g, "is_sparse", False) and tuple(g.shape) == self._shape and self._edge is not None:
+                    self._edge.grad = g
+                    return
                 raise TypeError(
                     f"assigned grad expected to be a Tensor or None but got grad of type {type(g).__name__}"
                 )

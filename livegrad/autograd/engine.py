@@ -258,7 +258,7 @@ def _added(held: Any, part: Any) -> Any:
     A weight that was used T times receives T gradients. Their sum is evaluated after every `LONGEST_SUM` additions;
     otherwise each T would have a kernel of its own.
     """
-    total = held + part
+    total = held + part if part.__class__ is held.__class__ else _of_two_kinds(held, part)
     if total.__class__ is Value and total.array is None:
         length = 0
         v = total
@@ -268,6 +268,11 @@ def _added(held: Any, part: Any) -> Any:
         if length == LONGEST_SUM:
             values.evaluate_hook(total, "long sum of gradients")
     return total
+
+
+def _of_two_kinds(held: Any, part: Any) -> Any:
+    """The sum of a dense and a sparse gradient: the sparse one knows how."""
+    return part + held if held.__class__ is Value else held + part
 
 
 @hot
@@ -332,11 +337,11 @@ def _leading_to(roots: Sequence, capture: dict) -> tuple[set[Node], set[Node]]:
 def _as_tensor(g: Any, recording: bool) -> Any:
     from ..tensor import wrap
 
-    return g if recording or g is None else wrap(g)
+    return wrap(g) if not recording and g.__class__ is Value else g
 
 
 def _as_given(t: Any, recording: bool) -> Any:
-    return t if recording or t is None else t._value()
+    return t if recording or t is None or t.is_sparse else t._value()
 
 
 def _checked(t: Any, g: Any) -> Any:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from ..lazy.value import from_array
+from ..lazy.value import Value, from_array
 from ..native import hot
 from ..overriding import asks
 from ..runtime import array as arrays
@@ -172,5 +172,5 @@ def grad(
                 )
             result.append(g)
         else:
-            result.append(g if create_graph else wrap(g))
+            result.append(wrap(g) if g.__class__ is Value else g)
     return tuple(result)

@@ -452,11 +452,13 @@ class AccumulateGrad(Node):
         with _accumulating:
             if self.grad is None:
                 # A copy of its own where it is recorded: the tensor may be a view, or another leaf's gradient as well.
-                self.grad = g.clone() if recording else wrap(g)
-            elif recording:
+                self.grad = g.clone() if recording or g.__class__ is not Value else wrap(g)
+            elif recording or g.__class__ is not Value:  # which is a sparse gradient
                 self.grad = self.grad + g
             else:
-                self.grad._accumulate(g)
+                changed = self.grad._accumulate(g)
+                if changed is not None:  # by a sparse gradient, or one that was sparse
+                    self.grad = changed
         if self.post_accumulate:
             variable = self.variable_ref()
             for hook in list(self.post_accumulate.values()):

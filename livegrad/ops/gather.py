@@ -238,6 +238,35 @@ def rows_at(table: Tensor, index: Tensor) -> Tensor:
     return INDEX.apply((table,), "EmbeddingBackward", index=Strict((a,)))
 
 
+def _rows_gradient(g: Any, weight: Any, rows: Any, skipped: int) -> Any:
+    """The gradient of a table: a row for each that was looked up but `skipped`; dense where it is recorded."""
+    from ..sparse import SparseTensor
+
+    flat = rows.reshape(-1)
+    if g.__class__ is not Value:
+        return g.new_zeros(weight).index_add(0, flat, g.reshape(-1, weight[1]))
+    values = wrap(g).reshape(flat._shape[0], weight[1])  # type: ignore[attr-defined]
+    if skipped >= 0:
+        there = flat != skipped
+        flat, values = flat[there], values[there]
+    SparseTensor.among_gradients = True
+    return SparseTensor(flat.reshape(1, -1), values, weight)
+
+
+_SPARSE_ROWS = operator(
+    "_sparse_embedding", lambda weight, rows, skipped: INDEX.forward(weight, index=Strict((rows._to_numpy(),))),
+    tensors=("weight",), node="Embedding",
+    grads={"weight": lambda g, weight_shape, rows, skipped: _rows_gradient(g, weight_shape, rows, skipped)},
+)  # fmt: skip
+
+
+def rows_with_sparse_gradient(table: Tensor, index: Tensor, skipped: int = -1) -> Tensor:
+    """`rows_at` of a table that is a leaf, whose gradient is a sparse tensor; rows `skipped` get none."""
+    index_array("index_select", index, table, 0)  # which checks it
+    rows = index.detach().to(dtypes.int64)  # type: ignore[attr-defined]
+    return _SPARSE_ROWS.apply((table,), rows=rows, skipped=skipped)
+
+
 @public("masked_select", kind="library")
 def masked_select(x: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask holds, in one dimension."""

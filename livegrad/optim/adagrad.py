@@ -29,6 +29,9 @@ class Adagrad(Optimizer):
 
     _numbers = ("step",)
 
+    takes_sparse = True
+    decays_sparse = False
+
     def __init__(
         self, params, lr=1e-2, lr_decay=0, weight_decay=0, initial_accumulator_value=0, eps=1e-10, foreach=None, *,
         maximize=False, differentiable=False, fused=None,

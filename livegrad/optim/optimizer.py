@@ -12,6 +12,7 @@ from livegrad.native import hot
 from livegrad.nn.hooks import RemovableHandle
 from livegrad.observe import WATCH
 from livegrad.ops.updates import Changes
+from livegrad.sparse import SparseTensor
 from livegrad.tensor import Tensor
 
 from . import formulas  # noqa: F401 - declares the operators that the optimizers use
@@ -178,11 +179,40 @@ class Optimizer:
         changes = Changes()
         with _Switch(False):
             try:
+                dense = self._made_dense() if SparseTensor.among_gradients else None
                 for group in self.param_groups:
                     self._update(group, changes)
             finally:
                 changes.finish()
+        if dense:
+            for param, gradient in dense:
+                param.grad = gradient
         return loss
+
+    takes_sparse = False  # whether its steps are the same for a sparse gradient as for a dense one
+    decays_sparse = True  # whether also with weight decay
+
+    def _made_dense(self):
+        """Parameters with a sparse gradient, and that: meanwhile they have a dense one.
+
+        Raises RuntimeError where sparse gradients are not taken.
+        """
+        found = []
+        for group in self.param_groups:
+            for param in group["params"]:
+                gradient = param.grad
+                if gradient is None or not gradient.is_sparse:
+                    continue
+                if not self.takes_sparse:
+                    name = next(c.__name__ for c in type(self).__mro__[::-1] if c not in (object, Optimizer))
+                    hint = ", please consider SparseAdam instead" if name == "Adam" else ""
+                    raise RuntimeError(f"{name} does not support sparse gradients{hint}")
+                if not self.decays_sparse and group["weight_decay"]:
+                    raise RuntimeError("weight_decay option is not compatible with sparse gradients")
+                found.append((param, gradient))
+        for param, gradient in found:
+            param.grad = gradient.to_dense()
+        return found
 
     def _update(self, group, changes):
         """Changes the parameters of a group, by ``changes.apply``."""

@@ -37,6 +37,8 @@ class SGD(Optimizer):
     ``foreach``, ``fused`` and ``differentiable`` are accepted and change nothing.
     """
 
+    takes_sparse = True
+
     def __init__(
         self, params, lr=1e-3, momentum=0, dampening=0, weight_decay=0, nesterov=False, *, maximize=False,
         foreach=None, differentiable=False, fused=None,

@@ -1,7 +1,7 @@
 """Looking up rows of a table, and the rows that say which."""
 
 import livegrad
-from livegrad.ops.gather import rows_at
+from livegrad.ops.gather import rows_at, rows_with_sparse_gradient
 from livegrad.ops.index import span
 
 __all__ = ["embedding", "embedding_bag", "one_hot"]
@@ -12,7 +12,8 @@ def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, sca
 
     The row ``padding_idx`` gets no gradient. With ``max_norm``, rows that are looked up and longer than that (in the
     ``norm_type`` norm) are first shortened in place. ``scale_grad_by_freq`` divides gradients by how often an index
-    occurs. ``sparse`` changes nothing: gradients are always dense.
+    occurs. With ``sparse`` the gradient of a ``weight`` that is a leaf is a sparse tensor of the rows that were looked
+    up: for `optim.SparseAdam`, `optim.SGD` and `optim.Adagrad`.
     """
     if input.dtype not in (livegrad.int64, livegrad.int32):
         raise RuntimeError(
@@ -28,6 +29,10 @@ def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, sca
         padding_idx %= rows
     if max_norm is not None:
         _shorten(weight, input.reshape(-1), max_norm, norm_type)
+    if sparse and weight.requires_grad and weight.is_leaf and livegrad.is_grad_enabled():
+        if scale_grad_by_freq:
+            raise RuntimeError("embedding_backward: scale_grad_by_freq not supported with sparse gradients")
+        return rows_with_sparse_gradient(weight, input, -1 if padding_idx is None else padding_idx)
     found = rows_at(weight, input)
     if scale_grad_by_freq:
         counts = input.reshape(-1).bincount(minlength=weight.size(0))
