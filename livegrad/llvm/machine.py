@@ -260,7 +260,9 @@ def symbols(code: bytes) -> tuple[set[str], set[str], set[str]] | None:
     (table,) = struct.unpack_from("<Q", code, 0x28)
     size, count = struct.unpack_from("<HH", code, 0x3A)
     sections = [struct.unpack_from("<IIQQQQIIQQ", code, table + k * size) for k in range(count)]
-    functions, defined, needed = set(), set(), set()
+    functions: set[str] = set()
+    defined: set[str] = set()
+    needed: set[str] = set()
     for _, kind, _, _, start, length, link, _, _, step in sections:
         if kind != 2:  # SHT_SYMTAB
             continue
