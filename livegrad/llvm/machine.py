@@ -281,10 +281,10 @@ def symbols(code: bytes) -> tuple[set[str], set[str], set[str]] | None:
 class _Loader:
     """One of LLVM's engines for all objects: one for each takes many times the memory of its code, and the time.
 
-    An engine knows one function of a name, that of the object which was loaded last; so addresses are asked for at once,
-    and what needs a name that some object has defined by chance gets an engine of its own. LLVM's memory for ARM keeps
-    the parts of an object together, whenever it is loaded: with tensors between them, 2 GiB apart, they could not reach
-    each other.
+    An engine knows one function of a name, that of the object which was loaded last; so addresses are asked for at
+    once, and what needs a name that some object has defined by chance gets an engine of its own. LLVM's memory for ARM
+    keeps the parts of an object together, whenever it is loaded: with tensors between them, 2 GiB apart, they could not
+    reach each other.
     """
 
     def __init__(self) -> None:

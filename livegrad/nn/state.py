@@ -136,6 +136,26 @@ def load_one(module, state_dict, prefix, about, strict, missing, unexpected, err
                     unexpected.append(key)
 
 
+def _load_all(module, state_dict, prefix, metadata, assign, missing, unexpected, errors):
+    """What `load_one` does, for a module and its children, and their hooks."""
+    about = {} if metadata is None else metadata.get(prefix[:-1], {})
+    if assign:
+        about["assign_to_params_buffers"] = True
+    module._load_from_state_dict(state_dict, prefix, about, True, missing, unexpected, errors)
+    for name, child in module._modules.items():
+        if child is not None:
+            below = f"{prefix}{name}."
+            part = {key: value for key, value in state_dict.items() if key.startswith(below)}
+            _load_all(child, part, below, metadata, assign, missing, unexpected, errors)
+    report = IncompatibleKeys(missing, unexpected)
+    for hook in module._load_state_dict_post_hooks.values():
+        if hook(module, report) is not None:
+            raise AssertionError(
+                "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return new "
+                "values, if incompatible_keys need to be modified, it should be done inplace."
+            )
+
+
 def load(module, state_dict, strict, assign):
     """The whole of ``Module.load_state_dict``."""
     if not isinstance(state_dict, Mapping):
@@ -145,26 +165,7 @@ def load(module, state_dict, strict, assign):
     if metadata is not None:
         state_dict._metadata = metadata
     missing, unexpected, errors = [], [], []
-
-    def visit(module, state_dict, prefix):
-        about = {} if metadata is None else metadata.get(prefix[:-1], {})
-        if assign:
-            about["assign_to_params_buffers"] = True
-        module._load_from_state_dict(state_dict, prefix, about, True, missing, unexpected, errors)
-        for name, child in module._modules.items():
-            if child is not None:
-                below = f"{prefix}{name}."
-                visit(child, {key: value for key, value in state_dict.items() if key.startswith(below)}, below)
-        report = IncompatibleKeys(missing, unexpected)
-        for hook in module._load_state_dict_post_hooks.values():
-            if hook(module, report) is not None:
-                raise AssertionError(
-                    "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return new "
-                    "values, if incompatible_keys need to be modified, it should be done inplace."
-                )
-
-    visit(module, state_dict, "")
-    del visit  # which holds itself, and would keep all this until cycles are collected
+    _load_all(module, state_dict, "", metadata, assign, missing, unexpected, errors)
     if strict:
         problems = list(errors)
         if unexpected:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Sequence
 from time import perf_counter
@@ -117,12 +118,15 @@ class Recorder(Observer):
         self.here = _Thread()
         self.before: Observer | None = None
         self.main = threading.get_ident()
+        self.block: Any = None  # the frame of the `with` block that it is for
 
     def start(self) -> None:
         """Begin to watch. What watches already (the log) is told as before."""
+        if isinstance(WATCH.observer, Recorder):
+            if not WATCH.observer.left():
+                raise RuntimeError("Profiler is already running: profiles cannot be nested")
+            WATCH.observer.stop()
         self.before = WATCH.observer
-        if isinstance(self.before, Recorder):
-            raise RuntimeError("Profiler is already running: profiles cannot be nested")
         WATCH.observer = self
         watch_records(True)
         if self.with_memory:
@@ -135,6 +139,18 @@ class Recorder(Observer):
             memory.watch(self.watched)
         WATCH.observer = self.before
         self.places.clear()
+        self.block = None
+
+    def left(self) -> bool:
+        """Whether the function whose `with` block this belongs to has ended: Ctrl-C struck as that was to stop it."""
+        frames: list = list(sys._current_frames().values()) if self.block is not None else [self.block]
+        while frames:
+            frame = frames.pop()
+            if frame is self.block:
+                return False
+            if frame.f_back is not None:
+                frames.append(frame.f_back)
+        return True
 
     # --- spans ---------------------------------------------------------------------------------------------------
 

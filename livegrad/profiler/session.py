@@ -6,6 +6,7 @@ import enum
 import functools
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -168,6 +169,7 @@ class profile:
         self.current_action = self.schedule(0)
         self._recorder: Recorder | None = None
         self._running = False
+        self._block: Any = None
         self._step: Any = None
         self._hooks: list = []
         self._tracker: Any = None
@@ -176,6 +178,7 @@ class profile:
     # --- on and off ----------------------------------------------------------------------------------------------
 
     def __enter__(self) -> profile:
+        self._block = sys._getframe(1)
         self.start()
         return self
 
@@ -190,6 +193,7 @@ class profile:
 
     def stop(self) -> None:
         """End, and hand over what was being recorded."""
+        self._block = None
         self._end_step()
         if self._running:
             self._stop_recording()
@@ -223,6 +227,7 @@ class profile:
     def _start_recording(self) -> None:
         kept = self._recorder.spans if self.acc_events and self._recorder is not None else []
         recorder = Recorder(self.record_shapes, self.profile_memory, self.with_stack, self.with_flops)
+        recorder.block = self._block
         recorder.start()
         recorder.spans.extend(kept)
         self._recorder = recorder

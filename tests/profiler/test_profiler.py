@@ -398,3 +398,15 @@ def test_convolution_and_pooling_are_library_calls():
     names = {e.key for e in prof.events() if e.kind == "library"}
     assert {"convolution", "pooling"} <= names
     assert any(e.kind == "operator" and e.flops >= 2 * 2 * 8 * 30 * 30 * 27 for e in prof.events())
+
+
+def test_a_profile_that_was_cut_off_does_not_stand_in_the_way():
+    def cut_off():
+        profile().__enter__()  # and Ctrl-C strikes where __exit__ begins
+
+    cut_off()
+    with profile() as prof:
+        (livegrad.ones(3) + 1).tolist()
+        with pytest.raises(RuntimeError, match="cannot be nested"):
+            profile().start()
+    assert prof.key_averages() and WATCH.observer is None
