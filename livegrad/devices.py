@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from .blocks import Exit, opened, over
+
 
 class device:
     """A place for tensors: ``device("cpu")``, ``device("cuda")``, ``device("cuda:1")``, ``device("cuda", 1)``.
@@ -55,15 +57,14 @@ class device:
     def __reduce__(self) -> tuple:
         return device, (str(self),)
 
+    __exit__ = Exit()
+
     def __enter__(self) -> device:
         where = _available(self)
-        _blocks.stack.append(where)
+        block = opened(self)
         BLOCKS[0] += 1
+        _blocks.stack.append((where, block))
         return self
-
-    def __exit__(self, *error: Any) -> None:
-        BLOCKS[0] -= 1
-        _blocks.stack.pop()
 
 
 def _parse(spec: Any, index: int | None) -> tuple[str, int | None]:
@@ -84,12 +85,14 @@ def _parse(spec: Any, index: int | None) -> tuple[str, int | None]:
 cpu = device("cpu")
 SEVERAL = [False]  # whether there is more than one CUDA device, so that the current one may be another one
 DEFAULT = [cpu]  # where tensors are made that no device is named for
-BLOCKS = [0]  # how many blocks of a device are open, in all threads
+BLOCKS = [0]  # how many blocks of a device are open, in all threads, or more: what lies behind is not looked at if 0
 
 
 class _Blocks(threading.local):
+    """stack: the device of each block that this thread is in, or has left since somebody last looked; and the block."""
+
     def __init__(self) -> None:
-        self.stack: list[device] = []
+        self.stack: list[tuple[device, Any]] = []
 
 
 _blocks = _Blocks()
@@ -97,7 +100,14 @@ _blocks = _Blocks()
 
 def default() -> device:
     """Where this thread makes tensors that no device is named for."""
-    return _blocks.stack[-1] if BLOCKS[0] and _blocks.stack else DEFAULT[0]
+    stack = _blocks.stack if BLOCKS[0] else ()
+    while stack:
+        where, block = stack[-1]
+        if not over(block):
+            return where
+        stack.pop()  # type: ignore[union-attr]
+        BLOCKS[0] -= 1
+    return DEFAULT[0]
 
 
 def available(d: Any) -> device:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import cuda, dtypes
+from ..blocks import Exit, opened
 from ..precision import STATE
 from ..tensor import Tensor
 
@@ -54,22 +55,12 @@ class autocast:
         self.fast_dtype = STATE.dtype[device_type] if dtype is None else dtype
         self._enabled = enabled and _supported(device_type, self.fast_dtype)
         self._cache_enabled = STATE.cache if cache_enabled is None else cache_enabled
-        self._before: list[tuple] = []
+
+    __exit__ = Exit()
 
     def __enter__(self) -> autocast:
-        self._before.append((STATE.enabled, STATE.dtype[self.device], STATE.cache))
-        STATE.nesting += 1
-        STATE.dtype[self.device] = self.fast_dtype
-        STATE.cache = self._cache_enabled
-        STATE.enable(self.device, self._enabled)
+        STATE.enter(opened(self), self.device, self._enabled, self.fast_dtype, self._cache_enabled)
         return self
-
-    def __exit__(self, *exc: Any) -> None:
-        enabled, STATE.dtype[self.device], STATE.cache = self._before.pop()
-        STATE.set(enabled)
-        STATE.nesting -= 1
-        if STATE.nesting == 0:
-            STATE.casts.clear()
 
     def __call__(self, function: Callable) -> Callable:
         if not callable(function):

@@ -13,7 +13,7 @@ from typing import Any
 from ..lazy.value import Value
 from ..native import slotted
 from . import node as nodes
-from .mode import MODE
+from .mode import no_grad
 
 PACKED = "packed"
 
@@ -46,12 +46,8 @@ class Packed:
     __slots__ = ("made", "unpack", "shape", "dtype")
 
     def __init__(self, v: Value, pack: Callable, unpack: Callable):
-        grad = MODE.grad
-        MODE.grad = False
-        try:
+        with no_grad():
             self.made = pack(nodes.wrap(v))
-        finally:
-            MODE.grad = grad
         self.unpack, self.shape, self.dtype = unpack, v.shape, v.dtype
 
     def value(self) -> Value:
