@@ -96,6 +96,7 @@ for _part in (
     "matmul",
     "linear",
     "composite",
+    "covariance",
     "einsum",
     "conv_functions",
     "pool_functions",

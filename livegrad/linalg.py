@@ -161,7 +161,15 @@ def matrix_norm(
     """A norm of matrices that lie in two dimensions."""
     if dtype is not None:
         A = A.to(dtype)
-    rows, columns = dims_of(dim, A.dim())
+    if A.dim() < 2:
+        raise RuntimeError(f"linalg.matrix_norm: The input tensor A must have at least 2 dimensions, got {A.dim()}.")
+    if A.dtype.category < dtypes.FLOATING:
+        raise RuntimeError(f"linalg.matrix_norm: Expected a floating point or complex tensor as input. Got {A.dtype}")
+    if isinstance(dim, int) or len(dim) != 2:
+        raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {dim}")
+    rows, columns = (dims_of(d, A.dim())[0] for d in dim)
+    if rows == columns:
+        raise RuntimeError(f"linalg.matrix_norm: dims must be different. Got {tuple(dim)}")
     if ord == "fro":
         return A.norm(2, (rows, columns), keepdim)
     if ord in (1, -1, float("inf"), float("-inf")):
@@ -169,12 +177,14 @@ def matrix_norm(
         sums = A.abs().sum(along, keepdim=True)
         found = sums.amax(other, True) if ord > 0 else sums.amin(other, True)
         return found if keepdim else found.squeeze((rows, columns))
+    if ord not in ("nuc", 2, -2):
+        raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
     singular = svdvals(A.movedim((rows, columns), (-2, -1)))
-    if ord == "nuc":
-        return singular.sum(-1)
-    if ord in (2, -2):
-        return singular.amax(-1) if ord > 0 else singular.amin(-1)
-    raise ValueError(f"linalg.matrix_norm: unknown order {ord!r}")
+    found = singular.sum(-1) if ord == "nuc" else singular.amax(-1) if ord > 0 else singular.amin(-1)
+    if keepdim:
+        for d in sorted((rows, columns)):
+            found = found.unsqueeze(d)
+    return found
 
 
 # Coefficients of Padé approximants of exp, lowest power first, and the largest 1-norm for which the approximant is good
@@ -462,6 +472,13 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
 
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """The sum of products along a dimension, of the conjugate of x with y; the others broadcast."""
+    if x.dtype.category < dtypes.FLOATING:
+        raise RuntimeError(f"linalg.vecdot: Expected a floating point or complex tensor as input. Got {x.dtype}")
+    if x.dtype is not y.dtype:
+        raise RuntimeError(
+            f"linalg.vecdot: Expected x and y to have the same dtype, but found x of type {x.dtype} and y of type "
+            f"{y.dtype} instead"
+        )
     return (x.conj() * y).sum(dim)
 
 
@@ -521,9 +538,27 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
 
 def multi_dot(tensors: Any) -> Tensor:
     """The product of several matrices, in the order that takes the fewest multiplications."""
+    if isinstance(tensors, Tensor):
+        raise TypeError("linalg_multi_dot(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
     mats = list(tensors)
     if len(mats) < 2:
         raise RuntimeError(f"multi_dot(): expected at least 2 tensors but got {len(mats)}")
+    for i, t in enumerate(mats):
+        end = i in (0, len(mats) - 1)
+        if t.dim() != 2 and not (end and t.dim() == 1):
+            which = "the first tensor" if not i else "the last tensor" if end else f"tensor {i}"
+            raise RuntimeError(f"multi_dot(): {which} must be {'1D or 2D' if end else '2D'} but got {t.dim()}D")
+        if t.dtype is not mats[0].dtype:
+            raise RuntimeError(
+                f"multi_dot(): all tensors must have be the same dtype but tensor 0 is {mats[0].dtype} and tensor {i} "
+                f"{t.dtype}"
+            )
+        before = mats[i - 1].shape[-1] if i else 0
+        if i and before != t.shape[0]:
+            raise RuntimeError(
+                f"multi_dot(): tensors {i - 1} and {i} with shapes {list(mats[i - 1].shape)} and {list(t.shape)} "
+                "cannot be multiplied"
+            )
     while len(mats) > 1:
         # Cut away the largest inner size first.
         i = max(range(len(mats) - 1), key=lambda i: mats[i].shape[-1])

@@ -86,8 +86,13 @@ def ndtr(input: Tensor) -> Tensor:
     return _ndtr(input)
 
 
+def _floating(x: Tensor) -> Tensor:
+    return x if x.is_floating_point() else x.to(livegrad.get_default_dtype())
+
+
 def log_ndtr(input: Tensor) -> Tensor:
     """log(`ndtr`(x)), also where that underflows: from -5 down by the series of Mills's ratio."""
+    input = _floating(input)
     tail = input < -5
     near = livegrad.where(tail, 0.0, input)
     inner = livegrad.where(near > 0, (-ndtr(-near)).log1p(), ndtr(near).log())
@@ -102,7 +107,7 @@ def log_ndtr(input: Tensor) -> Tensor:
 
 def ndtri(input: Tensor) -> Tensor:
     """The inverse of `ndtr`."""
-    return (2 * input - 1).erfinv() * math.sqrt(2)
+    return (2 * _floating(input) - 1).erfinv() * math.sqrt(2)
 
 
 def xlog1py(input: Any, other: Any) -> Tensor:

@@ -139,6 +139,7 @@ def _wrong(name: str, parameter: inspect.Parameter, value: Any) -> str:
     wanted = wanted.removesuffix("| None").strip()
     if parameter.kind is parameter.VAR_POSITIONAL:
         value = _only(value)
+        wanted = "Sequence[Tensor]" if wanted == "Tensor" else wanted
     if wanted in ("", "Any"):
         if name == "dtype":
             wanted = "dtypes.dtype"
@@ -149,7 +150,7 @@ def _wrong(name: str, parameter: inspect.Parameter, value: Any) -> str:
         elif name in TENSORS and not wanted and not (name == "value" and default is None):
             wanted = "Tensor"
         elif default.__class__ in (int, float) and not isinstance(value, complex):  # which the operator refuses itself
-            wanted = default.__class__.__name__
+            wanted = default.__class__.__name__ if not wanted else "Number"
     if wanted in ("Sequence[Tensor]", "Sequence[int]"):
         return _wrong_elements(value, wanted == "Sequence[int]")
     fits = FITS.get(wanted)
@@ -217,6 +218,7 @@ FITS = {
     "int": _is_int,
     "float": _is_number,
     "bool": _is_number,
+    "Number": _is_number,
     "str": lambda x: isinstance(x, str),
     "dtypes.dtype": lambda x: isinstance(x, dtypes.dtype),
 }

@@ -17,6 +17,7 @@ from ..runtime.array import SMALL
 from ..tensor import Tensor, wrap
 from . import dispatch, writes
 from .casting import autocasts
+from .copying import clone
 from .dims import back_to, dims_of
 from .geometry import normal_dim
 from .instruction import SCALAR_TYPE_NAMES, real_only
@@ -29,6 +30,9 @@ from .scalar import eq, where
 @public("isclose")
 def isclose(x: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
     """Elementwise |x - other| <= atol + rtol * |other|."""
+    for name, tolerance in (("rtol", rtol), ("atol", atol)):
+        if tolerance < 0:
+            raise RuntimeError(f"{name} must be greater than or equal to zero, but got {tolerance}")
     if x.dtype is not other.dtype:
         raise RuntimeError(f"{SCALAR_TYPE_NAMES[x.dtype]} did not match {SCALAR_TYPE_NAMES[other.dtype]}")
     x, other = x.detach(), other.detach()
@@ -82,6 +86,14 @@ def diff(x: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, ap
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
     d = normal_dim(dim, x.dim())
+    for part in (prepend, append):
+        if part is not None and part.dim() != x.dim():
+            raise RuntimeError(
+                "diff expects prepend or append to be the same dimension as input: "
+                f"got {part.dim()} and {x.dim()} dimensions"
+            )
+    if not n:
+        return clone(x)
     parts = [part for part in (prepend, x, append) if part is not None]
     if len(parts) > 1:
         x = FUNCTIONS["cat"](parts, d)
@@ -101,38 +113,6 @@ def trace(x: Tensor) -> Tensor:
     return x.diagonal().sum()
 
 
-@public("cov")
-def cov(x: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None) -> Tensor:
-    """The covariance matrix of variables in rows; of one variable its variance.
-
-    fweights: how often each observation, a column, occurs; aweights: how much it counts.
-    """
-    if x.dim() > 2:
-        raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got an input with {x.dim()}")
-    if x.dtype is dtypes.bool_:
-        raise RuntimeError("cov(): bool dtype is not supported for input")
-    if x.dtype.category < dtypes.FLOATING:
-        x = dispatch.cast(x, dtypes.get_default_dtype())
-    if x.dim() < 2:
-        x = x.reshape(1, -1)
-    if x.size(0) == 1:
-        return _covariances(x, correction, fweights, aweights).reshape(())
-    return _covariances(x, correction, fweights, aweights)
-
-
-def _covariances(x: Tensor, correction: int, fweights: Tensor | None, aweights: Tensor | None) -> Tensor:
-    weights = fweights if aweights is None else aweights if fweights is None else fweights * aweights
-    if weights is None:
-        centred = x - x.mean(1, keepdim=True)
-        divisor: Any = x.size(1) - correction
-        return centred @ centred.t().conj() / divisor if divisor > 0 else centred @ centred.t().conj() / 0.0
-    weights = weights.to(x.dtype)
-    total = weights.sum()
-    centred = x - (x * weights).sum(1, keepdim=True) / total
-    divisor = total - correction if aweights is None else total - correction * (weights * aweights).sum() / total
-    return (centred * weights) @ centred.t() / divisor.clamp(min=0)
-
-
 @public("cross")
 @autocasts
 def cross(x: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
@@ -145,6 +125,7 @@ def cross(x: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
         raise RuntimeError(
             f"linalg.cross: inputs must have the same number of dimensions: got {list(x.shape)} and {list(other.shape)}"
         )
+    dim = normal_dim(dim, x.dim())
     if x.shape[dim] != 3 or other.shape[dim] != 3:
         raise RuntimeError(
             f"linalg.cross: inputs dimension {dim} must have length 3. Got {x.shape[dim]} and {other.shape[dim]}"
@@ -199,19 +180,25 @@ def broadcast_shapes(*shapes: Any) -> Any:
 
 
 @function
-def atleast_1d(*tensors: Tensor) -> Any:
+def atleast_1d(*tensors: Any) -> Any:
     """Tensors with at least one dimension."""
-    made = tuple(t if t.dim() else t.reshape(1) for t in tensors)
-    return made[0] if len(made) == 1 else made
+    return _each(tensors, lambda t: t if t.dim() else t.reshape(1))
+
+
+def _each(tensors: tuple, raised: Any) -> Any:
+    """What is made of one tensor, of several, or of those in a sequence."""
+    if len(tensors) == 1 and isinstance(tensors[0], Tensor):
+        return raised(tensors[0])
+    return tuple(map(raised, tensors if len(tensors) != 1 else tensors[0]))
 
 
 @function
-def atleast_2d(*tensors: Tensor) -> Any:
+def atleast_2d(*tensors: Any) -> Any:
     """Tensors with at least two dimensions."""
-    made = tuple(t if t.dim() > 1 else t.reshape(1, -1) for t in tensors)
-    return made[0] if len(made) == 1 else made
+    return _each(tensors, lambda t: t if t.dim() > 1 else t.unsqueeze(0) if t.dim() else t.reshape(1, 1))
 
 
+_CDIST_MODES = ("use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist")
 # The distance as it is: between points that are equal no gradient flows, not even an infinite one (of a root, say).
 elementwise("_distance", lambda input: input, node="Cdist", method=False, function=False, inplace=False, reference="",
             grads={"input": lambda g, result: where(eq(result, 0.0), 0.0, g)})  # fmt: skip
@@ -219,8 +206,10 @@ elementwise("_distance", lambda input: input, node="Cdist", method=False, functi
 
 @function
 @autocasts
-def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
-    """Distances between all pairs of rows."""
+def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
+    """Distances between all pairs of rows. Whatever `compute_mode` says, they come from the differences."""
+    if compute_mode not in _CDIST_MODES:
+        raise ValueError(f"{compute_mode} is not a valid value for compute_mode: expected one of {_CDIST_MODES}")
     for name, x in (("X1", x1), ("X2", x2)):
         if x.dim() < 2:
             raise RuntimeError(f"cdist only supports at least 2D tensors, {name} got: {x.dim()}D")

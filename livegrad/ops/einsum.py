@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from ..tensor import Tensor
 from .registry import FUNCTIONS, function
@@ -13,7 +12,7 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 @function
-def einsum(equation: str, *operands: Any) -> Tensor:
+def einsum(equation: str | Tensor, *operands: Tensor | Sequence) -> Tensor:
     """Sums of products by Einstein's notation: repeated letters that the output lacks are summed over.
 
     >>> import livegrad
@@ -21,6 +20,13 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     tensor([[3., 3.],
             [3., 3.]])
     """
+    if isinstance(equation, Tensor):
+        equation, operands = _from_lists((equation, *operands))  # type: ignore[arg-type]
+    if not isinstance(equation, str) or not operands:
+        raise ValueError(
+            "einsum(): must specify the equation string and at least one operand, or at least one operand and its "
+            "subscripts list"
+        )
     tensors = list(operands[0]) if len(operands) == 1 and not isinstance(operands[0], Tensor) else list(operands)
     terms, right = _subscripts(equation, tensors)
     _check_sizes(terms, tensors)
@@ -35,6 +41,27 @@ def einsum(equation: str, *operands: Any) -> Tensor:
         made = made.sum(tuple(extra))
         have = "".join(c for c in have if c in right)
     return made.permute(tuple(have.index(c) for c in right)) if have != right else made
+
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def _from_lists(given: tuple) -> tuple[str, tuple]:
+    """The equation and operands of a call that has the subscripts as numbers, in a list after each operand."""
+    tensors, lists = given[0::2], given[1::2]
+    result = None
+    if len(given) % 2:
+        tensors, result = given[:-1:2], given[-1]
+    words = []
+    for subscripts in (*lists, *(() if result is None else (result,))):
+        word = ""
+        for k in subscripts:
+            if k is not Ellipsis and not 0 <= k < len(_LETTERS):
+                raise ValueError(f"einsum(): subscript in subscript list is not within the valid range [0, 52): {k}")
+            word += "..." if k is Ellipsis else _LETTERS[k]
+        words.append(word)
+    terms = ",".join(words[: len(tensors)])
+    return (terms if result is None else f"{terms}->{words[-1]}"), tensors
 
 
 def _subscripts(equation: str, tensors: Sequence[Tensor]) -> tuple[list[str], str]:

@@ -308,6 +308,10 @@ for _function, _names in ((cat, ("cat", "concat", "concatenate")), (stack, ("sta
 def _joined(name: str, dim_of: Any, at_least: int) -> Any:
     def function(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
         raised = []
+        if isinstance(tensors, Tensor):
+            raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
+        if not len(tensors):
+            raise RuntimeError(f"{name} expects a non-empty TensorList")
         for t in tensors:
             while t.dim() < at_least:
                 t = t.unsqueeze(0)

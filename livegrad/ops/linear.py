@@ -18,6 +18,7 @@ from ..runtime.array import FEW_BYTES, numel
 from ..runtime.memory import peek, poke
 from ..tensor import Tensor
 from .casting import autocasts
+from .copying import checked_number
 from .dims import accumulator, dims_of
 from .instruction import SCALAR_TYPE_NAMES
 from .matmul import (
@@ -33,12 +34,10 @@ from .matmul import (
     _transposed,
     _transposed_by,
     _turned,
-    bmm,
     matmul,
-    mm,
-    mv,
 )  # fmt: skip
-from .registry import operator, public
+from .reduce import sum_value
+from .registry import named, operator, public
 from .view import sum_to_size
 
 
@@ -240,28 +239,64 @@ ADDMM = operator(
 )
 
 
-def _scaled(name: str, turned: Any, of_turned: Any) -> Any:
-    """alpha * (a @ b) + beta * input of half types; the gradients by a and b, from the scaled gradient."""
+def _number(which: str, x: Any, dtype: dtypes.dtype) -> Any:
+    """A factor of a product or of what is added to it, as a number of their dtype."""
+    if not isinstance(x, (int, float, complex)) and not isinstance(x, Tensor):
+        raise TypeError(f"argument '{which}' must be Number, not {type(x).__name__}")
+    return checked_number(x.item() if isinstance(x, Tensor) else x, dtype)
+
+
+def _conjugated(x: Any) -> Any:
+    return x.conjugate() if isinstance(x, complex) else x
+
+
+def _sum(made: Value, input: Value, alpha: Any, beta: Any) -> Value:
+    if alpha != 1:
+        made = made * alpha
+    return made if beta == 0 else made + (input if beta == 1 else input * beta)
+
+
+def _scaled_sum(input: Value, a: Value, b: Value, alpha: Any, beta: Any) -> Value:
+    """alpha * (a @ b) + beta * input. Where beta is 0 nothing of the input counts, not even NaN."""
+    return _half_sum(a, b, input, alpha, beta) if _is_half(a) else _sum(_matmul(a, b), input, alpha, beta)
+
+
+def _scaled(name: str, turned: Any, of_turned: Any, function: Any = _scaled_sum) -> Any:
+    """A product with something added; the gradients by a and b, from the scaled gradient."""
     return operator(
         name,
-        lambda input, a, b, alpha, beta: _half_sum(a, b, input, alpha, beta),
+        function,
         tensors=("input", "a", "b"),
         grads={
-            "input": lambda g, input_shape, beta: (g * beta).sum_to_size(input_shape),
-            "a": lambda g, b, alpha: turned(g * alpha, b),
-            "b": lambda g, a, alpha: of_turned(a, g * alpha),
+            "input": lambda g, input_shape, beta: (g * _conjugated(beta)).sum_to_size(input_shape),
+            "a": lambda g, a_shape, b, alpha: turned(g * _conjugated(alpha), b, a_shape),
+            "b": lambda g, a, b_shape, alpha: of_turned(a, g * _conjugated(alpha), b_shape),
         },
+        anywhere=True,
     )
 
 
-SCALED_ADDMM = _scaled("addmm", _by_transposed, _transposed_by)
-SCALED_BADDBMM = _scaled("baddbmm", _by_transposed, _transposed_by)
-SCALED_ADDMV = _scaled("addmv", lambda g, vec: g.unsqueeze(-1) * vec, lambda mat, g: _either(_turned(mat), g))
+def _for_batch(g: Any, shape: tuple) -> Any:
+    return g.unsqueeze(0).expand((shape[0], *g.shape))
 
 
-def _rounded_once(input: Tensor, *others: Tensor) -> bool:
-    """Whether these are half types of one kind on the CPU."""
-    return all(t.dtype is input.dtype for t in others) and _is_half(input)  # type: ignore[arg-type]
+SCALED_ADDMM = _scaled("addmm", lambda g, b, s: _by_transposed(g, b), lambda a, g, s: _transposed_by(a, g))
+SCALED_BADDBMM = _scaled("baddbmm", lambda g, b, s: _by_transposed(g, b), lambda a, g, s: _transposed_by(a, g))
+SCALED_ADDMV = _scaled(
+    "addmv", lambda g, vec, s: g.unsqueeze(-1) * _conjugate(vec), lambda mat, g, s: _either(_turned(mat), g)
+)
+SCALED_ADDBMM = _scaled(
+    "addbmm",
+    lambda g, b, s: _by_transposed(_for_batch(g, s), b),
+    lambda a, g, s: _transposed_by(a, _for_batch(g, s)),
+    lambda input, a, b, alpha, beta: _sum(sum_value(_matmul(a, b), (0,), False), input, alpha, beta),
+)
+SCALED_ADDR = _scaled(
+    "addr",
+    lambda g, b, s: _either(g, _conjugate(b)),
+    lambda a, g, s: _either(_conjugate(a), g),
+    lambda input, a, b, alpha, beta: _sum(a.unsqueeze(1) * b, input, alpha, beta),
+)
 
 
 def _added(input: Tensor, shape: tuple) -> Tensor:
@@ -281,20 +316,15 @@ def _same_dtypes(which: str, a: Tensor, b: Tensor) -> None:
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (mat1 @ mat2)"""
     _same_dtypes("self and mat2", input, mat2)
-    if beta == 1 and alpha == 1 and input.dtype is mat1.dtype:
-        _check(mat1, mat2)
-        if mat1.dim() == 2 and mat2.dim() == 2:
-            _added(input, (mat1._shape[0], mat2._shape[1]))
-            return ADDMM.apply((input, mat1, mat2))
-    if mat1.dim() == 2 and mat2.dim() == 2 and _rounded_once(input, mat1, mat2):
-        _check(mat1, mat2)
-        _added(input, (mat1._shape[0], mat2._shape[1]))
-        return SCALED_ADDMM.apply((input, mat1, mat2), alpha=alpha, beta=beta)
-    product = mm(mat1, mat2)
-    input = _added(input, product._shape)
-    if alpha != 1:
-        product = product * alpha
-    return product + input if beta == 1 else product if beta == 0 else product + input * beta
+    for name, t in (("mat1", mat1), ("mat2", mat2)):
+        if t.dim() != 2:
+            raise RuntimeError(f"{name} must be a matrix, got {t.dim()}-D tensor")
+    _check(mat1, mat2)
+    _added(input, (mat1._shape[0], mat2._shape[1]))
+    if beta == 1 and alpha == 1:
+        return ADDMM.apply((input, mat1, mat2))
+    d = input.dtype
+    return SCALED_ADDMM.apply((input, mat1, mat2), alpha=_number("alpha", alpha, d), beta=_number("beta", beta, d))
 
 
 @public("addmv", kind="library", inplace=True)
@@ -304,22 +334,66 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
     if not input.dtype is mat.dtype is vec.dtype:
         first, second, third = (SCALAR_TYPE_NAMES[t.dtype] for t in (input, mat, vec))
         raise RuntimeError(f"addmv input tensors must have the same dtype, but got {first}, {second}, and {third}")
-    if mat.dim() == 2 and vec.dim() == 1 and _rounded_once(input):
-        _check(mat, vec)
-        _added(input, mat._shape[:1])
-        return SCALED_ADDMV.apply((input, mat, vec), alpha=alpha, beta=beta)
-    product = mv(mat, vec)
-    return _added(input, product._shape) * beta + product * alpha
+    if mat.dim() != 2 or vec.dim() != 1:
+        raise RuntimeError(f"vector + matrix @ vector expected, got {input.dim()}, {mat.dim()}, {vec.dim()}")
+    rows, columns = mat._shape
+    if columns != vec._shape[0] or (input._shape or (rows,)) not in ((rows,), (1,)):
+        raise RuntimeError(f"size mismatch, got input ({input.numel()}), mat ({rows}x{columns}), vec ({vec._shape[0]})")
+    d = input.dtype
+    return SCALED_ADDMV.apply((input, mat, vec), alpha=_number("alpha", alpha, d), beta=_number("beta", beta, d))
+
+
+def _batches(name: str, input: Tensor, batch1: Tensor, batch2: Tensor) -> None:
+    """Raise where these are no batches of matrices that can be multiplied, or of other dtypes than what is added."""
+    for which, t in (("batch1", batch1), ("batch2", batch2)):
+        if t.dim() != 3:
+            raise RuntimeError(f"{name}: {which} must be a 3D tensor, got {t.dim()}D")
+    if not input.dtype is batch1.dtype is batch2.dtype:
+        first, second, third = (SCALAR_TYPE_NAMES[t.dtype] for t in (input, batch1, batch2))
+        raise RuntimeError(f"Input dtypes must be the same, got: input {first}, batch1: {second}, batch2: {third}")
+    if (batch1._shape[0], batch1._shape[2]) != batch2._shape[:2]:
+        raise RuntimeError(
+            f"Expected size for first two dimensions of batch2 tensor to be: [{batch1._shape[0]}, {batch1._shape[2]}] "
+            f"but got: [{batch2._shape[0]}, {batch2._shape[1]}]."
+        )
 
 
 @public("baddbmm", kind="library", inplace=True)
 @autocasts
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (batch1 @ batch2)"""
-    if batch1.dim() == 3 and batch2.dim() == 3 and _rounded_once(input, batch1, batch2):
-        if batch1._shape[0] == batch2._shape[0]:
-            _check(batch1, batch2)
-            _added(input, (*batch1._shape[:2], batch2._shape[2]))
-            return SCALED_BADDBMM.apply((input, batch1, batch2), alpha=alpha, beta=beta)
-    product = bmm(batch1, batch2)
-    return _added(input, product._shape) * beta + product * alpha
+    _batches("baddbmm", input, batch1, batch2)
+    _added(input, (*batch1._shape[:2], batch2._shape[2]))
+    d = input.dtype
+    return SCALED_BADDBMM.apply(
+        (input, batch1, batch2), alpha=_number("alpha", alpha, d), beta=_number("beta", beta, d)
+    )
+
+
+@named("addbmm")
+@autocasts
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * input + alpha * the sum of the products of a batch"""
+    _batches("addbmm", input, batch1, batch2)
+    _added(input, (batch1._shape[1], batch2._shape[2]))
+    d = input.dtype
+    return SCALED_ADDBMM.apply((input, batch1, batch2), alpha=_number("alpha", alpha, d), beta=_number("beta", beta, d))
+
+
+@named("addr")
+@autocasts
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * input + alpha * outer(vec1, vec2); of truth values, whether either is true."""
+    for name, t in (("vec1", vec1), ("vec2", vec2)):
+        if t.dim() != 1:
+            raise RuntimeError(f"addr: Expected 1-D argument {name}, but got {t.dim()}-D")
+    _added(input, (vec1._shape[0], vec2._shape[0]))
+    d = input.dtype
+    if not d is vec1.dtype is vec2.dtype:
+        return input * beta + vec1.outer(vec2) * alpha  # type: ignore[attr-defined]
+    if d is dtypes.bool_:
+        return (vec1.outer(vec2) & bool(alpha)) | (input & bool(beta))  # type: ignore[attr-defined]
+    for name, x in (("beta", beta), ("alpha", alpha)):
+        if d.category < dtypes.FLOATING and isinstance(x, float):
+            raise RuntimeError(f"For integral input tensors, argument {name} must not be a floating point number.")
+    return SCALED_ADDR.apply((input, vec1, vec2), alpha=_number("alpha", alpha, d), beta=_number("beta", beta, d))

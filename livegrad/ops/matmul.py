@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from ..runtime.array import numel
 from ..tensor import Tensor, wrap
 from . import dispatch, writes
 from .casting import autocasts
+from .geometry import normal_dim
 from .instruction import SCALAR_TYPE_NAMES
 from .registry import operator, public
 from .view_operators import PERMUTE
@@ -334,6 +336,8 @@ def _check(a: Tensor, b: Tensor) -> None:
         raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {a.dim()}D and {b.dim()}D")
     inner = b._shape[-2] if len(b._shape) > 1 else b._shape[0]
     if a._shape[-1] != inner:
+        if len(b._shape) == 1 and len(a._shape) < 3:
+            _refuse_sizes(a, b)
         two = f"({'x'.join(map(str, _as_matrix(a._shape)))} and {'x'.join(map(str, _as_matrix(b._shape, True)))})"
         raise RuntimeError(
             f"mat1 and mat2 shapes cannot be multiplied {two}: the tensors have shapes {list(a._shape)} and "
@@ -371,13 +375,38 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     return MATMUL.apply((input, other), _node_name(input._shape, other._shape))
 
 
+def _refuse_dims(name: str, a: Tensor, b: Tensor) -> None:
+    """Raise for operands that are no vectors, matrices or batches of matrices where such are wanted."""
+    shapes = f": the tensors have shapes {list(a._shape)} and {list(b._shape)}"
+    if name == "mm":
+        raise RuntimeError(("self" if a.dim() != 2 else "mat2") + " must be a matrix" + shapes)
+    if name == "bmm":
+        raise RuntimeError(("batch1" if a.dim() != 3 else "batch2") + " must be a 3D tensor" + shapes)
+    if name == "mv":
+        raise RuntimeError(f"vector + matrix @ vector expected, got 1, {a.dim()}, {b.dim()}" + shapes)
+    raise RuntimeError(f"1D tensors expected, but got {a.dim()}D and {b.dim()}D tensors" + shapes)
+
+
+def _refuse_sizes(a: Tensor, b: Tensor) -> None:
+    """Raise for a vector, or a matrix, and a vector that does not fit it."""
+    n = b._shape[0]
+    if a.dim() == 1:
+        m = a._shape[0]
+        raise RuntimeError(
+            f"inconsistent tensor size, expected tensor [{m}] and src [{n}] to have the same number of elements, but "
+            f"got {m} and {n} elements respectively"
+        )
+    rows, columns = a._shape
+    raise RuntimeError(f"size mismatch, got input ({rows}), mat ({rows}x{columns}), vec ({n})")
+
+
 @hot
 def _of_dims(name: str, a: Tensor, b: Tensor, da: int, db: int) -> Tensor:
     """The product of tensors of just these dimensions."""
     if REGIONS.open:
         a, b = REGIONS.cast(name, (a, b))
     if a.dim() != da or b.dim() != db:
-        raise RuntimeError(f"{name}: expected tensors of {da} and {db} dimensions, got {a.dim()} and {b.dim()}")
+        _refuse_dims(name, a, b)
     _check(a, b)
     return MATMUL.apply((a, b), name.capitalize() + "Backward")
 
@@ -450,12 +479,17 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     """The sum of products over the last dimensions."""
     if input.dim() == 0 or other.dim() == 0:
         return input * other
+    if input._shape[-1] != other._shape[-1]:
+        raise RuntimeError(
+            "inner() the last dimension must match on both input tensors but got shapes "
+            f"{list(input._shape)} and {list(other._shape)}"
+        )
     return tensordot(input, other, ([-1], [-1]))
 
 
 @public("tensordot", kind="library", method=False)
 @autocasts
-def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
+def tensordot(a: Tensor, b: Tensor, dims: int | Sequence = 2) -> Tensor:
     """The sum of products over the named dimensions of both (the last n and first n for a number)."""
     if a.dtype is not b.dtype:
         raise RuntimeError("both inputs should have same dtype")
@@ -466,11 +500,16 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
             raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
         left, right = list(range(a.dim() - dims, a.dim())), list(range(dims))
     else:
-        left, right = ([d % x.dim() for d in side] for side, x in zip(dims, (a, b)))
+        left, right = (
+            [normal_dim(d, x.dim()) for d in ([side] if isinstance(side, int) else side)]
+            for side, x in zip(dims, (a, b))
+        )
+        if len(left) != len(right):
+            raise RuntimeError(f"both dimension lists should have same length, but they are {left} and {right}")
     free_a = [d for d in range(a.dim()) if d not in left]
     free_b = [d for d in range(b.dim()) if d not in right]
     rows, columns = [a._shape[d] for d in free_a], [b._shape[d] for d in free_b]
-    if len(left) != len(right) or any(m != n and 1 not in (m, n) for m, n in _paired(a, left, b, right)):
+    if any(m != n and 1 not in (m, n) for m, n in _paired(a, left, b, right)):
         raise RuntimeError(
             f"contracted dimensions need to match, but the shapes are {list(a._shape)} along {left} and "
             f"{list(b._shape)} along {right}"

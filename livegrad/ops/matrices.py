@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..tensor import Tensor
+from ..tensor import Tensor, from_native
 from .casting import autocasts
+from .geometry import normal_dim
 from .registry import FUNCTIONS, function, named, public
 from .results import named as result_type
 
@@ -132,69 +133,45 @@ def adjoint(x: Tensor) -> Tensor:
     return x.mH
 
 
-@named("addr")
-@autocasts
-def addr(x: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """beta * x + alpha * outer(vec1, vec2)"""
-    return x * beta + vec1.outer(vec2) * alpha
-
-
-@named("addbmm")
-@autocasts
-def addbmm(x: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """beta * x + alpha * the sum of the products of a batch"""
-    return x * beta + batch1.bmm(batch2).sum(0) * alpha
-
-
 @public("diagflat", samples=_samples((_WIDE,), (_VECTOR, 1), (_VECTOR, -2)))
 def diagflat(x: Tensor, offset: int = 0) -> Tensor:
     """All elements as the diagonal of a matrix."""
     return FUNCTIONS["diag"](x.reshape(-1), offset)
 
 
-@public("corrcoef", samples=_samples((_WIDE,)))
-def corrcoef(x: Tensor) -> Tensor:
-    """The correlations of variables in rows."""
-    c = FUNCTIONS["cov"](x)
-    if c.dim() == 0:
-        return c / c
-    d = c.diagonal().sqrt()
-    if c.is_complex():  # the parts are limited
-        d, parts = d.real.unsqueeze(-1), FUNCTIONS["view_as_real"](c)
-        return FUNCTIONS["view_as_complex"]((parts / d.unsqueeze(0) / d.unsqueeze(1)).clamp(-1, 1))
-    return (c / d.unsqueeze(0) / d.unsqueeze(1)).clamp(-1, 1)
-
-
 @named("trapezoid", method=False, aliases=("trapz",))
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
     """The integral by the trapezoidal rule along a dimension."""
-    if y.dtype is dtypes.bool_:
-        raise RuntimeError("trapezoid: received a bool input for `y`, but bool is not supported")
-    n = y.shape[dim]
-    if not n:
-        return y.sum(dim)
-    middle = (y.narrow(dim, 1, n - 1) + y.narrow(dim, 0, n - 1)) * 0.5
-    return (middle * _widths(y, x, dx, dim)).sum(dim)
+    d, areas = _trapezoids("trapezoid", y, x, dx, dim)
+    return (areas.sum(d) if y._shape[d] else y.sum(d)) / 2
 
 
 @named("cumulative_trapezoid", method=False)
 def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
     """Running integrals by the trapezoidal rule along a dimension."""
-    if y.dtype is dtypes.bool_:
-        raise RuntimeError("cumulative_trapezoid: received a bool input for `y`, but bool is not supported")
-    n = y.shape[dim]
-    middle = (y.narrow(dim, 1, n - 1) + y.narrow(dim, 0, n - 1)) * 0.5
-    return (middle * _widths(y, x, dx, dim)).cumsum(dim)
+    d, areas = _trapezoids("cumulative_trapezoid", y, x, dx, dim)
+    return areas.cumsum(d) / 2
 
 
-def _widths(y: Tensor, x: Tensor | None, dx: Any, dim: int) -> Any:
+def _trapezoids(name: str, y: Tensor, x: Tensor | None, dx: Any, dim: int) -> tuple:
+    """The dimension, and twice what is below the line from each element along it to the next."""
+    for which, t in (("y", y), ("x", x)):
+        if t is not None and t.dtype is dtypes.bool_:
+            raise RuntimeError(f"{name}: received a bool input for `{which}`, but bool is not supported")
+    if not y._shape:
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+    if x is not None and not (isinstance(dx, int) and dx == 1):
+        raise TypeError(f"{name}() takes either x or dx, got both")
+    d = normal_dim(dim, y.dim())
+    n = y._shape[d]
+    sums = y.narrow(d, min(1, n), max(n - 1, 0)) + y.narrow(d, 0, max(n - 1, 0))
     if x is None:
-        return dx
-    if x.dtype is dtypes.bool_:
-        raise RuntimeError("trapezoid: received a bool input for `x`, but bool is not supported")
-    if x.dim() > 1:
-        return x.diff(dim=dim)
-    return x.diff().reshape([-1 if d == dim % y.dim() else 1 for d in range(y.dim())])
+        return d, sums * dx
+    if x.dim() == 1:
+        if x._shape[0] != n:
+            raise RuntimeError(f"{name}: There must be one `x` value for each sample point, got {x._shape[0]} for {n}")
+        return d, sums * x.diff().reshape([-1 if k == d else 1 for k in range(y.dim())])
+    return d, sums * x.diff(dim=dim if dim < 0 else d - y.dim())
 
 
 @named("vander", method=False)
@@ -249,6 +226,13 @@ def block_diag(*tensors: Tensor) -> Tensor:
     tensor([[1., 1., 0.],
             [0., 0., 3.]])
     """
+    for i, t in enumerate(tensors):
+        if isinstance(t, Tensor) and t.dim() > 2:
+            raise RuntimeError(
+                f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {t.dim()} dimensions"
+            )
+    if not tensors:
+        return FUNCTIONS["atleast_2d"](from_native(np.empty((1, 0), dtypes.get_default_dtype().np)))
     mats = [FUNCTIONS["atleast_2d"](t) for t in tensors]
     columns = sum(m.shape[1] for m in mats)
     rows, before = [], 0
@@ -263,12 +247,19 @@ def block_diag(*tensors: Tensor) -> Tensor:
 @function
 def chain_matmul(*matrices: Tensor) -> Tensor:
     """The product of several matrices."""
+    if not matrices:
+        raise RuntimeError("chain_matmul(): Expected one or more matrices, but got none")
     return _linalg().multi_dot(matrices[0] if len(matrices) == 1 else matrices) if len(matrices) > 1 else matrices[0]
 
 
 @function
 def cartesian_prod(*tensors: Tensor) -> Tensor:
     """All combinations of one element of each vector, as rows."""
+    for t in tensors:
+        if t.dim() != 1:
+            raise RuntimeError(f"Expect a 1D vector, but got shape {list(t.shape)}")
+    if len({t.dtype for t in tensors}) > 1:
+        raise RuntimeError(f"meshgrid expects all tensors to have the same dtype, got {[t.dtype for t in tensors]}")
     if len(tensors) == 1:
         return tensors[0]
     grids = FUNCTIONS["broadcast_tensors"](
@@ -282,16 +273,26 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     """All ways to choose r elements of a vector, as rows."""
     from ..from_data import tensor
 
+    if input.dim() != 1:
+        raise RuntimeError(f"Expect a 1D vector, but got shape {list(input.shape)}")
+    if r < 0:
+        raise RuntimeError(f"Expect a non-negative number, but got {r}")
+    if not r:
+        return input.new_empty(0)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     places = list(choose(range(input.shape[0]), r))
-    if not places:
-        return input.new_zeros((0, r))
-    return input[tensor(places, dtype=dtypes.int64)]
+    return input[tensor(places, dtype=dtypes.int64).reshape(-1, r)]
 
 
-def _split_along(name: str, dim_of: Any) -> None:
+def _split_along(name: str, dim_of: Any, least: int) -> None:
     def function(x: Tensor, indices_or_sections: Any) -> tuple:
-        if isinstance(indices_or_sections, int) and x.shape[dim_of(x)] % indices_or_sections:
+        if x.dim() < least:
+            raise RuntimeError(
+                f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with {x.dim()} "
+                "dimensions!"
+            )
+        k = indices_or_sections
+        if isinstance(k, int) and (k == 0 or x.shape[dim_of(x)] % k):
             raise RuntimeError(
                 f"torch.{name} attempted to split along dimension {dim_of(x)}, but the size of the dimension "
                 f"{x.shape[dim_of(x)]} is not divisible by the split_size {indices_or_sections}!"
@@ -303,14 +304,18 @@ def _split_along(name: str, dim_of: Any) -> None:
     named(name)(function)
 
 
-for _name, _dim in (("hsplit", lambda x: 0 if x.dim() == 1 else 1), ("vsplit", lambda x: 0), ("dsplit", lambda x: 2)):
-    _split_along(_name, _dim)
+for _name, _dim, _least in (
+    ("hsplit", lambda x: 0 if x.dim() == 1 else 1, 1), ("vsplit", lambda x: 0, 2), ("dsplit", lambda x: 2, 3)
+):  # fmt: skip
+    _split_along(_name, _dim, _least)
 
 
 @function
 def dstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """Joined along the third dimension."""
     raised = []
+    if not len(tensors):
+        raise RuntimeError("dstack expects a non-empty TensorList")
     for t in tensors:
         t = FUNCTIONS["atleast_2d"](t)
         raised.append(t.unsqueeze(-1) if t.dim() == 2 else t)

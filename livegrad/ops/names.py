@@ -67,7 +67,7 @@ def atleast_3d(*tensors: Any) -> Any:
 
     def raised(t: Tensor) -> Tensor:
         if t.dim() < 2:
-            return t.reshape(1, -1, 1)
+            return t.unsqueeze(0).unsqueeze(-1) if t.dim() else t.reshape(1, 1, 1)
         return t.unsqueeze(-1) if t.dim() == 2 else t
 
     if len(tensors) == 1 and not isinstance(tensors[0], Tensor):
@@ -81,34 +81,67 @@ def atleast_3d(*tensors: Any) -> Any:
 def unravel_index(indices: Tensor, shape: Any) -> tuple:
     """Places in a flat tensor as one index for each dimension of `shape`; they count from its end, and around."""
     if indices.dtype.category != dtypes.INTEGRAL:
-        raise ValueError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
+        raise TypeError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
     sizes = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
-    a = indices._to_numpy()
+    if any(n < 0 for n in sizes):
+        raise ValueError(f"'shape' cannot have negative values, but got {sizes}")
+    a = indices._to_numpy().astype(np.int64)
     total = math.prod(sizes)
-    return tuple(from_native(np.ascontiguousarray(i)) for i in np.unravel_index(a % max(total, 1), sizes))
+    found = np.unravel_index(a % max(total, 1), sizes)
+    return tuple(from_native(np.array(i, np.int64).reshape(a.shape)) for i in found)
 
 
 @function
 def gradient(
-    input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1
+    input: Tensor, *, spacing: Any = None, dim: Any = None, edge_order: int = 1
 ) -> tuple:  # the name of NumPy's function, and PyTorch's
     """Estimates of the derivatives along dimensions, by differences of the neighbours of each element.
 
     spacing: the distance of neighbours: a number, one for each dimension, or coordinates as tensors. edge_order 1 or 2:
     how many neighbours the estimates at the two ends use.
     """
-    dims = range(input.dim()) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    if input.dtype is dtypes.uint8:
+        raise RuntimeError("torch.gradient does not support uint8 input.")
+    if input.dtype is dtypes.bool_:
+        raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported.")
+    dims = list(range(input.dim())) if dim is None else [dim] if isinstance(dim, int) else list(dim)
     dims = [normal_dim(d, input.dim()) for d in dims]
-    steps = [spacing] * len(dims) if isinstance(spacing, (int, float)) else list(spacing)
-    if len(steps) != len(dims):
-        raise RuntimeError(
-            f"torch.gradient expected spacing to be unspecified, a scalar, or a list of length {len(dims)}, but got a "
-            f"list of length {len(steps)}"
-        )
+    for d in dims:
+        if dims.count(d) > 1:
+            raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
+    steps = _spacings(spacing, dims, dim is None)
     if edge_order not in (1, 2):
-        raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")
-    x = input if input.is_floating_point() else input.to(dtypes.get_default_dtype())
+        raise RuntimeError(f"torch.gradient only supports edge_order=1 and edge_order=2, got {edge_order}.")
+    x = input if input.dtype.category >= dtypes.FLOATING else input.to(dtypes.get_default_dtype())
+    if any(isinstance(step, complex) for step in steps):
+        x = x.to(x.dtype.to_complex())
     return tuple(_slope(x, d, step, edge_order) for d, step in zip(dims, steps))
+
+
+def _spacings(spacing: Any, dims: list, every: bool) -> list:
+    """What `gradient` was given as the distance of neighbours, one for each dimension."""
+    if spacing is None:
+        return [1] * len(dims)
+    if isinstance(spacing, (int, float, complex)) or isinstance(spacing, Tensor) and not spacing.dim():
+        return [spacing] * len(dims)
+    steps = [spacing] if isinstance(spacing, Tensor) else list(spacing)
+    if len(steps) != len(dims):
+        if every:
+            raise RuntimeError(
+                "torch.gradient expected spacing to be unspecified, a scalar, or a list of length equal to "
+                f"'self.dim() = {len(dims)}', since dim argument was not given, but got a list of length {len(steps)}"
+            )
+        raise RuntimeError(
+            "torch.gradient expected spacing to be unspecified, a scalar or it's spacing and dim arguments to have the "
+            f"same length, but got a spacing argument of length {len(steps)} and a dim argument of length {len(dims)}."
+        )
+    for step in steps:
+        if isinstance(step, Tensor) and step.dim() > 1:
+            raise RuntimeError(
+                "torch.gradient expected each element of spacing to have one dimension, but got an element with "
+                f"{step.dim()} dimensions!"
+            )
+    return steps
 
 
 def _slope(x: Tensor, d: int, step: Any, edge_order: int) -> Tensor:
@@ -119,9 +152,16 @@ def _slope(x: Tensor, d: int, step: Any, edge_order: int) -> Tensor:
         )
     shape = [-1 if k == d else 1 for k in range(x.dim())]
     if isinstance(step, Tensor) and step.dim():
+        if step._shape[0] != n:
+            raise RuntimeError(
+                "torch.gradient expected each element of spacing to have as many coordinates as the dimension has "
+                f"elements, but dimension {d} has {n} and there are {step._shape[0]} coordinates"
+            )
         widths = step.diff().to(x.dtype).reshape(shape)
     else:
-        widths = x.new_full([n - 1 if k == d else 1 for k in range(x.dim())], float(step))
+        widths = x.new_full(
+            [n - 1 if k == d else 1 for k in range(x.dim())], step.item() if isinstance(step, Tensor) else step
+        )
     slopes = x.diff(dim=d) / widths
     before, after = widths.narrow(d, 0, n - 2), widths.narrow(d, 1, n - 2)
     left, right = slopes.narrow(d, 0, n - 2), slopes.narrow(d, 1, n - 2)

@@ -38,6 +38,8 @@ NORM = operator(
 
 
 def _norm_of_order(x: Value, p: float, dims: tuple, keepdim: bool) -> Value:
+    if x.dtype.itemsize < 4 and p not in (0, 1) and not math.isinf(p):
+        return cast_value(_norm_of_order(cast_value(x, dtypes.float32), p, dims, keepdim), x.dtype)
     size = x.abs()
     if math.isinf(p):
         return extreme("amax" if p > 0 else "amin")(size, dims, keepdim)
@@ -73,10 +75,14 @@ NORM_OF_ORDER = operator(
 def norm(x: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
     """The p-norm over all elements or some dimensions; "fro" is 2, infinity and 0 as usual.
 
-    "nuc" (singular values) is not a vector norm and raises RuntimeError.
+    "nuc" is the sum of a matrix's singular values. Raises RuntimeError for other words.
     """
     if dtype is not None:
         x = dispatch.cast(x, dtype)
+    if isinstance(p, str) and p != "fro":
+        from .. import linalg
+
+        return linalg.matrix_norm(x, p, (-2, -1) if dim is None else dim, keepdim)
     need_floating("norm", x)
     dims = dims_of(dim, x.dim())
     if p in ("fro", 2, None) and not x.is_complex():
@@ -84,7 +90,7 @@ def norm(x: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtyp
     if x.is_complex():
         return norm(x.abs(), p, dim, keepdim)
     if not isinstance(p, (int, float)):
-        raise RuntimeError(f"norm(): unsupported norm {p!r}; expected a number or 'fro'")
+        raise TypeError(f"norm(): argument 'p' (position 2) must be Number, 'fro' or 'nuc', not {type(p).__name__}")
     if (p < 0 or p == math.inf) and not all(x._shape[d] for d in dims):
         raise RuntimeError(
             f"linalg.vector_norm cannot compute the {p:g} norm of a tensor of shape {list(x._shape)} over dimensions "

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -316,12 +317,24 @@ def _checked_method(shown: Callable, f: Callable) -> Callable:
 NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
 
 
+def _starred(f: Callable) -> str:
+    """The parameter that takes what is given one by one, such as sizes; they may also be named, in one sequence."""
+    code = getattr(f, "__code__", None)
+    if code is None or not code.co_flags & inspect.CO_VARARGS or hasattr(f, "__wrapped__"):
+        return ""
+    return code.co_varnames[code.co_argcount + code.co_kwonlyargcount]
+
+
 def with_numpy_names(f: Callable, more: dict[str, str] | None = None) -> Callable:
-    """The function, that also takes NumPy's names of the parameters that it has, and more: name -> its own."""
+    """The function, that also takes NumPy's names of the parameters that it has, and more: name -> its own.
+
+    What it takes one by one may be given as one sequence by name: permute(dims=(1, 0)).
+    """
     names = parameters(f)
     both = NUMPY_NAMES if more is None else {**NUMPY_NAMES, **more}
     known = {other: own for other, own in both.items() if own in names and other not in names}
-    if not known:
+    star = _starred(f)
+    if not known and not star:
         return f
 
     @functools.wraps(f)
@@ -333,11 +346,20 @@ def with_numpy_names(f: Callable, more: dict[str, str] | None = None) -> Callabl
                     if own in kwargs:
                         raise TypeError(f"{f.__name__}() got both {own!r} and {other!r}, which name one argument")
                     kwargs[own] = kwargs.pop(other)
+            if star and star in kwargs:
+                args = _with_sequence(f.__name__, star, args, kwargs.pop(star))
         return f(*args, **kwargs)
 
     if f.__code__ in HOT:
         front(function, f)
     return function
+
+
+def _with_sequence(name: str, star: str, args: tuple, given: Any) -> tuple:
+    if isinstance(given, int) or len(args) > 1:
+        how = "given twice" if len(args) > 1 else "must be tuple of ints, not int"
+        raise TypeError(f"{name}(): argument '{star}' {how}")
+    return (*args, given)
 
 
 def with_out(f: Callable, number_first: Callable | None = None) -> Callable:

@@ -6,17 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..lazy import backend
 from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
 from ..runtime import moves
-from ..tensor import Tensor
+from ..tensor import Tensor, from_native
 from .arguments import checked
 from .copying import clone
 from .geometry import normal_dim, sizes_of
 from .index import INDEX
 from .operator import on_either
-from .registry import operator, public
+from .registry import operator, public, with_numpy_names
 
 
 def _repeated(x: Value, reps: tuple, between: tuple) -> Value:
@@ -33,9 +34,11 @@ def _repeat_gradient(g: Any, x_shape: tuple, reps: tuple, between: tuple) -> Any
 REPEAT = operator("repeat", _repeated, tensors=("x",), grads={"x": _repeat_gradient}, anywhere=True)
 
 
-def repeat(x: Tensor, *sizes: Any) -> Tensor:
+def repeat(x: Tensor, *repeats: Any) -> Tensor:
     """Tile a tensor so many times along each dimension."""
-    reps = sizes_of(sizes)
+    if not repeats:
+        raise TypeError('repeat() missing 1 required positional arguments: "repeats"')
+    reps = sizes_of(repeats)
     lead = len(reps) - x.dim()
     if lead < 0:
         raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
@@ -47,7 +50,7 @@ def repeat(x: Tensor, *sizes: Any) -> Tensor:
     return REPEAT.apply((x,), reps=tuple(reps), between=tuple(k for n in shape for k in (1, n)))
 
 
-Tensor.repeat = checked(repeat, method=True)  # type: ignore[attr-defined]
+Tensor.repeat = checked(with_numpy_names(repeat), method=True)  # type: ignore[attr-defined]
 
 
 @public("tile", kind="view")
@@ -58,20 +61,55 @@ def tile(x: Tensor, *dims: Any) -> Tensor:
 
 
 @public("repeat_interleave", kind="library")
-def repeat_interleave(x: Tensor, repeats: Any, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
-    """Repeat each element, or each slice of a dimension, so many times in a row."""
+def repeat_interleave(
+    x: Tensor, repeats: int | Tensor | None = None, dim: int | None = None, *, output_size: int | None = None
+) -> Tensor:
+    """Repeat each element, or each slice of a dimension, so many times in a row.
+
+    repeats: one number for all, or one for each. Without it, x says how often each place comes in the result.
+    """
+    if repeats is None:
+        counts = _counts(x)
+        return _sized(from_native(np.repeat(np.arange(len(counts)), counts)), output_size)
     if dim is None:
         x, dim = x.reshape(-1), 0
     d = normal_dim(dim, x.dim())
+    if not x._shape:
+        x = x.reshape(1)
     n = x._shape[d]
+    if isinstance(repeats, Tensor) and repeats.numel() == 1 and repeats.dim() < 2:
+        repeats = int(_counts(repeats.reshape(1))[0])
     if isinstance(repeats, int):
         if repeats < 0:
             raise RuntimeError(f"Repeats must be non-negative, but got {repeats}")
         spread = x.unsqueeze(d + 1).expand(*x._shape[: d + 1], repeats, *x._shape[d + 1 :])  # type: ignore[attr-defined]
-        return clone(spread).reshape(*x._shape[:d], n * repeats, *x._shape[d + 1 :])  # never a view
-    counts = repeats._to_numpy() if isinstance(repeats, Tensor) else repeats
+        made = clone(spread).reshape(*x._shape[:d], n * repeats, *x._shape[d + 1 :])  # never a view
+        return _sized(made, output_size, d)
+    counts = _counts(repeats) if isinstance(repeats, Tensor) else np.asarray(repeats)
+    if len(counts) != n:
+        raise RuntimeError(
+            f"repeats must have the same size as input along dim, but got repeats.size(0) = {len(counts)} and "
+            f"input.size({d}) = {n}"
+        )
     a = np.repeat(np.arange(n), counts)
-    return INDEX.apply((x,), "IndexSelectBackward", index=(slice(None),) * d + (a,))
+    return _sized(INDEX.apply((x,), "IndexSelectBackward", index=(slice(None),) * d + (a,)), output_size, d)
+
+
+def _counts(repeats: Tensor) -> np.ndarray:
+    if repeats.dim() != 1:
+        raise RuntimeError(f"repeats must be 0-dim or 1-dim tensor, got {repeats.dim()} dimensions")
+    if repeats.dtype not in (dtypes.int64, dtypes.int32):
+        raise NotImplementedError(f'"repeat_interleave_cpu" not implemented for {repeats.dtype}: use int64 or int32')
+    counts = repeats._to_numpy()
+    if counts.size and counts.min() < 0:
+        raise RuntimeError(f"repeats can not be negative, but got {counts.min()}")
+    return counts
+
+
+def _sized(made: Tensor, output_size: int | None, d: int = 0) -> Tensor:
+    if output_size is not None and made._shape[d] != output_size:
+        raise RuntimeError(f"repeat_interleave: Invalid output_size, expected {made._shape[d]} but got {output_size}")
+    return made
 
 
 def _flipped(x: Value, dims: tuple) -> Value:
@@ -122,10 +160,16 @@ ROLL = operator(
 @public("roll", kind="library")
 def roll(x: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """Shift around along dimensions, or over the flattened tensor."""
-    if dims is None:
+    if dims is None or dims in ((), []):
         return roll(x.reshape(-1), shifts, 0).reshape(x._shape)
     shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
     dims = (dims,) if isinstance(dims, int) else tuple(dims)
+    if not shifts:
+        raise RuntimeError("`shifts` required")
+    if len(shifts) != len(dims):
+        raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
+    if not x._shape:
+        raise IndexError(f"Dimension specified as {dims[0]} but tensor has no dimensions")
     for s, d in zip(shifts, dims):
         d = normal_dim(d, x.dim())
         n = x._shape[d]

@@ -65,7 +65,8 @@ def cumsum(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     if dtype is not None:
         x = dispatch.cast(x, dtypes.given(dtype, "cumsum"))
     d = normal_dim(dim, x.dim())
-    return CUMSUM.apply((x,), dim=d) if x.dim() else _total_of_one(x)
+    made = CUMSUM.apply((x,), dim=d) if x.dim() else _total_of_one(x)
+    return made if dtype is None or made.dtype is x.dtype else dispatch.cast(made, x.dtype)
 
 
 def _cumprod_gradient(g: Any, x: Any, result: Any, dim: int) -> Any:
@@ -132,7 +133,8 @@ def cumprod(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     if dtype is not None:
         x = dispatch.cast(x, dtypes.given(dtype, "cumprod"))
     d = normal_dim(dim, x.dim())
-    return CUMPROD.apply((x,), dim=d) if x.dim() else _total_of_one(x)
+    made = CUMPROD.apply((x,), dim=d) if x.dim() else _total_of_one(x)
+    return made if dtype is None or made.dtype is x.dtype else dispatch.cast(made, x.dtype)
 
 
 def _logcumsumexp(x: Value, dim: int, backwards: bool = False) -> Value:

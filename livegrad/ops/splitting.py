@@ -26,6 +26,8 @@ def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple:
         raise RuntimeError("split expects at least a 1-dimensional tensor")
     d = normal_dim(dim, x.dim())
     n = x._shape[d]
+    if split_size_or_sections.__class__ is not int and not isinstance(split_size_or_sections, (list, tuple)):
+        split_size_or_sections = _whole_or_list(split_size_or_sections)
     if isinstance(split_size_or_sections, int):
         size = split_size_or_sections
         if size < 0:
@@ -35,6 +37,10 @@ def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple:
         sizes = [min(size, n - s) for s in range(0, n, size)] if n else [0]
     else:
         sizes = [int(s) for s in split_size_or_sections]
+        if min(sizes, default=0) < 0:
+            raise RuntimeError(
+                f"split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes={sizes}"
+            )
         if sum(sizes) != n:
             raise RuntimeError(
                 f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), "
@@ -47,6 +53,19 @@ def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple:
         offset += s * strides[d] if strides else 0
     label = "SplitBackward" if isinstance(split_size_or_sections, int) else "SplitWithSizesBackward"
     return _several(x, out, SPLIT, label, dim=d, sizes=tuple(sizes))
+
+
+def _whole_or_list(sizes: Any) -> Any:
+    """A size, or several of them, that came as a tensor or another iterable."""
+    if isinstance(sizes, Tensor) and not sizes._shape or hasattr(sizes, "__index__"):
+        return int(sizes)
+    try:
+        return list(sizes)
+    except TypeError:
+        kind = type(sizes).__name__
+        raise TypeError(
+            f"split_with_sizes(): argument 'split_sizes' (position 2) must be tuple of ints, not {kind}"
+        ) from None
 
 
 @hot
@@ -128,6 +147,11 @@ def tensor_split(x: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple:
     if not x._shape:
         raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
     if isinstance(indices_or_sections, Tensor):
+        if indices_or_sections.dtype is not dtypes.int64 or indices_or_sections.dim() > 1:
+            raise RuntimeError(
+                "tensor_split expected tensor_indices_or_sections to have dtype of long and at most one dimension, but "
+                f"got {indices_or_sections.dtype} of shape {list(indices_or_sections.shape)}"
+            )
         indices_or_sections = indices_or_sections.tolist()
     d = normal_dim(dim, x.dim())
     n = x._shape[d]

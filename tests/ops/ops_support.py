@@ -118,6 +118,10 @@ def compare(
     if a.dtype.kind in "biu":
         np.testing.assert_array_equal(a, b)
         return
+    if a.dtype.kind == "c":
+        for x, y in ((a.real, b.real), (a.imag, b.imag)):
+            compare(x, y, rtol, atol, zero_sign)
+        return
     if rtol is None:
         rtol = RTOL[dtypes.from_numpy_dtype(a.dtype).name]
     tiny = float(ml_dtypes.finfo(a.dtype).smallest_subnormal) if a.dtype != np.float64 else 5e-324

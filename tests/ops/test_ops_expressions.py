@@ -44,7 +44,7 @@ def test_expressions(family):
             continue
         try:
             assert not isinstance(got, Raised), got
-            assert_same(got, expected)
+            assert_same(got, expected, rtol=1e-5)
         except AssertionError as error:
             wrong.append(f"{line}: {error}")
     assert not wrong, "\n".join(wrong)
