@@ -22,6 +22,8 @@ def einsum(equation: str | Tensor, *operands: Tensor | Sequence) -> Tensor:
     """
     if isinstance(equation, Tensor):
         equation, operands = _from_lists((equation, *operands))  # type: ignore[arg-type]
+    if not isinstance(equation, str) and operands:
+        raise TypeError(f"einsum(): the equation must be str, not {type(equation).__name__}")
     if not isinstance(equation, str) or not operands:
         raise ValueError(
             "einsum(): must specify the equation string and at least one operand, or at least one operand and its "
