@@ -169,7 +169,7 @@ _MODULES = frozenset(
      "printing", "special", "backends", "amp", "profiler", "distributions",
      "multiprocessing", "legacy", "jit", "version", "compat", "debug", "hub", "library", "compiler", "accelerator",
      "types", "return_types", "onnx", "ao", "fx", "sparse", "_C", "_custom_ops", "_dynamo",
-     "__config__", "functional", "futures", "overrides")
+     "__config__", "functional", "futures", "overrides", "signal")
 )  # fmt: skip
 _LAZY = {
     "save": "serialization",

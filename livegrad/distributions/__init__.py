@@ -10,13 +10,19 @@ tensor(1.3863)
 import importlib
 import sys
 
-from . import constraints, kl, transforms
+from . import (
+    constraints,
+    kl,
+    kl_moments,  # noqa: F401  enters pairs
+    transforms,
+)
 from .circular import ContinuousBernoulli, VonMises
 from .constraint_registry import biject_to, transform_to
 from .continuous import Exponential, Laplace, LogNormal, MultivariateNormal, Normal, Uniform
 from .counts import Binomial, Multinomial, NegativeBinomial
 from .discrete import Bernoulli, Categorical, Geometric, OneHotCategorical, Poisson
 from .distribution import Distribution
+from .exp_family import ExponentialFamily
 from .gamma import Beta, Chi2, Dirichlet, Gamma
 from .heavy_tails import Cauchy, FisherSnedecor, GeneralizedPareto, StudentT
 from .independent import Independent
@@ -36,15 +42,17 @@ from .transformed import (
     Weibull,
 )  # fmt: skip
 from .transforms import *  # noqa: F403
+from .wishart import Wishart
 
 __all__ = [  # noqa: PLE0604
     "Bernoulli", "Beta", "Binomial", "Categorical", "Cauchy", "Chi2", "ContinuousBernoulli", "Dirichlet",
-    "Distribution", "Exponential", "FisherSnedecor", "Gamma", "GeneralizedPareto", "Geometric", "Gumbel", "HalfCauchy",
+    "Distribution", "Exponential", "ExponentialFamily", "FisherSnedecor",
+    "Gamma", "GeneralizedPareto", "Geometric", "Gumbel", "HalfCauchy",
     "HalfNormal", "Independent", "InverseGamma", "Kumaraswamy", "LKJCholesky", "Laplace", "LogNormal",
     "LogisticNormal", "LowRankMultivariateNormal", "MixtureSameFamily", "Multinomial", "MultivariateNormal",
     "NegativeBinomial", "Normal", "OneHotCategorical", "OneHotCategoricalStraightThrough", "Pareto", "Poisson",
     "RelaxedBernoulli", "RelaxedOneHotCategorical", "StudentT", "TransformedDistribution", "Uniform", "VonMises",
-    "Weibull", "biject_to", "constraints", "kl", "kl_divergence", "register_kl", "transform_to",
+    "Weibull", "Wishart", "biject_to", "constraints", "kl", "kl_divergence", "register_kl", "transform_to",
     *transforms.__all__,
 ]  # fmt: skip
 

@@ -13,6 +13,7 @@ from .continuous import Exponential, Laplace, MultivariateNormal, Normal, Unifor
 from .counts import Binomial
 from .discrete import Bernoulli, Categorical, Geometric, OneHotCategorical, Poisson
 from .distribution import Distribution, sum_rightmost
+from .exp_family import ExponentialFamily
 from .gamma import Beta, Dirichlet, Gamma
 from .heavy_tails import Cauchy
 from .independent import Independent
@@ -121,6 +122,23 @@ def _multivariate_normal(p: Any, q: Any) -> Any:
     ratio = solve(q._unbroadcasted_scale_tril, p._unbroadcasted_scale_tril, upper=False).pow(2).sum((-2, -1))
     away = solve(q._unbroadcasted_scale_tril, (q.loc - p.loc).unsqueeze(-1), upper=False).pow(2).sum((-2, -1))
     return q._log_determinant() - p._log_determinant() + 0.5 * (ratio + away - p.event_shape[0])
+
+
+@register_kl(ExponentialFamily, ExponentialFamily)
+def _exponential_families(p: Any, q: Any) -> Any:
+    """The Bregman divergence of the log normaliser."""
+    if type(p) is not type(q):
+        raise NotImplementedError(
+            "The cross KL-divergence between different exponential families cannot be computed using Bregman "
+            "divergences"
+        )
+    own, other = [n.detach().requires_grad_() for n in p._natural_params], q._natural_params
+    normaliser = p._log_normalizer(*own)
+    gradients = livegrad.autograd.grad(normaliser.sum(), own, create_graph=True)
+    result = q._log_normalizer(*other) - normaliser
+    for a, b, g in zip(own, other, gradients):
+        result = result - sum_rightmost((b - a) * g, len(q.event_shape) if g.dim() > result.dim() else 0)
+    return result
 
 
 @register_kl(Independent, Independent)

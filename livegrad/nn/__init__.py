@@ -17,6 +17,7 @@ from .parameter import Buffer, Parameter
 
 if TYPE_CHECKING:  # checkers do not follow a computed __all__
     from .modules.activation import *  # noqa: F403
+    from .modules.adaptive import *  # noqa: F403
     from .modules.attention import *  # noqa: F403
     from .modules.batchnorm import *  # noqa: F403
     from .modules.channelshuffle import *  # noqa: F403

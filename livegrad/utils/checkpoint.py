@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from ..autograd.graph import saved_tensors_hooks
 from ..autograd.mode import enable_grad, is_grad_enabled
 from ..random import get_rng_state, set_rng_state
 from ..tensor import Tensor
+from ._pytree import tree_leaves
 
 
 class CheckpointFunction(Function):
@@ -113,17 +114,45 @@ class _Enough(BaseException):
     """All that the graph kept is there: what the function would do after that is not needed."""
 
 
-class _Frame:
-    """What the graph of one call keeps: places in a list, which is filled by running the function again."""
+def _description(t: Tensor) -> dict:
+    return {"shape": t.shape, "dtype": t.dtype, "device": t.device}
 
-    def __init__(self, run: Callable) -> None:
-        self.run = run
-        self.count = 0  # tensors that the graph has kept
+
+# What is compared of a tensor that is kept, and of the one that is computed again.
+_CHECKS: dict[str, Callable] = {"default": _description, "none": lambda t: None}
+
+
+class _Early:
+    """Whether running a function again stops where all is there: as its call says, unless `always` says it."""
+
+    always: bool | None = None
+
+
+@contextlib.contextmanager
+def set_checkpoint_early_stop(enable: bool) -> Iterator[None]:
+    """Context manager: functions that are checkpointed within stop early when they run again, or run to their end,
+    whatever their call says."""
+    before, _Early.always = _Early.always, enable
+    try:
+        yield
+    finally:
+        _Early.always = before
+
+
+class _Frame:
+    """What the graph of one call keeps: places in a list, which is filled by running the function again.
+
+    describe: what is compared. early: whether the function is stopped where all is there.
+    """
+
+    def __init__(self, run: Callable, describe: Callable, early: bool) -> None:
+        self.run, self.describe, self.early = run, describe, early
+        self.descriptions: list = []  # of the tensors that the graph has kept
         self.found: dict[int, Tensor] = {}
 
     def keep(self, t: Tensor) -> int:
-        self.count += 1
-        return self.count - 1
+        self.descriptions.append(self.describe(t))
+        return len(self.descriptions) - 1
 
     def give(self, place: int) -> Tensor:
         if place not in self.found:
@@ -132,23 +161,37 @@ class _Frame:
 
     def _fill(self) -> None:
         found: dict[int, Tensor] = {}
+        count = len(self.descriptions)
 
         def keep(t: Tensor) -> Tensor:
             found[len(found)] = t
-            if len(found) == self.count:
+            if self.early and len(found) == count:
                 raise _Enough
             return t
 
         with contextlib.suppress(_Enough), saved_tensors_hooks(keep, _same), enable_grad():
             self.run()
-        if len(found) < self.count:
+        if len(found) != count:
             raise CheckpointError(
                 "torch.utils.checkpoint: A different number of tensors was saved during the original forward and "
-                f"recomputation.\nNumber of tensors saved during forward: {self.count}\nNumber of tensors saved during "
+                f"recomputation.\nNumber of tensors saved during forward: {count}\nNumber of tensors saved during "
                 f"recomputation: {len(found)}. The function must do the same each time it is called."
             )
+        self._compare(found)
         self.found = found
         after_pass(found.clear)  # what this pass has no use for
+
+    def _compare(self, found: dict[int, Tensor]) -> None:
+        """Raise CheckpointError for tensors that are not what they were."""
+        wrong = [
+            f"tensor at position {i}:\nsaved metadata: {was}\nrecomputed metadata: {now}"
+            for i, was in enumerate(self.descriptions) if was != (now := self.describe(found[i]))
+        ]  # fmt: skip
+        if wrong:
+            raise CheckpointError(
+                "torch.utils.checkpoint: Recomputed values for the following tensors have different metadata than "
+                "during the forward pass.\n" + "\n".join(wrong)
+            )
 
 
 def _same(t: Tensor) -> Tensor:
@@ -162,8 +205,12 @@ def _casting() -> list:
     return [partial(autocast, kind, dtype=get_autocast_dtype(kind), cache_enabled=cached) for kind in kinds]
 
 
-def _without_reentry(function: Callable, args: tuple, kwargs: dict, preserve: bool, context_fn: Callable | None) -> Any:
+def _without_reentry(
+    function: Callable, args: tuple, kwargs: dict, preserve: bool, context_fn: Callable | None, check: str, early: bool
+) -> Any:
     """Run a function so that its graph keeps places only; see `_Frame`."""
+    if check not in _CHECKS:
+        raise ValueError(f"determinism_check should be one of {list(_CHECKS)}, but got {check}")
     around, around_again = context_fn() if context_fn is not None else (nullcontext(), nullcontext())
     state = get_rng_state() if preserve else None
     casting = _casting()
@@ -182,7 +229,7 @@ def _without_reentry(function: Callable, args: tuple, kwargs: dict, preserve: bo
             if now is not None:
                 set_rng_state(now)
 
-    frame = _Frame(again)
+    frame = _Frame(again, _CHECKS[check], early if _Early.always is None else _Early.always)
     with saved_tensors_hooks(frame.keep, frame.give), around:
         return function(*args, **kwargs)
 
@@ -195,6 +242,7 @@ def checkpoint(
     context_fn: Any = None,
     determinism_check: str = "default",
     debug: bool = False,
+    early_stop: bool = True,
     **kwargs: Any,
 ) -> Any:
     """Call ``function(*args)`` so that the results inside it are not kept, but computed again by `backward`.
@@ -206,9 +254,11 @@ def checkpoint(
     it needs to have kept; context_fn gives two context managers, for the first run and for the next. True: the graph
     has one node for all of it, whose backward pass runs the function, and a backward pass through that; no gradients
     by `autograd.grad` then for what is no argument. One of them has to be said; a warning tells who does not.
-    determinism_check and debug are accepted for compatibility.
+    determinism_check: "default" compares shape, dtype and device of what is kept with those of the second time; "none"
+    does not. early_stop: the second run ends where all is there (see `set_checkpoint_early_stop`). Both are for
+    use_reentrant=False. debug is accepted for compatibility.
 
-    Raises CheckpointError where the function does something else the second time.
+    Raises CheckpointError where the function does something else the second time, and ValueError for another check.
 
     >>> import livegrad
     >>> from livegrad.utils.checkpoint import checkpoint
@@ -216,7 +266,7 @@ def checkpoint(
     >>> checkpoint(lambda t: t.exp().sin(), x, use_reentrant=False).sum().backward()
     """
     if use_reentrant is False:
-        return _without_reentry(function, args, kwargs, preserve_rng_state, context_fn)
+        return _without_reentry(function, args, kwargs, preserve_rng_state, context_fn, determinism_check, early_stop)
     if use_reentrant is None:
         warnings.warn(
             "torch.utils.checkpoint: the use_reentrant parameter should be passed explicitly. use_reentrant=False is "
@@ -270,4 +320,45 @@ def checkpoint_sequential(
     return run(start, len(steps))(input)
 
 
-__all__ = ["CheckpointError", "CheckpointFunction", "checkpoint", "checkpoint_sequential"]
+def get_device_states(*args: Any) -> tuple[list[int], list]:
+    """Numbers of the devices, other than the CPU, that tensors among the arguments are on, and the states of their
+    random streams."""
+    from .. import cuda
+
+    numbers = [
+        t.get_device() for t in tree_leaves(args) if isinstance(t, Tensor) and t.device.type not in ("cpu", "meta")
+    ]
+    return numbers, [cuda.get_rng_state(f"cuda:{n}") for n in numbers]
+
+
+def set_device_states(devices: Sequence[int], states: Sequence, *, device_type: str | None = None) -> None:
+    """Give the random streams of devices states that `get_device_states` gave."""
+    from .. import cuda
+
+    if device_type != "meta":
+        for n, state in zip(devices, states):
+            cuda.set_rng_state(state, f"cuda:{n}")
+
+
+def check_backward_validity(inputs: Any) -> None:
+    """Warn where no tensor among some inputs requires a gradient."""
+    if not any(x.requires_grad for x in inputs if isinstance(x, Tensor)):
+        warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=2)
+
+
+def detach_variable(inputs: tuple) -> tuple:
+    """The inputs without history, requiring gradients where they do. Raises RuntimeError unless they are a tuple."""
+    if not isinstance(inputs, tuple):
+        raise RuntimeError("Only tuple of tensors is supported. Got Unsupported input type: ", type(inputs).__name__)
+    return tuple(x.detach().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in inputs)
+
+
+def noop_context_fn() -> tuple:
+    """What `context_fn` gives where nothing is to be around the function."""
+    return nullcontext(), nullcontext()
+
+
+__all__ = [
+    "CheckpointError", "CheckpointFunction", "check_backward_validity", "checkpoint", "checkpoint_sequential",
+    "detach_variable", "get_device_states", "noop_context_fn", "set_checkpoint_early_stop", "set_device_states",
+]  # fmt: skip

@@ -210,3 +210,58 @@ def test_a_function_that_does_something_else():
 def test_which_way_has_to_be_said():
     with pytest.warns(UserWarning, match="use_reentrant parameter should be passed explicitly"):
         checkpoint_of(livegrad)(livegrad.exp, livegrad.ones(2, requires_grad=True))
+
+
+def test_what_is_computed_again_is_compared():
+    torch = pytest.importorskip("torch")
+    for m in (livegrad, torch):
+        checkpoint = m.utils.checkpoint.checkpoint
+        sizes = iter((2, 3, 2, 3))
+
+        def changing(x, m=m, sizes=sizes):
+            return (x.exp() * x.new_ones(next(sizes), 1).exp().requires_grad_()).sum()
+
+        with pytest.raises(m.utils.checkpoint.CheckpointError, match="have different metadata than during the forward"):
+            checkpoint(changing, m.ones(1, requires_grad=True), use_reentrant=False).backward()
+        with pytest.raises(ValueError, match=r"determinism_check should be one of \['default', 'none'\], but got x"):
+            checkpoint(changing, m.ones(1), use_reentrant=False, determinism_check="x")
+
+
+def test_running_again_stops_early_or_not():
+    torch = pytest.importorskip("torch")
+    counts = []
+    for m in (livegrad, torch):
+        checkpoint, early = m.utils.checkpoint.checkpoint, m.utils.checkpoint.set_checkpoint_early_stop
+        for how in ("default", "call", "block", "block against the call"):
+            ends = []
+
+            def function(x, ends=ends):
+                y = x.exp().sin() + 1
+                ends.append(1)
+                return y
+
+            x = m.ones(2, requires_grad=True)
+            options = {"early_stop": how != "call"}
+            with early(how == "block against the call") if "block" in how else m.enable_grad():
+                out = checkpoint(function, x, use_reentrant=False, **options)
+            out.sum().backward()
+            counts.append(len(ends))
+    assert counts[:4] == counts[4:] == [1, 2, 2, 1]
+
+
+def test_helpers_of_checkpointing():
+    torch = pytest.importorskip("torch")
+    for m in (livegrad, torch):
+        c = m.utils.checkpoint
+        assert c.get_device_states(m.ones(1), 2) == ([], [])
+        c.set_device_states([], [])
+        x = m.ones(1, requires_grad=True)
+        (y, n) = c.detach_variable((x * 2, 3))
+        assert y.is_leaf and y.requires_grad and n == 3
+        with pytest.raises(RuntimeError, match="Only tuple of tensors is supported"):
+            c.detach_variable([x])
+        with pytest.warns(UserWarning, match="None of the inputs have requires_grad=True"):
+            c.check_backward_validity([m.ones(1)])
+        a, b = c.noop_context_fn()
+        with a, b:
+            pass

@@ -13,6 +13,7 @@ from . import (
     distance,
     dropouts,
     folding,
+    fractional,
     interpolation,
     lookup,
     loss,
@@ -31,6 +32,7 @@ from .ctc import *  # noqa: F403
 from .distance import *  # noqa: F403
 from .dropouts import *  # noqa: F403
 from .folding import *  # noqa: F403
+from .fractional import *  # noqa: F403
 from .interpolation import *  # noqa: F403
 from .lookup import *  # noqa: F403
 from .loss import *  # noqa: F403
@@ -49,6 +51,7 @@ __all__ = [
     *distance.__all__,
     *dropouts.__all__,
     *folding.__all__,
+    *fractional.__all__,
     *interpolation.__all__,
     *lookup.__all__,
     *loss.__all__,

@@ -3,6 +3,7 @@
 from ..module import Module
 from . import (
     activation,
+    adaptive,
     attention,
     batchnorm,
     channelshuffle,
@@ -28,6 +29,7 @@ from . import (
     utils,  # noqa: F401  where layers outside this library look for it
 )
 from .activation import *  # noqa: F403
+from .adaptive import *  # noqa: F403
 from .attention import *  # noqa: F403
 from .batchnorm import *  # noqa: F403
 from .channelshuffle import *  # noqa: F403
@@ -55,6 +57,7 @@ activation.MultiheadAttention = attention.MultiheadAttention  # type: ignore[att
 __all__ = [
     "Module",
     *activation.__all__,
+    *adaptive.__all__,
     *attention.__all__,
     *batchnorm.__all__,
     *channelshuffle.__all__,

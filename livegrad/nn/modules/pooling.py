@@ -5,8 +5,9 @@ from ..module import Module
 
 __all__ = [
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d",
-    "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "LPPool1d", "LPPool2d", "LPPool3d", "MaxPool1d",
-    "MaxPool2d", "MaxPool3d", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d",
+    "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "FractionalMaxPool2d", "FractionalMaxPool3d",
+    "LPPool1d", "LPPool2d", "LPPool3d", "MaxPool1d", "MaxPool2d", "MaxPool3d", "MaxUnpool1d", "MaxUnpool2d",
+    "MaxUnpool3d",
 ]  # fmt: skip
 
 
@@ -56,6 +57,56 @@ class MaxPool2d(_MaxPool):
 
 class MaxPool3d(_MaxPool):
     """The largest element of each window of (N, C, D, H, W) or (C, D, H, W); with ``return_indices`` also where."""
+
+    _spatial = 3
+
+
+class _FractionalMaxPool(Module):
+    __constants__ = ["kernel_size", "return_indices", "output_size", "output_ratio"]
+    _spatial: int
+
+    def __init__(self, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None):
+        super().__init__()
+        n, name = self._spatial, type(self).__name__
+
+        def each(value, kinds):
+            return (value,) * n if isinstance(value, kinds) else tuple(value)
+
+        self.kernel_size = each(kernel_size, int)
+        if any(k <= 0 for k in self.kernel_size):
+            raise ValueError(f"kernel_size must greater than zero, but got {self.kernel_size}")
+        self.return_indices = return_indices
+        self.register_buffer("_random_samples", _random_samples)
+        self.output_size = None if output_size is None else each(output_size, int)
+        self.output_ratio = None if output_ratio is None else each(output_ratio, (int, float))
+        if output_size is None and output_ratio is None:
+            raise ValueError(f"{name} requires specifying either an output size, or a pooling ratio")
+        if output_size is not None and output_ratio is not None:
+            raise ValueError("only one of output_size and output_ratio may be specified")
+        if self.output_ratio is not None and not all(0 < ratio < 1 for ratio in self.output_ratio):
+            raise ValueError(f"output_ratio must be between 0 and 1 (got {output_ratio})")
+
+    def forward(self, input):
+        return getattr(F, f"fractional_max_pool{self._spatial}d")(
+            input, self.kernel_size, self.output_size, self.output_ratio, self.return_indices,
+            _random_samples=self._random_samples,
+        )  # fmt: skip
+
+
+class FractionalMaxPool2d(_FractionalMaxPool):
+    """The largest element of windows of (N, C, H, W) or (C, H, W), as many as ``output_size``, at drawn distances.
+
+    >>> import livegrad
+    >>> from livegrad import nn
+    >>> nn.FractionalMaxPool2d(2, output_ratio=0.6)(livegrad.randn(1, 3, 10, 20)).shape
+    torch.Size([1, 3, 6, 12])
+    """
+
+    _spatial = 2
+
+
+class FractionalMaxPool3d(_FractionalMaxPool):
+    """The largest element of windows of (N, C, T, H, W) or (C, T, H, W), at drawn distances."""
 
     _spatial = 3
 
