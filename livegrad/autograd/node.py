@@ -6,6 +6,7 @@ gradient reads. Gradients run on bare values; only when the backward pass is its
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import threading
@@ -163,10 +164,8 @@ class Node:
     def __dir__(self) -> list[str]:
         names = list(super().__dir__())
         if isinstance(self, (ElementwiseNode, OpNode)):
-            try:
+            with contextlib.suppress(RuntimeError):  # freed
                 names += [f"_saved_{name}" for name in saved_attributes(self)]
-            except RuntimeError:  # freed
-                pass
         return names
 
     def source_of(self, v: Value) -> tuple:

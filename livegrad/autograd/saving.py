@@ -135,7 +135,7 @@ OTHER_NAMES = {"input": "self", "mat1": "self", "weight": "mat2"}
 
 
 def saved_attributes(node: Any) -> dict[str, Any]:
-    """What a node keeps, by the names that PyTorch gives it: values, packed values, and an elementwise operator's numbers.
+    """What a node keeps, by PyTorch's names: values, packed values, and an elementwise operator's numbers.
 
     Raises RuntimeError if a backward pass has freed it.
     """

@@ -133,8 +133,8 @@ class Optimizer:
     def _set_up(self):
         """What is not saved: hooks, and whether a step has been made.
 
-        A class gets hooks around its step when the first of its optimizers is made, and not where it is defined: one that
-        wraps another optimizer, and never calls `Optimizer.__init__`, has no hooks of its own.
+        A class gets hooks around its step when the first of its optimizers is made, and not where it is defined: one
+        that wraps another optimizer, and never calls `Optimizer.__init__`, has no hooks of its own.
         """
         kind = type(self)
         if not getattr(kind.step, "hooked", False):
