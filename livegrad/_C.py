@@ -36,3 +36,16 @@ def _log_api_usage_once(event: Any) -> None:
 
 
 _disabled_torch_function_impl = disabled_torch_function_impl
+
+
+class _nn:
+    """What other libraries take from here of PyTorch's functions for layers."""
+
+    @staticmethod
+    def _parse_to(*args: Any, memory_format: Any = None, **kwargs: Any) -> tuple:
+        """(device, dtype, non_blocking, memory_format) from any of the forms that `Module.to` accepts."""
+        from .devices import device
+        from .nn.tensors import _parse_to
+
+        where, dtype, non_blocking = _parse_to(*args, **kwargs)
+        return None if where is None else device(where), dtype, non_blocking, memory_format

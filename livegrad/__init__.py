@@ -174,6 +174,8 @@ _MODULES = frozenset(
 _LAZY = {
     "save": "serialization",
     "load": "serialization",
+    "PyTorchFileReader": "serialization.records",
+    "ScriptModule": "jit",
     "Future": "futures",
     "set_printoptions": "printing",
     "printoptions": "printing",

@@ -7,7 +7,11 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Final
 
-from ..nn.module import Module as ScriptModule  # what `script` and `trace` return here
+from ..nn.module import Module
+
+
+class ScriptModule(Module):
+    """A base class for modules, which PyTorch compiles. No other module is one: `script` and `trace` change nothing."""
 
 
 def script(obj: Any, *args: Any, **options: Any) -> Any:

@@ -7,7 +7,7 @@ from livegrad.native import slotted
 from livegrad.overriding import disabled_torch_function_impl, overrides
 from livegrad.tensor import Tensor
 
-__all__ = ["Buffer", "Parameter", "is_lazy"]
+__all__ = ["Buffer", "Parameter", "UninitializedParameter", "is_lazy"]
 
 
 class _Kind(type):
@@ -76,6 +76,50 @@ class Parameter(Tensor, metaclass=_Kind):
         return _rebuild_parameter, (self.data, self.requires_grad, OrderedDict())
 
 
+class UninitializedParameter(Parameter):
+    """A parameter that has no shape yet: `materialize` gives it one, and makes it an ordinary `Parameter`.
+
+    For modules that learn their sizes from the first input. Asked for its shape before, it raises RuntimeError.
+
+    >>> from livegrad.nn.parameter import UninitializedParameter
+    >>> p = UninitializedParameter()
+    >>> p.materialize((2, 3))
+    >>> type(p).__name__, p.shape
+    ('Parameter', torch.Size([2, 3]))
+    """
+
+    def __new__(cls, requires_grad=True, device=None, dtype=None):
+        return Parameter.__new__(cls, livegrad.empty(0, device=device, dtype=dtype), requires_grad)
+
+    def __init__(self, requires_grad=True, device=None, dtype=None):
+        """Everything happens in ``__new__``."""
+
+    @property
+    def shape(self):
+        raise RuntimeError(
+            "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in "
+            "`load_state_dict` when trying to load an uninitialized parameter into an initialized one. Call "
+            "`forward` to initialize the parameters before accessing their attributes."
+        )
+
+    def materialize(self, shape, device=None, dtype=None):
+        """Gives it a shape, and memory whose numbers are any: initialise them."""
+        device, dtype = self.device if device is None else device, self.dtype if dtype is None else dtype
+        self.data = livegrad.empty(shape, device=device, dtype=dtype)
+        self.__class__ = Parameter
+
+    def __deepcopy__(self, memo):
+        if id(self) not in memo:
+            memo[id(self)] = type(self)(self.requires_grad, self.device, self.dtype)
+        return memo[id(self)]
+
+    def __repr__(self):
+        return "<UninitializedParameter>"
+
+    def __reduce_ex__(self, protocol):
+        return UninitializedParameter, (self.requires_grad, self.device, self.dtype)
+
+
 class Buffer(Tensor, metaclass=_Kind):
     """A tensor that a `Module` keeps but does not train, such as a running mean.
 
@@ -124,5 +168,5 @@ _MARKS: dict[type, str] = {Parameter: "_is_param", Buffer: "_is_buffer"}
 
 
 def is_lazy(parameter):
-    """Whether a parameter still waits for its shape. Parameters here always have one."""
-    return False
+    """Whether a parameter still waits for its shape."""
+    return isinstance(parameter, UninitializedParameter)

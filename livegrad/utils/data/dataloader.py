@@ -10,12 +10,15 @@ from .._pytree import tree_map
 from .collate import default_collate, default_convert
 from .dataset import IterableDataset
 from .fetching import Recipe
-from .iteration import InProcess
+from .iteration import InProcess, Pass
 from .processes import ProcessIterator
 from .sampler import BatchSampler, RandomSampler, SequentialSampler, fresh_seed
 from .worker import get_worker_info
 
 __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
+
+# PyTorch's names of what goes through a loader, which other libraries import.
+_BaseDataLoaderIter, _SingleProcessDataLoaderIter, _MultiProcessingDataLoaderIter = Pass, InProcess, ProcessIterator
 
 
 class _Endless:

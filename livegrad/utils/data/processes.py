@@ -166,6 +166,8 @@ class ProcessIterator(Pass):
         """End the workers."""
         self._finalizer()
 
+    _shutdown_workers = close  # PyTorch's name
+
     def _next(self) -> Any:
         while True:
             if self._cut_short:
