@@ -1,4 +1,4 @@
-"""Counting the operations of products, convolutions, attention and recurrent layers, by module: forward and backward."""
+"""Counting the operations of products, convolutions, attention and recurrent layers by module, there and back."""
 
 from __future__ import annotations
 
