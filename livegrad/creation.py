@@ -362,12 +362,18 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, 
 @makes
 def tril_indices(row: int, col: int, offset: int = 0, **options: Any) -> Tensor:
     """Row and column numbers of the lower triangle."""
+    for which, size in (("row", row), ("col", col)):
+        if size < 0:
+            raise RuntimeError(f"{which} must be non-negative, got {size}")
     return tensor(np.stack(np.tril_indices(row, offset, col)))
 
 
 @makes
 def triu_indices(row: int, col: int, offset: int = 0, **options: Any) -> Tensor:
     """Row and column numbers of the upper triangle."""
+    for which, size in (("row", row), ("col", col)):
+        if size < 0:
+            raise RuntimeError(f"{which} must be non-negative, got {size}")
     return tensor(np.stack(np.triu_indices(row, offset, col)))
 
 

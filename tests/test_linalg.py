@@ -50,14 +50,27 @@ def test_gradients_of_solve():
 
 
 def test_errors():
-    with pytest.raises(RuntimeError, match="Singular"):
+    with pytest.raises(RuntimeError, match="element 1 is zero.*singular"):
         linalg.inv(lg.zeros(2, 2))
     with pytest.raises(RuntimeError, match="square"):
         linalg.inv(lg.zeros(2, 3))
-    with pytest.raises(RuntimeError, match="has no gradient"):
-        linalg.qr(lg.ones(2, 3, requires_grad=True))
-    with pytest.raises(RuntimeError, match="has no gradient"):
-        linalg.svd(lg.ones(2, 3, requires_grad=True))
+    for mode, shape in (("r", (2, 3)), ("complete", (3, 2))):
+        found = linalg.qr(lg.ones(shape, requires_grad=True), mode)[1]
+        with pytest.raises(RuntimeError, match="not differentiable"):
+            found.sum().backward()
+
+
+def test_gradients_of_wide_and_whole_forms():
+    for m, n in ((2, 4), (4, 2)):
+        x = lg.tensor(matrix(m, n), requires_grad=True)
+        k = min(m, n)
+        gradients = []
+        for full in (True, False):
+            u, s, vh = linalg.svd(x, full_matrices=full)
+            gradients += lg.autograd.grad((u[:, :k].abs() * s).sum() + vh[:k].abs().sum(), x)
+        assert lg.allclose(*gradients)
+    x = lg.tensor(matrix(2, 4), requires_grad=True)
+    assert lg.autograd.gradcheck(lambda x: linalg.qr(x), (x,))
 
 
 _B32, _B42, _B23 = (lg.tensor(matrix(*shape)) for shape in ((3, 2), (4, 2), (2, 3)))

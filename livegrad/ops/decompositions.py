@@ -13,7 +13,8 @@ import numpy as np
 from .. import dtypes
 from ..devices import cpu
 from ..lazy import backend
-from ..lazy.value import Value
+from ..lazy.value import Value, from_array
+from ..runtime import array as arrays
 from .instruction import SCALAR_TYPE_NAMES
 from .matmul import _either
 from .operator import on_either
@@ -174,6 +175,15 @@ EIG = operator(
 )
 
 
+def _undifferentiable(text: str) -> Any:
+    """The gradient of a form of a decomposition that has none: it says why."""
+
+    def gradient(g: Any) -> Any:
+        raise RuntimeError(text)
+
+    return gradient
+
+
 def _skew(x: Any) -> Any:
     return x - x.mH
 
@@ -213,6 +223,25 @@ SVD = operator(
 )
 
 
+def _svd_whole_gradient(g: Any, result: Any, result_1: Any, result_2: Any) -> Any:
+    """Only the first columns of U and rows of Vh are functions of the matrix."""
+    by_u, by_s, by_vh = g
+    k, d = result_1.shape[-1], len(result.shape) - 1
+    u, vh = result.narrow_step(d, 0, 1, k), result_2.narrow_step(d - 1, 0, 1, k)
+    by_u = None if by_u is None else by_u.narrow_step(d, 0, 1, k)
+    by_vh = None if by_vh is None else by_vh.narrow_step(d - 1, 0, 1, k)
+    return _svd_gradient([by_u, by_s, by_vh], u, result_1, vh)
+
+
+SVD_WHOLE = operator(
+    "linalg_svd",
+    lambda x: _parts("svd", x, full_matrices=True),
+    tensors=("x",),
+    grads={"x": _svd_whole_gradient},
+    anywhere=True,
+)
+
+
 def _qr_gradient(g: Any, result: Any, result_1: Any) -> Any:
     by_q, by_r = g
     q, r = result, result_1
@@ -225,6 +254,26 @@ def _qr_gradient(g: Any, result: Any, result_1: Any) -> Any:
 
 QR = operator(
     "linalg_qr", lambda x: _parts("qr", x, mode="reduced"), tensors=("x",), grads={"x": _qr_gradient}, anywhere=True
+)
+
+
+def _qr_whole(x: Value, mode: str) -> tuple:
+    if mode == "complete":
+        return _parts("qr", x, mode=mode)
+    return from_array(arrays.full_on(x.device, (0,), x.dtype, 0)), backend.copied(library("qr", x, mode="r"))
+
+
+QR_WHOLE = operator(
+    "linalg_qr",
+    _qr_whole,
+    tensors=("x",),
+    grads={
+        "x": _undifferentiable(
+            "The QR decomposition is not differentiable with mode='r', or mode='complete' where there are more rows "
+            "than columns: use mode='reduced'"
+        )
+    },
+    anywhere=True,
 )
 
 
@@ -242,10 +291,80 @@ def _pinv_gradient(g: Any, x: Any, result: Any) -> Any:
     return pk - _either(k, p).mH + rest - _either(_either(pk, p), x)
 
 
-PINV = operator(
-    "linalg_pinv",
-    lambda x, **options: backend.copied(library("pinv", x, **options)),
-    tensors=("x",),
-    grads={"x": _pinv_gradient},
+def _pinv(x: Value, atol: Any, rtol: Any, hermitian: bool) -> Value:
+    """By singular values, or eigenvalues: those up to the tolerance, absolute or by the largest, count as zeros."""
+    if 0 in x.shape:
+        return from_array(arrays.full_on(x.device, (*x.shape[:-2], x.shape[-1], x.shape[-2]), x.dtype, 0))
+    xp = backend.of(x)
+    if hermitian:
+        values, u = (part.native() for part in _parts("eigh", x, UPLO="L"))
+        vh = xp.conj(xp.swapaxes(u, -1, -2))
+        sizes = xp.abs(values)
+    else:
+        u, values, vh = (part.native() for part in _parts("svd", x, full_matrices=False))
+        sizes = values
+    largest = sizes.max(-1, keepdims=True)
+    small = sizes <= xp.maximum(_tolerance(atol), _tolerance(rtol) * largest)
+    with np.errstate(divide="ignore"):
+        inverse = xp.where(small, 0, 1 / xp.where(small, 1, values))
+    made = xp.conj(xp.swapaxes(vh, -1, -2)) * inverse[..., None, :]
+    return backend.copied((made @ xp.conj(xp.swapaxes(u, -1, -2))).astype(x.dtype.np))
+
+
+def _tolerance(x: Any) -> Any:
+    return x.ready().native()[..., None] if x.__class__ is Value else x
+
+
+PINV = operator("linalg_pinv", _pinv, tensors=("x",), grads={"x": _pinv_gradient}, anywhere=True)
+
+
+def _triangle(a: Value, upper: bool, unitriangular: bool) -> Any:
+    """One triangle of matrices, as an array, with ones on the diagonal if that is not read either."""
+    xp, n = backend.of(a), a.shape[-1]
+    part = xp.triu(a.native()) if upper else xp.tril(a.native())
+    if unitriangular:
+        part = part * (1 - xp.eye(n, dtype=a.dtype.np)) + xp.eye(n, dtype=a.dtype.np)
+    return part
+
+
+def _by_substitution(a: Any, b: Any, upper: bool) -> Any:
+    """x of a x = b, row by row; a zero on the diagonal divides, so what depends on it is infinite or NaN."""
+    n = a.shape[-1]
+    x = b.copy()
+    with np.errstate(all="ignore"):
+        for i in range(n - 1, -1, -1) if upper else range(n):
+            x[..., i, :] /= a[..., i, i, None]
+            rest = slice(0, i) if upper else slice(i + 1, n)
+            x[..., rest, :] -= a[..., rest, i, None] * x[..., i : i + 1, :]
+    return x
+
+
+def _solve_triangular(a: Value, b: Value, upper: bool, unitriangular: bool) -> Value:
+    part = _triangle(a, upper, unitriangular)
+    try:
+        return backend.fresh(library("solve", backend.copied(part), b))
+    except LinAlgError:
+        return backend.fresh(_by_substitution(part, b.native(), upper))
+
+
+def _triangular(a: Any, b: Any, upper: bool, unitriangular: bool) -> Any:
+    if a.__class__ is Value:
+        return _solve_triangular(a, b, upper, unitriangular)
+    return SOLVE_TRIANGULAR.apply((a, b), upper=upper, unitriangular=unitriangular)
+
+
+def _triangular_gradient_a(g: Any, a: Any, result: Any, upper: bool, unitriangular: bool) -> Any:
+    made = -_either(_triangular(a.mH, g, not upper, unitriangular), result.mH)
+    return made * _pattern(made, 0 if unitriangular else 1, 0 if upper else 1, 1 if upper else 0)
+
+
+SOLVE_TRIANGULAR = operator(
+    "linalg_solve_triangular",
+    _solve_triangular,
+    tensors=("a", "b"),
+    grads={
+        "a": _triangular_gradient_a,
+        "b": lambda g, a, upper, unitriangular: _triangular(a.mH, g, not upper, unitriangular),
+    },
     anywhere=True,
 )

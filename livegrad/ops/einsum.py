@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ..tensor import Tensor
+from .arguments import type_name
 from .registry import FUNCTIONS, function
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -23,13 +24,17 @@ def einsum(equation: str | Tensor, *operands: Tensor | Sequence) -> Tensor:
     if isinstance(equation, Tensor):
         equation, operands = _from_lists((equation, *operands))  # type: ignore[arg-type]
     if not isinstance(equation, str) and operands:
-        raise TypeError(f"einsum(): the equation must be str, not {type(equation).__name__}")
+        raise TypeError(f"einsum(): argument 'equation' (position 1) must be str, not {type_name(equation)}")
     if not isinstance(equation, str) or not operands:
         raise ValueError(
             "einsum(): must specify the equation string and at least one operand, or at least one operand and its "
             "subscripts list"
         )
-    tensors = list(operands[0]) if len(operands) == 1 and not isinstance(operands[0], Tensor) else list(operands)
+    given = operands[0] if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else operands
+    for i, t in enumerate(given):
+        if not isinstance(t, Tensor):
+            raise TypeError(f"einsum(): expected Tensor as element {i} in argument 1, but got {type_name(t)}")
+    tensors: list = list(given)
     terms, right = _subscripts(equation, tensors)
     _check_sizes(terms, tensors)
     for i, term in enumerate(terms):
@@ -50,20 +55,22 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 def _from_lists(given: tuple) -> tuple[str, tuple]:
     """The equation and operands of a call that has the subscripts as numbers, in a list after each operand."""
-    tensors, lists = given[0::2], given[1::2]
-    result = None
-    if len(given) % 2:
-        tensors, result = given[:-1:2], given[-1]
+    odd = len(given) % 2  # then the subscripts of the result come last
+    tensors = given[: len(given) - odd : 2]
     words = []
-    for subscripts in (*lists, *(() if result is None else (result,))):
+    for subscripts in (*given[1::2], *given[len(given) - odd :]):
         word = ""
+        if not isinstance(subscripts, (list, tuple)):
+            raise TypeError(f"einsum(): subscripts must be a list of ints, not {type_name(subscripts)}")
         for k in subscripts:
+            if k is not Ellipsis and not isinstance(k, int):
+                raise TypeError(f"einsum(): a subscript must be int or Ellipsis, not {type_name(k)}")
             if k is not Ellipsis and not 0 <= k < len(_LETTERS):
                 raise ValueError(f"einsum(): subscript in subscript list is not within the valid range [0, 52): {k}")
             word += "..." if k is Ellipsis else _LETTERS[k]
         words.append(word)
     terms = ",".join(words[: len(tensors)])
-    return (terms if result is None else f"{terms}->{words[-1]}"), tensors
+    return (f"{terms}->{words[-1]}" if odd else terms), tensors
 
 
 def _subscripts(equation: str, tensors: Sequence[Tensor]) -> tuple[list[str], str]:

@@ -55,6 +55,8 @@ def det(x: Tensor) -> Tensor:
 def logdet(x: Tensor) -> Tensor:
     """The logarithm of the determinant; NaN where that is negative."""
     sign, found = _linalg().slogdet(x)
+    if x.is_complex():
+        return sign.log() + found
     return FUNCTIONS["where"](sign < 0, float("nan"), found)
 
 
@@ -74,9 +76,22 @@ def cholesky(x: Tensor, upper: bool = False) -> Tensor:
 @named("cholesky_solve")
 def cholesky_solve(x: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """y with A @ y = x, for A given by its Cholesky factor."""
-    lower = L.mT if upper else L
+    for name, t in (("b", x), ("u", L)):
+        if t.dim() < 2:
+            raise RuntimeError(f"{name} should have at least 2 dimensions, but has {t.dim()} dimensions instead")
+    if L.shape[-1] != L.shape[-2]:
+        raise RuntimeError(
+            f"cholesky_solve: A must be batches of square matrices, but they are {L.shape[-2]} by {L.shape[-1]} "
+            "matrices"
+        )
+    if x.shape[-2] != L.shape[-1]:
+        raise RuntimeError(
+            f"Incompatible matrix sizes for cholesky_solve: each A matrix is {L.shape[-1]} by {L.shape[-1]} but each b "
+            f"matrix is {x.shape[-2]} by {x.shape[-1]}"
+        )
+    lower = L.mH if upper else L
     solve = _linalg().solve_triangular
-    return solve(lower.mT, solve(lower, x, upper=False), upper=True)
+    return solve(lower.mH, solve(lower, x, upper=False), upper=True)
 
 
 @named("cholesky_inverse")
@@ -84,6 +99,10 @@ def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of a matrix given by its Cholesky factor."""
     from ..creation import eye
 
+    if L.dim() < 2 or L.shape[-1] != L.shape[-2]:
+        raise RuntimeError(
+            f"cholesky_inverse: A must be batches of square matrices, but they have the shape {list(L.shape)}"
+        )
     return cholesky_solve(eye(L.shape[-1], dtype=L.dtype, device=L.device), L, upper)
 
 
@@ -91,7 +110,7 @@ def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
 @autocasts
 def pinverse(x: Tensor, rcond: float = 1e-15) -> Tensor:
     """The pseudo-inverse."""
-    return _linalg().pinv(x, rcond=rcond)
+    return _linalg().pinv(x, rtol=rcond)
 
 
 @named("qr")
