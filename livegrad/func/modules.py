@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from ..nn.module import Module
@@ -31,8 +30,27 @@ def functional_call(
         args = ()
     elif not isinstance(args, tuple):
         args = (args,)
-    with _replaced(module, given, tie_weights, strict):
+    places = _places(module)
+    wanted = _wanted(module, places, given, tie_weights, strict)
+    before: list[tuple] = []
+    try:
+        for name, value in wanted.items():
+            part, registry, key = places[name]
+            before.append((part, registry, key, registry[key]))
+            part._put(registry, key, value)
         return module(*args, **(kwargs or {}))
+    finally:
+        interruption = None
+        while before:  # all of them: a module with some of the given tensors would be another one from now on
+            try:
+                while before:
+                    part, registry, key, value = before[-1]
+                    part._put(registry, key, value)
+                    before.pop()
+            except KeyboardInterrupt as struck:
+                interruption = struck
+        if interruption is not None:
+            raise interruption
 
 
 def _joined(dicts: Any) -> dict:
@@ -66,9 +84,8 @@ def _places(module: Module) -> dict[str, tuple]:
     return found
 
 
-@contextmanager
-def _replaced(module: Module, given: dict, tie_weights: bool, strict: bool) -> Iterator[None]:
-    places = _places(module)
+def _wanted(module: Module, places: dict, given: dict, tie_weights: bool, strict: bool) -> dict:
+    """What is to be put where."""
     unknown = [n for n in given if n not in places]
     if strict:
         missing = [n for n in places if n not in given]
@@ -90,16 +107,7 @@ def _replaced(module: Module, given: dict, tie_weights: bool, strict: bool) -> I
                 raise ValueError(f"functional_call got multiple values for keys {said}, which are tied.")
             for n in names if said else ():
                 wanted[n] = wanted[said[0]]
-    before = []
-    try:
-        for name, value in wanted.items():
-            part, registry, key = places[name]
-            before.append((part, registry, key, registry[key]))
-            part._put(registry, key, value)
-        yield
-    finally:
-        for part, registry, key, value in reversed(before):
-            part._put(registry, key, value)
+    return wanted
 
 
 def stack_module_state(models: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

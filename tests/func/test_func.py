@@ -191,3 +191,21 @@ def test_nothing_accumulates_in_the_arguments():
 @pytest.mark.parametrize("name", ["func", "func.derivatives", "func.batch", "func.modules"])
 def test_examples(name):
     assert doctest.testmod(importlib.import_module(f"livegrad.{name}")).failed == 0
+
+
+def test_functional_call_puts_back_what_was_there_when_it_is_interrupted(monkeypatch):
+    nn = livegrad.nn
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    own = dict(net.named_parameters())
+    put, calls = nn.Module._put, []
+
+    def interrupted(module, *args):
+        calls.append(args)
+        if len(calls) in (6, 8):  # four are put in, four are put back
+            raise KeyboardInterrupt
+        put(module, *args)
+
+    monkeypatch.setattr(nn.Module, "_put", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        livegrad.func.functional_call(net, {name: p.detach() * 2 for name, p in own.items()}, livegrad.ones(2))
+    assert all(p is own[name] for name, p in net.named_parameters()) and len(calls) == 10
