@@ -490,6 +490,12 @@ class Tensor(Readable):
     def is_inference(self) -> bool:
         return False
 
+    def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
+        """What NumPy's functions make of a tensor is a tensor too, truth values as bytes, as in PyTorch."""
+        if array.dtype == np.bool_:
+            array = array.astype(np.uint8)
+        return array if dtypes.known_numpy_dtype(array.dtype) is None else adopt_numpy(array)
+
     # --- copying ------------------------------------------------------------------------------------------------
 
     def __deepcopy__(self, memo: dict) -> Tensor:

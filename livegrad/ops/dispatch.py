@@ -254,10 +254,14 @@ def _from_numpy_scalar(x: np.generic) -> Any:
     return float(x) if isinstance(x, np.floating) else NotImplemented
 
 
-def _from_numpy(x: np.ndarray) -> Tensor:
+def _from_numpy(x: np.ndarray) -> Any:
     from ..from_data import from_numpy
 
-    return from_numpy(x)
+    if x.dtype.kind not in "biufcV":  # text, dates, objects; what is left of "V" is bfloat16
+        return NotImplemented
+    if not x.dtype.isnative:
+        x = x.astype(x.dtype.newbyteorder("="))
+    return from_numpy(x.copy() if min(x.strides, default=0) < 0 else x)
 
 
 @hot
