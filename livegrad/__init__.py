@@ -182,6 +182,7 @@ _LAZY = {
     "get_printoptions": "printing",
     "graph": "graph",
     "vmap": "func",
+    **dict.fromkeys(("igamma", "igammac"), "special_functions"),
     **dict.fromkeys(("istft", "stft"), "spectrogram"),
     **dict.fromkeys(("pca_lowrank", "svd_lowrank"), "low_rank"),
     **dict.fromkeys(("sparse_coo_tensor", "spmm"), "sparse"),

@@ -7,16 +7,18 @@ from typing import Any
 
 import livegrad
 
+from . import special_functions
 from .ops import scalar
 from .ops.names import i0, i0e, i1, i1e, mvlgamma, polygamma
 from .ops.registry import elementwise
 from .overriding import ANNOUNCED, asks
+from .special_functions import *  # noqa: F403
 from .tensor import Tensor
 
-__all__ = [
+__all__ = [  # noqa: PLE0604
     "digamma", "entr", "erf", "erfc", "erfinv", "exp2", "expit", "expm1", "gammaln", "i0", "i0e", "i1", "i1e", "log1p",
     "log_ndtr", "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr", "ndtri", "polygamma", "psi", "round",
-    "sinc", "softmax", "xlog1py", "xlogy",
+    "sinc", "softmax", "xlog1py", "xlogy", *special_functions.__all__,
 ]  # fmt: skip
 
 _ROOT = math.sqrt(0.5)

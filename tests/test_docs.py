@@ -57,7 +57,7 @@ def test_what_the_page_for_users_of_pytorch_calls_missing_is():
     section = (ROOT / "docs" / "pytorch.md").read_text(encoding="utf-8").split("## Not there")[1]
     names = re.findall(r"`((?:[a-z_]+\.|Tensor\.)*\w+)`", section)
     missing = [name for name in names if name not in ("join", "AttributeError", "__torch_function__")]
-    assert len(missing) > 10
+    assert len(missing) > 5
     for name in missing:
         with pytest.raises(AttributeError):
             operator.attrgetter(name)(livegrad)

@@ -10,7 +10,7 @@ import numpy as np
 from .. import dtypes
 from ..lazy import backend
 from ..tensor import Tensor, from_native, wrap
-from . import dispatch
+from . import dispatch, writes
 from .arguments import checked
 from .geometry import normal_dim
 from .operator import on_either
@@ -200,14 +200,31 @@ elementwise("_trigamma", lambda input: trigamma(input), node="Polygamma", refere
 
 @function
 def polygamma(n: int, input: Tensor) -> Tensor:
-    """The n-th derivative of digamma, for n = 0 and 1."""
+    """The n-th derivative of digamma."""
     if n < 0:
         raise RuntimeError("polygamma(n, x) does not support negative n.")
     if n > 1:
-        raise NotImplementedError(f"polygamma is available for n of 0 and 1, not {n}")
+        from ..special_functions import zeta
+
+        x = input if input.is_floating_point() else input.to(dtypes.get_default_dtype())
+        return zeta(n + 1.0, x) * ((-1.0) ** (n + 1) * math.factorial(n))
     return input.digamma() if n == 0 else dispatch.call(ELEMENTWISE["_trigamma"], (input,))
 
 
+def _whole(name: str) -> Any:
+    """The method of what `special_functions` computes."""
+
+    def method(self: Tensor, other: Tensor) -> Tensor:
+        from .. import special_functions
+
+        return getattr(special_functions, name)(self, other)
+
+    return method
+
+
+for _name in ("igamma", "igammac"):
+    setattr(Tensor, _name, _whole(_name))
+    setattr(Tensor, f"{_name}_", writes.in_place(_whole(_name), f"{_name}_"))
 Tensor.polygamma = lambda self, n: polygamma(n, self)  # type: ignore[attr-defined]
 
 
