@@ -4,6 +4,7 @@ import enum
 from typing import Any
 
 from .overriding import DisableTorchFunction, DisableTorchFunctionSubclass, disabled_torch_function_impl
+from .tensor import Tensor
 
 __all__ = ["DisableTorchFunction", "DisableTorchFunctionSubclass"]
 
@@ -35,6 +36,7 @@ def _log_api_usage_once(event: Any) -> None:
     """Nothing is logged."""
 
 
+_TensorMeta = type(Tensor)
 _disabled_torch_function_impl = disabled_torch_function_impl
 
 

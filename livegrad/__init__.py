@@ -108,6 +108,7 @@ for _part in (
 ):
     importlib.import_module(f"livegrad.ops.{_part}")
 from .ops.registry import FUNCTIONS as _FUNCTIONS, known_as as _known_as
+from .native.holding import public as _are_public
 from .overriding import ANNOUNCED as _ANNOUNCED, asks as _asks
 from .formats import (
     channels_last, channels_last_3d, contiguous_format, layout, memory_format, preserve_format, sparse_coo, strided,
@@ -223,6 +224,7 @@ def __getattr__(name: str) -> Any:
     else:
         raise AttributeError(f"module 'livegrad' has no attribute '{name}'")
     globals()[name] = found
+    _are_public({name: found}, ours=2)
     return found
 
 
@@ -260,6 +262,7 @@ def set_float32_matmul_precision(precision: str) -> None:
     cuda.matmul.set_precision(precision)
 
 
+_are_public(globals())
 if os.environ.get("LIVEGRAD_NATIVE") == "always":
     from .native import build as _build  # here, for the helper thread cannot import from a package that is not whole
     from .native.unit import install as _install

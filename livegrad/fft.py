@@ -19,6 +19,7 @@ from .devices import available
 from .from_data import _finish, _from_numpy_copy
 from .lazy import backend
 from .lazy.value import Value
+from .native.holding import public as _are_public
 from .ops import dispatch
 from .ops.arguments import check_public
 from .ops.geometry import normal_dim
@@ -389,3 +390,5 @@ def ifftshift(input: Tensor, dim: Any = None) -> Tensor:
 
 
 check_public(globals(), "fft_")
+
+_are_public(globals())

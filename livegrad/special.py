@@ -8,6 +8,7 @@ from typing import Any
 import livegrad
 
 from . import special_functions
+from .native.holding import public as _are_public
 from .ops import scalar
 from .ops.names import i0, i0e, i1, i1e, mvlgamma, polygamma
 from .ops.registry import elementwise
@@ -120,3 +121,5 @@ def xlog1py(input: Any, other: Any) -> Tensor:
 for _name in __all__:
     if globals()[_name] not in ANNOUNCED:
         globals()[_name] = asks(globals()[_name])
+
+_are_public(globals())

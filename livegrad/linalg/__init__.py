@@ -5,6 +5,7 @@ All but `matrix_rank` are differentiable, where their results are smooth functio
 
 from __future__ import annotations
 
+from ..native.holding import public as _are_public
 from ..ops.decompositions import LinAlgError
 from ..ops.registry import FUNCTIONS
 from .factors import cholesky, cholesky_ex, eig, eigh, eigvals, eigvalsh, householder_product, qr, svd, svdvals
@@ -21,3 +22,5 @@ __all__ = [
     "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve", "solve_ex",
     "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot", "vector_norm",
 ]  # fmt: skip
+
+_are_public(globals())

@@ -15,6 +15,7 @@ import types
 from typing import Any
 
 from . import HOLDERS
+from .holding import OURS
 
 # Include/typeslots.h, structmember.h and object.h
 _TP_CALL, _TP_DESCR_GET, _TP_HASH, _TP_RICHCOMPARE, _TP_MEMBERS, _TP_GETSET = 50, 54, 59, 67, 72, 73
@@ -122,6 +123,7 @@ def make(cls: type, address: int, function: Any, original: Any = None) -> Any:
     _kept.extend((made, function, original, closure))
     _stands_for[id(made)] = _stands_for.get(id(stands_for[0]), stands_for)
     _closures.append((closure, cells))
+    OURS.update(map(id, cells))
     words = (ctypes.c_void_p * (_SIZE // 8)).from_address(id(made))
     words[_CODE // 8] = address
     words[_CLOSURE // 8] = ctypes.addressof(closure)
@@ -145,10 +147,11 @@ def _copy(f: Any) -> Any:
     return new
 
 
-def replace(made: dict[int, Any]) -> None:
+def replace(made: dict[int, Any], held: set[int] | frozenset = frozenset()) -> None:
     """Put compiled functions where the originals are (`made` is by their id).
 
-    That is in modules, classes and closures, and in what `HOLDERS` lists.
+    That is in modules, classes and closures, and in what `HOLDERS` lists. held: ids of those that stay in modules and
+    in what is listed, see `holding`.
     """
     seen: set[int] = set()
 
@@ -173,8 +176,9 @@ def replace(made: dict[int, Any]) -> None:
         if id(owner) in seen:
             return
         seen.add(id(owner))
+        stays = held if isinstance(owner, types.ModuleType) else frozenset()
         for name, value in list(vars(owner).items()):
-            new = made.get(id(value))
+            new = None if id(value) in stays else made.get(id(value))
             if new is not None:
                 setattr(owner, name, new)
             elif isinstance(value, types.FunctionType):
@@ -202,7 +206,7 @@ def replace(made: dict[int, Any]) -> None:
                 visit_function(value)
     for owner, name in HOLDERS:
         value = getattr(owner, name)
-        new = made.get(id(value))
+        new = None if id(value) in held else made.get(id(value))
         if new is not None:
             setattr(owner, name, new)
         elif isinstance(value, types.FunctionType):

@@ -13,12 +13,14 @@ import ctypes
 import functools
 import os
 import sys
+from collections import Counter
 from typing import Any
 
 from ..llvm import machine, service
 from . import COMPILED, FRONTS, HOT, LOOK_EVERY, MAKE_AFTER, SLOTTED, Start, has_run, layout, library, originals
 from .constants import METHODS, defaults, is_whole, module_of, resolve, symbol
 from .functions import aim, make, make_class, replace
+from .holding import OURS, held
 from .process import MAKER
 
 __all__ = ["INSTALLER", "Installer", "failure", "install", "installed"]
@@ -148,6 +150,11 @@ class Installer:
     def _link(self, compiled: Any, tables: dict, functions: dict[Any, list], found: library.Library | None) -> None:
         """Put the functions of some units, whose code is loaded, where the Python ones are; see `_fill`."""
         before = dict(self.objects)
+        listed = [f for made in functions.values() for f in made if id(f) not in self.objects]
+        fronts = [wrapper for wrapper, _ in FRONTS if id(wrapper) not in self.objects]
+        replaced = [*listed, *fronts]
+        # Those of `functions` are in it, and all of them in two of these lists.
+        kept = held(replaced, Counter(map(id, [*listed, *listed, *listed, *fronts, *fronts])))
         try:
             new = self._fill(compiled, tables, functions, found)
         except Exception:
@@ -155,9 +162,8 @@ class Installer:
             raise
         for code, made in functions.items():
             COMPILED[code] = functools.partial(self.again, made[0])
-        replaced = [f for made in functions.values() for f in made] + [wrapper for wrapper, _ in FRONTS]
-        named = [f for f in replaced if id(f) in new and originals.is_named(f)]
-        replace(new)
+        named = [f for f in replaced if id(f) in new and id(f) not in kept and originals.is_named(f)]
+        replace(new, kept)
         for f in named:
             originals.keep(f)
 
@@ -235,6 +241,7 @@ class Installer:
             constant = resolve(what)
             constant = self.objects.get(id(constant), constant)
             _kept.append(constant)
+            OURS[id(constant)] += 1
             table[k] = id(constant)
         return left
 

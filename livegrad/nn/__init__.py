@@ -9,6 +9,7 @@ True
 
 from typing import TYPE_CHECKING
 
+from ..native.holding import public as _are_public
 from . import attention, functional, init, modules, parallel, parameter, utils
 from .module import Module
 from .modules import *  # noqa: F403
@@ -54,3 +55,7 @@ __all__ = [
     "utils",
     *modules.__all__,
 ]
+
+# Once the modules have been made, which hold some of these.
+_are_public(vars(functional))
+_are_public(vars(init))

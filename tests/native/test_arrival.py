@@ -262,3 +262,34 @@ def test_a_fork_leaves_it_to_its_parent(tmp_path):
         print(unit.MAKER.running())
     """
     assert run(program, tmp_path) == ["None", "10.0", "True"]
+
+
+def test_functions_that_a_program_holds_stay_the_same(whole):
+    """``f is livegrad.mean`` holds later where it held before."""
+    program = """
+        import types
+        from livegrad import tanh
+        from livegrad.nn import functional as F
+        from livegrad.overrides import TorchFunctionMode
+
+        class Holder:
+            pass
+
+        holder, table = Holder(), {"silu": F.silu}
+        holder.reduce = livegrad.mean
+        until(unit.INSTALLER.complete)
+        print(kind(), holder.reduce is livegrad.mean, tanh is livegrad.tanh, table["silu"] is F.silu)
+        others = [livegrad.exp, livegrad.relu, livegrad.cat, F.relu, F.gelu, F.cross_entropy]
+        print(any(isinstance(f, types.FunctionType) for f in others))
+        x = livegrad.tensor([1.0, 3.0])
+        print(holder.reduce(x).item(), livegrad.mean(x).item(), holder.reduce == livegrad.mean)
+
+        class Told(TorchFunctionMode):
+            def __torch_function__(self, func, types, args=(), kwargs=None):
+                return func is holder.reduce
+
+        with Told():
+            print(livegrad.mean(x))
+    """
+    found = run(program, whole)
+    assert found == ["careful", *["True"] * 3, "False", "2.0", "2.0", "True", "True"]

@@ -109,3 +109,7 @@ def test_counts_as_a_table(capsys):
     text = capsys.readouterr().out
     assert "Sequential" in text and "Sequential.1" not in text and "800" in text
     model(livegrad.ones(10, 8))  # nobody counts any more
+
+
+def test_the_class_of_tensors_has_pytorchs_name():
+    assert isinstance(livegrad.Tensor, livegrad._C._TensorMeta)
