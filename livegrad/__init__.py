@@ -111,7 +111,8 @@ from .ops.registry import FUNCTIONS as _FUNCTIONS, known_as as _known_as
 from .native.holding import public as _are_public
 from .overriding import ANNOUNCED as _ANNOUNCED, asks as _asks
 from .formats import (
-    channels_last, channels_last_3d, contiguous_format, layout, memory_format, preserve_format, sparse_coo, strided,
+    channels_last, channels_last_3d, contiguous_format, jagged, layout, memory_format, preserve_format, sparse_coo,
+    strided,
 )  # fmt: skip
 from .legacy import (
     BFloat16Tensor, BoolTensor, ByteTensor, CharTensor, DoubleTensor, FloatTensor, HalfTensor, IntTensor, LongTensor,
@@ -170,7 +171,7 @@ _MODULES = frozenset(
      "printing", "special", "backends", "amp", "profiler", "distributions",
      "multiprocessing", "legacy", "jit", "version", "compat", "debug", "hub", "library", "compiler", "accelerator",
      "types", "return_types", "onnx", "ao", "fx", "sparse", "_C", "_custom_ops", "_dynamo",
-     "__config__", "functional", "futures", "overrides", "signal")
+     "__config__", "functional", "futures", "overrides", "signal", "nested")
 )  # fmt: skip
 _LAZY = {
     "save": "serialization",

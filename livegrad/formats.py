@@ -20,14 +20,14 @@ class _Named:
 
 
 class layout(_Named):
-    """Whether a tensor has all its elements in memory (``strided``) or some of them (``sparse_coo``)."""
+    """Whether a tensor has all elements in memory (``strided``), some (``sparse_coo``), or is nested (``jagged``)."""
 
 
 class memory_format(_Named):
     """An order of dimensions in memory. ``channels_last`` has the channels of images next to each other."""
 
 
-strided, sparse_coo = layout("strided"), layout("sparse_coo")
+strided, sparse_coo, jagged = layout("strided"), layout("sparse_coo"), layout("jagged")
 contiguous_format, preserve_format = memory_format("contiguous_format"), memory_format("preserve_format")
 channels_last, channels_last_3d = memory_format("channels_last"), memory_format("channels_last_3d")
 # By memory format, the dimensions of a tensor from the outermost in memory to the innermost.
