@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import threading
 
 import ml_dtypes
 import numpy as np
@@ -372,3 +373,21 @@ def test_a_child_forked_while_another_thread_draws_can_draw():
         assert not failed
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(source)], check=True, timeout=120)
+
+
+def test_threads_that_share_a_stream_never_draw_the_same_number():
+    stream, drawn = Stream(1), []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [
+            threading.Thread(target=lambda: drawn.extend(float(stream.normal(1)[0]) for _ in range(300)))
+            for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(set(drawn)) == len(drawn) == 2400

@@ -30,7 +30,8 @@ class _Thread:
         self.opening: tuple[Any, Any] | None = None
 
     def __del__(self) -> None:
-        MODE.off -= len(self.blocks) + (not self.grad)
+        if MODE is not None:  # as it is at the end of the program
+            MODE.off -= len(self.blocks) + (not self.grad)
 
 
 class _Local(threading.local):

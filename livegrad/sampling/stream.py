@@ -41,14 +41,14 @@ class Stream:
 
     def __init__(self, seed: int = DEFAULT_SEED) -> None:
         self._engine = Engine(_seed64(seed))
-        self._cached: float | None = None
+        self._waiting: list[float] = []  # the second normal of a pair, which one call alone may take: hence a list
 
     # ---- seed and state ----
 
     def manual_seed(self, seed: int) -> Stream:
         """Start again from `seed`: 64 bits, negative numbers as two's complement."""
         self._engine.reseed(_seed64(seed))
-        self._cached = None
+        self._waiting = []
         return self
 
     def seed(self) -> int:
@@ -62,10 +62,19 @@ class Stream:
 
     def get_state(self) -> np.ndarray:
         """The state as PyTorch's `get_state` gives it: 5056 bytes."""
-        return self._engine.to_bytes(self._cached)
+        waiting = self._waiting[:1]
+        return self._engine.to_bytes(waiting[0] if waiting else None)
 
     def set_state(self, state: np.ndarray) -> None:
-        self._cached = self._engine.from_bytes(state)
+        cached = self._engine.from_bytes(state)
+        self._waiting = [] if cached is None else [cached]
+
+    def _taken(self) -> list[float]:
+        """The number that waits, if there is one, for the caller alone: other threads may draw from the same stream."""
+        try:
+            return [self._waiting.pop()]
+        except IndexError:
+            return []
 
     def clone(self) -> Stream:
         copy = Stream(0)
@@ -169,13 +178,11 @@ class Stream:
     @hot
     def few_normals(self, n: int) -> list[float]:
         """`normal` for fewer than 16 numbers, in float64, without NumPy's overhead."""
-        out = [] if self._cached is None or not n else [self._cached]
-        if out:
-            self._cached = None
+        out = self._taken() if n and self._waiting else []
         if len(out) < n:
             out += _pairs(self._engine.take(4 * ((n - len(out) + 1) // 2)).tolist())
             if len(out) > n:
-                self._cached = out.pop()
+                self._waiting = [out.pop()]
         return out
 
     @hot
@@ -193,8 +200,8 @@ class Stream:
             return np.array(self.few_normals(n))
         out = np.empty(n)
         start = 0
-        if self._cached is not None:
-            out[0], self._cached, start = self._cached, None, 1
+        for waiting in self._taken():
+            out[0], start = waiting, 1
         pairs = (n - start + 1) // 2
         unit = self._unit64(2 * pairs)
         radius = np.sqrt(-2.0 * libm.log1p(-unit[1::2]))
@@ -204,7 +211,7 @@ class Stream:
         z[1::2] = radius * libm.sin(theta)
         out[start:] = z[: n - start]
         if (n - start) % 2:
-            self._cached = float(z[-1])
+            self._waiting = [float(z[-1])]
         return out
 
     def log_normal(self, n: int, dtype: DTypeLike = np.float32, mean: float = 1.0, std: float = 2.0) -> np.ndarray:
