@@ -94,6 +94,7 @@ for _part in (
     "counting",
     "running",
     "matmul",
+    "contractions",
     "linear",
     "composite",
     "covariance",

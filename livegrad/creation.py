@@ -215,6 +215,8 @@ def arange(
     lo = _plain(start if start is not None else lo)
     hi = _plain(end if end is not None else hi)
     by = _plain(step if step is not None else by)
+    if not (math.isfinite(lo) and math.isfinite(hi)):
+        raise RuntimeError(f"unsupported range: {lo} -> {hi}")
     if dtype is dtypes.int64:
         lo, hi, by = int(lo), int(hi), int(by)
     if by == 0:
@@ -343,6 +345,14 @@ def _few_between(start: Any, end: Any, steps: int) -> Tensor:
 @makes
 def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **options: Any) -> Tensor:
     """base to the power of `linspace(start, end, steps)`."""
+    if steps < 0:
+        raise RuntimeError(f"number of steps must be non-negative, got {steps}")
+    for t in (start, end):
+        if isinstance(t, Tensor) and t.dim():
+            raise RuntimeError(
+                f"logspace only supports 0-dimensional start and end tensors, but got one with {t.dim()} dimension(s)"
+            )
+    start, end = (t.item() if isinstance(t, Tensor) else t for t in (start, end))
     exponents = np.linspace(start, end, steps)
     return tensor(base**exponents, dtype=options.get("dtype") or dtypes.get_default_dtype())
 
@@ -353,6 +363,9 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, 
     """Ones on the diagonal of an n x m matrix."""
     where = devices.available(device)
     d, m = dtype or dtypes.get_default_dtype(), n if m is None else m
+    if n < 0 or m < 0:
+        which, size = ("n", n) if n < 0 else ("m", m)
+        raise RuntimeError(f"{which} must be greater or equal to 0, got {size}")
     if where is CPU:
         return _finish(_from_numpy_copy(np.eye(n, m), d), requires_grad)
     rows, columns = (wrap(backend.count(k, 1, where)) for k in (n, m))
@@ -387,6 +400,10 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple:
     for t in tensors:
         if t.dim() > 1:
             raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {list(t.shape)}")
+    if not tensors:
+        raise RuntimeError("meshgrid expects a non-empty TensorList")
+    if len({t.dtype for t in tensors}) > 1:
+        raise RuntimeError(f"meshgrid expects all tensors to have the same dtype, but got {[t.dtype for t in tensors]}")
     swap = indexing == "xy" and len(tensors) >= 2
     order = [1, 0, *range(2, len(tensors))] if swap else list(range(len(tensors)))
     shape = tuple(tensors[k].numel() for k in order)

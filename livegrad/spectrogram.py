@@ -150,9 +150,10 @@ def istft(
     if half and (return_complex or (window is not None and window.is_complex())):
         raise RuntimeError("Cannot have onesided output if window or input is complex")
     spectra, norm = x.transpose(1, 2), "ortho" if normalized else None
-    frames = fourier.irfft(spectra, n_fft, norm=norm) if half else fourier.ifft(spectra, norm=norm)
-    if not half and not return_complex:
-        frames = frames.real
+    if return_complex:
+        frames = fourier.ifft(spectra, norm=norm)
+    else:  # the first half says all of a real signal
+        frames = fourier.irfft(spectra.narrow(-1, 0, n_fft // 2 + 1), n_fft, norm=norm)
     weight = _over_frame(window, n_fft, win_length, x)
     if weight is None:
         weight = x.detach().real.new_ones(n_fft)

@@ -218,7 +218,7 @@ FITS = {
     "int": _is_int,
     "float": _is_number,
     "bool": _is_number,
-    "Number": _is_number,
+    "Number": lambda x: isinstance(x, Tensor) or _is_number(x),
     "str": lambda x: isinstance(x, str),
     "dtypes.dtype": lambda x: isinstance(x, dtypes.dtype),
 }

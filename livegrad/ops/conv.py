@@ -22,6 +22,7 @@ from ..runtime import array as arrays
 from ..runtime import convolution, convolution_numpy
 from ..runtime.array import numel
 from ..runtime.convolution import Axis, Problem
+from .matmul import _conjugate
 from .operator import Operator
 from .reduce import reduced
 from .registry import operator
@@ -220,19 +221,20 @@ def _by_weight(x: Value, y: Value, window: tuple, stride: tuple, padding: tuple,
     if numel(shape) == 0 or numel(y.shape) == 0 or numel(x.shape) == 0:
         return cast_value(backend.fresh(np.zeros(shape, x.dtype.np)), dtype)
     a, b = x.ready(), y.ready()
-    axes = _axes(x.shape[2:], y.shape[2:], window, stride, padding, dilation)
-    nothing = (0, 0, 0)
-    problem = Problem(
-        _KINDS[x.dtype], x.shape[0], groups, channels, outputs, axes, _strides(a), _strides(b), nothing, nothing
-    )
-    parts = convolution.weight_partials(problem, a.ptr, b.ptr, x.dtype)
-    if parts is not None:
-        total = from_array(parts)
-        if parts.shape[0] > 1:
-            total = reduced(total, "sum", (0,), False, x.dtype)
-        # Places between rows count as zero times what lies there, which is not zero beside an infinity.
-        if math.isfinite(total.native().sum()) or np.isfinite(a.native()).all():
-            return cast_value(_in_order(total, parts.shape, groups, outputs, shape), dtype)
+    if x.dtype in _KINDS:
+        axes = _axes(x.shape[2:], y.shape[2:], window, stride, padding, dilation)
+        nothing = (0, 0, 0)
+        problem = Problem(
+            _KINDS[x.dtype], x.shape[0], groups, channels, outputs, axes, _strides(a), _strides(b), nothing, nothing
+        )
+        parts = convolution.weight_partials(problem, a.ptr, b.ptr, x.dtype)
+        if parts is not None:
+            total = from_array(parts)
+            if parts.shape[0] > 1:
+                total = reduced(total, "sum", (0,), False, x.dtype)
+            # Places between rows count as zero times what lies there, which is not zero beside an infinity.
+            if math.isfinite(total.native().sum()) or np.isfinite(a.native()).all():
+                return cast_value(_in_order(total, parts.shape, groups, outputs, shape), dtype)
     with np.errstate(all="ignore"):
         found = convolution_numpy.by_weight(a.native(), b.native(), window, stride, padding, dilation, groups)
     return cast_value(backend.fresh(found), dtype)
@@ -262,11 +264,13 @@ CONVOLUTION = operator(
     tensors=("x", "weight", "bias"),
     grads={
         "x": lambda g, weight, x_shape, stride, padding, dilation, groups: _apply(
-            TRANSPOSED, (g, weight), size=_window(x_shape), stride=stride, padding=padding, dilation=dilation,
+            TRANSPOSED, (g, _conjugate(weight)),
+            size=_window(x_shape), stride=stride, padding=padding, dilation=dilation,
             groups=groups,
         ),
         "weight": lambda g, x, weight_shape, stride, padding, dilation, groups: _apply(
-            BY_WEIGHT, (x, g), window=_window(weight_shape), stride=stride, padding=padding, dilation=dilation,
+            BY_WEIGHT, (_conjugate(x), g),
+            window=_window(weight_shape), stride=stride, padding=padding, dilation=dilation,
             groups=groups,
         ),
         "bias": lambda g: _bias_gradient(g),
@@ -286,10 +290,12 @@ TRANSPOSED = operator(
     tensors=("x", "weight"),
     grads={
         "x": lambda g, weight, x_shape, stride, padding, dilation, groups: _apply(
-            PLAIN, (g, weight), out=_window(x_shape), stride=stride, padding=padding, dilation=dilation, groups=groups
+            PLAIN, (g, _conjugate(weight)),
+            out=_window(x_shape), stride=stride, padding=padding, dilation=dilation, groups=groups
         ),
         "weight": lambda g, x, weight_shape, stride, padding, dilation, groups: _apply(
-            BY_WEIGHT, (g, x), window=_window(weight_shape), stride=stride, padding=padding, dilation=dilation,
+            BY_WEIGHT, (g, _conjugate(x)),
+            window=_window(weight_shape), stride=stride, padding=padding, dilation=dilation,
             groups=groups,
         ),
     },
@@ -313,10 +319,22 @@ BY_WEIGHT = operator(
     tensors=("x", "y"),
     grads={
         "x": lambda g, y, x_shape, stride, padding, dilation, groups: _apply(
-            TRANSPOSED, (y, g), size=_window(x_shape), stride=stride, padding=padding, dilation=dilation, groups=groups
+            TRANSPOSED,
+            (_conjugate(y), g),
+            size=_window(x_shape),
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
         ),
         "y": lambda g, x, y_shape, stride, padding, dilation, groups: _apply(
-            PLAIN, (x, g), out=_window(y_shape), stride=stride, padding=padding, dilation=dilation, groups=groups
+            PLAIN,
+            (_conjugate(x), g),
+            out=_window(y_shape),
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
         ),
     },
     node="Convolution",

@@ -14,6 +14,7 @@ from ..runtime import array as arrays
 from ..runtime.interpreter import library
 from ..tensor import Tensor, wrap
 from . import dispatch
+from .geometry import normal_dim
 from .instruction import SCALAR_TYPE_NAMES, real_only
 from .operator import there
 from .order import comparable
@@ -37,6 +38,8 @@ def unique(
 ) -> Any:  # fmt: skip
     """The distinct elements in order; optionally where each element went, and how often each occurs."""
     real_only(input, "unique")
+    if dim is not None:
+        dim = normal_dim(dim, input.dim())
     a = comparable(on_device(input, "unique"))
     values, inverse, counts = library(a).unique(a, return_inverse=True, return_counts=True, axis=dim)
     out = [wrap(backend.copied(values.astype(input.dtype.np)))]
@@ -62,6 +65,8 @@ def unique_consecutive(
     tensor([1, 2, 1])
     """
     real_only(input, "unique")
+    if dim is not None:
+        dim = normal_dim(dim, input.dim())
     a = input.detach()._to_numpy()
     along = a.reshape(-1) if dim is None else np.moveaxis(a, dim, 0)
     n = along.shape[0]
@@ -91,6 +96,11 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
         raise RuntimeError("minlength should be >= 0")
     if x.dim() != 1:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if weights is not None and weights.shape != x.shape:
+        raise RuntimeError(
+            "weights should be 1-d and have the same length as input, but their shapes are "
+            f"{list(weights.shape)} and {list(x.shape)}"
+        )
     a = on_device(x, "bincount")
     xp = library(a)
     if a.size and bool((a < 0).any()):
@@ -138,7 +148,16 @@ def searchsorted(
             "torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True"
         )
     side = side or ("right" if right else "left")
+    if not sorted_sequence.dim():
+        raise RuntimeError(
+            "torch.searchsorted(): boundaries tensor should have positive dimension, but got 0 dimension"
+        )
     if sorter is not None:
+        if sorter.shape != sorted_sequence.shape:
+            raise RuntimeError(
+                "torch.searchsorted(): boundary and sorter must have the same size, but got boundary tensor "
+                f"{list(sorted_sequence.shape)} and got sorter tensor {list(sorter.shape)}"
+            )
         sorted_sequence = sorted_sequence.take_along_dim(sorter, -1)  # type: ignore[attr-defined]
     given = as_tensor(input, device=sorted_sequence.device)
     if sorted_sequence.device is not cpu and sorted_sequence.dim() == 1:

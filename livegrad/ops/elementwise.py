@@ -58,15 +58,26 @@ elementwise("_conj", scalar.conj, names=("input",), rule="same", node="Conj", re
             function=False)  # fmt: skip
 _primitive("angle", inplace=False)
 _primitive(
-    "maximum", 2, rule="same", inplace=False, not_complex=_refuses("maximum not implemented for complex tensors.")
+    "maximum",
+    2,
+    rule="same",
+    inplace=False,
+    tensors=2,
+    not_complex=_refuses("maximum not implemented for complex tensors."),
 )
 _primitive(
-    "minimum", 2, rule="same", inplace=False, not_complex=_refuses("minimum not implemented for complex tensors.")
+    "minimum",
+    2,
+    rule="same",
+    inplace=False,
+    tensors=2,
+    not_complex=_refuses("minimum not implemented for complex tensors."),
 )
 elementwise(
     "fmax",
     lambda input, other: scalar.where(scalar.or_(scalar.ge(input, other), scalar.ne(other, other)), input, other),
     rule="same",
+    tensors=2,
     inplace=False,
     not_complex=_refuses("fmax not implemented for complex tensors."),
 )
@@ -74,6 +85,7 @@ elementwise(
     "fmin",
     lambda input, other: scalar.where(scalar.or_(scalar.le(input, other), scalar.ne(other, other)), input, other),
     rule="same",
+    tensors=2,
     inplace=False,
     not_complex=_refuses("fmin not implemented for complex tensors."),
 )
@@ -107,10 +119,10 @@ plain_fmod = elementwise(
     "_fmod", scalar.fmod, not_complex="fmod_cpu", names=("input", "other"), rule="number", node="Fmod", reference="",
     method=False, function=False, domain=POSITIVE,
 )  # fmt: skip
-_primitive("copysign", 2)
-_primitive("hypot", 2)
-_primitive("atan2", 2, aliases=("arctan2",))
-_primitive("logaddexp", 2, inplace=False)
+_primitive("copysign", 2, tensors=1)
+_primitive("hypot", 2, tensors=2)
+_primitive("atan2", 2, aliases=("arctan2",), tensors=2)
+_primitive("logaddexp", 2, inplace=False, tensors=2)
 elementwise(
     "logaddexp2",
     lambda input, other: scalar.where(
@@ -123,6 +135,7 @@ elementwise(
         "other": lambda g, input, other: g / (scalar.exp2(input - other) + 1),
     },
     inplace=False,
+    tensors=2,
 )
 elementwise("_add_scaled", lambda input, other, alpha: input + other * alpha, rule="same", node="Add", reference="",
             method=False, function=False, aside=("alpha",))  # fmt: skip
@@ -265,7 +278,7 @@ elementwise("frac", lambda input: input - scalar.trunc(input))
 _COMPARISONS = (("eq", "eq"), ("ne", "not_equal"), ("lt", "less"), ("le", "less_equal"), ("gt", "greater"),
                 ("ge", "greater_equal"))  # fmt: skip
 for _name, _long in _COMPARISONS:
-    _primitive(_name, 2, rule="bool", aliases=() if _name == "eq" else (_long,), inplace=False)
+    _primitive(_name, 2, rule="bool", aliases=() if _name == "eq" else (_long,), inplace=False, tensors=1)
 
 
 def _comparing(name: str) -> Any:
@@ -299,7 +312,7 @@ _masked_fill = elementwise(
     node="MaskedFill", reference="", method=False, function=False, aside=("condition", "value"),
 )  # fmt: skip
 # Numbers that were drawn by what an input says: they are never NaN, so the gradient by it is 0.
-for _name in ("bernoulli", "poisson"):
+for _name in ("bernoulli", "poisson", "normal"):
     elementwise(
         f"_{_name}", lambda numbers, input: scalar.where(scalar.eq(numbers, numbers), numbers, input), rule="same",
         node=_name.capitalize(), reference="", method=False, function=False, aside=("numbers",),
@@ -350,9 +363,15 @@ def _truth(x: Any) -> Any:
     return scalar.ne(x, 0)
 
 
-elementwise("logical_and", lambda input, other: scalar.and_(_truth(input), _truth(other)), rule="bool", inplace=False)
-elementwise("logical_or", lambda input, other: scalar.or_(_truth(input), _truth(other)), rule="bool", inplace=False)
-elementwise("logical_xor", lambda input, other: scalar.xor(_truth(input), _truth(other)), rule="bool", inplace=False)
+elementwise(
+    "logical_and", lambda input, other: scalar.and_(_truth(input), _truth(other)), rule="bool", inplace=False, tensors=2
+)
+elementwise(
+    "logical_or", lambda input, other: scalar.or_(_truth(input), _truth(other)), rule="bool", inplace=False, tensors=2
+)
+elementwise(
+    "logical_xor", lambda input, other: scalar.xor(_truth(input), _truth(other)), rule="bool", inplace=False, tensors=2
+)
 elementwise("logical_not", lambda input: scalar.eq(input, 0), rule="bool", inplace=False)
 
 for _name in ("and", "or", "xor", "not"):

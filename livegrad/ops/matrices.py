@@ -228,6 +228,8 @@ def float_power(x: Tensor, exponent: Any) -> Tensor:
 @public("ldexp", inplace=True, samples=_samples((_WIDE, _VECTOR)))
 def ldexp(x: Tensor, other: Tensor) -> Tensor:
     """x * 2 ** other. With whole exponents the result has x's dtype, and no power on the way overflows."""
+    if not isinstance(other, Tensor):
+        raise TypeError(f"ldexp(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}")
     if not x.is_floating_point() or other.dtype.category != dtypes.INTEGRAL:
         return x * 2.0**other
     wide = dtypes.float64 if x.dtype is dtypes.float64 else dtypes.float32

@@ -293,7 +293,7 @@ def is_complex(input: Tensor) -> bool:
 @named("isreal")
 def isreal(input: Tensor) -> Tensor:
     """Elementwise, whether the imaginary part is zero."""
-    return imag(input) == 0 if input.is_complex() else (input == input).logical_or(True)
+    return imag(input) == 0 if input.is_complex() else (input == input) | True
 
 
 @named("conj")

@@ -31,6 +31,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ..lazy.value import Value
 from ..native import HOT, front, hot
 from ..overriding import COMPUTE, OVERRIDES, Public, announced, foreign, overridden
@@ -83,12 +85,14 @@ def elementwise(
     reference: str | None = None,
     domain: tuple = (-3.0, 3.0),
     samples: Callable | None = None,
+    tensors: int = 0,
 ) -> Callable:
     """Declare an elementwise operator by its formula; returns the function on tensors.
 
     formula: a function of scalars written with `livegrad.ops.scalar`, or one of its primitives.
     rule, grads, aside, not_complex: see `ElementwiseOp`. node: the graph node's name without "Backward0". domain: where
-    the samples of its tests lie. reference: PyTorch's dotted name, the operator's own if not given.
+    the samples of its tests lie. reference: PyTorch's dotted name, the operator's own if not given. tensors: how many
+    of its first operands may not be numbers.
     """
     op = ElementwiseOp(
         name, formula, names=names, rule=rule, node=node, differentiable=differentiable, bool_error=bool_error,
@@ -105,12 +109,12 @@ def elementwise(
         def as_method(*args: Any) -> Tensor:  # type: ignore[misc]
             return dispatch.call(op, args)
 
-    public = _function_form(op, as_method)
+    public = _function_form(op, as_method, tensors)
     for each in (name, *aliases):
         if method and not hasattr(Tensor, each):
-            setattr(Tensor, each, _named(_method_form(op, as_method), each))
+            setattr(Tensor, each, _named(_method_form(op, as_method, tensors), each))
             if inplace:
-                setattr(Tensor, each + "_", writes.in_place(_method_form(op, as_method), each + "_"))
+                setattr(Tensor, each + "_", writes.in_place(_method_form(op, as_method, tensors), each + "_"))
         if not hasattr(Value, each):
             setattr(Value, each, dispatch.value_function(op))
         if function:
@@ -128,7 +132,17 @@ def _named(function: Callable, name: str) -> Callable:
     return function
 
 
-def _method_form(op: ElementwiseOp, fast: Callable) -> Callable:
+def _refuse_numbers(op: ElementwiseOp, args: tuple, tensors: int) -> None:
+    """TypeError for a number among the operands that have to be tensors; arrays are taken for tensors."""
+    for place, given in enumerate(args[:tensors], 1):
+        if not isinstance(given, (Tensor, np.ndarray)):
+            which = "input" if place == 1 else "other"
+            raise TypeError(
+                f"{op.name}(): argument '{which}' (position {place}) must be Tensor, not {type_name(given)}"
+            )
+
+
+def _method_form(op: ElementwiseOp, fast: Callable, tensors: int) -> Callable:
     """The method: like the fast form, but an operand that is no tensor or number is an error."""
     if len(op.names) == 1:
         return fast
@@ -138,6 +152,8 @@ def _method_form(op: ElementwiseOp, fast: Callable) -> Callable:
         if kwargs:
             args = _by_keyword(op, (self, *args), kwargs)[1:]
         if len(args) == 1 and len(op.names) == 2:
+            if tensors == 2 and not isinstance(args[0], Tensor):
+                _refuse_numbers(op, (self, *args), tensors)
             made = fast(self, args[0])
             if made is not NotImplemented:
                 return made
@@ -159,7 +175,7 @@ def _by_keyword(op: ElementwiseOp, args: tuple, kwargs: dict) -> tuple:
     return tuple(full)
 
 
-def _function_form(op: ElementwiseOp, fast: Callable) -> Callable:
+def _function_form(op: ElementwiseOp, fast: Callable, tensors: int) -> Callable:
     n = len(op.names)
     entry = Public()
 
@@ -173,6 +189,8 @@ def _function_form(op: ElementwiseOp, fast: Callable) -> Callable:
             args = _by_keyword(op, args, kwargs)
         if len(args) != n:
             raise TypeError(f"{op.name}() takes {n} arguments ({', '.join(op.names)}), got {len(args)}")
+        if tensors and not (isinstance(args[0], Tensor) and (tensors == 1 or isinstance(args[1], Tensor))):
+            _refuse_numbers(op, args, tensors)
         if isinstance(args[0], Tensor) and n <= 2:
             made = fast(*args)
             if made is NotImplemented:

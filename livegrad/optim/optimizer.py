@@ -275,6 +275,12 @@ class Optimizer:
             param_group.clear()
             param_group.update(params=params, param_names=names, **rest)
         param_group["params"] = params
+        with_names = "param_names" in param_group
+        if self.param_groups and with_names != ("param_names" in self.param_groups[0]):
+            raise ValueError(
+                "all optimizer param groups should be with/without names. cannot add param group "
+                f"{'with' if with_names else 'without'} names to the optimizer"
+            )
         for param in params:
             if not isinstance(param, Tensor):
                 raise TypeError(

@@ -225,7 +225,21 @@ def normal(
         shape = like._shape
         if isinstance(mean, Tensor) and isinstance(std, Tensor):
             shape = dispatch.broadcast_shapes(mean._shape, std._shape)
-        return randn(shape, generator=generator, dtype=like.dtype, device=like.device) * std + mean
+        if isinstance(std, Tensor):
+            if std.numel() and bool((std.detach() < 0).any()):
+                raise RuntimeError("normal expects all elements of std >= 0.0")
+        elif std < 0:
+            raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+        drawn = randn(shape, generator=generator, dtype=like.dtype, device=like.device)
+        made = drawn * (std.detach() if isinstance(std, Tensor) else std)
+        made = made + (mean.detach() if isinstance(mean, Tensor) else mean)
+        for t in (mean, std):
+            made = _recorded("normal", made, t) if isinstance(t, Tensor) else made
+        return made
+    if std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+    if size is None:
+        raise TypeError("normal() takes a tensor as mean or std, or a size, but got two numbers")
     where = devices.available(device)
     shape, d = _sizes((size,)), floating(dtype)
     draw = draw_of(generator, where, shape)

@@ -1,17 +1,23 @@
-"""Results and errors of functions at the edges of what they take: the same as PyTorch's, or the same kind of error."""
+"""Results and errors of functions at the edges of what they take: the same as PyTorch's, or the same kind of error.
+
+`expressions` has files of expressions over small tensors, each of which is evaluated in both libraries. A line that
+begins with ! sets names, for the lines after it.
+"""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
-from ops_expressions import EXPRESSIONS
 from ops_support import Raised, assert_same, attempt
 
 import livegrad
 
 torch = pytest.importorskip("torch")
+
+FILES = sorted((Path(__file__).parent / "expressions").glob("*.txt"))
 
 # What PyTorch raises where it lacks a kernel or an overload; here it is the error of a wrong value then.
 KINDS = {"NotImplementedError", "RuntimeError"}
@@ -24,14 +30,14 @@ def evaluate(line, names):
         return Raised(error)
 
 
-@pytest.mark.parametrize("family", EXPRESSIONS)
-def test_expressions(family):
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_expressions(path):
     settings = [
         {"torch": lib, "F": lib.nn.functional, "nn": lib.nn, "np": np, "inf": math.inf, "nan": math.nan}
         for lib in (torch, livegrad)
     ]
     wrong = []
-    for line in EXPRESSIONS[family].strip().splitlines():
+    for line in path.read_text().splitlines():
         if line.startswith("!"):
             for names in settings:
                 exec(line[1:], names)

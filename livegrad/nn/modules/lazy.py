@@ -68,12 +68,13 @@ class LazyLinear(_Lazy):
         return f"in_features=0, out_features={out_features}, bias={bias}"
 
 
+# Channels are counted from the end, as a sample may come without a batch.
 LazyConv1d, LazyConv2d, LazyConv3d = (
-    _layer(f"Lazy{c.__name__}", c, 1, "the number of channels") for c in (Conv1d, Conv2d, Conv3d)
+    _layer(f"Lazy{c.__name__}", c, -2 - k, "the number of channels") for k, c in enumerate((Conv1d, Conv2d, Conv3d))
 )
 LazyConvTranspose1d, LazyConvTranspose2d, LazyConvTranspose3d = (
-    _layer(f"Lazy{c.__name__}", c, 1, "the number of channels")
-    for c in (ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)
+    _layer(f"Lazy{c.__name__}", c, -2 - k, "the number of channels")
+    for k, c in enumerate((ConvTranspose1d, ConvTranspose2d, ConvTranspose3d))
 )
 LazyBatchNorm1d, LazyBatchNorm2d, LazyBatchNorm3d = (
     _layer(f"Lazy{c.__name__}", c, 1, "the number of features") for c in (BatchNorm1d, BatchNorm2d, BatchNorm3d)
