@@ -209,8 +209,16 @@ _LAZY = {
 }  # fmt: skip
 
 
+def _lu(name: str) -> Any:
+    from .linalg import elimination
+
+    return {"lu": elimination.lu_of, "lu_solve": elimination.lu_solve_of, "lu_unpack": elimination.lu_unpack}[name]
+
+
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
+    if name in ("lu", "lu_solve", "lu_unpack"):
+        found = _lu(name)
+    elif name in _LAZY:
         found = getattr(importlib.import_module(f"livegrad.{_LAZY[name]}"), name)
     elif name.startswith("_foreach_"):
         found = getattr(importlib.import_module("livegrad.foreach"), name)

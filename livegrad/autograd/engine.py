@@ -44,6 +44,7 @@ def run(
     before, own = MODE.grad, _local.own
     outer = own.blocks
     RUNNING.passes += 1
+    beginnings, RUNNING.roots = RUNNING.roots, roots
     try:
         own.blocks = []  # those of this pass do not put back what was on in the middle of it
         MODE.grad = recording
@@ -57,6 +58,7 @@ def run(
         raise
     finally:
         RUNNING.passes -= 1
+        RUNNING.roots = beginnings
         left, own.blocks = own.blocks, outer
         # `MODE.grad = before` without a call: Ctrl-C strikes where a function begins, and would leave it unset.
         if before:
@@ -76,15 +78,16 @@ class Running:
     """passes: how many backward passes are under way, which hold gradients that nobody else knows of.
 
     after: what is to be called when the last of them is over. hurried: who waits for gradients of leaves that are
-    marked `soon`.
+    marked `soon`. roots: where the pass under way begins.
     """
 
-    __slots__ = ("passes", "after", "hurried")
+    __slots__ = ("passes", "after", "hurried", "roots")
 
     def __init__(self) -> None:
         self.passes = 0
         self.hurried: set[int] = set()
         self.after: list[Any] = []
+        self.roots: Any = ()
 
 
 RUNNING = Running()

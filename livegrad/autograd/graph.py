@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from ..tensor import Tensor
+from .engine import RUNNING, after_pass
 from .mode import enable_grad
 from .node import Node
 from .saving import LOCAL, SAVING
 
 __all__ = [
-    "GradientEdge", "Node", "disable_saved_tensors_hooks", "get_gradient_edge", "increment_version", "save_on_cpu",
-    "saved_tensors_hooks",
+    "GradientEdge", "Node", "disable_saved_tensors_hooks", "get_gradient_edge", "increment_version",
+    "register_multi_grad_hook", "save_on_cpu", "saved_tensors_hooks",
 ]  # fmt: skip
 
 
@@ -72,6 +74,90 @@ class save_on_cpu(saved_tensors_hooks):
             return kept.to(device, non_blocking=pin_memory)
 
         super().__init__(pack, unpack)
+
+
+class _Several:
+    """What hooks on several tensors have seen of the backward pass under way."""
+
+    def __init__(self, edges: list, fn: Callable, mode: str) -> None:
+        self.edges, self.fn, self.mode = edges, fn, mode
+        self.lock = threading.Lock()
+        self.forget()
+
+    def forget(self) -> None:
+        """The pass is over."""
+        self.grads: list = [None] * len(self.edges)
+        self.seen = self.total = 0
+
+    def hook(self, place: int) -> Callable:
+        """The hook of one of them."""
+
+        def arrived(g: Tensor) -> None:
+            with self.lock:
+                if self.seen == 0:
+                    self.total = _reached(self.edges)
+                    after_pass(self.forget)
+                self.grads[place] = g
+                self.seen += 1
+                seen, grads = self.seen, list(self.grads)
+            if self.mode == "any" and seen == 1:
+                self.fn(g)
+            elif self.mode == "all" and seen == self.total:
+                self.fn(grads)
+
+        return arrived
+
+
+def _reached(edges: list) -> int:
+    """How many of some nodes the backward pass under way can get to."""
+    wanted, found = set(edges), set()
+    stack = [node for node, _, _ in RUNNING.roots]
+    seen = set(stack)
+    while stack:
+        node = stack.pop()
+        if node in wanted:
+            found.add(node)
+        for edge in node.next:
+            if edge is not None and edge not in seen:
+                seen.add(edge)
+                stack.append(edge)
+    return sum(edge in found for edge in edges)
+
+
+class _Handles:
+    """Removes several hooks at once."""
+
+    def __init__(self, handles: tuple) -> None:
+        self.handles = handles
+
+    def remove(self) -> None:
+        """Remove them."""
+        for handle in self.handles:
+            handle.remove()
+
+    def __enter__(self) -> _Handles:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.remove()
+
+
+def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: str = "all") -> _Handles:
+    """Call a function when the gradients of several tensors are there; returns a handle that removes the hook.
+
+    mode "all": ``fn(gradients)``, once in each backward pass, when all have come that this pass computes; None stands
+    for the others. "any": ``fn(gradient)`` of the one that comes first. Raises ValueError for another mode.
+
+    >>> import livegrad
+    >>> a, b = livegrad.ones(1, requires_grad=True), livegrad.ones(1, requires_grad=True)
+    >>> handle = register_multi_grad_hook((a, b), lambda grads: print([g.item() for g in grads]))
+    >>> (a * 2 + b * 3).backward()
+    [2.0, 3.0]
+    """
+    if mode not in ("all", "any"):
+        raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
+    state = _Several([t._edge for t in tensors], fn, mode)
+    return _Handles(tuple(t.register_hook(state.hook(i)) for i, t in enumerate(tensors)))
 
 
 @contextmanager

@@ -1,7 +1,11 @@
 """Hooks on tensors, leaves and nodes, and retained gradients, compared with PyTorch."""
 
+import importlib
+
 import pytest
 from both import same
+
+import livegrad
 
 PROGRAMS = []
 
@@ -342,3 +346,30 @@ def post_accumulate_on_result(t):
 )
 def test_errors(f, text):
     same(f, error=text)
+
+
+def test_hooks_on_several_tensors():
+    torch = pytest.importorskip("torch")
+    results = []
+    for m in (livegrad, torch):
+        seen = []
+        register = importlib.import_module(f"{m.__name__}.autograd.graph").register_multi_grad_hook
+        a, b, c = (m.full((1,), float(n), requires_grad=True) for n in (1, 2, 3))
+        d = a * b
+
+        def all_of_them(grads, seen=seen):
+            seen.append([None if g is None else g.item() for g in grads])
+
+        handle = register((a, b, c, d), all_of_them)
+        first = register((b, c), lambda g, seen=seen: seen.append("any"), mode="any")
+        (d * c).backward(retain_graph=True)
+        (d * 2).backward(retain_graph=True)
+        (c * 5).backward()
+        handle.remove()
+        with first:
+            (c * 7).backward()
+        (c * 7).backward()
+        results.append(sorted(map(str, seen)))
+        with pytest.raises(ValueError, match="Expects mode to be one of"):
+            register((a,), print, mode="x")
+    assert results[0] == results[1]
