@@ -81,7 +81,9 @@ class dual_level:
 
 
 def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> Tensor:
-    """A tensor that sees the memory of `tensor` and has this tangent, of the same shape and dtype.
+    """A tensor that sees the memory of `tensor` and has this tangent, of the same shape.
+
+    `unpack_dual` of it gives that very tangent, or a copy if it lies in memory otherwise than `tensor`.
 
     Raises RuntimeError outside of any level and for another shape, ValueError for whole numbers.
     """
@@ -92,11 +94,12 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> T
     for what, t in (("primal", tensor), ("tangent", tangent)):
         if not (t.dtype.is_floating_point or t.dtype.is_complex):
             raise ValueError(f"Expected {what} to be floating point or complex, but got: {t.dtype}")
-    if tensor.shape != tangent.shape or tensor.dtype is not tangent.dtype:
+    if tensor.shape != tangent.shape:
         raise RuntimeError(
-            f"Expected tangent to have the shape and dtype of the primal, {list(tensor.shape)} and {tensor.dtype}, but "
-            f"got {list(tangent.shape)} and {tangent.dtype}"
+            f"Expected tangent to have the shape of the primal, {list(tensor.shape)}, but got {list(tangent.shape)}"
         )
+    if tangent.stride() != tensor.stride():
+        tangent = tangent.clone()
     outside = tensor.requires_grad and MODE.grad
     made = tensor.view_as(tensor) if outside else tensor.detach().requires_grad_()
     _LEVEL.duals.append(_Dual(made, tangent, outside))
@@ -109,6 +112,10 @@ def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTens
     duals = _LEVEL.duals
     if not duals or tensor._edge is None:
         return UnpackedDualTensor(tensor, None)
+    for dual in duals:
+        if dual.tensor is tensor:
+            record = dual.outside or dual.tangent.requires_grad
+            return UnpackedDualTensor(tensor if record else tensor.detach(), dual.tangent)
     inputs = [dual.tensor for dual in duals]
     with enable_grad():
         seed = tensor.detach().new_zeros(tensor.shape).requires_grad_()  # type: ignore[attr-defined]
@@ -117,7 +124,7 @@ def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTens
         if not used:
             return UnpackedDualTensor(tensor, None)
         record = _leads_outside(tensor, duals) or any(dual.tangent.requires_grad for dual, _ in used)
-        flowing = [(slope, dual.tangent) for dual, slope in used if slope.requires_grad]
+        flowing = [(slope, dual.tangent.to(slope.dtype)) for dual, slope in used if slope.requires_grad]
         found = None
         if flowing:
             parts, tangents = zip(*flowing)

@@ -97,3 +97,19 @@ def test_errors_are_pytorchs():
             forward_ad.make_dual(one, livegrad.ones(3))
     assert forward_ad.enter_dual_level() == 0
     forward_ad.exit_dual_level(level=0)
+
+
+def test_a_dual_tensor_gives_back_its_tangent():
+    primal, tangent = livegrad.rand(3, 3), livegrad.rand(3, 3)
+    with forward_ad.dual_level():
+        assert forward_ad.unpack_dual(forward_ad.make_dual(primal, tangent)).tangent is tangent
+        other = forward_ad.unpack_dual(forward_ad.make_dual(primal, tangent.T)).tangent
+        assert other is not tangent and other.equal(tangent.T)
+
+
+def test_a_tangent_may_have_another_dtype():
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(livegrad.ones(2, dtype=livegrad.float64), livegrad.ones(2))
+        assert forward_ad.unpack_dual(dual).tangent.dtype is livegrad.float32
+        tangent = forward_ad.unpack_dual(dual * 2).tangent
+        assert tangent.dtype is livegrad.float64 and tangent.tolist() == [2.0, 2.0]
