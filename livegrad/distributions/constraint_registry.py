@@ -59,7 +59,11 @@ def _within(bounds: Any) -> Any:
 
 for _registry in (biject_to, transform_to):
     _registry.register(constraints.real, lambda _: transforms.identity_transform)
-    _registry.register(constraints.positive, _within)
+    for _kind in (
+        constraints.greater_than, constraints.greater_than_eq, constraints.less_than, constraints.interval,
+        constraints.half_open_interval,
+    ):  # fmt: skip
+        _registry.register(_kind, _within)
     _registry.register(constraints.corr_cholesky, lambda _: transforms.CorrCholeskyTransform())
     _registry.register(
         constraints.independent,

@@ -131,11 +131,11 @@ class _LowerCholesky(Constraint):
 
 
 class _Bounds(Constraint):
-    """Between two bounds, either of which may be missing."""
+    """Between two bounds, either of which may be missing. Subclasses say which of them do not count."""
 
-    def __init__(self, lower: Any = None, upper: Any = None, open_at: str = "", name: str = "", discrete: bool = False):
-        self.lower_bound, self.upper_bound, self._open, self._name = lower, upper, open_at, name
-        self.is_discrete = discrete
+    lower_bound: Any = None
+    upper_bound: Any = None
+    _open = ""
 
     def check(self, value: Any) -> Any:
         fine = value % 1 == 0 if self.is_discrete else value == value
@@ -147,7 +147,59 @@ class _Bounds(Constraint):
 
     def __repr__(self) -> str:
         bounds = (("lower_bound", self.lower_bound), ("upper_bound", self.upper_bound))
-        return f"{self._name}({', '.join(f'{n}={b}' for n, b in bounds if b is not None)})"
+        name = type(self).__name__.lstrip("_")
+        return f"{name}({', '.join(f'{n}={b}' for n, b in bounds if b is not None)})"
+
+
+class _Above(_Bounds):
+    def __init__(self, lower_bound: Any):
+        self.lower_bound = lower_bound
+
+
+class _Between(_Bounds):
+    def __init__(self, lower_bound: Any, upper_bound: Any):
+        self.lower_bound, self.upper_bound = lower_bound, upper_bound
+
+
+class _Interval(_Between):
+    """Between two bounds, which count."""
+
+
+class _HalfOpenInterval(_Between):
+    """From the lower bound, which counts, to the upper one, which does not."""
+
+    _open = "u"
+
+
+class _IntegerInterval(_Between):
+    """Whole numbers between two bounds, which count."""
+
+    is_discrete = True
+
+
+class _IntegerGreaterThan(_Above):
+    """Whole numbers: a bound, which counts, and above."""
+
+    is_discrete = True
+
+
+class _GreaterThan(_Above):
+    """Above a bound."""
+
+    _open = "l"
+
+
+class _GreaterThanEq(_Above):
+    """A bound, which counts, and above."""
+
+
+class _LessThan(_Bounds):
+    """Below a bound."""
+
+    _open = "u"
+
+    def __init__(self, upper_bound: Any):
+        self.upper_bound = upper_bound
 
 
 class independent(Constraint):  # noqa: N801
@@ -215,35 +267,9 @@ class stack(_Parts):  # noqa: N801
         return livegrad.stack([c.check(part) for c, part in zip(self.cseq, parts)], self.dim)
 
 
-def interval(lower_bound: Any, upper_bound: Any) -> Constraint:
-    """Between two bounds, which count."""
-    return _Bounds(lower_bound, upper_bound, "", "Interval")
-
-
-def half_open_interval(lower_bound: Any, upper_bound: Any) -> Constraint:
-    """From the lower bound, which counts, to the upper one, which does not."""
-    return _Bounds(lower_bound, upper_bound, "u", "HalfOpenInterval")
-
-
-def integer_interval(lower_bound: Any, upper_bound: Any) -> Constraint:
-    """Whole numbers between two bounds, which count."""
-    return _Bounds(lower_bound, upper_bound, "", "IntegerInterval", True)
-
-
-def greater_than(lower_bound: Any) -> Constraint:
-    """Above a bound."""
-    return _Bounds(lower_bound, None, "l", "GreaterThan")
-
-
-def greater_than_eq(lower_bound: Any) -> Constraint:
-    """A bound, which counts, and above."""
-    return _Bounds(lower_bound, None, "", "GreaterThanEq")
-
-
-def less_than(upper_bound: Any) -> Constraint:
-    """Below a bound."""
-    return _Bounds(None, upper_bound, "u", "LessThan")
-
+# Classes, of which programs ask whether a constraint is one.
+interval, half_open_interval, integer_interval = _Interval, _HalfOpenInterval, _IntegerInterval
+greater_than, greater_than_eq, less_than = _GreaterThan, _GreaterThanEq, _LessThan
 
 dependent = _Dependent()
 real = _Real()
@@ -259,7 +285,7 @@ square = _Square()
 symmetric = _Symmetric()
 positive_semidefinite = _PositiveSemidefinite()
 positive = greater_than(0.0)
-nonnegative = _Bounds(0.0, None, "", "GreaterThanEq")
-nonnegative_integer = _Bounds(0, None, "", "IntegerGreaterThan", True)
-positive_integer = _Bounds(1, None, "", "IntegerGreaterThan", True)
+nonnegative = greater_than_eq(0.0)
+nonnegative_integer = _IntegerGreaterThan(0)
+positive_integer = _IntegerGreaterThan(1)
 unit_interval = interval(0.0, 1.0)
