@@ -24,7 +24,7 @@ from .copying import broadcast, checked_number, clone, copied, filled
 from .elementwise_functions import where
 from .gather import index_array
 from .geometry import normal_dim
-from .index import INDEX, advanced, as_index, basic, elsewhere, is_mask, items_of
+from .index import INDEX, advanced, as_index, basic, direct_window, elsewhere, is_mask, items_of
 from .instruction import SCALAR_TYPE_NAMES
 from .operator import on_either
 from .registry import named, operator, public
@@ -94,6 +94,9 @@ INDEX_ADD = operator(
 )
 
 
+_NUMBERS = (float, int, bool)
+
+
 @hot
 def _as_source(x: Tensor, value: Any) -> Tensor:
     if value.__class__ is Tensor or isinstance(value, Tensor):
@@ -129,15 +132,14 @@ def _tensor_of(value: Any, x: Tensor) -> Tensor:
 @hot
 def setitem(x: Tensor, index: Any, value: Any) -> None:
     """x[index] = value, in place; `value` broadcasts."""
-    window, left = basic(x, items_of(x, index))
-    if any(i is not None for i in left):
-        _check_dtypes(x, value, left)
-        source = _as_source(x, value)
-        if window.device is not cpu and source.numel() == 1 and _write_where(window, left, source):
-            return
-        write_at(window, advanced(window, left), source, False)
-        return
-    if isinstance(value, (int, float, complex)):
+    window = None if x._edge is not None else direct_window(x, index)
+    if window is None:
+        window, left = basic(x, items_of(x, index))
+        for i in left:
+            if i is not None:
+                _set_at(x, window, left, value)
+                return
+    if value.__class__ in _NUMBERS or isinstance(value, (int, float, complex)):
         writes.check_in_place(window, MODE.grad)
         filled(window, value, "FillBackward3" if window._shape else "CopyBackwards")
         return
@@ -153,6 +155,22 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
                 f"result of shape {list(shape)}"
             )
     copied(window, source, "CopyBackwards" if source._shape or not shape else "FillBackward3")
+
+
+@hot
+def _set_at(x: Tensor, window: Tensor, left: list, value: Any) -> None:
+    """x[index] = value where an index is an advanced one: `left` of them, for the dimensions of a window onto x."""
+    if window._edge is None and value.__class__ in _NUMBERS and window.device is cpu:
+        number = checked_number(value, x.dtype)
+        index = advanced(window, left)
+        writes.check_in_place(window, MODE.grad, repeated=True)
+        window._written()[index] = number
+        return
+    _check_dtypes(x, value, left)
+    source = _as_source(x, value)
+    if window.device is not cpu and source.numel() == 1 and _write_where(window, left, source):
+        return
+    write_at(window, advanced(window, left), source, False)
 
 
 def _write_where(window: Tensor, left: list, source: Tensor) -> bool:

@@ -27,7 +27,7 @@ from ..tensor import Tensor
 from .operator import on_either
 from .registry import operator
 from .view import select, unsqueeze
-from .view_operators import EXPAND, SELECT
+from .view_operators import EXPAND, SELECT, SLICE
 
 
 def grid(a: Any, dim: int) -> Any:
@@ -484,25 +484,34 @@ def held_places(mask: Any) -> list:
 @hot
 def getitem(x: Tensor, index: Any) -> Tensor:
     """x[index]: ints, slices, None and Ellipsis give a view; masks and integer tensors a copy."""
-    kind = index.__class__
     if x._edge is None:
-        # Nothing to record: the same as below, without the operators around it.
-        if kind is int:
-            offset, shape, strides = x._geometry()
-            if shape and -shape[0] <= index < shape[0]:
-                if index < 0:
-                    index += shape[0]
-                return x._window(offset + index * strides[0], shape[1:], strides[1:])
-        elif kind is slice:
-            offset, shape, strides = x._geometry()
-            if shape:
-                start, step, length = _slice_bounds(index, shape[0])
-                return x._window(offset + start * strides[0], (length, *shape[1:]), (strides[0] * step, *strides[1:]))
-        elif kind is tuple:
-            made = _window_at(x, index)
-            if made is not None:
-                return made
+        made = direct_window(x, index)
+        if made is not None:
+            return made
     return _getitem(x, index)
+
+
+@hot
+def direct_window(x: Tensor, index: Any) -> Tensor | None:
+    """x[index], unrecorded, of ints that are in range and slices alone; None for anything else.
+
+    The same as `basic` makes where there is nothing to record, without the operators around it.
+    """
+    kind = index.__class__
+    if kind is int:
+        offset, shape, strides = x._geometry()
+        if shape and -shape[0] <= index < shape[0]:
+            if index < 0:
+                index += shape[0]
+            return x._window(offset + index * strides[0], shape[1:], strides[1:])
+    elif kind is slice:
+        offset, shape, strides = x._geometry()
+        if shape:
+            start, step, length = _slice_bounds(index, shape[0])
+            return x._window(offset + start * strides[0], (length, *shape[1:]), (strides[0] * step, *strides[1:]))
+    elif kind is tuple:
+        return _window_at(x, index)
+    return None
 
 
 @hot
@@ -535,6 +544,32 @@ def _window_at(x: Tensor, index: tuple) -> Tensor | None:
 
 
 @hot
+def _recorded_window(x: Tensor, index: tuple) -> Tensor | None:
+    """`_window_at` made by operators, as `basic` would; None also where there is nothing to do."""
+    shape = x._shape
+    if len(index) > len(shape):
+        return None
+    for i, n in zip(index, shape):
+        kind = i.__class__
+        if kind is int:
+            if i >= n or i < -n:
+                return None
+        elif kind is not slice:
+            return None
+    made = x
+    dim = 0
+    for i, n in zip(index, shape):
+        if i.__class__ is int:
+            made = SELECT.apply((made,), dim=dim, index=i + n if i < 0 else i)
+        else:
+            start, step, length = _slice_bounds(i, n)
+            if i.start or step != 1 or not (i.stop is None or i.stop >= n):
+                made = SLICE.apply((made,), dim=dim, start=start, step=step, length=length)
+            dim += 1
+    return None if made is x else made
+
+
+@hot
 def _getitem(x: Tensor, index: Any) -> Tensor:
     if index.__class__ is int:
         if x._shape:
@@ -553,6 +588,10 @@ def _getitem(x: Tensor, index: Any) -> Tensor:
     if index.__class__ is Tensor and index._shape and x._shape and index.dtype is dtypes.int64:
         left = [as_index(index, x.device), *[None] * (len(x._shape) - 1)]
         return INDEX.apply((x,), index=advanced(x, left))
+    if index.__class__ is tuple:
+        made = _recorded_window(x, index)
+        if made is not None:
+            return made
     made, left = basic(x, items_of(x, index))
     if not any(i is not None for i in left):
         return made._alias_view() if made is x else made

@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..autograd.mode import MODE
+from ..autograd.node import OpNode, sequence
 from ..lazy import backend
 from ..lazy.value import Value, from_array, relabelled, reshaped
 from ..native import held, hot, slotted
 from ..runtime import array as arrays
 from ..runtime.array import contiguous_strides
 from ..tensor import Tensor, wrap
+from . import dispatch
 from .geometry import (
     as_strided_geometry,
     diagonal_geometry,
@@ -32,6 +34,8 @@ from .geometry import (
 )
 from .operator import Operator, Rule, on_either
 from .registry import operator
+
+_new = object.__new__
 
 
 @slotted
@@ -75,9 +79,32 @@ class View(Operator):
         found = self.geometry(*t._geometry(), **args)
         made = wrap(self.copy(t._value(), **args)) if found is None else t._window(*found)
         if t._edge is not None and (MODE.off == 0 or MODE.grad):
-            # The node needs the input's shape only, never its data.
-            self.record((made,), (Meta(t._shape, t.dtype),), tensors, label, args)
+            self._record_view(made, t, label, args)
         return made
+
+    @hot
+    def _record_view(self, made: Tensor, t: Tensor, label: str | None, args: dict) -> None:
+        """The same as `record` does, for an operator of one tensor, of whose data no gradient reads anything."""
+        dtype = t.dtype
+        if dtype.category < 2:
+            return
+        node = _new(OpNode)
+        node.op = self
+        node.label = label or self.label
+        node.next = (t._edge,)
+        node.nrs = (t._nr,) if t._nr else None
+        node.seq = next(sequence)
+        node.shape = made._shape
+        node.dtype = dtype
+        node.hooks = None
+        node.args = args
+        node.released = False
+        node.outputs = 1
+        node.metas = ((t._shape, dtype),)
+        node.saved = None
+        dispatch.record_site(node)
+        made._edge = node
+        made._nr = 0
 
 
 @slotted
