@@ -16,7 +16,7 @@ import numpy as np
 from . import dtypes
 from .autograd import node as nodes
 from .autograd.mode import MODE
-from .autograd.node import AccumulateGrad, Hooks, Node, RemovableHandle, hooks_of, next_seq
+from .autograd.node import AccumulateGrad, Hooks, Node, RemovableHandle, hooks_of, next_seq, shown
 from .lazy.reuse import OVERWRITTEN
 from .lazy.storage import Alias, Counter, Storage, adopt
 from .lazy.value import UNDEFERRED, Value, from_array
@@ -326,7 +326,7 @@ class Tensor(Readable):
     @property
     def grad_fn(self) -> Node | None:
         edge = self._edge
-        return None if edge is None or edge.is_leaf else edge
+        return None if edge is None or edge.is_leaf else shown(edge)
 
     @property
     def is_leaf(self) -> bool:

@@ -7,6 +7,7 @@ gradient reads. Gradients run on bare values; only when the backward pass is its
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import threading
@@ -104,7 +105,7 @@ class Node:
     @property
     def next_functions(self) -> tuple:
         nrs = self.nrs or (0,) * len(self.next)
-        return tuple((n, nr) for n, nr in zip(self.next, nrs))
+        return tuple((shown(n), nr) for n, nr in zip(self.next, nrs))
 
     @property
     def out_shape(self) -> tuple:
@@ -237,6 +238,23 @@ FORMS = {
     **{(f"_{comparison}", "tt"): 1 for comparison in ("eq", "ne", "lt", "le", "gt", "ge")},
 }  # fmt: skip
 ARITHMETIC = frozenset(("add", "sub", "mul", "div"))
+
+
+def shown(node: Node | None) -> Node | None:
+    """A node as somebody gets to see it: of a class that is called as the node is.
+
+    Programs that draw graphs read `type(node).__name__`. Recording does not wait for that.
+    """
+    if node is not None and not node.is_leaf:
+        kind, name = node.__class__, node.name()
+        if kind.__name__ != name:
+            node.__class__ = _class_called(name, kind)
+    return node
+
+
+@functools.cache
+def _class_called(name: str, kind: type) -> type:
+    return type(name, (kind,), {"__slots__": (), "__module__": kind.__module__})
 
 
 @slotted
@@ -505,14 +523,14 @@ class OpNode(Node):
         through = self.op.through
         if not through:
             return super().next_functions
-        shown = self.__dict__.get("_shown")
-        if shown is None:
-            shown = list(super().next_functions)
+        found = self.__dict__.get("_shown")
+        if found is None:
+            every = list(super().next_functions)
             for i, n in enumerate(self.op.tensors):
-                if n in through and shown[i][0] is not None:
-                    shown[i] = (ShownNode(through[n], self, i), 0)
-            shown = self.__dict__["_shown"] = tuple(shown)
-        return shown
+                if n in through and every[i][0] is not None:
+                    every[i] = (shown(ShownNode(through[n], self, i)), 0)
+            found = self.__dict__["_shown"] = tuple(every)
+        return found
 
     def inputs_info(self) -> tuple:
         info: list = []

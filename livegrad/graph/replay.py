@@ -263,11 +263,11 @@ class _Replay:
         """For each input: name, shape, dtype, its node and output number, its value, and why there is none."""
         kept = dict(record.held())
         names: tuple
-        if record.__class__ is ElementwiseNode:
+        if isinstance(record, ElementwiseNode):
             letters = zip(record.instr.op.names, record.instr.pattern)
             names = tuple(n for n, letter in letters if letter == "t")
             metas: tuple = tuple((record._in_shape(i), d) for i, d in enumerate(record.instr.in_dtypes[: len(names)]))
-        elif record.__class__ is OpNode:
+        elif isinstance(record, OpNode):
             names = record.op.tensors if not record.op.variadic else tuple(str(i) for i in range(len(record.next)))
             metas = record.metas
         else:
@@ -291,7 +291,7 @@ class _Replay:
             return ""
         if isinstance(record, FunctionNode):
             return "" if (record, 0) in self.values else "a user's Function is not run again"
-        if record.__class__ is not ElementwiseNode and record.__class__ is not OpNode:
+        if not isinstance(record, (ElementwiseNode, OpNode)):
             return "it is no operator"
         values: list = []
         for name, shape, dtype, *_, v, why in self._inputs(record):
@@ -301,7 +301,7 @@ class _Replay:
                 return f"operand {name}: {why}"
             values.append(v)
         try:
-            if record.__class__ is ElementwiseNode:
+            if isinstance(record, ElementwiseNode):
                 made: Any = pending(record.instr, tuple(values), record.params, record.shape)
             else:
                 made = _run(record, values)
