@@ -7,6 +7,7 @@ import threading
 import pytest
 
 import livegrad
+from livegrad.autograd.graph import saved_tensors_hooks
 from livegrad.precision import REGIONS
 
 
@@ -18,6 +19,15 @@ def autocast():
     return livegrad.is_autocast_enabled("cpu"), livegrad.get_autocast_dtype("cpu"), REGIONS.open > 0
 
 
+packed = []
+
+
+def packs():
+    packed.clear()
+    livegrad.ones(1, requires_grad=True).exp()
+    return bool(packed)
+
+
 META, HALF, OFF = livegrad.device("meta"), (True, livegrad.float16, True), (False, livegrad.bfloat16, False)
 KINDS = {
     "device": (lambda: META, lambda: livegrad.device("cpu"), device, "meta", "cpu"),
@@ -27,6 +37,13 @@ KINDS = {
         lambda: (*autocast()[:2], autocast()[0]),
         HALF,
         OFF,
+    ),
+    "saved tensors": (
+        lambda: saved_tensors_hooks(lambda t: packed.append(1) or t, lambda t: t),
+        lambda: saved_tensors_hooks(lambda t: t, lambda t: t),
+        lambda: packs(),
+        True,
+        False,
     ),
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from ..blocks import Exit, opened
 from ..tensor import Tensor
 from .engine import RUNNING, after_pass
 from .mode import enable_grad
@@ -42,12 +43,11 @@ class saved_tensors_hooks:
     def __enter__(self) -> None:
         if LOCAL.refused is not None:
             raise RuntimeError(LOCAL.refused)
-        LOCAL.pairs.append((self.pack_hook, self.unpack_hook))
+        block = opened(self)
         SAVING.blocks += 1
+        LOCAL.open.append((block, (self.pack_hook, self.unpack_hook)))
 
-    def __exit__(self, *error: Any) -> None:
-        SAVING.blocks -= 1
-        LOCAL.pairs.pop()
+    __exit__ = Exit()
 
 
 class save_on_cpu(saved_tensors_hooks):
@@ -172,7 +172,7 @@ def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
     ...
     RuntimeError: not here
     """
-    if LOCAL.pairs:
+    if LOCAL.pair is not None:
         raise RuntimeError(error_message)
     before, LOCAL.refused = LOCAL.refused, error_message
     try:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ..blocks import over
 from ..lazy.value import Value
 from ..native import slotted
 from . import node as nodes
@@ -20,7 +21,7 @@ PACKED = "packed"
 
 @slotted
 class _Saving:
-    """blocks: how many blocks with such functions are open, in all threads."""
+    """blocks: how many blocks with such functions are open, in all threads, or more."""
 
     __slots__ = ("blocks",)
 
@@ -32,9 +33,25 @@ SAVING = _Saving()
 
 
 class _Local(threading.local):
+    """open: the blocks that this thread is in, or has left since somebody last looked, and their pairs of functions.
+
+    refused: why there may be none, or None.
+    """
+
     def __init__(self) -> None:
-        self.pairs: list[tuple[Callable, Callable]] = []
+        self.open: list[tuple[Any, tuple[Callable, Callable]]] = []
         self.refused: str | None = None
+
+    @property
+    def pair(self) -> tuple[Callable, Callable] | None:
+        """The innermost functions."""
+        while self.open:
+            block, pair = self.open[-1]
+            if not over(block):
+                return pair
+            self.open.pop()
+            SAVING.blocks -= 1
+        return None
 
 
 LOCAL = _Local()
@@ -68,14 +85,13 @@ class Packed:
 
 def pack(v: Any) -> Any:
     """What this thread's innermost functions make of a value; the value itself where there are none."""
-    if v.__class__ is not Value or not LOCAL.pairs:
-        return v
-    return Packed(v, *LOCAL.pairs[-1])
+    pair = LOCAL.pair if v.__class__ is Value else None
+    return v if pair is None else Packed(v, *pair)
 
 
 def pack_operands(node: Any) -> None:
     """Pack what the node of an elementwise operator keeps, which has just been recorded."""
-    if not LOCAL.pairs or (node.operands is None and node.result is None):
+    if LOCAL.pair is None or (node.operands is None and node.result is None):
         return
     kept = (node.operands or (), node.result)
     node.release()  # nothing is kept from here on
@@ -98,7 +114,7 @@ def unpack_operands(node: Any) -> None:
 
 def pack_saved(node: Any) -> None:
     """Pack what the node of an operator with stated gradients keeps, which has just been recorded."""
-    if not LOCAL.pairs or not node.saved:
+    if LOCAL.pair is None or not node.saved:
         return
     kept = dict(node.saved)
     node.release()
