@@ -232,12 +232,15 @@ def _refuse_stale(v: Value, node: Node, stale: tuple) -> None:
 
 # The number at the end of a node's name where it is not 0, by operator and the pattern of tensors and numbers.
 FORMS = {
-    ("pow", "tt"): 1, ("pow", "st"): 2, ("_pow", "tt"): 1, ("_pow", "st"): 2, ("rsub", "ts"): 1, ("rsub", "tt"): 1,
+    ("pow", "tt"): 1, ("pow", "st"): 2, ("_pow", "tt"): 1, ("_pow", "st"): 2, ("rsub", "ts"): 1,
     ("clamp", "tss"): 1, ("_clamp", "tss"): 1,
-    ("_clamp_from", "ts"): 1, ("_clamp_up_to", "ts"): 1,
+    ("_clamp_from", "ts"): 1, ("_clamp_up_to", "ts"): 1, ("_clamp_min", "tt"): 1, ("_clamp_max", "tt"): 1,
+    ("masked_fill", "ttt"): 1, ("_fmod", "tt"): 1, ("_remainder", "tt"): 1, ("copysign", "ts"): 1,
+    ("_lerp", "ttt"): 1, ("_floor_quotient", "tt"): 2, ("_floor_quotient", "ts"): 2, ("_trunc_divide", "tt"): 2,
+    ("_trunc_divide", "ts"): 2, ("_round_places", "ts"): 1, ("_round_tens", "ts"): 1,
     **{(f"_{comparison}", "tt"): 1 for comparison in ("eq", "ne", "lt", "le", "gt", "ge")},
 }  # fmt: skip
-ARITHMETIC = frozenset(("add", "sub", "mul", "div"))
+ARITHMETIC = frozenset(("add", "sub", "mul", "div", "_floor_quotient", "_trunc_divide"))
 
 
 def shown(node: Node | None) -> Node | None:

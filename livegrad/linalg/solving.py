@@ -193,7 +193,7 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
             f"({n}x{n} and {B.shape[-2]}x{B.shape[-1]})"
         )
     lead = broadcast_shapes(tuple(A.shape[:-2]), tuple(B.shape[:-2]))
-    A, B = A.expand((*lead, *A.shape[-2:])), B.expand((*lead, *B.shape[-2:]))
+    A, B = (t if tuple(t.shape[:-2]) == lead else t.expand((*lead, *t.shape[-2:])) for t in (A, B))
     if not left:
         return SOLVE_TRIANGULAR.apply((A.mT, B.mT), upper=not upper, unitriangular=unitriangular).mT
     return SOLVE_TRIANGULAR.apply((A, B), upper=upper, unitriangular=unitriangular)

@@ -21,6 +21,7 @@ from .copying import clone
 from .dims import back_to, dims_of
 from .geometry import normal_dim
 from .instruction import SCALAR_TYPE_NAMES, real_only
+from .matmul import dot_as
 from .operator import there
 from .reduce import sum_value
 from .registry import ELEMENTWISE, FUNCTIONS, elementwise, function, operator, public, write_out
@@ -73,9 +74,8 @@ def nan_to_num(x: Tensor, nan: float = 0.0, posinf: float | None = None, neginf:
     if not x.dtype.is_floating_point:
         return x.clone()
     limits = dtypes.finfo(x.dtype)
-    x = x.masked_fill(x.isnan(), nan)
-    x = x.masked_fill(x == math.inf, limits.max if posinf is None else posinf)
-    return x.masked_fill(x == -math.inf, limits.min if neginf is None else neginf)
+    high, low = limits.max if posinf is None else posinf, limits.min if neginf is None else neginf
+    return dispatch.call(ELEMENTWISE["_nan_to_num"], (x, 0.0 if nan is None else nan, high, low))
 
 
 @public("diff")
@@ -111,31 +111,6 @@ def trace(x: Tensor) -> Tensor:
     if x.dim() != 2:
         raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {x.dim()}")
     return x.diagonal().sum()
-
-
-@public("cross")
-@autocasts
-def cross(x: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
-    """The cross product of vectors of three components, along a dimension: the first of size 3 if it is not given."""
-    if dim is None:
-        dim = next((d for d, n in enumerate(x.shape) if n == 3), None)
-        if dim is None:
-            raise RuntimeError("no dimension of size 3 in input")
-    if x.dim() != other.dim():
-        raise RuntimeError(
-            f"linalg.cross: inputs must have the same number of dimensions: got {list(x.shape)} and {list(other.shape)}"
-        )
-    dim = normal_dim(dim, x.dim())
-    if x.shape[dim] != 3 or other.shape[dim] != 3:
-        raise RuntimeError(
-            f"linalg.cross: inputs dimension {dim} must have length 3. Got {x.shape[dim]} and {other.shape[dim]}"
-        )
-    if x.dtype is not other.dtype:
-        kinds = SCALAR_TYPE_NAMES[x.dtype], SCALAR_TYPE_NAMES[other.dtype]
-        raise RuntimeError(f"expected scalar type {kinds[0]} but found {kinds[1]}")
-    a, b = x.unbind(dim), other.unbind(dim)
-    parts = [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
-    return FUNCTIONS["stack"](parts, dim)
 
 
 @public("dist")
@@ -445,7 +420,9 @@ def kron(x: Tensor, other: Tensor) -> Tensor:
 @autocasts
 def vdot(x: Tensor, other: Tensor) -> Tensor:
     """The product of two vectors, the first of which is conjugated."""
-    return x.conj().dot(other)
+    if x.is_complex():
+        return x.conj().dot(other)
+    return dot_as("VdotBackward", x, other)
 
 
 @public("msort", samples=_samples((_ROWS,)))

@@ -1,15 +1,20 @@
-"""Products over named dimensions: outer, inner and tensordot."""
+"""Products over named dimensions: outer, inner, tensordot and the cross product."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from ..lazy.value import Value
 from ..runtime.array import numel
 from ..tensor import Tensor
+from . import dispatch
 from .casting import autocasts
 from .geometry import normal_dim
+from .instruction import SCALAR_TYPE_NAMES
+from .joining import CAT
 from .matmul import mm
-from .registry import public
+from .registry import operator, public
 
 
 @public("outer", kind="library", aliases=("ger",))
@@ -76,3 +81,49 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence = 2) -> Tensor:
 def _paired(a: Tensor, left: list, b: Tensor, right: list) -> list:
     """The sizes of the dimensions that are summed together."""
     return [(a._shape[i], b._shape[j]) for i, j in zip(left, right)]
+
+
+def _crossed(x: Value, y: Value, dim: int) -> Value:
+    a, b = ([v.narrow_step(dim, k, 1, 1) for k in range(3)] for v in (x, y))
+    return CAT.forward([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]], dim=dim)
+
+
+def _cross_again(x: Any, y: Any, dim: int) -> Any:
+    return _crossed(x, y, dim) if x.__class__ is Value else CROSS.apply((x, y), dim=dim)
+
+
+CROSS = operator(
+    "linalg_cross",
+    _crossed,
+    tensors=("x", "y"),
+    grads={
+        "x": lambda g, y, dim: _cross_again(y.conj(), g, dim),
+        "y": lambda g, x, dim: _cross_again(g, x.conj(), dim),
+    },
+    anywhere=True,
+)
+
+
+@public("cross")
+@autocasts
+def cross(x: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
+    """The cross product of vectors of three components, along a dimension: the first of size 3 if it is not given."""
+    if dim is None:
+        dim = next((d for d, n in enumerate(x.shape) if n == 3), None)
+        if dim is None:
+            raise RuntimeError("no dimension of size 3 in input")
+    if x.dim() != other.dim():
+        raise RuntimeError(
+            f"linalg.cross: inputs must have the same number of dimensions: got {list(x.shape)} and {list(other.shape)}"
+        )
+    dim = normal_dim(dim, x.dim())
+    if x.shape[dim] != 3 or other.shape[dim] != 3:
+        raise RuntimeError(
+            f"linalg.cross: inputs dimension {dim} must have length 3. Got {x.shape[dim]} and {other.shape[dim]}"
+        )
+    if x.dtype is not other.dtype:
+        kinds = SCALAR_TYPE_NAMES[x.dtype], SCALAR_TYPE_NAMES[other.dtype]
+        raise RuntimeError(f"expected scalar type {kinds[0]} but found {kinds[1]}")
+    shape = dispatch.broadcast_shapes(x._shape, other._shape)
+    both = [t if t._shape == shape else t.expand(shape) for t in (x, other)]  # type: ignore[attr-defined]
+    return CROSS.apply(both, dim=dim)

@@ -102,7 +102,7 @@ floor_quotient, plain_floor_divide = (
 )  # fmt: skip
 trunc_divide = elementwise(
     "_trunc_divide", scalar.trunc_divide,
-    not_complex="div_trunc_cpu", names=("input", "other"), rule="number", node="TruncDivide", reference="",
+    not_complex="div_trunc_cpu", names=("input", "other"), rule="number", node="Div", reference="",
     method=False, function=False,
 )  # fmt: skip
 plain_remainder = elementwise(
@@ -271,6 +271,10 @@ for _name in ("floor", "ceil", "trunc"):
                not_complex=NotImplementedError(f"{_name} is not supported for complex inputs"))  # fmt: skip
 plain_round = elementwise("_round", scalar.round, names=("input",), rule="number", node="Round", reference="round",
                      not_complex="round_vml_cpu", method=False, function=False)  # fmt: skip
+elementwise("_round_places", lambda input, scale: scalar.round(input * scale) / scale, rule="float", node="Round",
+            reference="", method=False, function=False, aside=("scale",))  # fmt: skip
+elementwise("_round_tens", lambda input, scale: scalar.round(input / scale) * scale, rule="float", node="Round",
+            reference="", method=False, function=False, aside=("scale",))  # fmt: skip
 elementwise("frac", lambda input: input - scalar.trunc(input))
 
 # --- comparison and choice --------------------------------------------------------------------------------------
@@ -310,6 +314,14 @@ _where = elementwise("_where", scalar.where, names=("condition", "input", "other
 _masked_fill = elementwise(
     "_masked_fill", lambda condition, value, input: scalar.where(condition, value, input), rule="same",
     node="MaskedFill", reference="", method=False, function=False, aside=("condition", "value"),
+)  # fmt: skip
+elementwise(
+    "_nan_to_num",
+    lambda input, nan, posinf, neginf: scalar.where(
+        scalar.isnan(input), nan,
+        scalar.where(scalar.isinf(input), scalar.where(input > 0, posinf, neginf), input),
+    ),
+    rule="same", node="NanToNum", reference="", method=False, function=False, aside=("nan", "posinf", "neginf"),
 )  # fmt: skip
 # Numbers that were drawn by what an input says: they are never NaN, so the gradient by it is 0.
 for _name in ("bernoulli", "poisson", "normal"):

@@ -163,7 +163,7 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     if decimals == 0:
         return plain_round(input)
     scale = 10.0 ** builtin_abs(decimals)
-    return plain_round(input * scale) / scale if decimals > 0 else plain_round(input / scale) * scale
+    return dispatch.call(ELEMENTWISE["_round_places" if decimals > 0 else "_round_tens"], (input, scale))
 
 
 builtin_abs = math.fabs

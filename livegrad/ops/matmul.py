@@ -446,6 +446,15 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     return _of_dims("dot", input, tensor, 1, 1)
 
 
+def dot_as(label: str, x: Tensor, y: Tensor) -> Tensor:
+    """The product of two vectors, by another name of its node."""
+    if x.dim() != 1 or y.dim() != 1:
+        _refuse_dims("dot", x, y)
+    if x.dtype is not y.dtype or x._shape != y._shape:
+        return dot(x, y)  # which raises
+    return MATMUL.apply((x, y), label)
+
+
 @hot
 def _or_not_implemented(a: Tensor, b: Any) -> Any:
     return matmul(a, b) if isinstance(b, Tensor) else _times_array(a, b)

@@ -279,7 +279,11 @@ def _large(x: np.ndarray, order: int) -> np.ndarray:
 def _bessel_operator(name: str, order: int, scaled: bool, gradient: Any) -> Any:
     values = _bessel(order, scaled)
     op = operator(
-        name, lambda x: backend.copied(values(x.native()).astype(x.dtype.np)), tensors=("x",), grads={"x": gradient}
+        name,
+        lambda x: backend.copied(values(x.native()).astype(x.dtype.np)),
+        tensors=("x",),
+        grads={"x": gradient},
+        node="I0" if name == "i0" else f"Special{name.upper()}",
     )
 
     def function(input: Tensor) -> Tensor:

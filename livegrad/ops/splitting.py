@@ -161,8 +161,8 @@ def tensor_split(x: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple:
             raise RuntimeError(f"number of sections must be larger than 0, got {k}")
         if k > MOST_PIECES:
             raise OutOfMemoryError(f"out of memory: tensor_split() cannot make {k} tensors of {n} elements")
-        sizes = [n // k + (i < n % k) for i in range(k)]
-        return split(x, sizes, d)
+        starts = [i * (n // k) + min(i, n % k) for i in range(k + 1)]
+        return tuple(x.narrow_step(d, a, 1, b - a) for a, b in zip(starts, starts[1:]))
     edges = [0, *[min(max(int(i) + (n if i < 0 else 0), 0), n) for i in indices_or_sections], n]
     return tuple(x.narrow_step(d, a, 1, max(b - a, 0)) for a, b in zip(edges, edges[1:]))
 

@@ -9,8 +9,10 @@ import math
 import numpy as np
 
 import livegrad
+from livegrad.lazy.value import Value
 from livegrad.ops.casting import autocasts
-from livegrad.ops.registry import elementwise
+from livegrad.ops.joining import CAT
+from livegrad.ops.registry import elementwise, operator
 from livegrad.ops.scalar import abs as abs_
 from livegrad.ops.scalar import erf, exp, expm1, log1p, minimum, where
 from livegrad.ops.scalar import sigmoid as sigmoid_
@@ -403,6 +405,26 @@ def softsign(input):
     return input / (input.abs() + 1)
 
 
+def _halves(x, dim):
+    half = x.shape[dim] // 2
+    return x.narrow_step(dim, 0, 1, half), x.narrow_step(dim, half, 1, half)
+
+
+def _glu(x, dim):
+    a, b = _halves(x, dim)
+    return a * b.sigmoid()
+
+
+def _glu_gradient(g, x, dim):
+    a, b = _halves(x, dim)
+    gate = b.sigmoid()
+    parts = [g * gate, g * a * gate * (1 - gate)]
+    return CAT.forward(parts, dim=dim) if g.__class__ is Value else CAT.apply(parts, dim=dim)
+
+
+GLU = operator("glu", _glu, tensors=("x",), grads={"x": _glu_gradient}, anywhere=True)
+
+
 def glu(input, dim=-1):
     """a sigmoid(b), where a and b are the halves of the input along ``dim``."""
     if input.dim() == 0:
@@ -410,8 +432,7 @@ def glu(input, dim=-1):
     size = input.size(dim)
     if size % 2:
         raise RuntimeError(f"Halving dimension must be even, but dimension {dim % input.dim()} is size {size}")
-    half = size // 2
-    return input.narrow(dim, 0, half) * input.narrow(dim, half, half).sigmoid()
+    return GLU.apply((input,), dim=dim % input.dim())
 
 
 def _implicit_dim(name, dimensions):
