@@ -3,7 +3,8 @@
 Nothing of it is asked for while no program overrides anything: public functions look at one flag, `OVERRIDES.on`, and
 methods of tensors at none. When the first tensor of a subclass is made or the first mode is entered, the flag is set,
 and methods are exchanged for such that ask (see `overridden_methods`). Where a function or a method refuses an argument
-that is no tensor and turns out to override it, only the flag is set.
+that is no tensor and turns out to override it, that is done as well. (`fx` sets the flag alone, and so leaves methods
+as they are.)
 """
 
 from __future__ import annotations
@@ -190,7 +191,7 @@ def foreign(entry: Public, args: tuple, kwargs: dict, method: str = "") -> Any:
     """What is made of a call with arguments that the function cannot take: `COMPUTE`, which raises, if none does."""
     if (OVERRIDES.methods if method else OVERRIDES.on) or not overloaded(args, kwargs):
         return COMPUTE
-    OVERRIDES.on = True
+    meet()
     function = getattr(Tensor, method, None) if method else entry.function
     return COMPUTE if function is None else overridden(function, args, kwargs)
 
@@ -318,6 +319,12 @@ def prepare(cls: type) -> None:
     """Called before there is a tensor of a subclass."""
     method = cls.__torch_function__  # type: ignore[attr-defined]
     if not OVERRIDES.methods and cls is not Tensor and method is not disabled_torch_function_impl:
+        activate()
+
+
+def meet() -> None:
+    """Called when an argument that overrides functions is met for the first time: others will come."""
+    if not OVERRIDES.on:
         activate()
 
 

@@ -3,8 +3,11 @@
 import copy
 import functools
 import importlib
+import inspect
 import io
 import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -250,6 +253,23 @@ def test_subclasses_can_have_data_of_their_own(lib):
 
     x = Unit([1.0, 2.0], "kg")
     return (x + 1).unit, lib.sum(x).unit, Quiet(x.twice()), x.twice().unit, x.view(2, 1).unit
+
+
+class Duck:
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        return func.__name__
+
+
+@pytest.mark.parametrize("first", ["x / d", "x @ d", "x < d", "x + d", "x.__radd__(d)", "x.matmul(d)"])
+def test_operators_ask_what_is_on_their_right(first):
+    """Also the first one of a program: what is done at first is done in a process of its own."""
+    torch = pytest.importorskip("torch")
+    what = f"{first}, x + d, x - d, x * d, x / d, x @ d, x < d, x.add(d), lib.stack([x, d]), x.copy_(d), x.mul_(d)"
+    expected = eval(what, {"lib": torch, "x": torch.ones(2), "d": Duck()})
+    program = f"import livegrad as lib\n{inspect.getsource(Duck)}\nx, d = lib.ones(2), Duck()\nprint(({what}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == str(expected), done.stderr
 
 
 # --- wrapping, parameters, copies ---------------------------------------------------------------------------------

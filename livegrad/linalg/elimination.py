@@ -194,16 +194,19 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
     return _Unpacked(P, L, U)
 
 
+@asks
 def lu_solve_of(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
     """`linalg.lu_solve` with its arguments in another order: ``torch.lu_solve``."""
     return lu_solve(LU_data, LU_pivots, b)
 
 
+@asks
 def lu_of(A: Tensor, pivot: bool = True, get_infos: bool = False) -> tuple:
     """`linalg.lu_factor_ex`: ``torch.lu``."""
     packed, pivots, info = lu_factor_ex(A, pivot=pivot)
     return (packed, pivots, info) if get_infos else (packed, pivots)
 
 
+lu_solve_of.__name__, lu_of.__name__ = "lu_solve", "lu"
 Tensor.lu = lu_of  # type: ignore[attr-defined]
 Tensor.lu_solve = lu_solve_of  # type: ignore[attr-defined]

@@ -20,7 +20,7 @@ from ..autograd.saving import SAVING, pack_operands
 from ..lazy import value as values
 from ..lazy.value import OPERATOR, Bound, Value, pending
 from ..native import hot, hottest
-from ..overriding import COMPUTE, OVERRIDES, Unanswered, overridden, overrides
+from ..overriding import COMPUTE, OVERRIDES, Unanswered, meet, overridden, overrides
 from ..precision import REGIONS
 from ..site import INTERNAL, MODULES, resolve
 from ..tensor import Tensor
@@ -390,7 +390,7 @@ def overridden_by(self: Tensor, other: Any, told: str) -> Any:
     """What an operand that is no tensor makes of a Python operator; NotImplemented if it overrides no functions."""
     if not overrides(other):
         return NotImplemented
-    OVERRIDES.on = True
+    meet()
     try:
         made = overridden(getattr(Tensor, told), (self, other), {})
     except Unanswered:

@@ -297,7 +297,7 @@ def _install_python_operators() -> None:
         setattr(Tensor, f"__{python}__", dispatch.binary(op, told=told))
         setattr(Value, f"__{python}__", dispatch.value_function(op))
         if python in ("add", "mul", "and", "or", "xor"):
-            setattr(Tensor, f"__r{python}__", dispatch.binary(op, reflected=python not in ("add", "mul")))
+            setattr(Tensor, f"__r{python}__", dispatch.binary(op, python not in ("add", "mul"), told))
             setattr(Value, f"__r{python}__", dispatch.value_function(op, reflected=True))
         if python not in ("eq", "ne", "lt", "le", "gt", "ge"):
             setattr(Tensor, f"__i{python}__", writes.in_place(dispatch.binary(op), f"__i{python}__"))
@@ -307,10 +307,10 @@ def _install_python_operators() -> None:
     Value.__ne__ = object.__ne__  # type: ignore[method-assign]
     T: Any = Tensor
     V: Any = Value
-    rsub = dispatch.binary(ELEMENTWISE["rsub"])
+    rsub = dispatch.binary(ELEMENTWISE["rsub"], told="__rsub__")
     T.__rsub__ = rsub
     V.__rsub__ = dispatch.value_function(ELEMENTWISE["sub"], reflected=True)
-    true_divide = dispatch.binary(ELEMENTWISE["div"])
+    true_divide = dispatch.binary(ELEMENTWISE["div"], told="div")
     T.__truediv__ = true_divide
     T.__itruediv__ = writes.in_place(true_divide, "__itruediv__")
     T.__rtruediv__ = lambda self, other: self.reciprocal() * other

@@ -463,7 +463,7 @@ def _or_not_implemented(a: Tensor, b: Any) -> Any:
 def _times_array(a: Tensor, b: Any) -> Any:
     """A product with an array, which NumPy promotes and computes."""
     if not isinstance(b, np.ndarray):
-        return NotImplemented
+        return dispatch.overridden_by(a, b, "matmul")
     return wrap(backend.copied(np.matmul(a.numpy(), b)))  # type: ignore[attr-defined]
 
 
