@@ -97,6 +97,7 @@ def install() -> None:
         if CHILD not in sys.path:
             sys.path.insert(0, CHILD)
         sys.modules[OWN].__version__ = PYTORCH  # type: ignore[attr-defined]
+        sys.modules[OWN].__name__ = NAME  # which libraries compare with the beginnings of dotted names
 
 
 def uninstall() -> None:
@@ -106,6 +107,7 @@ def uninstall() -> None:
         if CHILD in sys.path:
             sys.path.remove(CHILD)
         sys.modules[OWN].__version__ = __version__  # type: ignore[attr-defined]
+        sys.modules[OWN].__name__ = OWN
         for name in [n for n in sys.modules if n == NAME or n.startswith(NAME + ".")]:
             del sys.modules[name]
 

@@ -26,11 +26,13 @@ _FORMULAS: dict[tuple, Callable] = {}
 
 
 def register_kl(type_p: type, type_q: type) -> Callable:
-    """Decorator: a function of (p, q) as the divergence for these kinds and those derived from them."""
-    if not (isinstance(type_p, type) and issubclass(type_p, Distribution)):
-        raise TypeError(f"Expected type_p to be a Distribution subclass but got {type_p}")
-    if not (isinstance(type_q, type) and issubclass(type_q, Distribution)):
-        raise TypeError(f"Expected type_q to be a Distribution subclass but got {type_q}")
+    """Decorator: a function of (p, q) as the divergence for these kinds and those derived from them.
+
+    A kind may be any class that distributions are derived from. Raises TypeError for what is no class.
+    """
+    for which, kind in (("p", type_p), ("q", type_q)):
+        if not isinstance(kind, type):
+            raise TypeError(f"Expected type_{which} to be a Distribution subclass but got {kind}")
 
     def enter(function: Callable) -> Callable:
         _FORMULAS[type_p, type_q] = function

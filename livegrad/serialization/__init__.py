@@ -23,10 +23,16 @@ shape and place), the tensors' bytes.  The header's ``__metadata__`` has these s
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from .errors import CheckpointError
 from .loading import load
 from .safe import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 from .writing import save
+
+# What `load` takes as map_location: a function of storage and device, a device, its name, names for names, or None.
+MAP_LOCATION = Callable[[Any, str], Any] | Any | str | dict[str, str] | None
 
 __all__ = [
     "CheckpointError", "add_safe_globals", "clear_safe_globals", "get_safe_globals", "load", "safe_globals", "save",

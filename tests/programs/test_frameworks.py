@@ -3,6 +3,8 @@
 import copy
 import io
 import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -113,3 +115,35 @@ def test_counts_as_a_table(capsys):
 
 def test_the_class_of_tensors_has_pytorchs_name():
     assert isinstance(livegrad.Tensor, livegrad._C._TensorMeta)
+
+
+def test_divergences_of_what_distributions_are_derived_from():
+    class Base:
+        pass
+
+    class Mine(livegrad.distributions.Normal, Base):
+        pass
+
+    @livegrad.distributions.register_kl(Mine, Base)
+    def divergence(p, q):
+        return livegrad.zeros(()) + 7
+
+    mine = Mine(0.0, 1.0)
+    assert livegrad.distributions.kl_divergence(mine, mine).item() == 7.0
+    with pytest.raises(TypeError, match="Expected type_q to be a Distribution subclass"):
+        livegrad.distributions.register_kl(Mine, mine)
+
+
+def test_the_package_is_called_torch_where_programs_import_it_so():
+    program = """
+import livegrad
+from livegrad import compat
+compat.install()
+import torch
+from torch.serialization import MAP_LOCATION
+print(torch is livegrad, torch.__name__)
+compat.uninstall()
+print(livegrad.__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["True", "torch", "livegrad"], done.stderr
