@@ -70,7 +70,7 @@ import torch
 from torch import nn, optim
 import helper
 torch.manual_seed(0)
-print(sys.argv[1:], helper.seven(), torch.__name__, nn.Linear(1, 1).weight.item())
+print(sys.argv[1:], helper.seven(), torch.__spec__.name, nn.Linear(1, 1).weight.item())
 """
 
 
