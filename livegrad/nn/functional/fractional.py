@@ -3,6 +3,7 @@
 import numpy as np
 
 import livegrad
+from livegrad.ops.casting import autocasts
 
 __all__ = [
     "fractional_max_pool2d", "fractional_max_pool2d_with_indices", "fractional_max_pool3d",
@@ -80,7 +81,7 @@ def _pool(n):
     RuntimeError where windows do not fit.
     """
     with_indices.__doc__ = f"(largest elements, their positions): `fractional_max_pool{n}d` with ``return_indices``."
-    return pool, with_indices
+    return autocasts(pool), with_indices
 
 
 fractional_max_pool2d, fractional_max_pool2d_with_indices = _pool(2)
