@@ -36,7 +36,8 @@ _CPU = {
     LOWER: "lstm",
     FULL: """
         adaptive_avg_pool3d adaptive_max_pool3d avg_pool3d binary_cross_entropy cholesky ctc_loss
-        fractional_max_pool2d fractional_max_pool3d inverse max_pool3d max_unpool2d max_unpool3d nanquantile pinverse quantile trace
+        fractional_max_pool2d fractional_max_pool3d inverse max_pool3d max_unpool2d max_unpool3d
+        nanquantile pinverse quantile trace
         """,
     WIDEST: "index_copy",
 }
