@@ -78,14 +78,14 @@ COL2IM = operator("col2im", _col2im, tensors=("x",), grads=_other(lambda: IM2COL
 def _shuffled(x: Value, factor: int) -> Value:
     a = x.native()
     *lead, c, h, w = a.shape
-    parts = a.reshape(-1, c // factor**2, factor, factor, h, w).transpose(0, 1, 4, 2, 5, 3)
+    parts = a.reshape(math.prod(lead), c // factor**2, factor, factor, h, w).transpose(0, 1, 4, 2, 5, 3)
     return backend.copied(parts.reshape(*lead, c // factor**2, h * factor, w * factor))
 
 
 def _unshuffled(x: Value, factor: int) -> Value:
     a = x.native()
     *lead, c, h, w = a.shape
-    parts = a.reshape(-1, c, h // factor, factor, w // factor, factor).transpose(0, 1, 3, 5, 2, 4)
+    parts = a.reshape(math.prod(lead), c, h // factor, factor, w // factor, factor).transpose(0, 1, 3, 5, 2, 4)
     return backend.copied(parts.reshape(*lead, c * factor**2, h // factor, w // factor))
 
 
