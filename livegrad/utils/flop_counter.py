@@ -110,7 +110,7 @@ class FlopCounterMode:
     >>> with FlopCounterMode(display=False) as counter:
     ...     model(livegrad.ones(10, 8)).sum().backward()
     >>> counter.get_total_flops(), counter.get_flop_counts()["Sequential.1"]
-    (1600, {'aten.addmm': 160, 'aten.mm': 320})
+    (1760, {'aten.addmm': 160, 'aten.mm': 320})
     """
 
     def __init__(self, mods: Any = None, depth: int = 2, display: bool = True, custom_mapping: Any = None):

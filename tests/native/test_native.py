@@ -366,7 +366,7 @@ def test_functions_held_from_before_can_be_pickled():
         assert unit.installed()
         for f in (relu, total):
             assert pickle.loads(pickle.dumps(f)) is f
-        assert total is not livegrad.sum
+        assert total is livegrad.sum
         assert total == livegrad.sum == total != relu and {total: 1, relu: 2}[livegrad.sum] == 1
         class Duck:
             __torch_function__ = classmethod(lambda cls, func, types, args=(), kwargs=None: {total: 3}[func])
