@@ -160,7 +160,7 @@ def _to_nested(data: Any) -> Any:
 def tensor(
     data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
 ) -> Tensor:
-    """A tensor with a copy of `data`: numbers, nested sequences of them, a NumPy array or a tensor.
+    """A tensor with a copy of `data`: numbers, nested sequences of them, a tensor, an array of any library.
 
     The dtype follows from the data (Python floats become the default dtype, ints int64) unless given.
     Raises ValueError for ragged sequences, and RuntimeError for requires_grad=True with an integer dtype.
@@ -181,6 +181,8 @@ def tensor(
         made = arrays.empty((), d)
         made.native()[()] = number_as(data, d)
         return _finish(wrap(from_array(made)), requires_grad, where)
+    if hasattr(c, "__array__") and not isinstance(data, (Tensor, np.ndarray, np.generic)):
+        data = np.asarray(data)  # another library's array
     if isinstance(data, (np.ndarray, np.generic)):
         d = dtype or dtypes.from_numpy_dtype(data.dtype)
         with np.errstate(all="ignore"):

@@ -138,7 +138,12 @@ def overrides(x: Any) -> bool:
     if c in PLAIN:
         return False
     method = getattr(c, "__torch_function__", None)
-    return method is not None and method is not disabled_torch_function_impl
+    return method is not None and method is not disabled_torch_function_impl and not _is_pytorchs(method)
+
+
+def _is_pytorchs(method: Any) -> bool:
+    """Whether it is what PyTorch's own tensors have: it would only call the function again."""
+    return getattr(method, "__module__", None) == "torch._tensor"
 
 
 @hot
@@ -262,6 +267,8 @@ def by_default(cls: type, func: Callable, types: Iterable, args: tuple, kwargs: 
     """`Tensor.__torch_function__`: the function's own result, whose tensors become tensors of the subclass."""
     if not all(issubclass(cls, t) for t in types):
         return NotImplemented
+    if cls is Tensor and THREAD.disabled != ENABLED:
+        return NotImplemented  # the library does not ask again: this is another's function, which did
     kwargs = kwargs or {}
     with DisableTorchFunctionSubclass():
         made = func(*args, **kwargs)

@@ -511,3 +511,18 @@ def test_overridable_functions_have_names():
     assert livegrad.zeros not in o.get_ignored_functions() and livegrad.is_tensor in o.get_ignored_functions()
     assert o.is_tensor_method_or_property(livegrad.Tensor.add) and not o.is_tensor_method_or_property(livegrad.add)
     assert livegrad.add in o.get_testing_overrides()
+
+
+def test_tensors_of_pytorchs_own_are_refused_and_refuse():
+    torch = pytest.importorskip("torch")
+    for call in (
+        lambda: torch.sum(livegrad.ones(2)),
+        lambda: torch.ones(2) + livegrad.ones(2),
+        lambda: torch.nn.Linear(2, 2)(livegrad.ones(2)),
+        lambda: livegrad.sum(torch.ones(2)),
+        lambda: livegrad.ones(2) + torch.ones(2),
+        lambda: livegrad.nn.Linear(2, 2)(torch.ones(2)),
+    ):
+        with pytest.raises(TypeError):
+            call()
+    assert livegrad.tensor(torch.ones(2)).tolist() == livegrad.as_tensor(torch.ones(2)).tolist() == [1, 1]

@@ -227,4 +227,6 @@ FITS = {
 def type_name(x: Any) -> str:
     """The name of an object's type, as PyTorch writes it."""
     kind = type(x)
-    return f"numpy.{kind.__name__}" if kind.__module__ == "numpy" else kind.__name__
+    if kind.__module__ == "numpy" or kind.__name__ == "Tensor":  # which may be another library's
+        return f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+    return kind.__name__
