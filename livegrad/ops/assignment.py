@@ -24,7 +24,8 @@ from .copying import broadcast, checked_number, clone, copied, filled
 from .elementwise_functions import where
 from .gather import index_array
 from .geometry import normal_dim
-from .index import INDEX, advanced, as_index, basic, direct_window, elsewhere, is_mask, items_of
+from .index import INDEX, direct_window, elsewhere
+from .indices import advanced, as_index, basic, is_mask, items_of
 from .instruction import SCALAR_TYPE_NAMES
 from .operator import on_either
 from .registry import named, operator, public

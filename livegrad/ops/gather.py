@@ -20,7 +20,8 @@ from ..tensor import Tensor, from_native, wrap
 from . import dispatch
 from .along import along
 from .geometry import normal_dim
-from .index import INDEX, INDEX_BACKWARD, advanced, as_index, as_numbers, beyond, grid, held_places
+from .index import INDEX, INDEX_BACKWARD, grid
+from .indices import advanced, as_index, as_numbers, beyond, held_places
 from .operator import on_either
 from .registry import FUNCTIONS, operator, public
 

@@ -6,7 +6,7 @@ import livegrad
 
 from ...native import hot
 from ...ops.casting import autocasts
-from ...ops.index import check_within, span
+from ...ops.indices import check_within, span
 from ...ops.loss import nll
 from .loss_terms import legacy_reduction, reduce_loss
 

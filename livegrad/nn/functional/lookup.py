@@ -2,7 +2,7 @@
 
 import livegrad
 from livegrad.ops.gather import rows_at, rows_with_sparse_gradient
-from livegrad.ops.index import span
+from livegrad.ops.indices import span
 
 __all__ = ["embedding", "embedding_bag", "one_hot"]
 
