@@ -131,9 +131,17 @@ def _tensor_of(value: Any, x: Tensor) -> Tensor:
 
 
 @hot
+def _drops(index: Any) -> bool:
+    """Whether an index is, or has, an int, so that what it shows is not all: for that PyTorch makes no view."""
+    if index.__class__ is tuple:
+        return int in [i.__class__ for i in index]
+    return index.__class__ is int
+
+
+@hot
 def setitem(x: Tensor, index: Any, value: Any) -> None:
     """x[index] = value, in place; `value` broadcasts."""
-    window = None if x._edge is not None else direct_window(x, index)
+    window = direct_window(x, index) if x._edge is None and _drops(index) else None
     if window is None:
         window, left = basic(x, items_of(x, index))
         for i in left:

@@ -219,6 +219,7 @@ def _whole(name: str) -> Any:
 
         return getattr(special_functions, name)(self, other)
 
+    method.__name__ = method.__qualname__ = name
     return method
 
 

@@ -50,6 +50,8 @@ def given(name, package, dtype):
             return [data(2, 3, *(4,) * n), data(3, 3, *(2,) * n), data(3)]
         case "avg_pool3d" | "max_pool3d" | "adaptive_avg_pool3d" | "adaptive_max_pool3d":
             return [data(1, 1, 4, 4, 4), 2]
+        case "fractional_max_pool2d" | "fractional_max_pool3d":
+            return [data(1, 1, *(4,) * n), 2, 3]  # for which there is one way to place the windows
         case "max_unpool2d" | "max_unpool3d":
             shape = (1, 1) + (2,) * n
             return [data(*shape), whole(*range(2**n)).reshape(shape), 2]
@@ -84,7 +86,8 @@ def given(name, package, dtype):
 def call(name, package, functional, dtype, region):
     where = package if hasattr(package, name) else functional
     if name in ("prelu", "cosine_embedding_loss", "hinge_embedding_loss", "kl_div", "margin_ranking_loss",
-                "poisson_nll_loss", "triplet_margin_loss", "binary_cross_entropy_with_logits", "ctc_loss"):  # fmt: skip
+                "poisson_nll_loss", "triplet_margin_loss", "binary_cross_entropy_with_logits", "ctc_loss",
+                "fractional_max_pool2d", "fractional_max_pool3d"):  # fmt: skip
         where = functional
     args = given(name, package, dtype)
     with package.autocast("cpu", dtype=getattr(package, region)):

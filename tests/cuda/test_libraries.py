@@ -180,7 +180,7 @@ def test_attention_does_not_wait():
 
 
 def test_a_singular_matrix():
-    with pytest.raises(RuntimeError, match=r"linalg.inv: .*\[2, 2\]"):
+    with pytest.raises(RuntimeError, match="linalg.inv: .*singular"):
         livegrad.linalg.inv(livegrad.zeros(2, 2, device="cuda"))
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import livegrad
-from livegrad.ops import index, joining
+from livegrad.ops import indices, joining
 
 DTYPES = [livegrad.float32, livegrad.float64, livegrad.float16, livegrad.bfloat16, livegrad.int64, livegrad.int32,
           livegrad.uint8, livegrad.bool]  # fmt: skip
@@ -39,7 +39,7 @@ def test_indexing_is_numpys_with_and_without_a_graph(where, recorded):
 @settings(deadline=None)
 @given(st.integers(0, 6), slices)
 def test_slice_bounds_are_pythons(n, s):
-    start, step, length = index._slice_bounds(s, n)
+    start, step, length = indices.slice_bounds(s, n)
     assert list(range(n))[s] == [start + k * step for k in range(length)]
 
 
