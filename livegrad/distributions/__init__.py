@@ -18,7 +18,7 @@ from . import (
 )
 from .circular import ContinuousBernoulli, VonMises
 from .constraint_registry import biject_to, transform_to
-from .continuous import Exponential, Laplace, LogNormal, MultivariateNormal, Normal, Uniform
+from .continuous import Exponential, Laplace, MultivariateNormal, Normal, Uniform
 from .counts import Binomial, Multinomial, NegativeBinomial
 from .discrete import Bernoulli, Categorical, Geometric, OneHotCategorical, Poisson
 from .distribution import Distribution
@@ -37,6 +37,7 @@ from .transformed import (
     InverseGamma,
     Kumaraswamy,
     LogisticNormal,
+    LogNormal,
     Pareto,
     TransformedDistribution,
     Weibull,
@@ -59,7 +60,7 @@ __all__ = [  # noqa: PLE0604
 # PyTorch has a file for each distribution; programs import from there, and mean the same classes.
 _FILES = {
     "circular": ("continuous_bernoulli", "von_mises"),
-    "continuous": ("exponential", "laplace", "log_normal", "multivariate_normal", "normal", "uniform"),
+    "continuous": ("exponential", "laplace", "multivariate_normal", "normal", "uniform"),
     "counts": ("binomial", "multinomial", "negative_binomial"),
     "discrete": ("bernoulli", "categorical", "geometric", "poisson"),
     "gamma": ("beta", "chi2", "dirichlet"),
@@ -68,7 +69,8 @@ _FILES = {
     "mixture": ("mixture_same_family",),
     "relaxed": ("one_hot_categorical", "relaxed_bernoulli", "relaxed_categorical"),
     "transformed": (
-        "gumbel", "half_cauchy", "half_normal", "inverse_gamma", "kumaraswamy", "logistic_normal", "pareto",
+        "gumbel", "half_cauchy", "half_normal", "inverse_gamma", "kumaraswamy", "log_normal",
+        "logistic_normal", "pareto",
         "transformed_distribution", "weibull",
     ),
 }  # fmt: skip

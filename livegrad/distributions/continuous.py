@@ -10,7 +10,7 @@ import livegrad
 from . import constraints
 from .distribution import Distribution, broadcast_all
 
-__all__ = ["Exponential", "Laplace", "LogNormal", "MultivariateNormal", "Normal", "Uniform"]
+__all__ = ["Exponential", "Laplace", "MultivariateNormal", "Normal", "Uniform"]
 
 
 def _standard_normal(shape: Any, dtype: Any) -> Any:
@@ -71,64 +71,6 @@ class Normal(Distribution):
 
     def entropy(self) -> Any:
         return 0.5 + 0.5 * math.log(2 * math.pi) + self.scale.log()
-
-
-class LogNormal(Distribution):
-    """The distribution of exp(x) for a normal x of mean `loc` and standard deviation `scale`."""
-
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
-    support = constraints.positive
-    has_rsample = True
-
-    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None):
-        self.base_dist = Normal(loc, scale, validate_args=validate_args)
-        super().__init__(self.base_dist.batch_shape, validate_args=validate_args)
-
-    @property
-    def loc(self) -> Any:
-        return self.base_dist.loc
-
-    @property
-    def scale(self) -> Any:
-        return self.base_dist.scale
-
-    @property
-    def mean(self) -> Any:
-        return (self.loc + self.scale.pow(2) / 2).exp()
-
-    @property
-    def mode(self) -> Any:
-        return (self.loc - self.scale.square()).exp()
-
-    @property
-    def variance(self) -> Any:
-        squared = self.scale.pow(2)
-        return squared.expm1() * (2 * self.loc + squared).exp()
-
-    def rsample(self, sample_shape: Any = ()) -> Any:
-        return self.base_dist.rsample(sample_shape).exp()
-
-    def sample(self, sample_shape: Any = ()) -> Any:
-        with livegrad.no_grad():
-            return self.base_dist.sample(sample_shape).exp()
-
-    def log_prob(self, value: Any) -> Any:
-        self._validate_sample(value)
-        x = value.log()
-        return self.base_dist.log_prob(x) - x
-
-    def cdf(self, value: Any) -> Any:
-        self._validate_sample(value)
-        return self.base_dist.cdf(value.log())
-
-    def icdf(self, value: Any) -> Any:
-        return self.base_dist.icdf(value).exp()
-
-    def entropy(self) -> Any:
-        return self.base_dist.entropy() + self.loc
-
-    def __repr__(self) -> str:
-        return "LogNormal()"
 
 
 class Uniform(Distribution):
