@@ -184,8 +184,8 @@ def get_default_nowrap_functions() -> set[Callable]:
 
 
 @functools.cache
-def _names(announced: int) -> dict[Any, str]:
-    """The names of functions. announced: how many there are, for some are loaded late."""
+def _names() -> dict[Any, str]:
+    """The names of functions, as far as they have been loaded."""
     found: dict[Any, str] = {}
     for space in _SPACES:
         for name, f in _members(space)[1].items():
@@ -206,7 +206,11 @@ def resolve_name(f: Any) -> str | None:
         return overriding.full_name(f)
     if isinstance(f, Method):
         return f"torch.Tensor.{f.__name__}"
-    return _names(len(overriding.ANNOUNCED)).get(f)
+    name = _names().get(f)
+    if name is None and callable(f):
+        _names.cache_clear()  # modules hold some functions only since somebody asked for them
+        name = _names().get(f)
+    return name
 
 
 def is_tensor_method_or_property(func: Any) -> bool:

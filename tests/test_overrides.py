@@ -526,3 +526,13 @@ def test_tensors_of_pytorchs_own_are_refused_and_refuse():
         with pytest.raises(TypeError):
             call()
     assert livegrad.tensor(torch.ones(2)).tolist() == livegrad.as_tensor(torch.ones(2)).tolist() == [1, 1]
+
+
+def test_functions_that_came_after_names_were_asked_for_have_names(monkeypatch):
+    assert livegrad.overrides.resolve_name(livegrad.mean) == "torch.mean"
+    late = livegrad.overriding.asks(lambda x: x)
+    monkeypatch.setattr(livegrad, "late_function", late, raising=False)
+    assert livegrad.overrides.resolve_name(late) == "torch.late_function"
+    monkeypatch.delattr(livegrad, "late_function")
+    livegrad.overriding.ANNOUNCED.pop(late)
+    livegrad.overrides._names.cache_clear()
