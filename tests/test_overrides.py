@@ -529,8 +529,8 @@ def test_tensors_of_pytorchs_own_are_refused_and_refuse():
 
 
 def test_functions_that_came_after_names_were_asked_for_have_names(monkeypatch):
-    assert livegrad.overrides.resolve_name(livegrad.mean) == "torch.mean"
     late = livegrad.overriding.asks(lambda x: x)
+    assert livegrad.overrides.resolve_name(livegrad.mean) == "torch.mean"
     monkeypatch.setattr(livegrad, "late_function", late, raising=False)
     assert livegrad.overrides.resolve_name(late) == "torch.late_function"
     monkeypatch.delattr(livegrad, "late_function")
