@@ -148,7 +148,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
             if i is not None:
                 _set_at(x, window, left, value)
                 return
-    if value.__class__ in _NUMBERS or isinstance(value, (int, float, complex)):
+    if isinstance(value, (int, float, complex)):
         writes.check_in_place(window, MODE.grad)
         filled(window, value, "FillBackward3" if window._shape else "CopyBackwards")
         return

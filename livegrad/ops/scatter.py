@@ -147,6 +147,20 @@ def _refuse_shapes(x: Tensor, index: Tensor, src: Tensor, d: int) -> None:
 
 
 @hot
+def _checked_places(name: str, x: Tensor, d: int, index: Tensor, src: Tensor) -> Any:
+    """The index as operators take it (`gather.index_array`), for tensors that fit; None where it names no place."""
+    a = index_array(name, index, x, d)
+    if src.dtype is not x.dtype:
+        raise RuntimeError(
+            f"scatter(): Expected self.dtype to be equal to src.dtype, but they are {x.dtype} and {src.dtype}"
+        )
+    if 0 in index._shape:
+        return None
+    _check_shapes(x, index, src, d)
+    return a
+
+
+@hot
 def _scatter(name: str, x: Tensor, dim: int, index: Tensor, src: Any, reduce: str | None) -> Tensor:
     """What the forms of scatter have in common. `name` is the function's; a number as `src` stands for all elements."""
     d = normal_dim(dim, x.dim())
@@ -162,14 +176,9 @@ def _scatter(name: str, x: Tensor, dim: int, index: Tensor, src: Any, reduce: st
             name, x if shape else x.reshape(1), dim, index if index._shape else index.reshape(1),
             src if src._shape else src.reshape(1), reduce,
         ).reshape(shape)  # fmt: skip
-    a = index_array(name, index, x, d)
-    if src.dtype is not x.dtype:
-        raise RuntimeError(
-            f"scatter(): Expected self.dtype to be equal to src.dtype, but they are {x.dtype} and {src.dtype}"
-        )
-    if 0 in index._shape:
+    a = _checked_places(name, x, d, index, src)
+    if a is None:
         return clone(x)
-    _check_shapes(x, index, src, d)
     op = SCATTER_ADD if reduce == "add" else SCATTER
     return op.apply((x, src), label=_LABELS[name], index=a, dim=d, reduce=reduce)
 
@@ -374,14 +383,9 @@ def _combined_into(
     if not shape or not index._shape or not src._shape:
         x, index, src = (t if t._shape else t.reshape(1) for t in (x, index, src))
         return _combined_into(name, x, dim, index, src, reduce, include_self).reshape(shape)
-    a = index_array(name, index, x, d)
-    if src.dtype is not x.dtype:
-        raise RuntimeError(
-            f"scatter(): Expected self.dtype to be equal to src.dtype, but they are {x.dtype} and {src.dtype}"
-        )
-    if 0 in index._shape:
+    a = _checked_places(name, x, d, index, src)
+    if a is None:
         return clone(x)
-    _check_shapes(x, index, src, d)
     label = _LABELS[name]
     if reduce == "mean":
         ones, count = x.new_ones(index._shape), x.new_ones(shape)
