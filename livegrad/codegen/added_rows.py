@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .elementwise import NAME, Arguments
 from .ir import Module, Reg
-from .product import lanes_of, load_some, store_some
+from .product import lanes_of
 
 FORMATS = "qqqqq"
 
@@ -30,6 +30,6 @@ def source(kind: str) -> str:
             place = b.load(b.gep(places, "i64", each.i), "i64", width=1)
             target = b.gep(out, kind, b.add(b.mul(place, columns), first))
             row = b.gep(rows, kind, b.add(b.mul(each.i, columns), first))
-            total = b.fadd(load_some(b, target, kind, mask), load_some(b, row, kind, mask))
-            store_some(b, total, target, mask)
+            total = b.fadd(b.load_some(target, kind, mask), b.load_some(row, kind, mask))
+            b.store_some(total, target, mask)
     return module.text()

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from .elementwise import NAME, Arguments
 from .ir import Module, Reg, type_text
-from .product import call_rows, define_rows, lanes_of, load_some, transposed, vectors_of_panel
+from .product import call_rows, define_rows, lanes_of, transposed, vectors_of_panel
 
 POINTERS = ("a", "b", "c", "s")
 NUMBERS = (
@@ -94,7 +94,7 @@ class _Product:
             for v in self.vectors:
                 x = b.const(self.kind, 0.0)
                 if not self.b_transposed:
-                    x = load_some(b, b.gep(line, self.kind, v * self.width), self.kind, masks[v])
+                    x = b.load_some(b.gep(line, self.kind, v * self.width), self.kind, masks[v])
                 b.store(x, b.gep(target, self.kind, v * self.width), align=64)
         if self.b_transposed:
             self._copy_each(source, self.number(0), depth, columns)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .ir import Builder, Module, Reg, host_vector_bytes, kind_bytes, type_text
+from .ir import Builder, Module, Reg, host_vector_bytes, kind_bytes
 
 
 def lanes_of(kind: str) -> int:
@@ -99,7 +99,7 @@ def _define_block(module: Module, name: str, kind: str, from_start: Sequence[boo
     def start(r: int, v: int) -> Reg:
         if not from_start[v]:
             return b.const(kind, 0.0)
-        return b.load(place("s", r, v), kind) if mask is None else load_some(b, place("s", r, v), kind, mask)
+        return b.load(place("s", r, v), kind) if mask is None else b.load_some(place("s", r, v), kind, mask)
 
     first = [start(r, v) for r in range(rows) for v in vectors]
     with b.loop(0, Reg("%k", "i64"), 1, first) as sums:
@@ -118,26 +118,7 @@ def _define_block(module: Module, name: str, kind: str, from_start: Sequence[boo
             if mask is None:
                 b.store(total, place("c", r, v))
             else:
-                store_some(b, total, place("c", r, v), mask)
-
-
-def load_some(b: Builder, pointer: str, kind: str, mask: Reg) -> Reg:
-    """Those lanes of a vector in memory that the mask names; zeros for the others, which need not exist."""
-    vector, flags = type_text(kind, mask.width), type_text("i1", mask.width)
-    name = f"llvm.masked.load.v{mask.width}{kind}.p0"
-    b.declare(f"declare {vector} @{name}(ptr, i32, {flags}, {vector})")
-    return b.op(
-        kind, mask.width,
-        f"call {vector} @{name}(ptr {pointer}, i32 {kind_bytes(kind)}, {mask.operand}, {vector} zeroinitializer)",
-    )  # fmt: skip
-
-
-def store_some(b: Builder, x: Reg, pointer: str, mask: Reg) -> None:
-    """Store the lanes that the mask names."""
-    flags = type_text("i1", mask.width)
-    name = f"llvm.masked.store.v{mask.width}{x.kind}.p0"
-    b.declare(f"declare void @{name}({x.type}, ptr, i32, {flags})")
-    b.line(f"call void @{name}({x.operand}, ptr {pointer}, i32 {kind_bytes(x.kind)}, {mask.operand})")
+                b.store_some(total, place("c", r, v), mask)
 
 
 def call_rows(

@@ -22,7 +22,7 @@ from collections.abc import Callable
 
 from .elementwise import NAME, Arguments
 from .ir import Builder, Module, Reg
-from .product import load_some, store_some, transposed
+from .product import transposed
 
 EDGE = 16  # lines of a tile: rows of A, columns of B, rows and columns of C
 SQUARE = 2 * EDGE  # lines of a square of tiles
@@ -193,7 +193,7 @@ class _Packer:
     def _words(self, places: list[str], masks: list) -> tuple[list[Reg], Reg]:
         """For each part the pairs of 16 numbers and 16 others, and the larger of each two as bits."""
         b, kind = self.b, self.kind
-        xs = [b.load(p, kind) if m is None else load_some(b, p, kind, m) for p, m in zip(places, masks)]
+        xs = [b.load(p, kind) if m is None else b.load_some(p, kind, m) for p, m in zip(places, masks)]
         xs = [x if kind == "f32" else b.convert(x, "f32") for x in xs]
         sizes = [b.and_(b.bitcast(x, "i32"), b.const("i32", 0x7FFFFFFF)) for x in xs]
         upper, found = b.const("i32", 0xFFFF0000), []
@@ -461,10 +461,10 @@ class _Multiply:
             c_line, s_line = (b.gep(x, kind, b.mul(each.i, n[f"{m}.row"])) for x, m in ((c0, "c"), (s0, "s")))
             for h in range(2):
                 place = b.gep(s_line, kind, b.mul(self.number(h * EDGE), n["s.column"]))
-                start = load_some(b, place, kind, masks[h])
+                start = b.load_some(place, kind, masks[h])
                 total, _ = self.sum_so_far(each.i, h, sums)
                 made = b.fadd(total, start if kind == "f32" else b.convert(start, "f32"))
-                store_some(b, made if kind == "f32" else b.convert(made, kind), b.gep(c_line, kind, h * EDGE), masks[h])
+                b.store_some(made if kind == "f32" else b.convert(made, kind), b.gep(c_line, kind, h * EDGE), masks[h])
 
 
 def source(kind: str, along: bool) -> str:
