@@ -138,7 +138,7 @@ def test_eig_and_its_gradient_are_pytorchs(dtype, part):
         loss.backward()
         assert lib.linalg.eigvals(x).dtype is lib.complex128
         results.append((values.detach().numpy(), loss.item(), x.grad.numpy()))
-    for mine, its in zip(*results):
+    for mine, its in zip(*results, strict=True):
         np.testing.assert_allclose(mine, its, rtol=1e-9, atol=1e-9)
 
 

@@ -18,7 +18,7 @@ def matrix(shape, dtype=np.float64):
 
 
 def close(results, rtol=1e-9):
-    for a, b in zip(*results):
+    for a, b in zip(*results, strict=True):
         assert tuple(a.shape) == tuple(b.shape) and str(a.dtype) == str(b.dtype)
         np.testing.assert_allclose(
             a.detach().resolve_conj().numpy(), b.detach().resolve_conj().numpy(), rtol=rtol, atol=1e-10

@@ -93,7 +93,7 @@ def test_gradients():
         own = made(m, requires_grad=True)
         (own * own).sum().backward()
         results.append([*(x.grad for x in leaf), layer.weight.grad, own.grad.values(), own.is_leaf])
-    for a, b in zip(*results):
+    for a, b in zip(*results, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5) if isinstance(a, bool) else np.testing.assert_allclose(
             a.numpy(), b.numpy(), rtol=1e-3, atol=1e-4
         )

@@ -47,7 +47,7 @@ def test_products_and_their_gradients_are_pytorchs():
         again = lib.spmm(plain, dense.detach().float())
         vector = a.detach() @ lib.ones(5, dtype=lib.float64)
         results.append([t.detach().numpy() for t in (made, values.grad, dense.grad, again, vector)])
-    for mine, its in zip(*results):
+    for mine, its in zip(*results, strict=True):
         np.testing.assert_allclose(mine, its, rtol=1e-6, atol=1e-12)
 
 

@@ -126,5 +126,5 @@ def test_names_elsewhere():
         )
         y = x.clone().requires_grad_()
         results[-1] += m.autograd.grad(m.polygamma(2, y).sum(), y)
-    for mine, theirs in zip(*results):
+    for mine, theirs in zip(*results, strict=True):
         close(mine, theirs, 1e-5)

@@ -37,7 +37,7 @@ def test_tangents_are_pytorchs(name):
             assert not primal.requires_grad and not tangent.requires_grad
         results.append((primal.numpy(), tangent.numpy()))
         assert fw.unpack_dual(out).tangent is None
-    for mine, its in zip(*results):
+    for mine, its in zip(*results, strict=True):
         np.testing.assert_allclose(mine, its, rtol=1e-12)
 
 
@@ -63,7 +63,7 @@ def test_a_backward_pass_over_tangents():
             primal, tangent = fw.unpack_dual(out)
             (primal.sum() + (tangent**2).sum()).backward()
         results.append((x.grad.numpy(), dy.grad.numpy()))
-    for mine, its in zip(*results):
+    for mine, its in zip(*results, strict=True):
         np.testing.assert_allclose(mine, its, rtol=1e-10)
 
 

@@ -40,7 +40,7 @@ def test_wishart(name, df, batch):
         results.append([*drawn, d.mean, d.variance, d.mode, d.entropy(), d.log_prob(values), d.covariance_matrix,
                         d.precision_matrix, d.scale_tril, d._log_normalizer(*natural), *natural,
                         d.expand((5, *d.batch_shape)).log_prob(values[0]), m.rand(2)])  # fmt: skip
-    for a, b in zip(*results):
+    for a, b in zip(*results, strict=True):
         close(a, b)
 
 
@@ -53,7 +53,7 @@ def test_gradients_reach_the_parameters():
         d = m.distributions.Wishart(df, covariance_matrix=matrix)
         (d.rsample((3,), max_try_correction=0).sum() + d.entropy()).backward()
         results.append((matrix.grad, df.grad))
-    for a, b in zip(*results):
+    for a, b in zip(*results, strict=True):
         close(a, b, 1e-4)
 
 
@@ -93,7 +93,7 @@ def test_exponential_families():
         w = m.distributions.Wishart(5.0, covariance_matrix=m.from_numpy(MATRIX))
         v = m.distributions.Wishart(6.0, covariance_matrix=m.eye(3, dtype=m.float64))
         results[-1] += (m.distributions.kl_divergence(w, v),)
-    for a, b in zip(*results):
+    for a, b in zip(*results, strict=True):
         close(a, b)
 
 

@@ -21,7 +21,7 @@ def loss_of(m, layer, rows=((1, 4, 1), (2, 2, 5))):
 
 
 def same(results, **tolerance):
-    for a, b in zip(*results):
+    for a, b in zip(*results, strict=True):
         np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), **{"rtol": 1e-5, "atol": 1e-6, **tolerance})
 
 
