@@ -40,6 +40,10 @@ _TensorMeta = type(Tensor)
 _disabled_torch_function_impl = disabled_torch_function_impl
 
 
+class Value:
+    """A name to compare with: what PyTorch calls the results in a traced graph. Programs are never traced."""
+
+
 class _nn:
     """What other libraries take from here of PyTorch's functions for layers."""
 

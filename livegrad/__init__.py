@@ -185,6 +185,7 @@ _LAZY = {
     "get_printoptions": "printing",
     "graph": "graph",
     "vmap": "func",
+    "triangular_solve": "linalg.solving",
     **dict.fromkeys(("igamma", "igammac"), "special_functions"),
     **dict.fromkeys(("istft", "stft"), "spectrogram"),
     **dict.fromkeys(("pca_lowrank", "svd_lowrank"), "low_rank"),

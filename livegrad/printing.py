@@ -313,12 +313,26 @@ def tensor_repr(
         notes.append("requires_grad=True")
 
     text = prefix + (_contents(array, options, indent) if tensor_contents is None else tensor_contents)
-    # `used` is the width of the last line so far; the two more are for the comma and space before the next note.
-    used = len(text) - text.rfind("\n") + 1
+    return with_notes(text, notes, indent)
+
+
+def contents(array: Any, indent: int = 0) -> str:
+    """The values as text, without what `tensor_repr` writes before and after them.
+
+    >>> import numpy as np
+    >>> contents(np.arange(3))
+    '[0, 1, 2]'
+    """
+    return _contents(array, _options, indent)
+
+
+def with_notes(text: str, notes: Sequence[str], indent: int, force_newline: bool = False) -> str:
+    """A beginning of a tensor's text, notes after it on as few lines as they need, and the closing parenthesis."""
+    used = len(text) - text.rfind("\n") + 1  # the width of the last line, and the comma and space before the next note
     for note in notes:
-        if used + len(note) + 2 > options.linewidth:
+        if force_newline or used + len(note) + 2 > _options.linewidth:
             text += ",\n" + " " * indent + note
-            used = indent + len(note)
+            used, force_newline = indent + len(note), False
         else:
             text += ", " + note
             used += len(note) + 2

@@ -171,7 +171,7 @@ class Readable(Described):
         return object.__format__(self, spec) if spec else str(self)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
-        return self._text(_prefix(type(self)))
+        return self._text(_prefix(type(self)), tensor_contents)
 
     def _text_without_data(self, prefix: str) -> str:
         """What is known of a tensor on the device "meta"."""
@@ -183,7 +183,7 @@ class Readable(Described):
             parts.append("requires_grad=True" if edge.is_leaf else f"grad_fn=<{edge.name()}>")
         return f"{prefix}{', '.join(parts)})"
 
-    def _text(self, prefix: str) -> str:
+    def _text(self, prefix: str, tensor_contents: str | None = None) -> str:
         from .printing import tensor_repr
 
         edge = self._edge
@@ -197,6 +197,7 @@ class Readable(Described):
             requires_grad=edge is not None and edge.is_leaf,
             grad_fn=None if edge is None or edge.is_leaf else edge.name(),
             prefix=prefix,
+            tensor_contents=tensor_contents,
         )
 
     def __dir__(self) -> list[str]:

@@ -80,3 +80,39 @@ def test_what_is_refused():
             m.linalg.lu(m.eye(2), pivot=False)
         with pytest.raises(RuntimeError, match="must be batches of square matrices"):
             m.linalg.lu_solve(m.ones(2, 3), m.ones(2, dtype=m.int32), m.ones(2, 1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
+@pytest.mark.parametrize("upper", [False, True])
+@pytest.mark.parametrize("transpose", [False, True])
+@pytest.mark.parametrize("unitriangular", [False, True])
+def test_triangular_solve_with_its_gradients(dtype, upper, transpose, unitriangular):
+    rng = np.random.default_rng(0)
+    for b_shape, a_shape in (((3, 2), (3, 3)), ((4, 3, 2), (3, 3)), ((3, 1), (2, 3, 3))):
+        b, a = rng.normal(size=b_shape), rng.normal(size=a_shape) + 3 * np.eye(3)
+        if dtype == "complex64":
+            b, a = b + 1j * rng.normal(size=b_shape), a + 1j * rng.normal(size=a_shape)
+        results = []
+        for m in (livegrad, torch):
+            x, y = (m.tensor(t, dtype=getattr(m, dtype), requires_grad=True) for t in (b, a))
+            solution, clone = m.triangular_solve(x, y, upper, transpose, unitriangular)
+            (solution.abs().sum() + clone.abs().sum()).backward()
+            results.append([t.detach().numpy() for t in (solution, clone, x.grad, y.grad)])
+        for ours, theirs in zip(*results):
+            assert ours.shape == theirs.shape
+            np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_triangular_solve_says_what_is_wrong():
+    for shapes in (((3,), (3, 3)), ((2, 2), (3, 3)), ((3, 2), (3, 2))):
+        messages = []
+        for m in (livegrad, torch):
+            with pytest.raises(RuntimeError) as caught:
+                m.triangular_solve(*(m.ones(s) for s in shapes))
+            messages.append(str(caught.value))
+        assert messages[0] == messages[1]
+    made = livegrad.ones(2, 1).triangular_solve(livegrad.eye(2))
+    assert made._fields == ("solution", "cloned_coefficient")
+    into = livegrad.empty(2, 1), livegrad.empty(2, 2)
+    livegrad.triangular_solve(livegrad.ones(2, 1), livegrad.eye(2), out=into)
+    assert [t.tolist() for t in into] == [[[1.0], [1.0]], [[1.0, 0.0], [0.0, 1.0]]]

@@ -98,6 +98,7 @@ def install() -> None:
             sys.path.insert(0, CHILD)
         sys.modules[OWN].__version__ = PYTORCH  # type: ignore[attr-defined]
         sys.modules[OWN].__name__ = NAME  # which libraries compare with the beginnings of dotted names
+        sys.modules[OWN].torch = sys.modules[OWN]  # type: ignore[attr-defined]  # PyTorch imports itself by its name
 
 
 def uninstall() -> None:
@@ -108,6 +109,7 @@ def uninstall() -> None:
             sys.path.remove(CHILD)
         sys.modules[OWN].__version__ = __version__  # type: ignore[attr-defined]
         sys.modules[OWN].__name__ = OWN
+        del sys.modules[OWN].torch  # type: ignore[attr-defined]
         for name in [n for n in sys.modules if n == NAME or n.startswith(NAME + ".")]:
             del sys.modules[name]
 

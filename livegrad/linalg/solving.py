@@ -14,12 +14,15 @@ from ..ops.matmul import _either
 from ..ops.operator import on_either
 from ..ops.registry import operator
 from ..ops.results import named
+from ..overriding import asks
 from ..runtime.array import numel
 from ..tensor import Tensor
 from .checks import check_square, raise_first, written
 from .factors import _INV_EX
 
 __all__ = ["det", "inv", "inv_ex", "slogdet", "solve", "solve_ex", "solve_triangular", "tensorinv", "tensorsolve"]
+
+_Solved = named("triangular_solve", "solution cloned_coefficient")
 
 # Texts of `raise_first`, with the function's name in the place of {}.
 _NO_INVERSE = (
@@ -197,6 +200,46 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
     if not left:
         return SOLVE_TRIANGULAR.apply((A.mT, B.mT), upper=not upper, unitriangular=unitriangular).mT
     return SOLVE_TRIANGULAR.apply((A, B), upper=upper, unitriangular=unitriangular)
+
+
+@asks
+def triangular_solve(
+    b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False, *, out: Any = None
+) -> Any:
+    """X with A @ X = b for a triangle A, or with A.mT @ X = b if `transpose`, and a copy of A, as a named tuple.
+
+    It is the older form of `linalg.solve_triangular`. Shapes: b (*, m, k), A (*, m, m); solution (*, m, k). Raises
+    RuntimeError for other shapes and for different dtypes.
+
+    >>> import livegrad
+    >>> livegrad.triangular_solve(livegrad.ones(2, 1), livegrad.tensor([[2., 1.], [0., 1.]])).solution
+    tensor([[0.],
+            [1.]])
+    """
+    for name, t in (("b", b), ("A", A)):
+        if t.dim() < 2:
+            raise RuntimeError(
+                f"torch.triangular_solve: Expected {name} to have at least 2 dimensions, but it has {t.dim()} "
+                "dimensions instead"
+            )
+    if A.shape[-1] != A.shape[-2]:
+        raise RuntimeError(
+            f"A must be batches of square matrices, but they are {A.shape[-2]} by {A.shape[-1]} matrices"
+        )
+    if b.shape[-2] != A.shape[-1]:
+        raise RuntimeError(
+            f"Incompatible matrix sizes for triangular_solve: each A matrix is {A.shape[-2]} by {A.shape[-1]} but each "
+            f"b matrix is {b.shape[-2]} by {b.shape[-1]}"
+        )
+    if b.dtype is not A.dtype:
+        raise RuntimeError(f"Expected b and A to have the same dtype, but found b of type {b.dtype} and A of {A.dtype}")
+    M = A.mT if transpose else A
+    solution = solve_triangular(M, b, upper=upper != transpose, unitriangular=unitriangular)
+    lead = solution.shape[:-2]
+    return _Solved(*written(out, solution, A.expand(*lead, *A.shape[-2:]).clone()))  # type: ignore[attr-defined]
+
+
+Tensor.triangular_solve = triangular_solve  # type: ignore[attr-defined]
 
 
 def tensorinv(A: Tensor, ind: int = 2) -> Tensor:

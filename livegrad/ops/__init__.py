@@ -1,7 +1,7 @@
 """The one place where operators are declared. Importing this package registers all of them.
 
-``ops.namespace.name`` is an operator that a program has made with `livegrad.library`; ``ops.profiler`` has the two ends
-of what `profiler.record_function` names.
+``ops.namespace.name`` is an operator that a program has made with `livegrad.library`; ``ops.aten`` has functions under
+the names of PyTorch's dispatcher; ``ops.profiler`` has the two ends of what `profiler.record_function` names.
 """
 
 import sys
@@ -17,6 +17,10 @@ def __getattr__(name: str) -> Any:
         from ..fx import ranges
 
         return ranges
+    if name == "aten":
+        from .._ops import aten
+
+        return aten
     made = sys.modules.get("livegrad.library")
     found = None if made is None else made.namespace(name)
     if found is None:

@@ -1,0 +1,100 @@
+"""Names behind PyTorch's public ones that libraries use when they are imported: ops.aten, printing, questions."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import livegrad
+from livegrad._subclasses.fake_tensor import FakeTensor, is_fake
+from livegrad._tensor_str import PRINT_OPTS, _add_suffixes, _str, _tensor_str
+
+ATEN = [
+    ("add.Tensor", lambda m: (m.ones(2), m.arange(2.0))),
+    ("cat.default", lambda m: ([m.ones(2), m.zeros(1)], 0)),
+    ("flip.default", lambda m: (m.arange(3), [0])),
+    ("sort.default", lambda m: (m.tensor([2, 1, 3]), 0, True)),
+    ("index_select.default", lambda m: (m.arange(6).view(2, 3), 1, m.tensor([2, 0]))),
+    ("select.int", lambda m: (m.arange(6).view(2, 3), 1, -1)),
+    ("slice.Tensor", lambda m: (m.arange(6).view(2, 3), -1, 1, 5)),
+    ("slice.Tensor", lambda m: (m.arange(6), 0, None, -1, 2)),
+    ("index.Tensor", lambda m: (m.arange(6).view(2, 3), [None, m.tensor([0, 2])])),
+    ("unbind.int", lambda m: (m.arange(4).view(2, 2), 1)),
+    ("_to_copy.default", lambda m: (m.arange(3),)),
+    ("alias.default", lambda m: (m.arange(3),)),
+    ("mm.default", lambda m: (m.ones(2, 3), m.ones(3, 2))),
+    ("gelu.default", lambda m: (m.arange(3.0),)),
+    ("view.dtype", lambda m: (m.ones(2), m.int32)),
+]
+
+
+def shown(result):
+    return str(tuple(result) if isinstance(result, (tuple, list)) else result)
+
+
+@pytest.mark.parametrize(("name", "arguments"), ATEN, ids=[n for n, _ in ATEN])
+def test_aten_calls_what_pytorch_does(name, arguments):
+    torch = pytest.importorskip("torch")
+    packet, overload = name.split(".")
+    ours = getattr(getattr(livegrad.ops.aten, packet), overload)
+    theirs = getattr(getattr(torch.ops.aten, packet), overload)
+    assert (str(ours), ours.name(), ours.__name__) == (str(theirs), theirs.name(), theirs.__name__)
+    assert (repr(ours), str(ours.overloadpacket)) == (repr(theirs), str(theirs.overloadpacket))
+    assert shown(ours(*arguments(livegrad))) == shown(theirs(*arguments(torch)))
+    assert shown(ours.overloadpacket(*arguments(livegrad))) == shown(theirs(*arguments(torch)))
+
+
+def test_a_copy_is_one_and_takes_a_dtype():
+    x = livegrad.ones(2)
+    made = livegrad.ops.aten._to_copy.default(x, dtype=livegrad.float64)
+    assert made.dtype is livegrad.float64
+    same = livegrad.ops.aten._to_copy.default(x)
+    same += 1
+    assert x.tolist() == [1.0, 1.0]
+
+
+def test_overloads_are_there_once_and_have_their_names():
+    aten = livegrad.ops.aten
+    assert aten.add.Tensor is aten.add.Tensor and aten.add.Tensor != aten.add.Scalar
+    assert len({aten.add.Tensor: 1, aten.add.Scalar: 2, aten.sub.Tensor: 3}) == 3
+    ops = importlib.import_module("livegrad._ops")
+    assert isinstance(aten.add, ops.OpOverloadPacket) and isinstance(aten.add.out, ops.OpOverload)
+    with pytest.raises(AttributeError, match="'_OpNamespace' 'aten' object has no attribute 'there_is_none'"):
+        _ = aten.there_is_none
+    with pytest.raises(NotImplementedError, match="_sparse_addmm is a name to compare with"):
+        aten._sparse_addmm.default()
+
+
+def test_tensors_of_others_are_written_as_pytorch_writes_them():
+    torch = pytest.importorskip("torch")
+    theirs = importlib.import_module("torch._tensor_str")
+    for make in (lambda m: m.arange(40), lambda m: m.ones(2, 3), lambda m: m.zeros(0, 2)):
+        ours, other = make(livegrad), make(torch)
+        for indent in (0, 6):
+            text = _tensor_str(ours, indent)
+            assert text == theirs._tensor_str(other, indent)
+            for notes in ([], ["a=1"], ["size=" + "9" * 40, "b=" + "1" * 40]):
+                for newline in (False, True):
+                    added = _add_suffixes("Mine(" + text, notes, indent, newline)
+                    assert added == theirs._add_suffixes("Mine(" + text, notes, indent, newline)
+    assert _str(livegrad.ones(1), tensor_contents="[x]") == theirs._str(torch.ones(1), tensor_contents="[x]")
+    assert PRINT_OPTS.linewidth == 80
+
+
+def test_nothing_is_fake_traced_or_remote():
+    assert not is_fake(livegrad.ones(1)) and not isinstance(livegrad.ones(1), FakeTensor)
+    with pytest.raises(TypeError, match="no fake tensors"):
+        FakeTensor(livegrad.ones(1))
+    assert importlib.import_module("livegrad.fx.experimental.proxy_tensor").get_proxy_mode() is None
+    assert importlib.import_module("livegrad.distributed.rpc").is_available() is False
+    assert not isinstance(livegrad.ones(1), importlib.import_module("livegrad._C").Value)
+
+
+def test_torch_has_itself_by_its_name():
+    code = (
+        "import livegrad, livegrad.compat as c; c.install(); import torch; assert torch.torch.Tensor is torch.Tensor; "
+        "c.uninstall(); print(hasattr(livegrad, 'torch'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr
