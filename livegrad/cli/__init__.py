@@ -1,12 +1,11 @@
-"""The command ``livegrad``: a tour, what is here and missing, how fast it is, and running a PyTorch program."""
+"""The command ``livegrad``: a tour, what is here and missing, how fast it is, running a program, its graph."""
 
 from __future__ import annotations
 
 import errno
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from .arguments import parse
 from .ascii import install
@@ -29,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as leaving:  # argparse, after --help or --version
         return leaving.code if isinstance(leaving.code, int) else 0
     if not options.here:
-        return _finished(options)
+        return ours(lambda: options.command(options))
     try:
         status: int = options.command(options)  # what it prints and raises is the program's own
         return status
@@ -42,8 +41,8 @@ def _told(problem: Problem) -> int:
     return problem.status
 
 
-def _finished(options: Any) -> int:
-    """Run a command whose output and errors are livegrad's own."""
+def ours(command: Callable[[], int]) -> int:
+    """Run something whose output and errors are livegrad's own; the exit code."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed before the program began
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
@@ -51,7 +50,7 @@ def _finished(options: Any) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=install())
     try:
-        status: int = options.command(options)
+        status = command()
         sys.stdout.flush()
         return status
     except Problem as problem:

@@ -129,7 +129,29 @@ def parser() -> Parser:
     )
     add_options(run)
     run.set_defaults(command=_run)
+    _add_graph(commands)
     return top
+
+
+def _add_graph(commands: Any) -> None:
+    graph = commands.add_parser(
+        "graph",
+        allow_abbrev=False,
+        help="run a program, and print, draw or save the graph of what it computed",
+        description="Run a program as `livegrad run` does, then show the graph of the tensor from which it called\n"
+        "backward() last, or of a variable. Without an option that names a file it is printed: a line\n"
+        "for each operator. A file called - is standard output.",
+        usage="livegrad graph [-h] [--of NAME] [--html FILE ...] (FILE | - | -m MODULE | -c CODE) ...",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_PROGRAM,
+    )
+    graph.add_argument("--of", metavar="NAME", help="the variable, of the program or of one of its functions, to show")
+    graph.add_argument("--html", metavar="FILE", help="write a page for the browser, to walk through")
+    graph.add_argument("--svg", metavar="FILE", help="write a picture")
+    graph.add_argument("--dot", metavar="FILE", help="write Graphviz' language")
+    graph.add_argument("--draw", action="store_true", help="draw it in the terminal")
+    graph.add_argument("--fold", action="store_true", help="show repeated modules once")
+    graph.set_defaults(command=_graph)
 
 
 _PROGRAM = """\
@@ -142,21 +164,25 @@ program:
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """The options; those of `run` end where the program begins, which is their `program`.
+    """The options; those of `run` and `graph` end where the program begins, which is their `program`.
 
     Their `here` is whether the user's program runs in this process.
     """
     from .run import split
 
-    if list(words[:1]) != ["run"]:
+    command = words[0] if words else ""
+    if command not in ("run", "graph"):
         return parser().parse_args(words)
-    own, program = split(words[1:])
-    options, unknown = parser().parse_known_args(["run", *own])
+    own, program = split(words[1:], command)
+    options, unknown = parser().parse_known_args([command, *own])
     if unknown:
-        raise Problem(f"livegrad run has no option {unknown[0]} (see: livegrad run --help)")
+        raise Problem(f"livegrad {command} has no option {unknown[0]} (see: livegrad {command} --help)")
     if program is None:
-        raise Problem("livegrad run needs a program: FILE, -, -m MODULE or -c CODE (see: livegrad run --help)")
-    options.program, options.here = program, options.nproc_per_node is None and options.nnodes == 1
+        raise Problem(
+            f"livegrad {command} needs a program: FILE, -, -m MODULE or -c CODE (see: livegrad {command} --help)"
+        )
+    options.program = program
+    options.here = command == "graph" or (options.nproc_per_node is None and options.nnodes == 1)
     return options
 
 
@@ -193,6 +219,12 @@ def _run(options: argparse.Namespace) -> int:
 
     check(options.program)
     return run(options.program) if options.here else run_several(options, options.program)
+
+
+def _graph(options: argparse.Namespace) -> int:
+    from .graph import graph
+
+    return graph(options.program, options)
 
 
 def _info(options: argparse.Namespace) -> int:

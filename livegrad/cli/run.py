@@ -18,8 +18,8 @@ from typing import Any, NoReturn
 from .. import compat
 from .problem import Problem
 
-_SEE = "(see: livegrad run --help)"
-_HELP = ("-h", "--help")
+# Options that take no value.
+_FLAGS = ("-h", "--help", "--draw", "--fold")
 
 
 class _NoModule(Problem):
@@ -49,8 +49,8 @@ class Program:
         return {"": self.what, "-": "standard input", "-m": self.what, "-c": "the program of -c"}[self.kind]
 
 
-def split(words: Sequence[str]) -> tuple[list[str], Program | None]:
-    """The options of `livegrad run`, and the program with all the words that belong to it (None where there is none).
+def split(words: Sequence[str], command: str = "run") -> tuple[list[str], Program | None]:
+    """The options of `livegrad run` or another command, and the program with all its words (None where there is none).
 
     >>> split(["--nproc-per-node", "2", "train.py", "-h"])
     (['--nproc-per-node', '2'], Program(kind='', what='train.py', arguments=['-h']))
@@ -61,14 +61,15 @@ def split(words: Sequence[str]) -> tuple[list[str], Program | None]:
         if word[:2] in ("-m", "-c"):  # also as one word, such as -mpackage
             what = word[2:] or (rest.pop(0) if rest else "")
             if not what and not (word == "-c" and at + 1 < len(words)):
-                raise Problem(f"{word} needs {'the name of a module' if word == '-m' else 'a program'} {_SEE}")
+                needed = "the name of a module" if word == "-m" else "a program"
+                raise Problem(f"{word} needs {needed} (see: livegrad {command} --help)")
             return list(words[:at]), Program(word[:2], what, rest)
         if word == "--":
             at += 1
             return list(words[: at - 1]), Program("", rest[0], rest[1:]) if rest else None
         if word == "-" or not word.startswith("-"):
             return list(words[:at]), Program("-" if word == "-" else "", word, rest)
-        at += 1 if "=" in word or word in _HELP else 2
+        at += 1 if "=" in word or word in _FLAGS else 2
     return list(words), None
 
 

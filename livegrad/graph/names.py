@@ -22,10 +22,13 @@ def caller_names():
     A tensor held by a variable has that name, and a parameter of a module held by a variable has its qualified name.
     """
     frame = user_frame(2)
-    if frame is None:
-        return []
+    return [] if frame is None else named(frame.f_locals)
+
+
+def named(variables):
+    """``[(name, tensor), ...]`` from variables, a dict: tensors first, then parameters of modules."""
     tensors, parameters = [], []
-    for name, value in list(frame.f_locals.items()):
+    for name, value in list(variables.items()):
         kind = type(value)
         if name.startswith("_") or kind in _PLAIN or kind is type:
             continue
