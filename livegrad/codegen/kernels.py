@@ -1,7 +1,8 @@
 """Kernels: compiled programs, and when they are compiled.
 
 A program that is large, or asked for again, is compiled; small one-off work never waits for a compiler. Until its
-kernel is there a program runs on tier 0. Kernels are kept in memory by program and on disk by `llvm.cache`.
+kernel is there a program runs on tier 0. Kernels are kept in memory by program and on disk by `llvm.cache`; in memory
+those that were wanted lately (`_Known`), whose machine code goes with them.
 """
 
 from __future__ import annotations
@@ -65,13 +66,14 @@ class Kernel:
     What follows them, the words that describe sizes and strides, is packed by whoever plans the launch.
     """
 
-    __slots__ = ("describe", "source", "pack", "address", "seen", "job", "error", "cost", "origin")
+    __slots__ = ("describe", "source", "pack", "address", "home", "seen", "job", "error", "cost", "origin")
 
     def __init__(self, describe: Callable[[], tuple], source: Callable[[], str], formats: str, cost: int):
         self.describe = describe
         self.source = source
         self.pack = Struct("=" + formats).pack
         self.address = 0
+        self.home: Any = None  # what keeps the code there
         self.seen = 0
         self.job: service.Job | None = None  # that compiles it in the background
         self.error: Exception | None = None  # why it cannot be compiled
@@ -107,22 +109,26 @@ class Kernel:
 
     def _from_disk(self) -> bool:
         if not self.address:
-            code = cache.load(self.describe())
+            code = cache.load(self.describe(), passing=True)
             if code is None:
                 return False
             self.origin = "from disk"
-            self.address = code.address(layout.NAME)
+            self._take(code)
         return True
 
     def _make(self) -> None:
         if self.error is not None or self._from_disk():
             return
         try:
-            code = cache.make(self.describe(), self.source)
+            code = cache.make(self.describe(), self.source, passing=True)
             self.origin = "compiled"
-            self.address = code.address(layout.NAME)
+            self._take(code)
         except Exception as error:
             self.error = error
+
+    def _take(self, code: machine.CompiledObject) -> None:
+        self.home = code.home
+        self.address = code.address(layout.NAME)
 
 
 class NoKernel(Exception):
@@ -146,10 +152,47 @@ def wait_for_compiler(timeout: float | None = None) -> None:
     service.drain(timeout)
 
 
-_maps: dict[tuple, Kernel] = {}
-_reductions: dict[tuple, Kernel] = {}
-_rows: dict[tuple, Kernel] = {}
-_scans: dict[tuple, Kernel] = {}
+class _Known:
+    """Kernels by key: as many as were wanted last, so that a program of ever new structures does not grow for ever.
+
+    They are of two generations. When the younger one is full it becomes the older one, whose kernels go; all plans go
+    too, so a kernel that is in use is soon asked for again, and is young again. Thus nothing has to be noted when one
+    runs. Whoever holds a kernel that has gone from here may go on using it.
+    """
+
+    def __init__(self, most: int):
+        self.most = most  # in a generation
+        self.young: dict[tuple, Kernel] = {}
+        self.old: dict[tuple, Kernel] = {}
+        self.plans: list[dict] = []
+
+    def get(self, key: tuple) -> Kernel | None:
+        found = self.young.get(key)
+        if found is None:
+            found = self.old.get(key)
+            if found is not None:
+                self.add(key, found)
+        return found
+
+    def add(self, key: tuple, kernel: Kernel) -> Kernel:
+        if len(self.young) >= self.most:
+            self.old, self.young = self.young, {}
+            for plans in self.plans:
+                plans.clear()
+        self.young[key] = kernel
+        return kernel
+
+    def __len__(self) -> int:
+        return len(self.young.keys() | self.old.keys())
+
+
+KNOWN = _Known(1024)
+
+
+def holds_plans(plans: dict) -> dict:
+    """Declare that the values of a dict hold kernels; from time to time it is emptied."""
+    KNOWN.plans.append(plans)
+    return plans
 
 
 def describe_code(code: tuple) -> tuple:
@@ -164,8 +207,8 @@ def code_cost(code: tuple) -> int:
 
 def map_kernel(code: tuple, outputs: tuple, classes: tuple, rank: int, streaming: bool) -> Kernel:
     """The kernel of an elementwise program; rank 0 is the flat form."""
-    key = (code, outputs, classes, rank, streaming)
-    found = _maps.get(key)
+    key = ("map", code, outputs, classes, rank, streaming)
+    found = KNOWN.get(key)
     if found is None:
         formats = "q" * (len(outputs) + len(classes)) + layout.param_formats(code)
 
@@ -180,7 +223,7 @@ def map_kernel(code: tuple, outputs: tuple, classes: tuple, rank: int, streaming
             return elementwise.flat_source(code, outputs, classes, streaming)
 
         cost = sum(1 for _ in layout.decode(code))
-        found = _maps[key] = _over_complex(Kernel(describe, source, formats, cost), code)
+        found = KNOWN.add(key, _over_complex(Kernel(describe, source, formats, cost), code))
     return found
 
 
@@ -189,7 +232,7 @@ def reduce_kernel(
 ) -> Kernel:
     """The kernel of a reduction; scheme is "rows" or "columns". writes: see `codegen.reduction`."""
     key = (scheme, name, acc, code, source, classes, kept, outer, writes)
-    found = _reductions.get(key)
+    found = KNOWN.get(key)
     if found is None:
         formats = "q" * (1 + len(classes)) + layout.param_formats(code) + "d" * layout.REDUCTIONS[name].divides
 
@@ -203,13 +246,14 @@ def reduce_kernel(
             return make(name, acc, code, source, classes, kept, outer, writes)
 
         made = Kernel(describe, text, formats, 1 + sum(1 for _ in layout.decode(code)))
-        found = _reductions[key] = _over_complex(made, code, acc, source)
+        found = KNOWN.add(key, _over_complex(made, code, acc, source))
     return found
 
 
 def row_kernel(shape: rowshape.Shape) -> Kernel:
     """The kernel of a row program."""
-    found = _rows.get(shape.key)
+    key = ("row program", shape.key)
+    found = KNOWN.get(key)
     if found is None:
 
         def describe() -> tuple:
@@ -223,7 +267,7 @@ def row_kernel(shape: rowshape.Shape) -> Kernel:
 
             return rows.source(shape)
 
-        found = _rows[shape.key] = Kernel(describe, source, shape.formats(), shape.cost())
+        found = KNOWN.add(key, Kernel(describe, source, shape.formats(), shape.cost()))
     return found
 
 
@@ -231,8 +275,9 @@ def scan_kernel(
     name: str, code: tuple, dtype: Any, out: Any, classes: tuple, kept: int, across: bool, backwards: bool
 ) -> Kernel:
     """The kernel of running totals."""
-    key = (name, code, dtype, out, classes, kept, across, backwards)
-    found = _scans.get(key)
+    described = (name, code, dtype, out, classes, kept, across, backwards)
+    key = ("scan", *described)
+    found = KNOWN.get(key)
     if found is None:
         formats = "q" * (1 + len(classes)) + layout.param_formats(code)
 
@@ -242,13 +287,13 @@ def scan_kernel(
         def source() -> str:
             from . import scan
 
-            return scan.source(*key)
+            return scan.source(*described)
 
         made = Kernel(describe, source, formats, 4 + sum(1 for _ in layout.decode(code)))
-        found = _scans[key] = _over_complex(made, code, dtype, out)
+        found = KNOWN.add(key, _over_complex(made, code, dtype, out))
     return found
 
 
 def count() -> int:
     """How many kernels this process knows."""
-    return len(_maps) + len(_reductions) + len(_rows) + len(_scans)
+    return len(KNOWN)

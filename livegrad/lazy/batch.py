@@ -30,6 +30,7 @@ class Batch:
         self.jobs.append((plan.kernel.address, args, plan.total))
         self.grain = min(self.grain, plan.grain) if self.grain else plan.grain
         self.results.update(zip(results, made))
+        self.keep.append(plan)  # or its kernel could go
         # An operand that is overwritten is emptied, but its memory must stay.
         self.keep.append([leaf.array for leaf in leaves])
 

@@ -40,7 +40,7 @@ class MapPlan:
 
 
 # Plans by code and layout. A step with the structure and sizes of an earlier one pays for no analysis.
-MAP_PLANS: dict[tuple, MapPlan] = {}
+MAP_PLANS: dict[tuple, MapPlan] = kernels.holds_plans({})
 
 
 @hot

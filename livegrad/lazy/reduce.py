@@ -39,7 +39,7 @@ class ReducePlan:
     __slots__ = ("kernel", "tail", "total", "grain", "elements", "partial", "count", "divides")
 
 
-_reduce_plans: dict[tuple, ReducePlan] = {}
+_reduce_plans: dict[tuple, ReducePlan] = kernels.holds_plans({})
 
 
 @hot

@@ -44,7 +44,7 @@ class Plan:
     __slots__ = ("kernel", "tail", "total", "grain", "elements", "sums", "turned")
 
 
-_plans: dict[tuple, Plan] = {}
+_plans: dict[tuple, Plan] = kernels.holds_plans({})
 
 
 @hot

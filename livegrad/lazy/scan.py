@@ -50,7 +50,7 @@ class Plan:
     __slots__ = ("kernel", "tail", "total", "grain", "elements")
 
 
-_plans: dict[tuple, Plan] = {}
+_plans: dict[tuple, Plan] = kernels.holds_plans({})
 
 
 @hot

@@ -191,20 +191,20 @@ def stats() -> tuple[Path | None, int, int]:
 # Loading and compiling through the folder
 
 
-def load(program: tuple) -> machine.CompiledObject | None:
+def load(program: tuple, passing: bool = False) -> machine.CompiledObject | None:
     """The code kept for a program, ready to be called; None where there is none that can be."""
     code = read(name_of(program))
     if code is None:
         return None
     try:
-        return machine.load_object(code)
+        return machine.load_object(code, passing=passing)
     except Exception:  # whatever is wrong with it, it is made again
         return None
 
 
-def make(program: tuple, source: Callable[[], str]) -> machine.CompiledObject:
-    """Compile the module that `source` returns, and keep the code."""
-    compiled = machine.compile_cpu(source())
+def make(program: tuple, source: Callable[[], str], passing: bool = False) -> machine.CompiledObject:
+    """Compile the module that `source` returns, and keep the code. passing: see `machine.load_object`."""
+    compiled = machine.compile_cpu(source(), passing=passing)
     write(name_of(program), compiled.object_code)
     return compiled
 

@@ -4,8 +4,8 @@ Everything that calls llvmlite is here, and happens on the helper thread (see `l
 inside llvmlite would free its objects twice. llvmlite is imported when first needed. Where it is missing
 :class:`CompilerMissing` is raised, which is an ``ImportError``: the library then evaluates without compiled kernels.
 
-Loaded code is never freed. Pool threads may be inside it until the process ends, and nothing that is loaded is given
-up before: kernels are kept by program.
+Loaded code stays until the process ends, but for objects that are loaded as `passing`, which is what kernels are: those
+go once nobody holds them and all calls that were put off have been made.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from __future__ import annotations
 import functools
 import platform
 import struct
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 from . import service
@@ -20,6 +22,7 @@ from . import service
 __all__ = [
     "CompiledObject", "CompilerMissing", "compile_cpu", "compile_ptx", "compiler_available", "host_description",
     "host_has_bf16_tiles", "host_has_f16c", "host_has_fma", "host_has_rounding", "host_vector_bytes", "load_object",
+    "set_settle",
 ]  # fmt: skip
 
 
@@ -190,10 +193,10 @@ def _emit(module_text: str, opt: int, thorough: frozenset | None = None) -> byte
     return machine.emit_object(module)
 
 
-def compile_cpu(module_text: str, opt: int = 2) -> CompiledObject:
-    """Compile a module for this machine."""
+def compile_cpu(module_text: str, opt: int = 2, passing: bool = False) -> CompiledObject:
+    """Compile a module for this machine. passing: see `load_object`."""
     _host()
-    return load_object(service.call(_emit, module_text, opt))
+    return load_object(service.call(_emit, module_text, opt), passing=passing)
 
 
 def object_code(module_text: str, opt: int, thorough: frozenset) -> bytes:
@@ -231,11 +234,15 @@ def compile_ptx(module_text: str, arch: str = "sm_80") -> str:
 
 
 class CompiledObject:
-    """Machine code in memory, and what it was made from. addresses: of its functions; None: the engine knows them."""
+    """Machine code in memory, and what it was made from.
 
-    def __init__(self, engine: Any, addresses: dict[str, int] | None, object_code: bytes) -> None:
+    addresses: of its functions; None: the engine knows them. home: what keeps the code in memory; None: it stays.
+    """
+
+    def __init__(self, engine: Any, addresses: dict[str, int] | None, object_code: bytes, home: Any = None) -> None:
         self._engine = engine
         self._addresses = addresses
+        self.home = home
         self.object_code = object_code
 
     def address(self, name: str) -> int:
@@ -278,8 +285,27 @@ def symbols(code: bytes) -> tuple[set[str], set[str], set[str]] | None:
     return functions, defined, needed
 
 
+class _Home:
+    """An engine whose code goes when nobody holds this any more."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine = engine
+        self.defined: set[str] = set()  # by the objects in there
+        self.left = _TOGETHER  # how many more objects it takes
+
+
+class _Grave(weakref.ref):
+    """What is left of a `_Home`."""
+
+    engine: Any
+    __slots__ = ("engine",)
+
+
+_TOGETHER = 32  # objects in an engine that may go: all of them go at once
+
+
 class _Loader:
-    """One of LLVM's engines for all objects: one for each takes many times the memory of its code, and the time.
+    """One of LLVM's engines for many objects: one for each takes many times the memory of its code, and the time.
 
     An engine knows one function of a name, that of the object which was loaded last; so addresses are asked for at
     once, and what needs a name that some object has defined by chance gets an engine of its own. LLVM's memory for ARM
@@ -291,6 +317,9 @@ class _Loader:
         self.shared: Any = None
         self.defined: set[str] = set()  # by the objects in there
         self.others: list = []  # never emptied: see above
+        self.home: _Home | None = None  # that still takes objects
+        self.graves: set[_Grave] = set()
+        self.dead: list[_Grave] = []
 
     def load(self, *codes: bytes) -> CompiledObject:
         llvm = _llvm()
@@ -302,10 +331,7 @@ class _Loader:
             engine = self.engine()
         else:
             functions, defined, needed = (set().union(*names) for names in zip(*tables))  # type: ignore[arg-type]
-            missing = sorted(name for name in needed if llvm.address_of_symbol(name) is None)
-            if missing:
-                # Calling what is not there would end the process.
-                raise RuntimeError(f"the compiled code calls functions that are not there: {', '.join(missing)}")
+            self.refuse_missing(needed)
             if self.defined.isdisjoint(needed):
                 self.defined |= defined
             else:
@@ -319,6 +345,47 @@ class _Loader:
             addresses = {name: engine.get_function_address(name) for name in functions}
         return CompiledObject(engine, addresses, codes[0])
 
+    def load_in_home(self, code: bytes) -> CompiledObject:
+        """Load an object that may go again, where its format can be read."""
+        if self.dead:
+            self.bury()
+        table = symbols(code)
+        if table is None:
+            return self.load(code)
+        if self.shared is None:
+            self.shared = self.engine()
+        functions, defined, needed = table
+        self.refuse_missing(needed)
+        home = self.home
+        if home is None or not home.left or not home.defined.isdisjoint(needed):
+            home = self.home = _Home(self.engine())
+            grave = _Grave(home, self.dead.append)  # a function of C, which no interruption can keep from being called
+            grave.engine = home.engine
+            self.graves.add(grave)
+        home.left -= 1
+        home.defined |= defined
+        if not home.left:
+            self.home = None
+        home.engine.add_object_file(_llvm().ObjectFileRef.from_data(code))
+        home.engine.finalize_object()
+        addresses = {name: home.engine.get_function_address(name) for name in functions}
+        return CompiledObject(home.engine, addresses, code, home)
+
+    def bury(self) -> None:
+        """Free code that nobody can call any more, once the calls that were put off have been made."""
+        dead, self.dead[:] = self.dead[:], []
+        _settle()
+        for grave in dead:
+            self.graves.discard(grave)
+            grave.engine.close()
+
+    @staticmethod
+    def refuse_missing(needed: set[str]) -> None:
+        """Raise RuntimeError where code calls what is not there, which would end the process."""
+        missing = sorted(name for name in needed if _llvm().address_of_symbol(name) is None)
+        if missing:
+            raise RuntimeError(f"the compiled code calls functions that are not there: {', '.join(missing)}")
+
     @staticmethod
     def engine() -> Any:
         llvm = _llvm()
@@ -327,12 +394,25 @@ class _Loader:
 
 
 _loader = _Loader()
+_settle: Callable[[], None] = lambda: None  # noqa: E731
 
 
-def load_object(*codes: bytes) -> CompiledObject:
+def set_settle(function: Callable[[], None]) -> None:
+    """Set what waits until all calls that were put off have been made."""
+    global _settle
+    _settle = function
+
+
+def load_object(*codes: bytes, passing: bool = False) -> CompiledObject:
     """Make code that was compiled on a machine of the same :func:`host_description` callable.
 
-    Several objects, whose functions have names of their own, become one, which takes less time.
+    Several objects, whose functions have names of their own, become one, which takes less time. passing: for a single
+    object, that its code may go when nobody holds the result's `home`; whoever keeps an address keeps that too.
     """
     _host()
-    return service.call(_loader.load, *codes)
+    return service.call(_loader.load_in_home if passing else _loader.load, *codes)
+
+
+def loaded_homes() -> int:
+    """How many engines there are whose code may go."""
+    return len(_loader.graves)

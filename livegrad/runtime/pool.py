@@ -37,7 +37,7 @@ import sys
 import time
 from queue import SimpleQueue
 
-from ..llvm import cache, service
+from ..llvm import cache, machine, service
 from ..native import hot, slotted
 from ..observe import WATCH
 from ..settings import unusable
@@ -99,13 +99,13 @@ class _Pool:
     """The compiled dispatcher and the helpers of this process."""
 
     def __init__(self):
-        machine = platform.machine().lower().replace("amd64", "x86_64").replace("arm64", "aarch64")
-        number = _FUTEX_NUMBER.get(machine) if sys.platform == "linux" else None
+        processor = platform.machine().lower().replace("amd64", "x86_64").replace("arm64", "aarch64")
+        number = _FUTEX_NUMBER.get(processor) if sys.platform == "linux" else None
         names = ["run"]
         if number is not None:
             names += ["worker", "spin", "launch", "put", "drain", "copy", "conditional"]
         try:
-            address = cache.functions(dispatcher.module_text(machine, number is not None), names)
+            address = cache.functions(dispatcher.module_text(processor, number is not None), names)
         except ImportError as error:
             raise RuntimeError("kernels need llvmlite, which cannot be imported") from error
         signature = (None, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64)
@@ -113,7 +113,7 @@ class _Pool:
         self.run = ctypes.PYFUNCTYPE(*signature)(run)  # keeps the interpreter's lock
         self.run_unlocked = ctypes.CFUNCTYPE(*signature)(run)
         self.number = number
-        self.ordered = machine == "x86_64"
+        self.ordered = processor == "x86_64"
         if number is not None:
             self.worker = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(address["worker"])
             spin = ctypes.CFUNCTYPE(None, ctypes.c_int64)(address["spin"])
@@ -432,6 +432,7 @@ def _at_exit() -> None:
 
 atexit.register(_at_exit)
 memory.set_settle(finish)
+machine.set_settle(finish)
 
 
 def _share(kernel_address: int, args: bytes, total: int, grain: int) -> None:
