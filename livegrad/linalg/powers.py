@@ -72,16 +72,21 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
         check_square("matrix_power", A)
     if n < 0:
         A, n = inv(A), -n
+    elif n == 1:
+        return A.clone()
     made = None
     while n:
         if n & 1:
             made = A if made is None else made @ A
-        A, n = A @ A, n >> 1
+        n >>= 1
+        if n:
+            A = A @ A
     if made is not None:
         return made
     from ..creation import eye
 
-    return eye(A.shape[-1], dtype=A.dtype, device=A.device).expand(A.shape).clone()
+    # Copied over A, so that it is a function of A, with a gradient of zero.
+    return A.clone().copy_(eye(A.shape[-1], dtype=A.dtype, device=A.device).expand(A.shape))
 
 
 def multi_dot(tensors: Any) -> Tensor:

@@ -19,6 +19,7 @@ from . import dispatch, writes
 from .casting import autocasts
 from .copying import clone
 from .dims import back_to, dims_of
+from .extremes import AMAX
 from .geometry import normal_dim
 from .instruction import SCALAR_TYPE_NAMES, real_only
 from .matmul import dot_as
@@ -177,6 +178,22 @@ _CDIST_MODES = ("use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist",
 # The distance as it is: between points that are equal no gradient flows, not even an infinite one (of a root, say).
 elementwise("_distance", lambda input: input, node="Cdist", method=False, function=False, inplace=False, reference="",
             grads={"input": lambda g, result: where(eq(result, 0.0), 0.0, g)})  # fmt: skip
+# Every coordinate that is as far apart as the farthest gets all of the gradient, not its share of it.
+_LARGEST = operator(
+    "_cdist_largest",
+    lambda apart: AMAX.forward(apart.abs(), (len(apart.shape) - 1,), False),
+    tensors=("apart",),
+    grads={"apart": lambda g, apart, result: apart.sign() * g.unsqueeze(-1) * apart.abs().eq(result.unsqueeze(-1))},
+    node="Cdist",
+)
+# How many coordinates differ, which no small change of one does.
+_COUNT = operator(
+    "_cdist_count",
+    lambda apart: sum_value(apart.sign().abs(), (len(apart.shape) - 1,), False),
+    tensors=("apart",),
+    grads={"apart": lambda g, apart: g.unsqueeze(-1) * 0.0 * apart.sign()},
+    node="Cdist",
+)
 
 
 @function
@@ -200,8 +217,12 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
         )
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
-    made = (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(p, -1)
-    return dispatch.call(ELEMENTWISE["_distance"], (made,)) if p == 2 else made
+    apart = x1.unsqueeze(-2) - x2.unsqueeze(-3)
+    if not x1._shape[-1]:
+        return apart.sum(-1)
+    if p == math.inf:
+        return _LARGEST.apply((apart,))
+    return _COUNT.apply((apart,)) if p == 0 else dispatch.call(ELEMENTWISE["_distance"], (apart.norm(p, -1),))
 
 
 @function

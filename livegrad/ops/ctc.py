@@ -88,8 +88,10 @@ def _forward(log_probs: Value, labels: Any, lengths: Any, sizes: Any, blank: int
 
 def _gradient(g: Any, log_probs: Any, labels: Any, lengths: Any, sizes: Any, blank: int, zero_infinity: bool) -> Any:
     """As PyTorch has it: by what the logarithms of a softmax are made of."""
-    if g.__class__ is not Value:
-        raise RuntimeError("the derivative for '_ctc_loss_backward' is not implemented")
+    if g.__class__ is not Value:  # recorded, so that what depends on it can be differentiated by other inputs
+        return _BACKWARD.apply(
+            (g, log_probs), labels=labels, lengths=lengths, sizes=sizes, blank=blank, zero_infinity=zero_infinity
+        )
     found = _alignments(log_probs, labels, lengths, sizes, blank)
     logs = log_probs.native().astype(np.float64)
     with np.errstate(all="ignore"):
@@ -105,4 +107,15 @@ def _gradient(g: Any, log_probs: Any, labels: Any, lengths: Any, sizes: Any, bla
     return backend.copied(out.astype(log_probs.dtype.np))
 
 
+def _refuse(**given: Any) -> Any:
+    raise RuntimeError("derivative for aten::_ctc_loss_backward is not implemented")
+
+
+_BACKWARD = operator(
+    "_ctc_loss_backward",
+    _gradient,
+    tensors=("outer", "log_probs"),
+    grads={"outer": lambda: _refuse(), "log_probs": lambda: _refuse()},
+    node="CtcLossBackward",
+)
 CTC = operator("ctc_loss", _forward, tensors=("log_probs",), grads={"log_probs": _gradient})

@@ -9,9 +9,11 @@ import numpy as np
 
 from .. import dtypes
 from ..lazy import backend
-from ..tensor import Tensor, from_native, wrap
+from ..lazy.value import Value
+from ..tensor import Tensor, from_native
 from . import dispatch, writes
 from .arguments import checked
+from .dims import cast_like
 from .geometry import normal_dim
 from .operator import on_either
 from .registry import ELEMENTWISE, FUNCTIONS, elementwise, function, named, operator
@@ -185,11 +187,25 @@ def frexp(input: Tensor) -> tuple:
 
     if not input.is_floating_point():
         raise RuntimeError("torch.frexp() only supports floating-point dtypes")
-    a = input._to_numpy()
+    return result_type("frexp", "mantissa exponent")(*_FREXP.apply((input,)))
+
+
+def _frexp(input: Value) -> tuple:
+    a = input.native()
     mantissa, exponent = np.frexp(a.astype(np.float32) if a.dtype.itemsize < 4 else a)
-    return result_type("frexp", "mantissa exponent")(
-        wrap(backend.copied(mantissa.astype(a.dtype))), wrap(backend.copied(exponent.astype(np.int32)))
-    )
+    return backend.copied(mantissa.astype(a.dtype)), backend.copied(exponent.astype(np.int32))
+
+
+_FREXP = operator(
+    "frexp",
+    _frexp,
+    tensors=("input",),
+    grads={
+        "input": lambda g, input_dtype, result_1: (
+            None if g[0] is None else cast_like(g[0] / result_1.exp2(), input_dtype)
+        )
+    },
+)
 
 
 # --- special functions ------------------------------------------------------------------------------------------

@@ -38,6 +38,9 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
         ("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)
     ):  # fmt: skip
         _check_channels(name, tensor, channels)
+    if eps < 0 or training and not eps > 0:
+        wanted = "positive during training" if training else "non-negative"
+        raise ValueError(f"batch_norm eps must be {wanted}, but got {eps}")
     if not training:
         if running_mean is None or running_var is None:
             missing = "mean" if running_mean is None else "var"
@@ -56,8 +59,9 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
         input, weight, bias, shape=tuple(input.shape), dims=(0, *range(2, input.dim())),
         affine=(channels, *(1,) * (input.dim() - 2)), eps=eps, label="NativeBatchNormBackward0",
     )  # fmt: skip
-    _update_running(running_mean, mean, momentum)
-    _update_running(running_var, variance * (count / (count - 1)) if count else variance, momentum)
+    if count:  # no values have no mean
+        _update_running(running_mean, mean, momentum)
+        _update_running(running_var, variance * (count / (count - 1)), momentum)
     return result
 
 
