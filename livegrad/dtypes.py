@@ -215,16 +215,16 @@ def _promote(a: dtype, b: dtype) -> dtype:
 _PROMOTED = [[_promote(a, b) for b in ALL] for a in ALL]
 
 
-def promote_types(a: dtype, b: dtype) -> dtype:
+def promote_types(type1: dtype, type2: dtype) -> dtype:
     """The smallest dtype that holds both, as PyTorch promotes.
 
     >>> promote_types(int64, float16)
     torch.float16
     """
     try:
-        return _PROMOTED[a.index][b.index]
+        return _PROMOTED[type1.index][type2.index]
     except AttributeError:
-        place, wrong = (2, b) if isinstance(a, dtype) else (1, a)
+        place, wrong = (2, type2) if isinstance(type1, dtype) else (1, type1)
         raise TypeError(
             f"promote_types(): argument 'type{place}' (position {place}) must be torch.dtype, "
             f"not {type(wrong).__name__}"

@@ -153,12 +153,12 @@ def _resize(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     return self
 
 
-def _is_set_to(self: Tensor, other: Tensor) -> bool:
+def _is_set_to(self: Tensor, tensor: Tensor) -> bool:
     """Whether both see the same elements of the same memory, in the same order."""
-    a, b = self._s, other._s
+    a, b = self._s, tensor._s
     if a is None or b is None:
-        return self is other
-    return a.storage is b.storage and self._geometry() == other._geometry()
+        return self is tensor
+    return a.storage is b.storage and self._geometry() == tensor._geometry()
 
 
 Tensor.is_set_to = _is_set_to  # type: ignore[attr-defined]

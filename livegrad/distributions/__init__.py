@@ -10,6 +10,7 @@ tensor(1.3863)
 import importlib
 import sys
 
+from ..native import shown_in as _shown_in
 from . import (
     constraints,
     kl,
@@ -78,3 +79,12 @@ for _home, _names in _FILES.items():
     for _name in _names:
         _module = sys.modules[f"{__name__}.{_name}"] = importlib.import_module(f"{__name__}.{_home}")
         globals()[_name] = _module
+
+# A class says that it is of PyTorch's file, too.
+_BY_FILE = {_name.replace("_", "").lower(): _name for _names in _FILES.values() for _name in _names}
+_BY_FILE["relaxedonehotcategorical"] = "relaxed_categorical"
+for _name in __all__:
+    _class = globals()[_name]
+    _file = "transforms" if _name in transforms.__all__ else _BY_FILE.get(_name.removesuffix("StraightThrough").lower())
+    if _file is not None and isinstance(_class, type):
+        _shown_in(f"{__name__}.{_file}", _class)

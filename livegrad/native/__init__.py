@@ -39,6 +39,8 @@ FRONTS: list[tuple[Callable, Callable]] = []
 HOLDERS: list[tuple[Any, str]] = []
 # Classes whose slots the compiled code reads and writes in place.
 SLOTTED: list[type] = []
+# The modules that classes are written in whose `__module__` is where users find them.
+HOMES: dict[type, str] = {}
 
 
 class Start:
@@ -122,6 +124,18 @@ def held(owner: Any, attribute: str) -> None:
     What modules, classes and closures hold is found without that.
     """
     HOLDERS.append((owner, attribute))
+
+
+def home(cls: type) -> str:
+    """The module that a class is written in."""
+    return HOMES.get(cls, cls.__module__)
+
+
+def shown_in(module: str, *classes: type) -> None:
+    """Let classes say that they are of the module in which users find them, as PyTorch's do."""
+    for cls in classes:
+        HOMES.setdefault(cls, cls.__module__)
+        cls.__module__ = module
 
 
 def slotted(cls: type) -> type:

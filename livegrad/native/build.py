@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..llvm import machine
-from . import HOTTEST, SLOTTED
+from . import HOTTEST, SLOTTED, home
 from .constants import METHODS, defaults, is_whole, module_of, symbol
 from .emit import Unit
 from .lower import lower
@@ -42,8 +42,8 @@ class Builder:
         self.units: dict[str, list] = {}
         for made in functions.values():
             self.units.setdefault(together or module_of(made[0]), []).append(made[0])
-        known = [cls for cls in SLOTTED if is_whole(cls.__module__)]
-        self.classes = sorted(known, key=lambda cls: (cls.__module__, cls.__qualname__))
+        known = [cls for cls in SLOTTED if is_whole(home(cls))]
+        self.classes = sorted(known, key=lambda cls: (home(cls), cls.__qualname__))
         self.world = World(
             {code: made[0] for code, made in functions.items()},
             symbol,

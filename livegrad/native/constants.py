@@ -16,6 +16,8 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
+from . import home
+
 METHODS = "methods"  # the unit of what all compiled functions need; the others are named like their modules
 
 
@@ -47,7 +49,7 @@ def describe_class(cls: type) -> tuple:
         return ("builtin", cls.__name__)
     if cls.__module__ == "builtins":
         return ("types", next(n for n, v in vars(types).items() if v is cls))
-    return ("global", cls.__module__, cls.__qualname__)
+    return ("global", home(cls), cls.__qualname__)
 
 
 def module_of(function: Any) -> str:

@@ -17,7 +17,7 @@ from collections import Counter
 from typing import Any
 
 from ..llvm import machine, service
-from . import COMPILED, FRONTS, HOT, LOOK_EVERY, MAKE_AFTER, SLOTTED, Start, has_run, layout, library, originals
+from . import COMPILED, FRONTS, HOT, LOOK_EVERY, MAKE_AFTER, SLOTTED, Start, has_run, home, layout, library, originals
 from .constants import METHODS, defaults, is_whole, module_of, resolve, symbol
 from .functions import aim, make, make_class, replace
 from .holding import OURS, held
@@ -90,9 +90,9 @@ class Installer:
                 self._failed(error)
 
     def _link_library(self, found: library.Library) -> None:
-        for cls in [cls for cls in SLOTTED if cls not in found.checked and is_whole(cls.__module__)]:
+        for cls in [cls for cls in SLOTTED if cls not in found.checked and is_whole(home(cls))]:
             if not found.fits(cls):
-                raise RuntimeError(f"the code on disk was made for another {cls.__module__}.{cls.__qualname__}")
+                raise RuntimeError(f"the code on disk was made for another {home(cls)}.{cls.__qualname__}")
             found.checked.add(cls)
         units = [unit for unit in found.tables if unit not in found.linked and is_whole(unit)]
         # A unit may call another one whose module is halfway through its import; one that has not begun to is only

@@ -310,11 +310,11 @@ Tensor.narrow_copy = lambda self, dim, start, length: self.narrow(dim, start, le
 
 
 def _reshaping_in_place(name: str) -> Any:
-    def method(self: Tensor, *args: Any) -> Tensor:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         writes.check_in_place(self, MODE.grad, repeated=True)
         self._touch()  # who has kept this tensor for a gradient is told, as in PyTorch
         base = self._storage().base
-        made = getattr(self, name)(*args)
+        made = getattr(self, name)(*args, **kwargs)
         window = made._s
         window.base = base
         window.storage.register(self)

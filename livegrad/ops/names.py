@@ -16,7 +16,7 @@ from .arguments import checked
 from .dims import cast_like
 from .geometry import normal_dim
 from .operator import on_either
-from .registry import ELEMENTWISE, FUNCTIONS, elementwise, function, named, operator
+from .registry import ELEMENTWISE, FUNCTIONS, elementwise, function, named, operator, with_out, write_out
 from .scalar import trigamma
 
 # --- in place ---------------------------------------------------------------------------------------------------
@@ -215,10 +215,12 @@ elementwise("_trigamma", lambda input: trigamma(input), node="Polygamma", refere
 
 
 @function
-def polygamma(n: int, input: Tensor) -> Tensor:
+def polygamma(n: int, input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The n-th derivative of digamma."""
     if n < 0:
         raise RuntimeError("polygamma(n, x) does not support negative n.")
+    if out is not None:
+        return write_out(out, polygamma(n, input))
     if n > 1:
         from ..special_functions import zeta
 
@@ -328,5 +330,5 @@ def _over(result: Any, x: Any) -> Any:
     return (result / (x + zero)).masked_zero(zero) + zero * 0.5
 
 
-FUNCTIONS["i0"] = checked(i0)
+FUNCTIONS["i0"] = with_out(i0)
 Tensor.i0 = i0  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ from .registry import operator, public
 from .view_operators import SELECT, Meta
 
 
-@public("split", kind="view", keywords={"split_size": "split_size_or_sections"})
+@public("split", kind="view", keywords={"split_size": "split_size_or_sections", "tensor": "x"})
 @hot
 def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple:
     """Views of pieces along a dimension: of one size (the last may be smaller), or of the sizes listed."""

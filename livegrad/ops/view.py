@@ -222,7 +222,7 @@ def permute(x: Tensor, *dims: Any) -> Tensor:
     return PERMUTE.apply((x,), dims=order)
 
 
-@public("transpose", kind="view", aliases=("swapaxes", "swapdims"))
+@public("transpose", kind="view", aliases=("swapaxes", "swapdims"), keywords={"axis0": "dim0", "axis1": "dim1"})
 @hot
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
     """Swap two dimensions."""

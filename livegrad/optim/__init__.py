@@ -13,6 +13,7 @@
 1.0
 """
 
+from ..native import shown_in as _shown_in
 from . import lr_scheduler, swa_utils
 from .adadelta import Adadelta
 from .adafactor import Adafactor
@@ -51,3 +52,5 @@ __all__ = [
     "lr_scheduler",
     "swa_utils",
 ]
+
+_shown_in(__name__, Adafactor, Muon)  # as in PyTorch

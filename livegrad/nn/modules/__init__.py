@@ -1,5 +1,6 @@
 """The layers and losses, one idea a file."""
 
+from ...native import shown_in as _shown_in
 from ..module import Module
 from . import (
     activation,
@@ -52,7 +53,18 @@ from .sparse import *  # noqa: F403
 from .transformer import *  # noqa: F403
 from .upsampling import *  # noqa: F403
 
-activation.MultiheadAttention = attention.MultiheadAttention  # type: ignore[attr-defined]  # where PyTorch has it
+# Where PyTorch has them.
+_HOMES = {
+    activation: ("MultiheadAttention",),
+    batchnorm: [_name for _name in lazy.__all__ if "BatchNorm" in _name],
+    conv: [_name for _name in lazy.__all__ if "Conv" in _name],
+    instancenorm: [_name for _name in lazy.__all__ if "InstanceNorm" in _name],
+    linear: ("LazyLinear",),
+}
+for _home, _names in _HOMES.items():
+    for _name in _names:
+        setattr(_home, _name, globals()[_name])
+        _shown_in(_home.__name__, globals()[_name])
 
 __all__ = [
     "Module",

@@ -1,5 +1,6 @@
 """Schedules of the learning rate: each is stepped once after every epoch (or batch), after the optimizer."""
 
+from ...native import shown_in as _shown_in
 from .base import LRScheduler
 from .base import _LRScheduler as _LRScheduler  # its old name
 from .combined import ChainedScheduler, SequentialLR
@@ -35,3 +36,5 @@ __all__ = [
     "SequentialLR",
     "StepLR",
 ]
+
+_shown_in(__name__, *[globals()[_name] for _name in __all__])
