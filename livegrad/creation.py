@@ -177,6 +177,7 @@ def _like(make: Any) -> Any:
 empty_like, zeros_like, ones_like, full_like = _like(empty), _like(zeros), _like(ones), _like(full)
 
 
+@hot
 def _plain(x: Any) -> Any:
     if isinstance(x, (Tensor, np.generic)):
         x = x.item()

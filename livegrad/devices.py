@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from .blocks import Exit, opened, over
+from .native import hot
 
 
 class device:
@@ -110,6 +111,7 @@ def default() -> device:
     return DEFAULT[0]
 
 
+@hot
 def available(d: Any) -> device:
     """The device that ``d`` names, for making a tensor there.
 

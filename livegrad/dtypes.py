@@ -138,6 +138,7 @@ _default = float32
 _OF_TYPES = {bool: bool_, int: int64, float: float64, complex: complex128}
 
 
+@hot
 def given(d: Any, function: str) -> dtype:
     """The dtype that an argument `dtype=` of a function means: itself, or that of one of Python's types of numbers.
 
@@ -156,6 +157,7 @@ def given(d: Any, function: str) -> dtype:
     return found
 
 
+@hot
 def get_default_dtype() -> dtype:
     """The floating-point dtype that Python floats become (float32 unless changed)."""
     return _default
@@ -178,6 +180,7 @@ def set_default_dtype(d: dtype) -> None:
 _DEFAULT_DEPENDENT: list[dict] = []
 
 
+@hot
 def known_numpy_dtype(np_dtype: np.dtype) -> dtype | None:
     """The livegrad dtype of a NumPy dtype, if there is one."""
     found = _BY_NUMPY.get(np_dtype)
@@ -187,6 +190,7 @@ def known_numpy_dtype(np_dtype: np.dtype) -> dtype | None:
     return found
 
 
+@hot
 def from_numpy_dtype(np_dtype: Any) -> dtype:
     """The livegrad dtype of a NumPy dtype. Raises TypeError where there is none."""
     found = known_numpy_dtype(np.dtype(np_dtype))
@@ -231,6 +235,7 @@ def promote_types(type1: dtype, type2: dtype) -> dtype:
         ) from None
 
 
+@hot
 def of_scalar(x: Any) -> dtype:
     """The dtype that a Python number has when nothing else decides."""
     c = x.__class__

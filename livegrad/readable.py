@@ -47,6 +47,7 @@ class Readable(Described):
         """The elements as nested lists of Python numbers (a number for a zero-dimensional tensor)."""
         return self._value().ready().numbers()
 
+    @hot
     def _to_numpy(self) -> np.ndarray:
         """The content as a NumPy array that may share memory and must not be written to."""
         return arrays.on_host(self._value().ready(), "reading").native()

@@ -436,10 +436,12 @@ class Tensor(Readable):
             edge.post_accumulate = {}
         return RemovableHandle(edge.post_accumulate, hook)
 
+    @hot
     def detach(self) -> Tensor:
         """The same data without history. Changes in place are seen by both."""
         return self._alias(silent=False)
 
+    @hot
     def _alias(self, silent: bool) -> Tensor:
         a = self._storage()
         t = _new(Tensor)

@@ -391,3 +391,35 @@ def test_threads_that_share_a_stream_never_draw_the_same_number():
     finally:
         sys.setswitchinterval(interval)
     assert len(set(drawn)) == len(drawn) == 2400
+
+
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 31, 256, 257, 1000, 1249, 20_000])
+def test_filling_memory_gives_what_the_passes_of_numpy_give(n, monkeypatch):
+    from livegrad.sampling import direct
+
+    monkeypatch.setattr(compiled, "worth_it", lambda n: True)
+    if not direct.ready(n):
+        pytest.skip("no compiler")
+
+    def filled(fill):
+        out = np.full(n + 1, 7, np.float32)
+        done = fill(out.ctypes.data)
+        assert out[n] == 7
+        return out[:n] if done else None
+
+    ways = {
+        "uniform": (lambda s, p: s.fill_uniform(p, n), lambda s: s.uniform(n)),
+        "normal": (lambda s, p: s.fill_normal(p, n, 0.3, 1.7), lambda s: s.normal(n, np.float32, 0.3, 1.7)),
+        "mask": (lambda s, p: s.fill_mask(p, n, 0.3, 2.5), lambda s: s.bernoulli(0.3, n) * np.float32(2.5)),
+    }
+    for name, (fill, passes) in ways.items():
+        ours, plain = Stream(5), Stream(5)
+        ours.random_full(3), plain.random_full(3)
+        made = filled(lambda p, fill=fill, s=ours: fill(s, p))
+        if made is None:
+            assert name == "normal" and n < 16
+            continue
+        monkeypatch.setattr(compiled, "worth_it", lambda n: False)
+        np.testing.assert_array_equal(made, passes(plain))
+        monkeypatch.setattr(compiled, "worth_it", lambda n: True)
+        np.testing.assert_array_equal(ours.get_state(), plain.get_state())

@@ -3,6 +3,10 @@
 Operands are row-major: (lines, size, inner) is indexed along `size`, by indices (lines, count, inner) that are within
 it. A work item is a line, in which elements are met in order: so the last one put stays, and sums have one order.
 Arguments, 64 bits each: the result, the other operand, the indices (int64), size, count, inner.
+
+`SLICES` copies whole slices instead, by `count` indices that are the same for all lines; negative ones count from the
+end. Its work item is one of lines * count slices, and its inner counts bytes. `WITHIN` looks whether `count` indices
+are within a range; it writes a byte, 1 where they are.
 """
 
 from __future__ import annotations
@@ -39,3 +43,81 @@ def source(what: str, kind: str) -> str:
                         made = (b.fadd if kind in ("f32", "f64") else b.add)(before, made)
                     b.store(made, target)
     return module.text()
+
+
+def _loads(words: str) -> str:
+    lines = []
+    for k, word in enumerate(words.split()):
+        lines += [f"  %{word}.p = getelementptr i64, ptr %args, i64 {k}", f"  %{word} = load i64, ptr %{word}.p"]
+    return "\n".join(lines)
+
+
+SLICES = f"""
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+
+define void @{NAME}(ptr noalias readonly %args, i64 %begin, i64 %end) {{
+entry:
+{_loads("out other places size count inner")}
+  %first.line = sdiv i64 %begin, %count
+  %skipped = mul i64 %first.line, %count
+  %first = sub i64 %begin, %skipped
+  %indices = inttoptr i64 %places to ptr
+  br label %loop
+loop:
+  %r = phi i64 [ %begin, %entry ], [ %r.next, %loop ]
+  %line = phi i64 [ %first.line, %entry ], [ %line.next, %loop ]
+  %k = phi i64 [ %first, %entry ], [ %k.next, %loop ]
+  %named.p = getelementptr i64, ptr %indices, i64 %k
+  %named = load i64, ptr %named.p
+  %turned = add i64 %named, %size
+  %negative = icmp slt i64 %named, 0
+  %place = select i1 %negative, i64 %turned, i64 %named
+  %before = mul i64 %line, %size
+  %row = add i64 %before, %place
+  %of.n = mul i64 %row, %inner
+  %of.at = add i64 %other, %of.n
+  %of = inttoptr i64 %of.at to ptr
+  %to.n = mul i64 %r, %inner
+  %to.at = add i64 %out, %to.n
+  %to = inttoptr i64 %to.at to ptr
+  call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %of, i64 %inner, i1 false)
+  %r.next = add i64 %r, 1
+  %k.on = add i64 %k, 1
+  %over = icmp eq i64 %k.on, %count
+  %k.next = select i1 %over, i64 0, i64 %k.on
+  %line.on = add i64 %line, 1
+  %line.next = select i1 %over, i64 %line.on, i64 %line
+  %more = icmp slt i64 %r.next, %end
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}}
+"""
+
+WITHIN = f"""
+define void @{NAME}(ptr noalias readonly %args, i64 %begin, i64 %end) {{
+entry:
+{_loads("out places count least stop")}
+  %indices = inttoptr i64 %places to ptr
+  %span = sub i64 %stop, %least
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
+  %bad = phi i1 [ 0, %entry ], [ %bad.now, %loop ]
+  %p = getelementptr i64, ptr %indices, i64 %i
+  %index = load i64, ptr %p
+  %above = sub i64 %index, %least
+  %outside = icmp uge i64 %above, %span
+  %bad.now = or i1 %bad, %outside
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %count
+  br i1 %more, label %loop, label %done
+done:
+  %good = xor i1 %bad.now, 1
+  %byte = zext i1 %good to i8
+  %target = inttoptr i64 %out to ptr
+  store i8 %byte, ptr %target
+  ret void
+}}
+"""
+WITHIN_FORMATS = "qqqqq"

@@ -15,7 +15,7 @@ from struct import Struct
 from typing import Any
 
 from ..llvm import cache, machine, service
-from ..native import slotted
+from ..native import hot, slotted
 from ..settings import unusable
 from . import layout, rowshape
 
@@ -80,6 +80,7 @@ class Kernel:
         self.cost = cost
         self.origin = "hit"  # for the log: "compiled" or "from disk" until that has been told
 
+    @hot
     def available(self, elements: int) -> bool:
         """Whether there is machine code to call now for that much work; starts or awaits compilation as due."""
         if self.address:

@@ -56,6 +56,7 @@ def _elsewhere(a: Any) -> Value:
     return from_array(memory.wrap(own, device("cuda", index)))
 
 
+@hot
 def fresh(a: Any) -> Value:
     """A value over an array that the library has just made (copied if it is a view of something else)."""
     if hasattr(a, "device") and not isinstance(a, (np.ndarray, np.generic)):

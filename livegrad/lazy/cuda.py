@@ -14,7 +14,7 @@ from ..devices import cpu
 from ..observe import WATCH
 from ..runtime.array import Array, numel
 from ..runtime.cuda import driver, memory
-from ..runtime.memory import peek
+from ..runtime.raw import peek
 from . import log
 from .batch import BATCHES
 from .evaluate import evaluate, finish, interpret

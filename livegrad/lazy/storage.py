@@ -208,6 +208,7 @@ class Storage:
         source = v.native() if self.device.type != "meta" else None
         moves.assign(self.window(alias, stale), source)
 
+    @hot
     def window(self, alias: Alias, stale: Any) -> Any:
         """A window's memory as the backend's array, for writing into it now."""
         self._make_writable()
@@ -229,6 +230,7 @@ class Storage:
         """Whether anybody has to be told when this window is written."""
         return not alias.silent and bool(self.unnoticed or (self.lease is not None and self.lease() is not None))
 
+    @hot
     def changed(self, alias: Alias, stale: Any) -> None:
         """A window was written with what it held already."""
         self._make_writable()
@@ -249,6 +251,7 @@ class Storage:
             self.unnoticed = []
         self.lease = None
 
+    @hot
     def _make_writable(self) -> None:
         """Hold memory that only this storage's readers see, and none of those any more: a copy where need be."""
         if self.own() or self.pinned:

@@ -7,7 +7,7 @@ import sys
 import weakref
 from typing import Any
 
-from ..runtime import memory
+from ..runtime import raw
 from ..runtime.pool import run_here
 from .constants import describe_class
 from .emit import Val
@@ -72,10 +72,10 @@ class Builtin(Expressions):
                 return made
         if target is run_here:
             return self.run_here(args)
-        if target is memory.peek:
+        if target is raw.peek:
             address, size = self.words(args)
             return c.owned(c.checked(c.call("PyBytes_FromStringAndSize", self.pointer(address), size)))
-        if target is memory.poke:
+        if target is raw.poke:
             (address,) = self.words(args[:1])
             data = self.obj(args[1])
             size = c.call("PyObject_Size", data.reg)

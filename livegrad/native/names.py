@@ -7,7 +7,7 @@ import builtins
 import types
 from typing import Any
 
-from ..runtime import memory
+from ..runtime import raw
 from .base import Base, code_of, is_one_of
 from .emit import Code, Unit, Val
 from .world import World, walk
@@ -129,8 +129,8 @@ class Names(Base):
                     (found is not None and e.attr.isupper())  # a constant, by its name
                     or isinstance(found, type)
                     or self.world.symbol(found) is not None
-                    or found is memory.peek
-                    or found is memory.poke
+                    or found is raw.peek
+                    or found is raw.poke
                 )
                 if fixed and e.attr not in self.world.rebound(owner.__name__):
                     return found

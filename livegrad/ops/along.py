@@ -1,4 +1,4 @@
-"""Elements picked, put and added along a dimension by kernels of the CPU (see `codegen.along`)."""
+"""Elements and slices picked, put and added along a dimension by kernels of the CPU (see `codegen.along`)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from ..codegen.kernels import Kernel
 from ..devices import cpu
 from ..native import hot
 from ..runtime import pool
-from ..runtime.array import Array, numel
-from ..runtime.memory import address
+from ..runtime.array import Array, empty, numel
+from ..runtime.memory import allocate
+from ..runtime.raw import address, peek
 
 # Elements are only moved, so their size says all; sums are of these.
 _MOVED = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
@@ -58,3 +59,58 @@ def along(what: str, out: Array, other: Array, index: np.ndarray, dim: int) -> b
     args = kernel.pack(out.ptr, other.ptr, address(index), shape[dim], count, numel(after))
     pool.launch(kernel.address, args, lines, max(1, _GRAIN * lines // elements))
     return True
+
+
+@functools.cache
+def _slices() -> Kernel:
+    from ..codegen import along
+
+    return Kernel(lambda: ("along", "slices"), lambda: along.SLICES, along.FORMATS, 1)
+
+
+@functools.cache
+def _within() -> Kernel:
+    from ..codegen import along
+
+    return Kernel(lambda: ("along", "within"), lambda: along.WITHIN, along.WITHIN_FORMATS, 1)
+
+
+@hot
+def slices_at(x: Array, index: np.ndarray, dim: int) -> Array | None:
+    """The slices of a dimension that an index names, in its shape; None where there is no kernel for this (yet).
+
+    index: within the size of the dimension; negative numbers count from the end.
+    """
+    if not x.contiguous or index.itemsize != 8 or not index.flags.c_contiguous:
+        return None
+    shape = x.shape
+    before = shape[:dim]
+    after = shape[dim + 1 :]
+    inner = numel(after) * x.dtype.itemsize
+    count = index.size
+    slices = numel(before) * count
+    if inner == 0 or slices == 0 or not _slices().available(slices * numel(after)):
+        return None
+    out = empty((*before, *index.shape, *after), x.dtype)
+    kernel = _slices()
+    args = kernel.pack(out.ptr, x.ptr, address(index), shape[dim], count, inner)
+    pool.launch(kernel.address, args, slices, max(1, _GRAIN * 4 // inner))
+    return out
+
+
+@hot
+def all_within(index: np.ndarray, least: int, end: int) -> bool:
+    """Whether a kernel has found all numbers of an index from `least` up to but not including `end`.
+
+    False also where there is none for this (yet).
+    """
+    count = index.size
+    if count == 0 or index.itemsize != 8 or not index.flags.c_contiguous or not _within().available(count):
+        return False
+    kernel = _within()
+    found = allocate(1)
+    pool.launch(kernel.address, kernel.pack(found.ptr, address(index), count, least, end), 1, 1)
+    return peek(found.ptr, 1) == _YES
+
+
+_YES = b"\1"

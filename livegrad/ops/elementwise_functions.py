@@ -177,6 +177,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     return dispatch.call(ELEMENTWISE["_logit"], (input,))
 
 
+@hot
 def _check_limit(input: Tensor, limit: Any) -> None:
     """RuntimeError for a whole number that integers of this dtype do not reach; OverflowError where none does."""
     if limit.__class__ is int and input.__class__ is Tensor and input.dtype.category == dtypes.INTEGRAL:
@@ -188,6 +189,7 @@ def _check_limit(input: Tensor, limit: Any) -> None:
 
 
 @public("clamp_min", kind="elementwise", inplace=True)
+@hot
 def clamp_min(input: Tensor, min: Any) -> Tensor:
     """Nothing below min, a number or a tensor."""
     _check_limit(input, min)
@@ -202,6 +204,7 @@ def clamp_max(input: Tensor, max: Any) -> Tensor:
 
 
 @public("clamp", kind="elementwise", inplace=True, aliases=("clip",))
+@hot
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """Limit to [min, max]; either may be a number, a tensor, or left out."""
     if min is None and max is None:
@@ -251,6 +254,7 @@ Tensor.where = lambda self, condition, other: where(condition, self, other)  # t
 
 
 @public("masked_fill", kind="elementwise", inplace=True)
+@hot
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """`input` with `value` (a number or a zero-dimensional tensor) where the mask holds."""
     if not isinstance(mask, Tensor) or mask.dtype is not dtypes.bool_:

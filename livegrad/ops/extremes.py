@@ -186,6 +186,7 @@ def _arg_elsewhere(x: Value, largest: bool, shape: tuple) -> Value:
         return backend.copied(found.astype(np.int64).reshape(shape))
 
 
+@hot
 def _refuse_bool(name: str, x: Tensor) -> None:
     if x.dtype is dtypes.bool_:
         raise RuntimeError(f"{name}(): does not support bool input")

@@ -15,13 +15,13 @@ from ..native import hot
 from ..runtime import array as arrays
 from ..runtime import pool
 from ..runtime.array import SMALL
-from ..runtime.memory import peek, poke
+from ..runtime.raw import peek, poke
 from ..tensor import Tensor, from_native, wrap
 from . import dispatch
 from .along import along
 from .geometry import normal_dim
 from .index import INDEX, INDEX_BACKWARD, grid
-from .indices import advanced, as_index, as_numbers, beyond, held_places
+from .indices import EVERY, advanced, as_index, as_numbers, beyond, held_places
 from .operator import on_either
 from .registry import FUNCTIONS, operator, public
 
@@ -88,16 +88,14 @@ def index_array(name: str, index: Any, x: Tensor, dim: int) -> Any:
     return a
 
 
-@hot
 def _gather(x: Value, index: Any, dim: int) -> Value:
     if index.__class__ is np.ndarray and index.ndim > 0:
-        n = index.size
-        if n <= SMALL and n > 0 and x.device is cpu:
-            return _few_gathered(x.ready(), index.shape, index.reshape(-1).tolist(), dim)
         if x.device is cpu:
             made = arrays.empty(index.shape, x.dtype)
             if along("pick", made, x.ready(), index, dim):
                 return from_array(made)
+            if 0 < index.size <= SMALL:
+                return _few_gathered(x.ready(), index.shape, index.reshape(-1).tolist(), dim)
     return INDEX.forward(x, grid(index, dim))
 
 
@@ -155,7 +153,6 @@ GATHER = operator(
 )
 
 
-# The element of a tensor without dimensions, which has but one.
 # The element of a tensor without dimensions, which has but one.
 _NUMBER = operator("gather", _copied, tensors=("x",), grads={"x": lambda g: g}, anywhere=True)
 
@@ -221,12 +218,12 @@ def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
     d = normal_dim(dim, x.dim())
     if index.dim() > 1:
         raise IndexError("index_select(): Index is supposed to be a vector")
-    a = index_array("index_select", index.reshape(-1), x, d)
+    a = index_array("index_select", index if index._shape else index.reshape(1), x, d)
     if not x._shape:
         if index.numel() != 1:
             raise RuntimeError(f"index_select(): Index to scalar can have only 1 value, got {index.numel()} value(s)")
         return _NUMBER.apply((x,), "IndexSelectBackward")
-    where = Strict((*(slice(None),) * d, a))
+    where = Strict((*[EVERY] * d, a))
     return INDEX.apply((x,), "IndexSelectBackward", index=where)
 
 
@@ -269,6 +266,7 @@ def rows_with_sparse_gradient(table: Tensor, index: Tensor, skipped: int = -1) -
 
 
 @public("masked_select", kind="library")
+@hot
 def masked_select(x: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask holds, in one dimension."""
     if mask.dtype is not dtypes.bool_:
@@ -280,6 +278,7 @@ def masked_select(x: Tensor, mask: Tensor) -> Tensor:
 
 
 @public("take", kind="library")
+@hot
 def take(x: Tensor, index: Tensor) -> Tensor:
     """Elements of the flattened tensor at the given indices."""
     if x.numel() == 0 and index.numel():

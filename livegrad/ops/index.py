@@ -20,8 +20,9 @@ from ..native import hot
 from ..runtime import array as arrays
 from ..runtime import pool
 from ..runtime.array import FEW_BYTES, SMALL, numel
-from ..runtime.memory import peek, poke
+from ..runtime.raw import peek, poke
 from ..tensor import Tensor
+from .along import slices_at
 from .indices import EVERY, advanced, as_index, basic, items_of, slice_bounds
 from .operator import on_either
 from .registry import operator
@@ -62,16 +63,31 @@ def _on_host(index: Any) -> tuple:
 def _index_value(x: Value, index: Any) -> Value:
     if x.device is not cpu:
         return elsewhere("read", _index_value, (x,), index)
-    first = index[0] if index else None
-    if first.__class__ is np.ndarray and first.dtype.kind == "i" and first.size:
-        alone = True
-        for i in index[1:]:
-            if i.__class__ is not slice or i != EVERY:
-                alone = False
-        if alone:
-            made = _few_rows(x.ready(), first) if first.ndim == 1 and first.size <= SMALL else None
-            return _rows_taken(x, first) if made is None else made
+    dim = _only_places(index)
+    if dim >= 0 and index[dim].size:
+        first = index[dim]
+        array = x.ready()
+        made = slices_at(array, first, dim)
+        if made is not None:
+            return from_array(made)
+        if dim == 0:
+            few = _few_rows(array, first) if first.ndim == 1 and first.size <= SMALL else None
+            return _rows_taken(x, first) if few is None else few
     return backend.copied(x.native()[index])
+
+
+@hot
+def _only_places(index: tuple) -> int:
+    """The dimension that an index of one tensor of places, and else of whole dimensions, is for; -1 for any other."""
+    found = -1
+    for d, i in enumerate(index):
+        if i.__class__ is np.ndarray:
+            if found >= 0 or i.dtype.kind != "i":
+                return -1
+            found = d
+        elif i is not EVERY and (i.__class__ is not slice or i != EVERY):
+            return -1
+    return found
 
 
 @hot

@@ -16,6 +16,7 @@ from ..lazy.value import Value, from_array
 from ..native import hot
 from ..runtime import array as arrays
 from ..tensor import Tensor
+from .along import all_within
 from .view import select, unsqueeze
 
 EVERY = slice(None)
@@ -78,7 +79,7 @@ def as_numbers(index: Tensor) -> Value:
 @hot
 def is_mask(a: Any) -> bool:
     """Whether an index, as `as_index` gives it, is a mask."""
-    return a.dtype is dtypes.bool_ if a.__class__ is Value else a.dtype == np.bool_
+    return a.dtype is dtypes.bool_ if a.__class__ is Value else a.dtype.kind == "b"
 
 
 @hot
@@ -98,28 +99,35 @@ def _means_tuple(index: Any) -> bool:
     )
 
 
+@hot
 def _items_of(x: Tensor, items: list) -> list:
     used = 0
-    for i in items:
-        if i is None or i is Ellipsis or i is True or i is False:
-            continue
-        if isinstance(i, (Tensor, np.ndarray)) and i.dtype in (dtypes.bool_, np.bool_, dtypes.uint8, np.uint8):
-            used += i.ndim
-        elif isinstance(i, (list, tuple)) and len(i) and isinstance(i[0], (bool, list, tuple)):
-            a = np.asarray(i)
-            used += a.ndim if a.dtype == np.bool_ else 1
-        else:
+    rest = -1  # where the first Ellipsis is: it takes all that is left
+    for k, i in enumerate(items):
+        kind = i.__class__
+        if kind is int or kind is slice:
             used += 1
+        elif i is Ellipsis:
+            if rest < 0:
+                rest = k
+        elif i is not None and i is not True and i is not False:
+            used += _dimensions_used(i)
     n = x.dim()
     if used > n:
         raise IndexError(f"too many indices for tensor of dimension {n}")
-    missing = [slice(None)] * (n - used)
-    where = [k for k, i in enumerate(items) if i is Ellipsis]
-    for k in reversed(where[1:]):  # the first one takes all that is left
-        del items[k]
-    if where:
-        items[where[0] : where[0] + 1] = missing
-    return items
+    if rest < 0:
+        return items + [EVERY] * (n - used) if used < n else items
+    return items[:rest] + [EVERY] * (n - used) + [i for i in items[rest + 1 :] if i is not Ellipsis]
+
+
+def _dimensions_used(i: Any) -> int:
+    """How many dimensions one item of an index, which is not None, Ellipsis or a truth value, is for."""
+    if isinstance(i, (Tensor, np.ndarray)):
+        return i.ndim if i.dtype in (dtypes.bool_, np.bool_, dtypes.uint8, np.uint8) else 1
+    if isinstance(i, (list, tuple)) and len(i) and isinstance(i[0], (bool, list, tuple)):
+        a = np.asarray(i)
+        return a.ndim if a.dtype == np.bool_ else 1
+    return 1
 
 
 @hot
@@ -167,11 +175,14 @@ def slice_bounds(s: slice, n: int) -> tuple[int, int, int]:
     return start, step, stop - start if step == 1 else -(-(stop - start) // step)
 
 
+@hot
 def basic(x: Tensor, items: list) -> tuple[Tensor, list]:
     """Apply ints, slices and None one by one; returns the view and, per remaining dimension, an advanced index."""
-    dim, whole = 0, x.dim()
+    dim = 0
+    whole = x.dim()
     left: list = []
     for i in items:
+        kind = i.__class__
         if i is None:
             x = unsqueeze(x, dim)
             left.append(None)
@@ -180,44 +191,58 @@ def basic(x: Tensor, items: list) -> tuple[Tensor, list]:
             x = unsqueeze(x, dim)
             left.append(np.asarray([0] if i else [], np.int64))
             dim += 1
-        elif isinstance(i, slice):
+        elif kind is slice:
             n = x._shape[dim]
             start, step, length = slice_bounds(i, n)
             if i.start or step != 1 or not (i.stop is None or i.stop >= n):
                 x = x.narrow_step(dim, start, step, length)
             left.append(None)
             dim += 1
-        elif _is_advanced(i):
+        elif kind is not int and _is_advanced(i):
             a = as_index(i, x.device)
-            width = a.ndim if is_mask(a) else 1
+            width = 1
             if is_mask(a):
-                expected = x._shape[dim : dim + width]
-                if tuple(a.shape) != expected:
-                    bad = next(k for k in range(width) if a.shape[k] != expected[k])
-                    raise IndexError(
-                        f"The shape of the mask {list(a.shape)} at index {bad} does not match the shape of the indexed "
-                        f"tensor {list(x._shape)} at index {dim + bad}"
-                    )
+                width = a.ndim
+                _check_mask(x, a, dim)
                 if width == 0:
                     x = unsqueeze(x, dim)
-                    a = np.asarray([0] if (a.native() if a.__class__ is Value else a) else [], np.int64)
+                    a = _place_of_truth(a)
                     width = 1
             left.append(a)
             dim += width
         else:
-            try:
-                k = i.__index__()
-            except (AttributeError, TypeError):
-                raise (TypeError if isinstance(i, str) else IndexError)(
-                    "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
-                    f"(got {type(i).__name__})"
-                ) from None
+            k = i if kind is int else _whole_number(i)
             n = x._shape[dim]
             if not -n <= k < n:
                 was = dim + whole - x.dim()  # the dimension's number before others were taken away or put in
                 raise IndexError(f"index {k} is out of bounds for dimension {was} with size {n}")
             x = select(x, dim, k)
     return x, left
+
+
+def _check_mask(x: Tensor, mask: Any, dim: int) -> None:
+    expected = x._shape[dim : dim + mask.ndim]
+    if tuple(mask.shape) != expected:
+        bad = next(k for k, n in enumerate(mask.shape) if n != expected[k])
+        raise IndexError(
+            f"The shape of the mask {list(mask.shape)} at index {bad} does not match the shape of the indexed "
+            f"tensor {list(x._shape)} at index {dim + bad}"
+        )
+
+
+def _place_of_truth(mask: Any) -> np.ndarray:
+    """What a mask without dimensions says of a dimension of size 1."""
+    return np.asarray([0] if (mask.native() if mask.__class__ is Value else mask) else [], np.int64)
+
+
+def _whole_number(i: Any) -> int:
+    try:
+        return i.__index__()
+    except (AttributeError, TypeError):
+        raise (TypeError if isinstance(i, str) else IndexError)(
+            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
+            f"(got {type(i).__name__})"
+        ) from None
 
 
 @hot
@@ -249,9 +274,21 @@ def advanced(x: Tensor, left: list) -> tuple:
             index.append(i)
         else:
             index += [_on_device(a, x.device) for a in (held_places(i) if is_mask(i) else [i])]
-    if others > 1:
+    if others > 1 and not _alike(index):
         _check_meeting([i.shape for i in index if i.__class__ is not slice and not is_mask(i)])
     return Distinct(index) if masks == 1 and not others else tuple(index)
+
+
+@hot
+def _alike(index: list) -> bool:
+    """Whether all index tensors of an index have one shape."""
+    shape = None
+    for i in index:
+        if i.__class__ is not slice:
+            if shape is not None and i.shape != shape:
+                return False
+            shape = i.shape
+    return True
 
 
 def _check_meeting(shapes: list) -> None:
@@ -283,7 +320,7 @@ def span(a: np.ndarray) -> tuple[int, int]:
 @hot
 def beyond(a: np.ndarray, least: int, end: int) -> int | None:
     """The largest index of an array if it is not below `end`, else the smallest if it is below `least`, else None."""
-    if not a.size:
+    if not a.size or all_within(a, least, end):
         return None
     if least == 0 and a.size > _FEW and a.dtype == np.int64 and a.view(np.uint64).max() < end:
         return None  # the usual case, in one look: negative ones would be very large

@@ -455,6 +455,7 @@ def refuse(how: Exception | str, d: dtypes.dtype) -> NoReturn:
     raise NotImplementedError(f"\"{how}\" not implemented for '{_NAMES[d]}'")
 
 
+@hot
 def real_only(x: Any, how: Exception | str) -> None:
     """Refuse a complex tensor (see `refuse`)."""
     if x.dtype.category == dtypes.COMPLEX:

@@ -16,7 +16,7 @@ from ..native import hot
 from ..runtime import array as arrays
 from ..runtime import moves, pool
 from ..runtime.array import contiguous_strides, is_contiguous, numel
-from ..runtime.memory import peek, poke
+from ..runtime.raw import peek, poke
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .arguments import checked
@@ -81,6 +81,7 @@ def _copied_together(values: list, dim: int, out: Any) -> bool:
     return True
 
 
+@hot
 def _packed(words: list) -> bytes:
     return struct.pack(f"={len(words)}q", *words)
 

@@ -15,7 +15,7 @@ from ..precision import REGIONS
 from ..runtime import array as arrays
 from ..runtime import blas, gemm, pool
 from ..runtime.array import FEW_BYTES, numel
-from ..runtime.memory import peek, poke
+from ..runtime.raw import peek, poke
 from ..tensor import Tensor
 from .casting import autocasts
 from .copying import checked_number

@@ -70,8 +70,7 @@ def reduced(terms: ElementwiseOp) -> Operator:
 
 @hot
 def _weighed(x: Any, factor: Value | None, ignored: Value | None) -> Any:
-    """-x times the factors; zero where ignored, whatever x is there."""
-    x = -x
+    """x times the factors; zero where ignored, whatever x is there."""
     if factor is not None:
         x = x * (factor if x.__class__ is Value else wrap(factor))
     if ignored is not None:
@@ -80,7 +79,7 @@ def _weighed(x: Any, factor: Value | None, ignored: Value | None) -> Any:
 
 
 def _nll(input: Value, index: Any, dim: int, shape: tuple | None, divisor: Any, **weights: Value | None) -> Value:
-    return _finished(_weighed(GATHER.forward(input, index=index, dim=dim), **weights), shape, divisor)
+    return _finished(_weighed(-GATHER.forward(input, index=index, dim=dim), **weights), shape, divisor)
 
 
 @hot
@@ -106,7 +105,7 @@ def _to_terms(g: Any, index: Any, shape: tuple | None, divisor: Any) -> Any:
 def _nll_gradient(
     g: Any, input_shape: tuple, index: Any, dim: int, shape: Any, divisor: Any, factor: Any, ignored: Any
 ) -> Any:
-    g = _to_terms(g, index, shape, divisor)
+    g = -_to_terms(g, index, shape, divisor)
     return on_either(INDEX_BACKWARD, _weighed(g, factor, ignored), shape=input_shape, index=grid(index, dim))
 
 
@@ -121,24 +120,24 @@ def _at_target(x: Any, target: Any) -> Any:
     return total(where(eq(position, target), x, 0.0))
 
 
-def _log_probability_at_target(x: Any, target: Any) -> Any:
+def _surprise_at_target(x: Any, target: Any) -> Any:
     top = largest_number(x)
-    return (_at_target(x, target) - top) - log(total(exp(x - top)))
+    return log(total(exp(x - top))) - (_at_target(x, target) - top)
 
 
-def _less_probability(x: Any, target: Any, flow: Any) -> Any:
+def _probability_less_one_at_target(x: Any, target: Any, flow: Any) -> Any:
     top = largest_number(x)
-    return (where(eq(position, target), 1.0, 0.0) - exp((x - top) - log(total(exp(x - top))))) * flow
+    return (exp((x - top) - log(total(exp(x - top)))) - where(eq(position, target), 1.0, 0.0)) * flow
 
 
-# By whether x holds logits: the loss less its sign, and its gradient; where the target is.
+# By whether x holds logits: the loss, and its gradient; where the target is.
 _PICKED = {
-    True: RowProgram("cross_entropy", _log_probability_at_target, 2),
-    False: RowProgram("nll_loss", _at_target, 2),
+    True: RowProgram("cross_entropy", _surprise_at_target, 2),
+    False: RowProgram("nll_loss", lambda x, target: -_at_target(x, target), 2),
 }
 _PICKED_GRADIENT = {
-    True: RowProgram("cross_entropy_gradient", _less_probability, 3),
-    False: RowProgram("nll_loss_gradient", lambda x, target, flow: where(eq(position, target), flow, 0.0), 3),
+    True: RowProgram("cross_entropy_gradient", _probability_less_one_at_target, 3),
+    False: RowProgram("nll_loss_gradient", lambda x, target, flow: where(eq(position, target), -flow, 0.0), 3),
 }
 _IS_TARGET = RowProgram("is_target", lambda x, target: where(eq(position, target), 1.0, 0.0), 2)
 
@@ -161,7 +160,7 @@ def _rows_nll(logits: bool) -> Operator:
         if g.__class__ is Value:
             return rows.apply(picked_gradient, (input, index, g), (dim,))
         chosen = wrap(rows.apply(_IS_TARGET, (input._value(), index), (dim,)))
-        return (chosen - on_either(SOFTMAX, input, dim=dim) if logits else chosen) * g
+        return (on_either(SOFTMAX, input, dim=dim) - chosen if logits else -chosen) * g
 
     name = "cross_entropy" if logits else "nll_loss"
     return operator(
@@ -184,9 +183,9 @@ def _largest_and_log_total(x: Any) -> tuple:
     return top, log(total(exp(x - top)))
 
 
-def _with_log_probability(x: Any, target: Any) -> tuple:
+def _with_surprise(x: Any, target: Any) -> tuple:
     top, log_total = _largest_and_log_total(x)
-    return top, log_total, (_at_target(x, target) - top) - log_total
+    return top, log_total, log_total - (_at_target(x, target) - top)
 
 
 def _less_one_at_target(x: Any, target: Any, top: Any, log_total: Any, flow: Any) -> Any:
@@ -194,7 +193,7 @@ def _less_one_at_target(x: Any, target: Any, top: Any, log_total: Any, flow: Any
 
 
 _LOG_TOTAL = RowProgram("log_total", _largest_and_log_total)
-_LOG_PROBABILITY = RowProgram("cross_entropy", _with_log_probability, 2)
+_SURPRISE = RowProgram("cross_entropy", _with_surprise, 2)
 _LOGITS_GRADIENT = RowProgram("cross_entropy_gradient", _less_one_at_target, 5)
 MOST_PLACES = 1 << 24  # that float32 can tell apart
 
@@ -212,11 +211,11 @@ def _cross_entropy(
     input.ready()  # the gradient reads it again
     kept = rows.computing(input.dtype)
     if _meets_target(input.shape, dim, kept):
-        top, log_total, terms = rows.apply(_LOG_PROBABILITY, (input, index), (dim,), (), (kept, kept, kept))
+        top, log_total, terms = rows.apply(_SURPRISE, (input, index), (dim,), (), (kept, kept, kept))
     else:
         top, log_total = rows.apply(_LOG_TOTAL, (input,), (dim,), (), (kept, kept))
         picked = cast_value(GATHER.forward(input, index=index.native(), dim=dim), kept)
-        terms = (picked - top) - log_total
+        terms = log_total - (picked - top)
     terms = cast_value(_weighed(terms, factor, ignored), input.dtype)
     return _finished(terms, shape, divisor), top, log_total
 
@@ -229,7 +228,7 @@ def _cross_entropy_gradient(
     if g.__class__ is not Value:
         flowing = _nll_gradient(g, tuple(input.shape), index.native(), dim, shape, divisor, factor, ignored)
         return LOG_SOFTMAX.grads["x"].function(flowing, on_either(LOG_SOFTMAX, input, dim=dim), dim)
-    flow = -cast_value(_weighed(_to_terms(g, index, shape, divisor), factor, ignored), top.dtype)
+    flow = cast_value(_weighed(_to_terms(g, index, shape, divisor), factor, ignored), top.dtype)
     if _meets_target(input.shape, dim, top.dtype):
         return rows.apply(_LOGITS_GRADIENT, (input, index, top, log_total, flow), (dim,), (), (input.dtype,))
     evaluate(flow, "read twice")

@@ -14,6 +14,7 @@ from ..autograd.mode import MODE
 from ..lazy import backend
 from ..lazy.storage import face_of
 from ..lazy.value import Value, from_array
+from ..native import hot
 from ..runtime import array as arrays
 from ..tensor import Tensor
 from . import dispatch, writes
@@ -285,6 +286,7 @@ def polar(abs: Tensor, angle: Tensor) -> Tensor:
 
 
 @named("is_complex")
+@hot
 def is_complex(input: Tensor) -> bool:
     """Whether the dtype is a complex one."""
     return input.dtype.is_complex

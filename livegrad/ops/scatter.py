@@ -192,6 +192,7 @@ _LABELS = {
 
 
 @public("scatter", kind="library", op=SCATTER, inplace=True)
+@hot
 def scatter(
     x: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
 ) -> Tensor:
@@ -206,6 +207,7 @@ def scatter(
 
 @public("scatter_add", kind="library", inplace=True)
 @autocasts
+@hot
 def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """Like `scatter`, adding to what is there."""
     if not isinstance(src, Tensor):

@@ -39,9 +39,13 @@ def made_of(a: np.ndarray, shape: tuple, d: dtypes.dtype, requires_grad: bool = 
 @hot
 def scaled_mask(shape: tuple, d: dtypes.dtype, p: float) -> Tensor:
     """1 / p with probability p, else 0: the numbers of the CPU's own stream that ``bernoulli_(p)`` draws, over p."""
-    hits = stream_of(None).bernoulli(p, numel(shape))
-    made = arrays.empty(shape, d)
     number = d.np.type
+    made = arrays.empty(shape, d)
+    stream = stream_of(None)
+    n = numel(shape)
+    if d is dtypes.float32 and stream.fill_mask(made.ptr, n, p, float(number(1) / number(p))):
+        return wrap(from_array(made))
+    hits = stream.bernoulli(p, n)
     np.multiply(hits.reshape(shape), number(1) / number(p), out=made.native())
     return wrap(from_array(made))
 
@@ -50,6 +54,7 @@ def _drawn(v: Value, requires_grad: bool = False) -> Tensor:
     return _finish(wrap(v), requires_grad)
 
 
+@hot
 def _recorded(name: str, made: Tensor, input: Tensor) -> Tensor:
     """What was drawn, as a step of the graph where a gradient is wanted: it is 0."""
     if not (MODE.grad and input.requires_grad):
@@ -83,6 +88,30 @@ def few_of(generator: Generator | None, shape: tuple, d: dtypes.dtype, normal: b
 
 
 @hot
+def normals_of(generator: Generator | None, shape: tuple, d: dtypes.dtype, mean: float, std: float) -> Tensor:
+    """Normal numbers of the CPU's stream, in row-major order."""
+    stream = stream_of(generator)
+    n = numel(shape)
+    if d is dtypes.float32:
+        made = arrays.empty(shape, d)
+        if stream.fill_normal(made.ptr, n, mean, std):
+            return wrap(from_array(made))
+    return made_of(stream.normal(n, d.np, mean, std), shape, d)
+
+
+@hot
+def uniforms_of(generator: Generator | None, shape: tuple, d: dtypes.dtype) -> Tensor:
+    """Uniform numbers of [0, 1) of the CPU's stream."""
+    stream = stream_of(generator)
+    n = numel(shape)
+    if d is dtypes.float32:
+        made = arrays.empty(shape, d)
+        if stream.fill_uniform(made.ptr, n):
+            return wrap(from_array(made))
+    return made_of(stream.uniform(n, d.np), shape, d)
+
+
+@hot
 def _of_few(numbers: list, shape: tuple, d: dtypes.dtype) -> Tensor:
     row = row_of(numbers, d)
     return wrap(from_array(Array(row.block, 0, shape, contiguous_strides(shape), d, True)))  # type: ignore[union-attr]
@@ -112,7 +141,7 @@ def rand(
     few = few_of(generator, shape, d, False)
     if few is not None:
         return _finish(few, requires_grad)
-    return made_of(stream_of(generator).uniform(numel(shape), d.np), shape, d, requires_grad)
+    return _finish(uniforms_of(generator, shape, d), requires_grad)
 
 
 @makes
@@ -140,7 +169,7 @@ def randn(
     few = few_of(generator, shape, d, True)
     if few is not None:
         return _finish(few, requires_grad)
-    return made_of(stream_of(generator).normal(numel(shape), d.np), shape, d, requires_grad)
+    return _finish(normals_of(generator, shape, d, 0.0, 1.0), requires_grad)
 
 
 @makes
@@ -192,6 +221,7 @@ def randint(
 
 
 @makes
+@hot
 def randperm(
     n: int, *, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
 ) -> Tensor:
@@ -207,6 +237,7 @@ def randperm(
 
 
 @makes
+@hot
 def normal(
     mean: Any = 0.0,
     std: Any = 1.0,
@@ -245,10 +276,11 @@ def normal(
     draw = draw_of(generator, where, shape)
     if draw is not None:
         return _drawn(draw.normal(d, float(mean), float(std)))
-    return made_of(stream_of(generator).normal(numel(shape), d.np, float(mean), float(std)), shape, d)
+    return normals_of(generator, shape, d, float(mean), float(std))
 
 
 @with_out
+@hot
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
     """Ones with the probability that each element states (or p for all), else zeros."""
     if p is not None:
@@ -298,6 +330,7 @@ def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
 
 
 @checked
+@hot
 def rand_like(
     input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
 ) -> Tensor:
@@ -308,6 +341,7 @@ def rand_like(
 
 
 @checked
+@hot
 def randn_like(
     input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
 ) -> Tensor:

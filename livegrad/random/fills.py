@@ -12,7 +12,7 @@ from ..lazy.value import Value
 from ..native import hot
 from ..ops import writes
 from ..tensor import Tensor, wrap
-from .draws import few_of, floating, made_of
+from .draws import few_of, floating, made_of, normals_of, uniforms_of
 from .generators import Generator, draw_of, stream_of
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Any = N
     few = few_of(generator, self._shape, self.dtype, False) if a == 0 and b == 1 else None
     if few is not None:
         return _overwrite(self, few._value())
+    if a == 0 and b == 1:
+        return _overwrite(self, uniforms_of(generator, self._shape, self.dtype)._value())
     return _overwrite(self, stream_of(generator).uniform(self.numel(), self.dtype.np, float(a), float(b)))
 
 
@@ -58,9 +60,10 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any
     few = few_of(generator, self._shape, self.dtype, True) if mean == 0 and std == 1 else None
     if few is not None:
         return _overwrite(self, few._value())
+    if self.is_contiguous():
+        return _overwrite(self, normals_of(generator, self._shape, self.dtype, float(mean), float(std))._value())
     stream = stream_of(generator)
-    a = stream.normal(self.numel(), self.dtype.np, float(mean), float(std), contiguous=self.is_contiguous())
-    return _overwrite(self, a)
+    return _overwrite(self, stream.normal(self.numel(), self.dtype.np, float(mean), float(std), contiguous=False))
 
 
 def random_(
@@ -83,6 +86,7 @@ def random_(
     return _overwrite(self, stream.random_int(int(low), int(high), n, d))
 
 
+@hot
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """Fill with ones (probability p) and zeros."""
     if not isinstance(p, Tensor) and not 0 <= p <= 1:

@@ -12,7 +12,7 @@ from .. import dtypes
 from ..devices import cpu, device
 from ..native import hot, slotted
 from . import memory, moves, pool
-from .memory import peek, poke
+from .raw import peek, poke
 from .refusal import out_of_memory_for
 
 
@@ -322,6 +322,7 @@ def full_on(where: device, shape: tuple, dtype: dtypes.dtype, value: Any) -> Arr
     return made
 
 
+@hot
 def on_host(a: Array, why: str) -> Array:
     """An array on the CPU with that content: the same one if it is there already."""
     return a if a.device is cpu else _elsewhere(a.device).to_host(a, why)

@@ -33,6 +33,7 @@ import numpy as np
 from ..native import hot, slotted
 from ..settings import unusable
 from ..site import INTERNAL, MODULES
+from .raw import address
 from .refusal import no_copy, out_of_memory
 
 __all__ = [
@@ -424,14 +425,6 @@ def wrap(array: np.ndarray) -> Block:
     return block
 
 
-def address(array: np.ndarray) -> int:
-    """Where the first element of an array of the CPU is."""
-    try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # several times faster, but not for every array
-    except (BufferError, TypeError, ValueError):
-        return array.__array_interface__["data"][0]
-
-
 class _View(ctypes.c_char * ((1 << (8 * ctypes.sizeof(ctypes.c_void_p) - 16)) - 1)):
     """The buffer that NumPy sees: all memory from an address on, of which it owns none, and the Block to keep alive."""
 
@@ -451,16 +444,6 @@ def ndarray(block: Block, dtype: np.dtype, shape, byte_strides=None, byte_offset
     view = _view_at(block.ptr)
     view.block = block
     return _ndarray(shape, dtype, view, byte_offset, byte_strides)
-
-
-def peek(address: int, nbytes: int) -> bytes:
-    """What lies in memory now (`native` writes this out)."""
-    return ctypes.string_at(address, nbytes)
-
-
-def poke(address: int, data: bytes) -> None:
-    """Write into memory (`native` writes this out)."""
-    ctypes.memmove(address, data, len(data))
 
 
 def set_settle(settle: Callable[[], None]) -> None:

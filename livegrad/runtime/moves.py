@@ -149,6 +149,7 @@ def fill(target: int, number: bytes, nbytes: int) -> bool:
 _LEAST_ROW = 64  # bytes of a row that is worth a call
 
 
+@hot
 def assign(target: Any, source: Any) -> None:
     """target[...] = source, by all threads where both are large and lie in rows of the CPU's memory; done on return."""
     if (

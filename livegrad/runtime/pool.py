@@ -43,7 +43,7 @@ from ..observe import WATCH
 from ..settings import unusable
 from . import dispatcher, memory
 from .dispatcher import MOST_BYTES, MOST_THREADS, QUEUE_AT, SLOTS
-from .memory import peek, poke
+from .raw import peek, poke
 
 __all__ = ["enqueue", "finish", "get_num_threads", "launch", "run_serial", "set_num_threads"]
 

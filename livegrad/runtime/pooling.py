@@ -17,7 +17,7 @@ from ..llvm import service
 from ..native import hot
 from ..observe import library
 from . import interpreter, pool
-from .memory import address
+from .raw import address
 
 SERIAL_WORK = 100_000
 

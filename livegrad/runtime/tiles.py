@@ -18,7 +18,7 @@ import numpy as np
 
 from ..native import hot
 from . import memory, pool
-from .memory import peek, poke
+from .raw import peek, poke
 
 _SERIAL_WORK = 1 << 21  # multiply-adds that are not worth a second thread
 # Below, packing costs more than is won: multiply-adds in all, and for each number packed (float32 only: the other way

@@ -13,7 +13,7 @@ import struct
 import numpy as np
 
 from ..llvm import cache
-from ..runtime.memory import address
+from ..runtime.raw import address
 
 _WORTH = 1 << 17  # elements asked for, in one call or several, before compiling
 _CALL = 1 << 9  # elements that what NumPy takes for a call of any size is worth
@@ -65,7 +65,7 @@ def _load() -> dict:
 
 
 def _compile() -> dict:
-    found = cache.functions(_fill_normal_ir() + _SHUFFLE + _APPLY, ("fill_normal", "shuffle", "apply"))
+    found = cache.functions(fill_normal_ir("i64") + _SHUFFLE + _APPLY, ("fill_normal", "shuffle", "apply"))
     pointer, i64, f32 = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
     return {
         "fill_normal": ctypes.CFUNCTYPE(None, pointer, pointer, i64, f32, f32)(found["fill_normal"]),
@@ -133,8 +133,9 @@ declare <8 x float> @llvm.sqrt.v8f32(<8 x float>)
 class _Lines:
     """Straight-line code on eight floats: each method writes one instruction and returns the name of its result."""
 
-    def __init__(self) -> None:
+    def __init__(self, word: str) -> None:
         self.lines: list[str] = []
+        self.word = word
 
     def emit(self, text: str) -> str:
         name = f"%v{len(self.lines)}"
@@ -176,8 +177,9 @@ class _Lines:
         return self.emit(f"sitofp <8 x i32> {a} to <8 x float>")
 
     def uniforms(self, at: str) -> str:
-        wide = self.emit(f"load <8 x i64>, ptr {at}, align 8")
-        word = self.emit(f"trunc <8 x i64> {wide} to <8 x i32>")
+        word = self.emit(f"load <8 x {self.word}>, ptr {at}, align 4")
+        if self.word != "i32":
+            word = self.emit(f"trunc <8 x {self.word}> {word} to <8 x i32>")
         return self.mul(self.to_float(self.int("and", word, 0xFFFFFF)), _const(2.0**-24))
 
     def flip_sign(self, a: str, octant_bit: str) -> str:
@@ -233,10 +235,11 @@ def _sincos(b: _Lines, theta: str) -> tuple[str, str]:
     return b.flip_sign(sin, b.int("and", octant, 4)), b.flip_sign(cos, b.int("and", behind, 4))
 
 
-def _fill_normal_ir() -> str:
+def fill_normal_ir(word: str) -> str:
+    """`fill_normal`, of words that lie in integers of that type. Those of 32 bits may lie where the result goes."""
     from livegrad.sampling.boxmuller import TWO_PI
 
-    b = _Lines()
+    b = _Lines(word)
     log = _log(b, b.sub(_const(1.0), b.uniforms("%first")))
     radius = b.sqrt(b.mul(log, _const(-2.0)))
     sin, cos = _sincos(b, b.mul(b.uniforms("%second"), _const(TWO_PI)))
@@ -258,8 +261,8 @@ entry:
 loop:
   %block = phi i64 [0, %entry], [%next, %loop]
   %start = shl i64 %block, 4
-  %first = getelementptr i64, ptr %words, i64 %start
-  %second = getelementptr i64, ptr %first, i64 8
+  %first = getelementptr {word}, ptr %words, i64 %start
+  %second = getelementptr {word}, ptr %first, i64 8
   %low = getelementptr float, ptr %out, i64 %start
   %high = getelementptr float, ptr %low, i64 8
 {body}

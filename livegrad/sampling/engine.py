@@ -11,7 +11,8 @@ import weakref
 
 import numpy as np
 
-from livegrad.sampling import twister
+from livegrad.native import hot
+from livegrad.sampling import direct, twister
 
 _N = 624
 
@@ -55,6 +56,8 @@ class Engine:
         self._bits = np.random.MT19937(_Unseeded())
         self._legacy = np.random.RandomState(self._bits)  # its `seed` is the 2002 seeding
         self._raw = self._bits.random_raw
+        self._lock = self._bits.lock
+        self._state = self._bits.ctypes.state_address
         _engines.add(self)
         self.reseed(seed)
 
@@ -63,18 +66,39 @@ class Engine:
         self._legacy.seed(seed & 0xFFFFFFFF)
         self._fresh = True  # nothing drawn since: PyTorch saves such a state unlike a used-up one
 
+    @hot
     def take(self, n: int) -> np.ndarray:
         """The next `n` words, as uint64."""
         if n:
             self._fresh = False
         return self._raw(n)
 
+    @hot
     def take32(self, n: int) -> np.ndarray:
         """The next `n` words, as uint32: faster for many."""
         if n:
             self._fresh = False
         made = twister.words(self._bits, n)
         return self._raw(n).astype(np.uint32) if made is None else made
+
+    @hot
+    def fill_uniform(self, out: int, n: int) -> None:
+        """Fill memory with float32 numbers from [0, 1); only where `direct.ready` says so, like what follows."""
+        self._fresh = False
+        with self._lock:
+            direct.uniform(self._state, out, n)
+
+    @hot
+    def fill_normal(self, out: int, n: int, mean: float, std: float) -> None:
+        self._fresh = False
+        with self._lock:
+            direct.normal(self._state, out, n, mean, std)
+
+    @hot
+    def fill_mask(self, out: int, n: int, limit: int, value: float) -> None:
+        self._fresh = False
+        with self._lock:
+            direct.mask(self._state, out, n, limit, value)
 
     def place(self) -> tuple[object, bool]:
         """The place in the sequence, for `replay`."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from livegrad.native import hot
-from livegrad.sampling import boxmuller, compiled, libm, rejection, twister
+from livegrad.sampling import boxmuller, compiled, direct, libm, rejection, twister
 from livegrad.sampling.engine import Engine
 from livegrad.sampling.fused import fma64
 
@@ -84,8 +84,38 @@ class Stream:
     def __reduce__(self) -> tuple:
         return _restore, (self.get_state(),)
 
+    # ---- straight into memory ----
+
+    @hot
+    def fill_uniform(self, out: int, n: int) -> bool:
+        """`uniform` of float32, [0, 1), into the memory at an address; False, with nothing done, without a compiler.
+
+        A process that draws little does not compile: see `compiled.worth_it`.
+        """
+        if n == 0 or not direct.ready(n):
+            return False
+        self._engine.fill_uniform(out, n)
+        return True
+
+    @hot
+    def fill_normal(self, out: int, n: int, mean: float, std: float) -> bool:
+        """`normal` of float32, of 16 numbers and more, likewise."""
+        if n < 16 or not std >= 0 or not direct.ready(n):
+            return False
+        self._engine.fill_normal(out, n, mean, std)
+        return True
+
+    @hot
+    def fill_mask(self, out: int, n: int, p: float, value: float) -> bool:
+        """`value` with probability p, else 0, as float32: what `bernoulli` draws."""
+        if n == 0 or not 0 <= p <= 1 or not direct.ready(n):
+            return False
+        self._engine.fill_mask(out, n, math.ceil(p * 2.0**53), value)
+        return True
+
     # ---- bits and uniforms ----
 
+    @hot
     def words64(self, n: int) -> np.ndarray:
         """`n` numbers of 64 bits, two words each, the high one first."""
         if n < 1024:
@@ -97,6 +127,7 @@ class Stream:
         out |= pairs
         return out
 
+    @hot
     def _bits53(self, n: int) -> np.ndarray:
         bits = self.words64(n)
         bits &= np.uint64(2**53 - 1)
@@ -107,6 +138,7 @@ class Stream:
         unit *= 2.0**-53
         return unit
 
+    @hot
     def _unit32(self, n: int) -> np.ndarray:
         words = self._engine.take32(n)
         words &= np.uint32(0xFFFFFF)
@@ -274,6 +306,7 @@ class Stream:
         """One `torch.empty((), dtype=torch.int64).random_()`: how samplers and loaders take a seed."""
         return int(self.random_full(1, np.int64)[0])
 
+    @hot
     def permutation(self, n: int) -> np.ndarray:
         """`randperm`."""
         if n < 0:

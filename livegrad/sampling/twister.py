@@ -12,7 +12,7 @@ import ctypes
 import numpy as np
 
 from ..llvm import cache
-from ..runtime.memory import address
+from ..runtime.raw import address
 
 _WORTH = 1 << 15  # words in one call: below, NumPy's own generator is as good
 _functions: dict | None = None
@@ -98,7 +98,8 @@ _LAST = """
 """
 
 
-def _source() -> str:
+def source() -> str:
+    """LLVM IR of `words` and `below`."""
     # 227 words look ahead, of which 224 go by sixteens; the other 396 before the last look back, 384 by sixteens.
     twists = (
         _twist("t1", "entry", 0, 224, 397, 16)
@@ -217,7 +218,7 @@ done:
 
 
 def _compile() -> dict:
-    found = cache.functions(_source(), ("words", "below"))
+    found = cache.functions(source(), ("words", "below"))
     pointer, i64 = ctypes.c_void_p, ctypes.c_int64
     return {
         "words": ctypes.CFUNCTYPE(None, pointer, pointer, i64)(found["words"]),

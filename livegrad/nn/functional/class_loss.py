@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import livegrad
 
+from ...devices import cpu
 from ...native import hot
+from ...ops.along import all_within
 from ...ops.casting import autocasts
 from ...ops.indices import check_within, span
 from ...ops.loss import nll
@@ -29,7 +31,7 @@ def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, r
 
 @hot
 def _check_class_shapes(input, target):
-    mine, its = input.shape, target.shape
+    mine, its = input._shape, target._shape
     if target.dtype is livegrad.int64 and len(mine) == 2 and len(its) == 1 and mine[0] == its[0]:
         return  # nearly always
     _refuse_class_shapes(input, target)
@@ -72,21 +74,23 @@ def check_class_weight(weight, classes):
 def _nll(log_probabilities, target, weight, ignore_index, reduction, logits=False):
     if reduction != "mean" and reduction != "sum" and reduction != "none":
         raise ValueError(f"{reduction} is not a valid value for reduction")
-    shape = log_probabilities.shape
+    shape = log_probabilities._shape
     class_dim = 0 if len(shape) == 1 else 1
     classes = shape[class_dim]
     if weight is not None:
         check_class_weight(weight, classes)
     index = target if target.dtype is livegrad.int64 else target.long()
-    index = index.reshape(shape[:class_dim] + (1,) + shape[2:])
+    index = index.reshape(*shape[:class_dim], 1, *shape[2:])
     ignored = None
-    if target.is_cuda:
+    counted = None
+    every = True
+    if target.device is not cpu:
         # Nothing waits to see the classes: a kernel looks at them, and those to ignore may be there.
         every, counted = False, index != ignore_index
         check_within(index, classes, ignore_index, "Target {} is out of bounds.")
         index = index.where(counted, livegrad.zeros_like(index))
         ignored = counted.logical_not()
-    else:
+    elif 0 <= ignore_index < classes or not all_within(index._to_numpy(), 0, classes):
         low, high = span(index._to_numpy())
         every = not (low <= ignore_index and ignore_index <= high)
         if not every or low < 0 or high >= classes:
@@ -94,7 +98,8 @@ def _nll(log_probabilities, target, weight, ignore_index, reduction, logits=Fals
             every = bool(counted.all())
             index = index.where(counted, livegrad.zeros_like(index))
             _check_classes(index, classes)
-            ignored = None if every else counted.logical_not()
+            if not every:
+                ignored = counted.logical_not()
     factor = None if weight is None else weight.detach()[index]
     divisor = None
     if reduction == "mean":
@@ -104,7 +109,7 @@ def _nll(log_probabilities, target, weight, ignore_index, reduction, logits=Fals
             counts = livegrad.ones_like(index) if every else counted
             counts = counts if factor is None else factor * counts
             divisor = counts.sum().to(log_probabilities.dtype)
-    wanted = target.shape if reduction == "none" else None
+    wanted = target._shape if reduction == "none" else None
     return nll(log_probabilities, class_dim, index, wanted, divisor, factor, ignored, logits)
 
 
@@ -135,7 +140,7 @@ def cross_entropy(
     if label_smoothing != 0.0 and not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
     class_dim = 0 if input.dim() == 1 else 1
-    if target.shape == input.shape and not (input.dim() == 1 and not target.is_floating_point()):
+    if target._shape == input._shape and not (input.dim() == 1 and not target.is_floating_point()):
         if not target.is_floating_point():
             kind = target.type().rpartition(".")[2].removesuffix("Tensor")
             raise RuntimeError(f"Expected floating point type for target with class probabilities, got {kind}")

@@ -4,26 +4,29 @@ import math
 import warnings
 
 import livegrad
+from livegrad.native import hot
 from livegrad.random.draws import scaled_mask
 from livegrad.random.generators import draws_by_stream
 
 __all__ = ["alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout"]
 
-_FEW = 1 << 14  # elements whose mask is made at once; of more a kernel scales it
 SELU_LIMIT = -1.7580993408473766  # what selu tends to for large negative x
 
 
+@hot
 def check_probability(p):
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
 
 
+@hot
 def dropout(input, p=0.5, training=True, inplace=False):
     """In training, sets elements to zero with probability ``p`` and divides the others by 1 - p."""
     check_probability(p)
     return _dropped(input, input.shape, p, training, inplace)
 
 
+@hot
 def _dropped(input, mask_shape, p, training, inplace):
     if p == 0 or not training or input.numel() == 0:
         return input
@@ -33,8 +36,12 @@ def _dropped(input, mask_shape, p, training, inplace):
             if inplace
             else (input * livegrad.zeros((), dtype=input.dtype, device=input.device))
         )
-    if not inplace and 0 < input.numel() <= _FEW and _plainly_drawn(input) and input.is_contiguous():
+    if not inplace and _plainly_drawn(input) and input.is_contiguous():
         return input * scaled_mask(tuple(mask_shape), input.dtype, 1 - p)
+    return _masked(input, mask_shape, p, inplace)
+
+
+def _masked(input, mask_shape, p, inplace):
     with livegrad.no_grad():
         order = _memory_order(input) if mask_shape == input.shape else None
         if order is not None:
@@ -46,6 +53,7 @@ def _dropped(input, mask_shape, p, training, inplace):
     return input.mul_(mask) if inplace else input * mask
 
 
+@hot
 def _plainly_drawn(input):
     return (input.dtype is livegrad.float32 or input.dtype is livegrad.float64) and draws_by_stream(input.device)
 

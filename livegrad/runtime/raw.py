@@ -1,0 +1,35 @@
+"""Memory by its address: what lies there, writing there, and where a NumPy array's elements are."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+
+import numpy as np
+
+from ..native import hot
+
+
+def peek(address: int, nbytes: int) -> bytes:
+    """What lies in memory now (`native` writes this out)."""
+    return ctypes.string_at(address, nbytes)
+
+
+def poke(address: int, data: bytes) -> None:
+    """Write into memory (`native` writes this out)."""
+    ctypes.memmove(address, data, len(data))
+
+
+# An array of NumPy's is an object of C: what every object begins with, then where the first element is.
+_HEAD = object.__basicsize__
+_WORD = struct.Struct("=Q").unpack
+_samples = (np.zeros(3)[1:], np.frombuffer(bytes(9), np.uint8, 8, 1))
+IN_HEAD = all(_WORD(peek(id(a) + _HEAD, 8))[0] == a.__array_interface__["data"][0] for a in _samples)
+
+
+@hot
+def address(array: np.ndarray) -> int:
+    """Where the first element of an array of the CPU is."""
+    if IN_HEAD:  # several times faster than any way that NumPy offers
+        return _WORD(peek(id(array) + _HEAD, 8))[0]
+    return array.__array_interface__["data"][0]
