@@ -21,6 +21,7 @@ class Described(Registered):
         _s: Any
 
     @property
+    @hot
     def shape(self) -> Size:
         v = self._v
         return Size(v.shape if v is not None else self._s.shape)
@@ -54,6 +55,7 @@ class Described(Registered):
 
     ndimension = dim
 
+    @hot
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the size of one dimension."""
         return Size(self._shape) if dim is None else _of(self._shape, dim)
@@ -155,6 +157,7 @@ class Described(Registered):
         return -1 if self.device.index is None else self.device.index
 
 
+@hot
 def _of(sizes: tuple, dim: int) -> int:
     """The entry of one dimension."""
     n = len(sizes)

@@ -51,9 +51,11 @@ class dtype:
         return self.category == FLOATING
 
     @property
+    @hot
     def is_complex(self) -> bool:
         return self.category == COMPLEX
 
+    @hot
     def to_real(self) -> dtype:
         """The dtype of the parts of a complex dtype's numbers; a real dtype itself.
 

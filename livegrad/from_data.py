@@ -263,6 +263,7 @@ def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_gra
 
 
 @functools.partial(checked, public=False)
+@hot
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """`data` as a tensor, sharing memory and history where that is possible."""
     if isinstance(data, Tensor):

@@ -294,6 +294,7 @@ class Tensor(Readable):
     # --- the recorded graph -------------------------------------------------------------------------------------
 
     @property
+    @hot
     def requires_grad(self) -> bool:
         return self._edge is not None
 

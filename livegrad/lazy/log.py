@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from ..devices import cpu
+from ..native import hot
 from ..observe import WATCH, Observer
 from ..settings import unusable
 from ..site import user_frame
@@ -66,6 +67,7 @@ if _WANTED:
     WATCH.observer = Log()
 
 
+@hot
 def origin(kernel: Any) -> str:
     """Where a kernel's code came from, told once; from then on it is a hit."""
     if kernel is None:

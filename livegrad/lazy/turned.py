@@ -82,6 +82,7 @@ def contiguous_copy(array: Array) -> Array:
     return made
 
 
+@hot
 def turned_leaves(leaves: list[Any]) -> tuple[int, ...]:
     """Which of them should be copied before a kernel reads them along their innermost dimensions."""
     return tuple(k for k, leaf in enumerate(leaves) if 0 not in leaf.array.strides and plan_of(leaf.array) is not None)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from .. import dtypes
+from ..native import hot
 from ..ops.decompositions import LinAlgError
 from ..ops.registry import write_out
 from ..tensor import Tensor
 
 
+@hot
 def check_square(name: str, x: Tensor) -> None:
     if x.dim() < 2:
         raise RuntimeError(

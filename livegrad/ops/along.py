@@ -8,6 +8,7 @@ import numpy as np
 
 from ..codegen.kernels import Kernel
 from ..devices import cpu
+from ..dtypes import int64
 from ..native import hot
 from ..runtime import pool
 from ..runtime.array import Array, empty, numel
@@ -104,12 +105,24 @@ def all_within(index: np.ndarray, least: int, end: int) -> bool:
 
     False also where there is none for this (yet).
     """
-    count = index.size
-    if count == 0 or index.itemsize != 8 or not index.flags.c_contiguous or not _within().available(count):
+    return index.itemsize == 8 and index.flags.c_contiguous and _look_through(address(index), index.size, least, end)
+
+
+@hot
+def values_within(index: Array, least: int, end: int) -> bool:
+    """The same of an array of the CPU."""
+    if index.dtype is not int64 or not index.contiguous:
         return False
+    return _look_through(index.ptr, numel(index.shape), least, end)
+
+
+@hot
+def _look_through(places: int, count: int, least: int, end: int) -> bool:
     kernel = _within()
+    if count == 0 or not kernel.available(count):
+        return False
     found = allocate(1)
-    pool.launch(kernel.address, kernel.pack(found.ptr, address(index), count, least, end), 1, 1)
+    pool.launch(kernel.address, kernel.pack(found.ptr, places, count, least, end), 1, 1)
     return peek(found.ptr, 1) == _YES
 
 

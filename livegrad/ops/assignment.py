@@ -31,6 +31,7 @@ from .operator import on_either
 from .registry import named, operator, public
 
 
+@hot
 def _index_put(x: Value, source: Value, index: Any, accumulate: bool) -> Value:
     if x.device is not cpu:
         if accumulate:
@@ -253,6 +254,7 @@ def index_put_(x: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bo
 Tensor.index_put_ = index_put_  # type: ignore[attr-defined]
 
 
+@hot
 def check_slices(x: Tensor, d: int, index: Tensor, source: Tensor, name: str) -> None:
     """Raise where `source` does not have one slice of x's shape for each index."""
     own, shape = source._shape, x._shape
@@ -290,6 +292,7 @@ def _check_copied(x: Tensor, d: int, index: Tensor, source: Tensor) -> None:
         )
 
 
+@hot
 def _slices(x: Tensor, dim: int, index: Tensor, name: str) -> tuple:
     """A tensor of at least one dimension, and the place of the named slices of a dimension in it."""
     d = normal_dim(dim, x.dim())
@@ -302,6 +305,7 @@ def _slices(x: Tensor, dim: int, index: Tensor, name: str) -> tuple:
 
 
 @public("index_add", kind="library", inplace=True)
+@hot
 def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """A copy of x with source's slices, times alpha, added at the named indices of one dimension.
 

@@ -18,6 +18,7 @@ from ..autograd.node import cast_value
 from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value, from_array, pending, reshaped
+from ..native import hot
 from ..runtime import array as arrays
 from ..runtime import convolution, convolution_numpy
 from ..runtime.array import numel
@@ -31,16 +32,19 @@ from .view import SPREAD
 _KINDS = {dtypes.float32: "f32", dtypes.float64: "f64"}
 
 
+@hot
 def _wide(*values: Value | None) -> list:
     """Half types as float32, in which they are computed."""
     return [v if v is None or v.dtype.kind not in ("f16", "bf16") else cast_value(v, dtypes.float32) for v in values]
 
 
+@hot
 def _three(values: tuple, missing: Any) -> tuple:
     """One entry for each of depth, height and width; missing ones come first."""
     return (missing,) * (3 - len(values)) + tuple(values)
 
 
+@hot
 def _strides(a: Any) -> tuple:
     return (*a.strides[:2], *_three(a.strides[2:], 0))
 
@@ -48,6 +52,7 @@ def _strides(a: Any) -> tuple:
 _zero_bias: dict[tuple, Any] = {}
 
 
+@hot
 def _bias_address(bias: Value | None, dtype: Any, count: int) -> int:
     """The address of a contiguous bias, of zeros where there is none."""
     if bias is not None:
@@ -95,6 +100,7 @@ def _empty(shape: tuple, bias: Value | None, dtype: Any) -> Value:
     return backend.fresh(made)
 
 
+@hot
 def _convolve(
     x: Value, weight: Value, bias: Value | None, out: tuple, stride: tuple, padding: tuple, dilation: tuple,
     groups: int,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..native import hot
 from ..precision import REGIONS
 from ..tensor import Tensor
 from .arguments import settled
@@ -51,6 +52,7 @@ def _check_numbers(stride: tuple, padding: tuple, dilation: tuple, groups: int, 
         raise RuntimeError("non-positive groups is not supported")
 
 
+@hot
 def _check_dtypes(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     if x.dtype is not weight.dtype:
         raise RuntimeError(
@@ -91,6 +93,7 @@ def _check_shapes(x: tuple, weight: tuple, bias: tuple | None, groups: int, tran
         )
 
 
+@hot
 def _batched(name: str, x: Tensor, n: int) -> tuple[Tensor, bool]:
     """The input with a batch dimension, and whether it had one."""
     if x.dim() == n + 2:
@@ -152,6 +155,7 @@ def _geometry(
 _kept_geometry = functools.lru_cache(4096, typed=True)(_geometry)
 
 
+@hot
 def convolution(
     name: str, n: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any,
     groups: int,

@@ -11,6 +11,7 @@ from ..autograd.mode import MODE
 from ..autograd.node import cast_value
 from ..devices import cpu
 from ..lazy import backend
+from ..lazy.rows import again
 from ..lazy.rows import run as run_rows
 from ..lazy.value import Value, from_array, reshaped
 from ..native import hot
@@ -140,7 +141,9 @@ def _arg(x: Value, largest: bool, dim: int) -> tuple[Value, Value]:
     elif compute is dtypes.float32 and n > 1 << 24:
         compute = dtypes.float64  # in which every index is a number
     far = float(n) if compute.category == dtypes.FLOATING else n
-    return run_rows(_ARG[largest], [x], (far,), (dim,), x.shape, compute, (dtypes.int64, x.dtype))
+    results = (dtypes.int64, x.dtype)
+    made = again(_ARG[largest], (x,), (far,), (dim,), results)
+    return run_rows(_ARG[largest], [x], (far,), (dim,), x.shape, compute, results) if made is None else made
 
 
 def _arg_of_all(x: Value, largest: bool) -> int:

@@ -116,6 +116,7 @@ def slice_geometry(offset: int, shape: tuple, strides: tuple, dim: int, start: i
     return offset + start * strides[dim], new_shape, new_strides
 
 
+@hot
 def diagonal_geometry(offset: int, shape: tuple, strides: tuple, shift: int, dim1: int, dim2: int) -> tuple:
     n, m = shape[dim1], shape[dim2]
     length = max(min(n, m - shift) if shift >= 0 else min(n + shift, m), 0)

@@ -15,7 +15,7 @@ from ..lazy.value import Value, from_array
 from ..native import hot
 from ..runtime import array as arrays
 from ..runtime import moves, pool
-from ..runtime.array import contiguous_strides, is_contiguous, numel
+from ..runtime.array import FEW_BYTES, contiguous_strides, is_contiguous, numel
 from ..runtime.raw import peek, poke
 from ..tensor import Tensor, wrap
 from . import dispatch
@@ -35,9 +35,39 @@ def _cat_value(values: list, dim: int) -> Value:
     if joined is not None:
         return joined
     out = arrays.empty_on(values[0].device, shape, values[0].dtype)
+    if out.device is cpu and _few_copied(values, dim, out):
+        return from_array(out)
     if out.device is not cpu or not _copied_together(values, dim, out):
         _copied_in_turn(values, dim, out)
     return from_array(out)
+
+
+_FEW_PIECES = 16
+
+
+@hot
+def _few_copied(values: list, dim: int, out: Any) -> bool:
+    """Copy a few short pieces one by one; False, with nothing done, where they are more, or not row-major."""
+    size = out.dtype.itemsize
+    outer = numel(out.shape[:dim])
+    if outer * len(values) > _FEW_PIECES or numel(out.shape) * size > FEW_BYTES:
+        return False
+    inner = numel(out.shape[dim + 1 :]) * size
+    sources = []
+    lengths = []
+    for v in values:
+        a = v.ready()
+        if not a.contiguous:
+            return False
+        sources.append(a.ptr)
+        lengths.append(v.shape[dim] * inner)
+    pool.finish()
+    target = out.ptr
+    for line in range(outer):
+        for source, n in zip(sources, lengths):
+            poke(target, peek(source + line * n, n))
+            target += n
+    return True
 
 
 _PIECE_BYTES = 64  # as many bytes are copied in the time that a piece of a row costs beside its bytes
@@ -154,6 +184,7 @@ BORDERED = operator(
 )
 
 
+@hot
 def bordered(x: Tensor, before: Sequence[int], shape: Sequence[int], value: Any) -> Tensor:
     """A tensor of some shape with one number everywhere, but for `x`, which begins at `before` in each dimension."""
     if isinstance(value, Tensor):

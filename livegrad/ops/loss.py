@@ -13,6 +13,7 @@ from ..lazy.evaluate import evaluate
 from ..lazy.rows import few_long_rows
 from ..lazy.value import Value
 from ..native import hot
+from ..observe import WATCH
 from ..runtime.array import numel
 from ..tensor import Tensor, wrap
 from . import dispatch, rows
@@ -261,7 +262,7 @@ _CROSS_ENTROPY.through = {"input": "LogSoftmaxBackward0"}
 def nll(
     input: Tensor,
     dim: int,
-    index: Tensor,
+    index: Value,
     shape: tuple | None,
     divisor: Tensor | int | None,
     factor: Tensor | None,
@@ -283,10 +284,11 @@ def nll(
         "shape": shape,
     }
     if input.device is not cpu or input._shape[dim] <= FEW_CLASSES:
-        args["index"] = index._value()
-        return ROWS_NLL[logits].apply((input,), label, **args)
+        args["index"] = index
+        op = ROWS_NLL[logits]
+        return op._apply((input,), label, args) if WATCH.observer is None else op.apply((input,), label, **args)
     if logits:
-        args["index"] = index._value()
+        args["index"] = index
         return _CROSS_ENTROPY.recorded(input, label, args)
-    args["index"] = index._to_numpy()
+    args["index"] = index.native()
     return NLL.apply((input,), label, **args)

@@ -90,6 +90,7 @@ def _reduce(what: str, x: Value, n: int, window: Window, made: Any, index: Any) 
     pooling.reduce(what, _planes(x, n), window, _flat(made, *window.out), positions)
 
 
+@hot
 def _max_pool(x: Value, window: Window, n: int, indexed: bool) -> Any:
     wide = _wide(x)
     made = _made(x, n, _spatial(window, n), wide.dtype)

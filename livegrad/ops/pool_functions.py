@@ -108,6 +108,7 @@ def _zero(n: int) -> int:
     return max(n, 0)
 
 
+@hot
 def _need_window(function: str, x: Tensor, n: int) -> None:
     if x.dim() not in (n + 1, n + 2) or 0 in x.shape[x.dim() - n - 1 :]:
         if n == 1 or x.dim() in (n + 1, n + 2):
@@ -118,6 +119,7 @@ def _need_window(function: str, x: Tensor, n: int) -> None:
         raise RuntimeError(f"non-empty {n + 1}D or {n + 2}D (batch mode) tensor expected for input")
 
 
+@hot
 def _need_kernel(kernel: str, x: Tensor, *missing: Any) -> None:
     if x.dtype in missing:
         raise NotImplementedError(f"\"{kernel}\" not implemented for '{SCALAR_TYPE_NAMES[x.dtype]}'")
@@ -130,10 +132,12 @@ def _too_few(x: Tensor, n: int) -> IndexError:
     return IndexError(f"Dimension out of range (expected to be in range of [{-d}, {d - 1}], but got {-n})")
 
 
+@hot
 def _label(name: str, n: int, suffix: str = "") -> str:
     return f"{name}{max(n, 2)}D{suffix}Backward"
 
 
+@hot
 def max_pool(
     n: int, x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
     ceil_mode: bool = False, return_indices: bool = False,

@@ -9,6 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..lazy import backend
 from ..lazy.value import Value, from_array
+from ..native import hot
 from ..runtime import array as arrays
 from ..runtime import moves
 from ..tensor import Tensor, from_native
@@ -112,6 +113,7 @@ def _sized(made: Tensor, output_size: int | None, d: int = 0) -> Tensor:
     return made
 
 
+@hot
 def _flipped(x: Value, dims: tuple) -> Value:
     backwards = slice(None, None, -1)
     return backend.copied(x.native()[tuple([backwards if d in dims else slice(None) for d in range(x.dim())])])

@@ -42,6 +42,10 @@ def apply(program: RowProgram, given: tuple, dims: tuple, numbers: tuple = (), r
     """
     first = given[0]
     results = (first.dtype,) * len(program.results) if results is None else results
+    if first.__class__ is Value:
+        again = runner.again(program, given, numbers, dims, results)
+        if again is not None:
+            return again
     compute = computing(first.dtype, program.name)
     shape: tuple = ()
     for x in given:

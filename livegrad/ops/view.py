@@ -9,12 +9,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import dtypes
-from ..lazy.value import Value, pending, relabelled
+from ..lazy.value import Value, pending, relabelled, reshaped
 from ..native import hot
-from ..runtime.array import numel, view_strides
+from ..observe import WATCH
+from ..runtime.array import contiguous_strides, numel, view_strides
 from ..tensor import Tensor, from_native
 from . import dispatch, scalar
-from .geometry import infer_shape, normal_dim, sizes_of
+from .geometry import (
+    diagonal_geometry,
+    expand_geometry,
+    infer_shape,
+    normal_dim,
+    permute_geometry,
+    select_geometry,
+    sizes_of,
+    slice_geometry,
+    squeeze_geometry,
+    unsqueeze_geometry,
+)
 from .instruction import ElementwiseOp
 from .registry import public
 from .view_operators import AS_STRIDED, DIAGONAL, EXPAND, PERMUTE, RESHAPE, SELECT, SLICE, SQUEEZE, UNFOLD, UNSQUEEZE
@@ -60,7 +72,10 @@ def _reshape_value(v: Value, *shape: Any) -> Value:
     new = infer_shape(sizes_of(shape), numel(v.shape))
     if new == v.shape:
         return v
-    return relabelled(v, new) if v.array is None else RESHAPE.of_value(v, {"new": new})
+    a = v.array
+    if a is None:
+        return relabelled(v, new)
+    return reshaped(v, a.offset, new, contiguous_strides(new)) if a.contiguous else RESHAPE.of_value(v, {"new": new})
 
 
 @hot
@@ -205,6 +220,26 @@ def unflatten(x: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     return view(x, shape[:dim] + sizes + shape[dim + 1 :])
 
 
+@hot
+def _unrecorded(x: Tensor) -> bool:
+    """Whether a view is a window and nothing else: no step of a graph, and nobody watches."""
+    return x._edge is None and WATCH.observer is None
+
+
+@hot
+def _seen(x: Tensor, window: tuple) -> Tensor:
+    offset, shape, strides = window
+    return x._window(offset, shape, strides)
+
+
+@hot
+def _permuted(x: Tensor, dims: tuple, label: str | None) -> Tensor:
+    if _unrecorded(x):
+        offset, shape, strides = x._geometry()
+        return _seen(x, permute_geometry(offset, shape, strides, dims))
+    return PERMUTE.apply((x,), label=label, dims=dims)
+
+
 @public("permute", kind="view")
 @hot
 def permute(x: Tensor, *dims: Any) -> Tensor:
@@ -219,7 +254,7 @@ def permute(x: Tensor, *dims: Any) -> Tensor:
     order = tuple(normal_dim(d, n) for d in wanted)
     if len(set(order)) != n:
         raise RuntimeError("permute(): duplicate dims are not allowed.")
-    return PERMUTE.apply((x,), dims=order)
+    return _permuted(x, order, None)
 
 
 @public("transpose", kind="view", aliases=("swapaxes", "swapdims"), keywords={"axis0": "dim0", "axis1": "dim1"})
@@ -231,7 +266,7 @@ def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
     order = list(range(n))
     if n:
         order[a], order[b] = order[b], order[a]
-    return PERMUTE.apply((x,), label="TransposeBackward", dims=tuple(order))
+    return _permuted(x, tuple(order), "TransposeBackward")
 
 
 @public("t", kind="view")
@@ -241,7 +276,7 @@ def t(x: Tensor) -> Tensor:
     n = x.dim()
     if n > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {n}D")
-    return PERMUTE.apply((x,), label="TBackward", dims=(1, 0) if n == 2 else tuple(range(n)))
+    return _permuted(x, (1, 0) if n == 2 else tuple(range(n)), "TBackward")
 
 
 @public("movedim", kind="view", aliases=("moveaxis",))
@@ -274,8 +309,14 @@ def squeeze(x: Tensor, dim: Any = None) -> Tensor:
     """Drop dimensions of size 1: all of them, or those named."""
     n = x.dim()
     if dim is None:
-        return SQUEEZE.apply((x,), label="SqueezeBackward0", dims=range(n))
-    dims = tuple([normal_dim(d, n) for d in ((dim,) if isinstance(dim, int) else dim)])
+        dims = tuple(range(n))
+    else:
+        dims = tuple([normal_dim(d, n) for d in ((dim,) if isinstance(dim, int) else dim)])
+    if _unrecorded(x):
+        offset, shape, strides = x._geometry()
+        return _seen(x, squeeze_geometry(offset, shape, strides, dims))
+    if dim is None:
+        return SQUEEZE.apply((x,), label="SqueezeBackward0", dims=dims)
     return SQUEEZE.apply((x,), label="SqueezeBackward1" if isinstance(dim, int) else "SqueezeBackward2", dims=dims)
 
 
@@ -283,7 +324,11 @@ def squeeze(x: Tensor, dim: Any = None) -> Tensor:
 @hot
 def unsqueeze(x: Tensor, dim: int) -> Tensor:
     """Insert a dimension of size 1."""
-    return UNSQUEEZE.apply((x,), dim=normal_dim(dim, x.dim() + 1))
+    d = normal_dim(dim, x.dim() + 1)
+    if _unrecorded(x):
+        offset, shape, strides = x._geometry()
+        return _seen(x, unsqueeze_geometry(offset, shape, strides, d))
+    return UNSQUEEZE.apply((x,), dim=d)
 
 
 @public("expand", kind="view", function=False)
@@ -310,6 +355,9 @@ def expand(x: Tensor, *size: Any) -> Tensor:
                 f"dimension {d}.  Target sizes: {list(wanted)}.  Tensor sizes: {list(shape)}"
             )
         full.append(n)
+    if _unrecorded(x):
+        offset, own_shape, strides = x._geometry()
+        return _seen(x, expand_geometry(offset, own_shape, strides, tuple(full)))
     return EXPAND.apply((x,), size=tuple(full))
 
 
@@ -336,7 +384,12 @@ def select(x: Tensor, dim: int, index: int) -> Tensor:
     n = shape[dim]
     if not -n <= index < n:
         raise IndexError(f"select(): index {index} out of range for tensor of size {list(shape)} at dimension {dim}")
-    return SELECT.apply((x,), dim=dim, index=index + n if index < 0 else index)
+    if index < 0:
+        index += n
+    if _unrecorded(x):
+        offset, own, strides = x._geometry()
+        return _seen(x, select_geometry(offset, own, strides, dim, index))
+    return SELECT.apply((x,), dim=dim, index=index)
 
 
 @public("narrow", kind="view")
@@ -360,16 +413,23 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
         start += n
     if start + length > n:
         raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
+    if _unrecorded(x):
+        offset, own, strides = x._geometry()
+        return _seen(x, slice_geometry(offset, own, strides, dim, start, 1, length))
     return SLICE.apply((x,), dim=dim, start=start, step=1, length=length)
 
 
 @public("diagonal", kind="view")
+@hot
 def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """A diagonal of two dimensions, as the last dimension."""
     n = x.dim()
     a, b = normal_dim(dim1, n), normal_dim(dim2, n)
     if a == b:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    if _unrecorded(x):
+        start, own, strides = x._geometry()
+        return _seen(x, diagonal_geometry(start, own, strides, offset, a, b))
     return DIAGONAL.apply((x,), shift=offset, dim1=a, dim2=b)
 
 

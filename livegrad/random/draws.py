@@ -298,6 +298,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -
 
 
 @with_out
+@hot
 def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
     """Indices drawn with the probabilities (up to a factor) in each row."""
     counter = counter_of(generator, input.device)

@@ -34,6 +34,7 @@ class Generator:
         self._counter = Counter(DEFAULT_SEED)
 
     @property
+    @hot
     def _stream(self) -> Stream:
         made = self._made.get("stream")
         return self._make_stream() if made is None else made

@@ -11,6 +11,7 @@ import struct
 from ..codegen.kernels import Kernel
 from ..codegen.layout import CHAIN
 from ..llvm import machine, service
+from ..native import hot
 from ..observe import library
 from . import array as arrays
 from . import pool
@@ -91,6 +92,7 @@ def _aligned(n: int) -> int:
     return -(-n // 64) * 64
 
 
+@hot
 def _scratch(slots: int, slot_bytes: int) -> tuple:
     """Memory for `slots` slots, and their flags, at zero."""
     block = allocate(slots * (64 + slot_bytes))
@@ -179,6 +181,7 @@ def _plan(p: Problem, threads: int) -> _Plan:
 
 
 @library("convolution")
+@hot
 def convolve(p: Problem, x: int, w: int, bias: int, out: int) -> bool:
     """Run a convolution on memory at these addresses; False, with nothing done, where there is no kernel (yet).
 

@@ -60,11 +60,13 @@ def _kernel(make: str, *options: Any) -> Kernel:
     return found
 
 
+@hot
 def _product(values: tuple) -> int:
     return values[0] * values[1] * values[2]
 
 
 @library("pooling")
+@hot
 def _launch(kernel: Kernel, pointers: tuple, words: bytes, items: int, work: int) -> bool:
     if not kernel.available(work):
         return False

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import importlib
 import os
 import pickle
 import subprocess
@@ -14,7 +15,7 @@ import hot_programs as programs
 import pytest
 
 import livegrad
-from livegrad.native import HOT, SLOTTED, layout, unit
+from livegrad.native import HOT, SLOTTED, layout, library, unit
 from livegrad.native.constants import module_of, symbol
 from livegrad.native.lower import lower
 from livegrad.native.world import Unsupported, World
@@ -329,6 +330,8 @@ def test_methods_bind(compiled):
 
 
 def test_every_hot_function_can_be_compiled():
+    for module in library.marked():
+        importlib.import_module(module)
     world = World({code: made[0] for code, made in HOT.items()}, symbol, SLOTTED, set(), module_of)
     from livegrad.native.emit import Unit
 

@@ -10,6 +10,7 @@ import numpy as np
 
 import livegrad
 from livegrad.lazy.value import Value
+from livegrad.native import hot
 from livegrad.ops.casting import autocasts
 from livegrad.ops.joining import CAT
 from livegrad.ops.registry import elementwise, operator
@@ -195,6 +196,7 @@ _threshold = _activation(
 )
 
 
+@hot
 def _apply(function, inplace, input, *numbers):
     """``function(input, *numbers)``, or the in-place method of that name."""
     if inplace:
@@ -405,11 +407,13 @@ def softsign(input):
     return input / (input.abs() + 1)
 
 
+@hot
 def _halves(x, dim):
     half = x.shape[dim] // 2
     return x.narrow_step(dim, 0, 1, half), x.narrow_step(dim, half, 1, half)
 
 
+@hot
 def _glu(x, dim):
     a, b = _halves(x, dim)
     return a * b.sigmoid()
@@ -425,6 +429,7 @@ def _glu_gradient(g, x, dim):
 GLU = operator("glu", _glu, tensors=("x",), grads={"x": _glu_gradient}, anywhere=True)
 
 
+@hot
 def glu(input, dim=-1):
     """a sigmoid(b), where a and b are the halves of the input along ``dim``."""
     if input.dim() == 0:

@@ -6,10 +6,11 @@ import livegrad
 
 from ...devices import cpu
 from ...native import hot
-from ...ops.along import all_within
+from ...ops.along import values_within
 from ...ops.casting import autocasts
 from ...ops.indices import check_within, span
 from ...ops.loss import nll
+from ...runtime.array import numel
 from .loss_terms import legacy_reduction, reduce_loss
 
 __all__ = ["cross_entropy", "nll_loss"]
@@ -79,18 +80,28 @@ def _nll(log_probabilities, target, weight, ignore_index, reduction, logits=Fals
     classes = shape[class_dim]
     if weight is not None:
         check_class_weight(weight, classes)
-    index = target if target.dtype is livegrad.int64 else target.long()
-    index = index.reshape(*shape[:class_dim], 1, *shape[2:])
+    wanted = target._shape if reduction == "none" else None
+    column = (*shape[:class_dim], 1, *shape[2:])
+    if weight is None and target.dtype is livegrad.int64 and target.device is cpu:
+        places = target._value()
+        if not 0 <= ignore_index < classes and values_within(places.ready(), 0, classes):
+            divisor = numel(column) if reduction == "mean" else None
+            return nll(log_probabilities, class_dim, places.reshape(column), wanted, divisor, None, None, logits)
+    return _nll_of_any(log_probabilities, target, weight, ignore_index, reduction, logits, class_dim, column, wanted)
+
+
+def _nll_of_any(log_probabilities, target, weight, ignore_index, reduction, logits, class_dim, column, wanted):
+    """The same where there are weights, or targets that may have to be ignored, or refused, or are on a device."""
+    classes = log_probabilities._shape[class_dim]
+    index = (target if target.dtype is livegrad.int64 else target.long()).reshape(column)
     ignored = None
-    counted = None
-    every = True
     if target.device is not cpu:
         # Nothing waits to see the classes: a kernel looks at them, and those to ignore may be there.
         every, counted = False, index != ignore_index
         check_within(index, classes, ignore_index, "Target {} is out of bounds.")
         index = index.where(counted, livegrad.zeros_like(index))
         ignored = counted.logical_not()
-    elif 0 <= ignore_index < classes or not all_within(index._to_numpy(), 0, classes):
+    else:
         low, high = span(index._to_numpy())
         every = not (low <= ignore_index and ignore_index <= high)
         if not every or low < 0 or high >= classes:
@@ -98,8 +109,7 @@ def _nll(log_probabilities, target, weight, ignore_index, reduction, logits=Fals
             every = bool(counted.all())
             index = index.where(counted, livegrad.zeros_like(index))
             _check_classes(index, classes)
-            if not every:
-                ignored = counted.logical_not()
+            ignored = None if every else counted.logical_not()
     factor = None if weight is None else weight.detach()[index]
     divisor = None
     if reduction == "mean":
@@ -109,8 +119,7 @@ def _nll(log_probabilities, target, weight, ignore_index, reduction, logits=Fals
             counts = livegrad.ones_like(index) if every else counted
             counts = counts if factor is None else factor * counts
             divisor = counts.sum().to(log_probabilities.dtype)
-    wanted = target._shape if reduction == "none" else None
-    return nll(log_probabilities, class_dim, index, wanted, divisor, factor, ignored, logits)
+    return nll(log_probabilities, class_dim, index._value(), wanted, divisor, factor, ignored, logits)
 
 
 def _check_classes(index, classes):

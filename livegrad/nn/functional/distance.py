@@ -1,11 +1,13 @@
 """Norms and distances along a dimension."""
 
+from livegrad.native import hot
 from livegrad.ops.casting import autocasts
 from livegrad.ops.composite import broadcast_tensors
 
 __all__ = ["cosine_similarity", "normalize", "pairwise_distance"]
 
 
+@hot
 def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):
     """``input`` divided by its p-norm along ``dim`` (by ``eps`` where the norm is smaller)."""
     result = input / input.norm(p, dim, keepdim=True).clamp_min(eps)

@@ -1,12 +1,14 @@
 """Looking up rows of a table, and the rows that say which."""
 
 import livegrad
+from livegrad.native import hot
 from livegrad.ops.gather import rows_at, rows_with_sparse_gradient
 from livegrad.ops.indices import span
 
 __all__ = ["embedding", "embedding_bag", "one_hot"]
 
 
+@hot
 def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False):
     """The rows of ``weight`` at the indices ``input``: (*) gives (*, columns).
 

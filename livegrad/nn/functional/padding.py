@@ -1,6 +1,7 @@
 """pad: adds a border to a tensor."""
 
 import livegrad
+from livegrad.native import hot
 from livegrad.ops.joining import bordered
 
 __all__ = ["pad"]
@@ -49,6 +50,7 @@ def pad(input, pad, mode="constant", value=None):
     return result
 
 
+@hot
 def _constant(input, ends, value):
     for dim, left, right in ends:  # what is removed
         if left < 0 or right < 0:
