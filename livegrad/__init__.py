@@ -112,19 +112,19 @@ from .ops.registry import FUNCTIONS as _FUNCTIONS, known_as as _known_as
 from .native.holding import public as _are_public
 from .overriding import ANNOUNCED as _ANNOUNCED, asks as _asks
 from .formats import (
-    channels_last, channels_last_3d, contiguous_format, jagged, layout, memory_format, preserve_format, sparse_coo,
-    strided,
+    channels_last, channels_last_3d, contiguous_format, jagged, layout, memory_format, preserve_format, sparse_bsc,
+    sparse_bsr, sparse_coo, sparse_csc, sparse_csr, strided,
 )  # fmt: skip
 from .legacy import (
     BFloat16Tensor, BoolTensor, ByteTensor, CharTensor, DoubleTensor, FloatTensor, HalfTensor, IntTensor, LongTensor,
-    ShortTensor, are_deterministic_algorithms_enabled, get_default_device, set_default_device, set_default_tensor_type,
-    use_deterministic_algorithms,
+    ShortTensor, get_default_device, set_default_device, set_default_tensor_type,
 )  # fmt: skip
 from .random import (
     Generator, bernoulli, binomial, default_generator, get_rng_state, initial_seed, manual_seed, multinomial, normal,
     poisson, rand, rand_like, randint, randint_like, randn, randn_like, randperm, seed, set_rng_state,
 )  # fmt: skip
 from .runtime.pool import get_num_threads, set_num_threads
+from .switches import are_deterministic_algorithms_enabled, use_deterministic_algorithms
 
 bool = dtypes.bool_  # noqa: A001
 globals().update(dtypes.ONLY_NAMES)
@@ -132,6 +132,7 @@ half, float, double = float16, float32, float64  # noqa: A001
 short, int, long = int16, int32, int64  # noqa: A001
 cfloat, cdouble = complex64, complex128
 inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
+newaxis = None
 globals().update({_name: _f for _name, _f in _FUNCTIONS.items() if not _name.startswith("_")})
 for _name, _f in (*_FUNCTIONS.items(), *vars(Tensor).items()):
     if not _name.startswith("_"):
@@ -197,6 +198,12 @@ _LAZY = {
         ("_assert", "_check", "_check_index", "_check_is_size", "_check_not_implemented", "_check_type",
          "_check_value", "_check_with"), "checks"),
     **dict.fromkeys(
+        ("get_deterministic_debug_mode", "get_num_interop_threads", "is_deterministic_algorithms_warn_only_enabled",
+         "is_warn_always_enabled", "set_deterministic_debug_mode", "set_flush_denormal", "set_num_interop_threads",
+         "set_warn_always"), "switches"),
+    **dict.fromkeys(
+        ("is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_anomaly_enabled"), "autograd.anomaly"),
+    **dict.fromkeys(
         ("alpha_dropout", "batch_norm", "binary_cross_entropy_with_logits", "constant_pad_nd", "cosine_embedding_loss",
          "ctc_loss", "dropout", "embedding", "feature_alpha_dropout", "feature_dropout", "group_norm",
          "hinge_embedding_loss", "instance_norm", "kl_div", "layer_norm", "margin_ranking_loss", "poisson_nll_loss",
@@ -206,7 +213,9 @@ _LAZY = {
          "rrelu", "rrelu_", "selu", "selu_", "threshold", "threshold_"), "nn.functional"),
     **dict.fromkeys(
         ("autocast", "clear_autocast_cache", "get_autocast_dtype", "is_autocast_cache_enabled", "is_autocast_enabled",
-         "set_autocast_cache_enabled", "set_autocast_dtype", "set_autocast_enabled"), "amp.autocast_mode"),
+         "set_autocast_cache_enabled", "set_autocast_dtype", "set_autocast_enabled", "is_autocast_cpu_enabled",
+         "get_autocast_cpu_dtype", "get_autocast_gpu_dtype", "set_autocast_cpu_dtype", "set_autocast_cpu_enabled",
+         "set_autocast_gpu_dtype"), "amp.autocast_mode"),
 }  # fmt: skip
 
 

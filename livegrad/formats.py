@@ -28,6 +28,8 @@ class memory_format(_Named):
 
 
 strided, sparse_coo, jagged = layout("strided"), layout("sparse_coo"), layout("jagged")
+# To compare with: no tensor is compressed.
+sparse_csr, sparse_csc, sparse_bsr, sparse_bsc = (layout(f"sparse_{n}") for n in ("csr", "csc", "bsr", "bsc"))
 contiguous_format, preserve_format = memory_format("contiguous_format"), memory_format("preserve_format")
 channels_last, channels_last_3d = memory_format("channels_last"), memory_format("channels_last_3d")
 # By memory format, the dimensions of a tensor from the outermost in memory to the innermost.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from . import creation, devices, dtypes, from_data
-from .codegen.kernels import Policy
 from .dtypes import Size
 from .lazy.storage import Alias, Counter
 from .runtime.array import numel
@@ -14,7 +13,6 @@ from .tensor import Tensor
 __all__ = [
     "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor",
     "IntTensor", "LongTensor", "ShortTensor", "get_default_device", "set_default_device", "set_default_tensor_type",
-    "use_deterministic_algorithms", "are_deterministic_algorithms_enabled",
 ]  # fmt: skip
 
 
@@ -99,35 +97,6 @@ def set_default_device(device: Any) -> None:
 def get_default_device() -> devices.device:
     """Where tensors are made that no device is named for."""
     return devices.default()
-
-
-_compiling_before: list[str] = []  # the policy to return to, while algorithms are deterministic
-
-
-def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Make every run of a program give the same bits.
-
-    Kernels do so, on any number of threads. But a program runs on NumPy until its kernel is there, the two agree only
-    to rounding, and how soon a kernel is there is a matter of chance. So kernels are waited for: as with
-    ``compiling("always")``. warn_only: nothing is refused here in either case.
-
-    >>> import livegrad
-    >>> livegrad.use_deterministic_algorithms(True)
-    >>> livegrad.are_deterministic_algorithms_enabled()
-    True
-    >>> livegrad.use_deterministic_algorithms(False)
-    """
-    if mode and not _compiling_before:
-        _compiling_before.append(Policy.mode)
-        if Policy.mode == "auto":
-            Policy.mode = "always"
-    elif not mode and _compiling_before:
-        Policy.mode = _compiling_before.pop()
-
-
-def are_deterministic_algorithms_enabled() -> bool:
-    """What `use_deterministic_algorithms` was last told."""
-    return bool(_compiling_before)
 
 
 def _new(self: Tensor, *data: Any, device: Any = None) -> Tensor:

@@ -71,6 +71,16 @@ def is_anomaly_enabled() -> bool:
     return Anomaly.on
 
 
+def is_anomaly_check_nan_enabled() -> bool:
+    """Whether they do so where anomaly detection is on."""
+    return Anomaly.check_nan
+
+
+def set_anomaly_enabled(mode: bool, check_nan: bool = True) -> None:
+    """`set_detect_anomaly` by another name."""
+    set_detect_anomaly(mode, check_nan)
+
+
 def look(node: Any, grads: tuple) -> None:
     """Raise RuntimeError if one of the gradients that a node has made holds a NaN."""
     for i, g in enumerate(grads):
@@ -93,4 +103,6 @@ def tell(node: Any) -> None:
     warn(f"Error detected in {node.name()}. {made}{inside}")
 
 
-__all__ = ["detect_anomaly", "is_anomaly_enabled", "set_detect_anomaly"]
+__all__ = [
+    "detect_anomaly", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_anomaly_enabled", "set_detect_anomaly",
+]  # fmt: skip
