@@ -28,6 +28,11 @@ class DispatchKeySet(frozenset):
         return key in self
 
 
+def _are_functorch_transforms_active() -> bool:
+    """False: `func` has no levels that tensors belong to."""
+    return False
+
+
 def _get_tracing_state() -> None:
     """None: programs run as they are, never as a trace."""
 

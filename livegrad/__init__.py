@@ -191,12 +191,15 @@ _LAZY = {
     **dict.fromkeys(("istft", "stft"), "spectrogram"),
     **dict.fromkeys(("pca_lowrank", "svd_lowrank"), "low_rank"),
     **dict.fromkeys(("sparse_coo_tensor", "spmm"), "sparse"),
+    **dict.fromkeys(
+        ("SymBool", "SymFloat", "SymInt", "sym_float", "sym_int", "sym_ite", "sym_max", "sym_min", "sym_not",
+         "sym_sqrt", "sym_sum"), "symbols"),
     **dict.fromkeys(("TypedStorage", "UntypedStorage"), "storages"),
     **dict.fromkeys(
         ("bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"), "windows"),
     **dict.fromkeys(
-        ("_assert", "_check", "_check_index", "_check_is_size", "_check_not_implemented", "_check_type",
-         "_check_value", "_check_with"), "checks"),
+        ("_assert", "_assert_async", "_check", "_check_index", "_check_is_size", "_check_not_implemented",
+         "_check_type", "_check_value", "_check_with"), "checks"),
     **dict.fromkeys(
         ("get_deterministic_debug_mode", "get_num_interop_threads", "is_deterministic_algorithms_warn_only_enabled",
          "is_warn_always_enabled", "set_deterministic_debug_mode", "set_flush_denormal", "set_num_interop_threads",

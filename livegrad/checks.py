@@ -18,6 +18,15 @@ def _assert(condition: Any, message: str) -> None:
         raise AssertionError(message)
 
 
+def _assert_async(input: Tensor, assert_msg: str = "") -> None:
+    """Raise RuntimeError, unless the one element of a tensor is true."""
+    if input.numel() != 1:
+        few = "no values is" if input.numel() == 0 else "more than one value is"
+        raise RuntimeError(f"Boolean value of Tensor with {few} ambiguous")
+    if not input.item():
+        raise RuntimeError(assert_msg or "Expected Tensor with single nonzero value, but got zero")
+
+
 def _check_with(error: type[Exception], condition: Any, message: Callable[[], str] | None) -> None:
     if isinstance(condition, Tensor) or not isinstance(condition, bool):
         raise TypeError(f"cond must be a bool, but got {type(condition)}")

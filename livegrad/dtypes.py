@@ -123,11 +123,11 @@ ONLY_NAMES = {
         ("uint16", INTEGRAL, False, 2), ("uint32", INTEGRAL, False, 4), ("uint64", INTEGRAL, False, 8),
         ("float8_e4m3fn", FLOATING, True, 1), ("float8_e4m3fnuz", FLOATING, True, 1),
         ("float8_e5m2", FLOATING, True, 1), ("float8_e5m2fnuz", FLOATING, True, 1),
-        ("float8_e8m0fnu", FLOATING, False, 1),
+        ("float8_e8m0fnu", FLOATING, False, 1), ("complex32", COMPLEX, True, 4),
     )
 }  # fmt: skip
 
-REAL_OF = {complex64: float32, complex128: float64}
+REAL_OF = {complex64: float32, complex128: float64, ONLY_NAMES["complex32"]: float16}
 BY_NAME = {d.name: d for d in ALL}
 ALIASES = {"half": float16, "float": float32, "double": float64, "short": int16, "int": int32, "long": int64,
            "cfloat": complex64, "cdouble": complex128}  # fmt: skip

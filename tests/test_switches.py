@@ -68,3 +68,39 @@ def test_names_to_compare_with():
         assert repr(getattr(livegrad, name)) == repr(getattr(torch, name))
         assert livegrad.ones(1).layout != getattr(livegrad, name)
     assert livegrad.nn.UninitializedParameter is livegrad.nn.parameter.UninitializedParameter
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda", "mps", "xpu", "hpu", "xla", "ipu", "mtia", "maia", "privateuseone"])
+def test_autocast_can_be_asked_of_devices_that_only_pytorch_has(kind):
+    assert livegrad.is_autocast_enabled(kind) is torch.is_autocast_enabled(kind) is False
+    assert str(livegrad.get_autocast_dtype(kind)) == str(torch.get_autocast_dtype(kind))
+
+
+def test_numbers_are_never_symbols():
+    for m in (livegrad, torch):
+        answers = [
+            m.sym_int(2.7),
+            m.sym_float(2),
+            m.sym_not(0),
+            m.sym_max(1, 2.5),
+            m.sym_max(3, 2.5),
+            m.sym_min(1, 2.5),
+        ]
+        answers += [m.sym_sqrt(4), m.sym_sum([1, 2, 3]), m.sym_ite(False, 1, 2)]
+        assert answers == [2, 2.0, True, 2.5, 3.0, 1.0, 2.0, 6, 2]
+        assert [type(a) for a in answers] == [int, float, bool, float, float, float, float, int, int]
+    assert not any(isinstance(3, k) for k in (livegrad.SymInt, livegrad.SymFloat, livegrad.SymBool))
+    with pytest.raises(TypeError, match="SymInt cannot be made"):
+        livegrad.SymInt(3)
+
+
+def test_assert_async():
+    for value in ((0,), (), (1, 1), (2,), (float("nan"),)):
+        for message in ((), ("said so",)):
+            told = []
+            for m in (livegrad, torch):
+                try:
+                    told.append(m._assert_async(m.tensor(value), *message))
+                except RuntimeError as error:
+                    told.append(str(error))
+            assert told[0] == told[1]

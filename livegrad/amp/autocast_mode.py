@@ -100,9 +100,16 @@ def _supported(kind: str, dtype: Any) -> bool:
 # --- PyTorch's functions of the state ---------------------------------------------------------------------------
 
 
+# What products are computed in on the kinds of devices that only PyTorch has: libraries ask for all of them.
+_ELSEWHERE = {
+    **dict.fromkeys(("mps", "xpu", "ipu", "mtia", "privateuseone"), dtypes.float16),
+    **dict.fromkeys(("hpu", "xla", "maia"), dtypes.bfloat16),
+}
+
+
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
-    """Whether autocast is on in this thread, for tensors on that kind of device."""
-    return _known(device_type) in STATE.enabled
+    """Whether autocast is on in this thread, for tensors on that kind of device; never for kinds that are not here."""
+    return device_type not in _ELSEWHERE and _known(device_type) in STATE.enabled
 
 
 def set_autocast_enabled(device_type: Any, enabled: bool | None = None) -> None:
@@ -113,7 +120,7 @@ def set_autocast_enabled(device_type: Any, enabled: bool | None = None) -> None:
 
 def get_autocast_dtype(device_type: str) -> dtypes.dtype:
     """What products are computed in while autocast is on."""
-    return STATE.dtype[_known(device_type)]
+    return _ELSEWHERE[device_type] if device_type in _ELSEWHERE else STATE.dtype[_known(device_type)]
 
 
 def set_autocast_dtype(device_type: str, dtype: dtypes.dtype) -> None:

@@ -37,6 +37,17 @@ _HOOKS = (
 )
 
 
+_LIBRARY = __name__.partition(".")[0] + "."
+
+
+def _is_public(value):
+    """Whether it is one of the library's functions, compiled or not; methods have a dot in their names."""
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str) or isinstance(value, type):
+        return False
+    return f"{module}.".startswith(_LIBRARY) and name.isidentifier() and not name.startswith("_")
+
+
 class Module(OfAllTensors, HookRegistration):
     """The base class of all neural network modules, and of yours.
 
@@ -93,6 +104,14 @@ class Module(OfAllTensors, HookRegistration):
             return self.forward(*args, **kwargs)
         finally:
             pop()
+
+    def __init_subclass__(cls, **kwargs):
+        """Keep functions that a class names, as in ``activation = torch.tanh``, from becoming its methods."""
+        super().__init_subclass__(**kwargs)
+        if not cls.__module__.startswith(_LIBRARY):
+            for name, value in list(vars(cls).items()):
+                if _is_public(value):
+                    setattr(cls, name, staticmethod(value))
 
     def forward(self, *args, **kwargs):
         """What the module computes. Every subclass defines it; call the module, not this."""

@@ -11,7 +11,7 @@ import livegrad
 from livegrad.futures import Future, collect_all, wait_all
 
 NAMES = ["uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz",
-         "float8_e8m0fnu"]  # fmt: skip
+         "float8_e8m0fnu", "complex32"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -41,7 +41,7 @@ def test_their_properties_are_those_of_pytorch(name):
     for what in ("itemsize", "is_floating_point", "is_complex", "is_signed"):
         assert getattr(ours, what) == getattr(theirs, what), what
 
-    limits = "finfo" if ours.is_floating_point else "iinfo"
+    limits = "finfo" if ours.is_floating_point or ours.is_complex else "iinfo"
     for what in ("bits", "max", "min"):
         assert getattr(getattr(livegrad, limits)(ours), what) == getattr(getattr(torch, limits)(theirs), what), what
     assert getattr(livegrad, limits)(ours) == getattr(livegrad, limits)(ours)
