@@ -289,6 +289,12 @@ def _short_range(lo: Any, by: Any, n: int, dtype: dtypes.dtype) -> Any:
 @makes
 def range_(start: Any = 0, end: Any = None, step: Any = 1, **options: Any) -> Tensor:
     """Like `arange`, with the end included, as floats."""
+    if not step:
+        raise RuntimeError("step must be nonzero")
+    if not (math.isfinite(start) and math.isfinite(end)):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
+    if (end - start) / step < 0:
+        raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: from {start} to {end} by {step}")
     n = math.floor((end - start) / step) + 1
     return tensor(start + np.arange(n) * step, dtype=options.get("dtype") or dtypes.get_default_dtype())
 

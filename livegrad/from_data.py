@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import devices, dtypes
+from . import capsules, devices, dtypes
 from .autograd.node import AccumulateGrad
 from .devices import cpu as CPU
 from .lazy.value import from_array
@@ -63,10 +63,20 @@ def _infer_dtype(data: Any) -> dtypes.dtype:
         elif isinstance(x, Sequence) and not isinstance(x, (str, bytes)):
             stack.extend(x)
             continue
-        elif hasattr(x, "__float__"):
+        elif hasattr(x, "__float__") and not isinstance(x, type):
             d = dtypes.get_default_dtype()
         else:
-            raise TypeError(f"new(): data must be numbers or nested sequences of them, got {type(x).__name__}: {x!r}")
+            if isinstance(x, (str, bytes)):
+                if x is not data and all(isinstance(item, str) for item in stack) and isinstance(x, str):
+                    raise ValueError(f"too many dimensions 'str': data must be numbers or sequences of them, got {x!r}")
+                raise TypeError(
+                    f"new(): invalid data type '{type(x).__name__}': data must be numbers or nested sequences of them, "
+                    f"got {x!r}"
+                )
+            raise RuntimeError(
+                f"Could not infer dtype of {type(x).__name__}: data must be numbers or nested sequences of them, "
+                f"got {x!r}"
+            )
         found = d if found is None else dtypes.promote_types(found, d)
     return dtypes.get_default_dtype() if found is None else found
 
@@ -305,10 +315,19 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 
 def from_dlpack(ext_tensor: Any) -> Tensor:
     """A tensor that shares memory with any object that speaks DLPack on the CPU, or with a capsule made by one."""
-    if type(ext_tensor).__name__ == "PyCapsule":
-        ext_tensor = _Capsule(ext_tensor)
-    a = np.from_dlpack(ext_tensor)
-    return from_numpy(a)
+    if type(ext_tensor).__name__ != "PyCapsule":
+        if isinstance(ext_tensor, Tensor) and ext_tensor.device.type == "cpu":
+            return from_dlpack(ext_tensor.__dlpack__())
+        try:
+            return from_numpy(np.from_dlpack(ext_tensor))
+        except RuntimeError:
+            ext_tensor = ext_tensor.__dlpack__()
+            if capsules.kind_of(ext_tensor) != capsules.BFLOAT:
+                raise
+    if capsules.kind_of(ext_tensor) != capsules.BFLOAT:
+        return from_numpy(np.from_dlpack(_Capsule(ext_tensor)))
+    bits = np.from_dlpack(_Capsule(capsules.relabel(ext_tensor, capsules.SIGNED)))
+    return adopt_numpy(bits.view(dtypes.bfloat16.np))
 
 
 class _Capsule:

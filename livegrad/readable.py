@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import devices, dtypes
+from . import capsules, devices, dtypes
 from .described import Described
 from .native import hot
 from .runtime import array as arrays
@@ -99,7 +99,11 @@ class Readable(Described):
     def __dlpack__(self, **options: Any) -> Any:
         if self._edge is not None:
             raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-        return (self._pinned_numpy() if self.device is devices.cpu else self._pinned()).__dlpack__(**options)
+        if self.device is not devices.cpu:
+            return self._pinned().__dlpack__(**options)
+        if self.dtype is dtypes.bfloat16:
+            return capsules.relabel(self._pinned().view(np.int16).__dlpack__(**options), capsules.BFLOAT)
+        return self._pinned_numpy().__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple:
         where = self.device

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
+
+def switch(name: str, default: bool) -> bool:
+    """Whether an environment variable, which may be 0 or 1, is on. Set to nothing is not set."""
+    text = os.environ.get(name, "")
+    if text not in ("", "0", "1"):
+        raise unusable(name, "0 or 1", text)
+    return text == "1" if text else default
+
 
 def unusable(name: str, wanted: str, text: str) -> SystemExit:
     """What to raise: the traceback of an import says nothing about a variable that was set outside the program.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from ..settings import switch
 
 __all__ = [
     "can_use_efficient_attention", "can_use_flash_attention", "cudnn_sdp_enabled", "enable_cudnn_sdp",
@@ -14,7 +15,7 @@ __all__ = [
 
 # Whether small launches on CUDA devices are put off and started as CUDA graphs when their sequence repeats. Not on by
 # itself: what it does has been tested without a GPU only.
-graphs = os.environ.get("LIVEGRAD_CUDA_GRAPHS", "0") not in ("", "0")
+graphs = switch("LIVEGRAD_CUDA_GRAPHS", False)
 
 _PRECISIONS = ("highest", "high", "medium")
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
+from ..blocks import Exit, opened, over
 from ..native import hot
 from ..observe import WATCH
 from ..runtime import pool
+from ..settings import switch
+from . import value as values
 from .evaluate import evaluate_all
-from .value import DEFAULT_LIMIT, Bound
+from .value import DEFAULT_LIMIT, EAGER, Bound
 
 
 @hot
@@ -40,6 +42,29 @@ def _collect(x: Any, values: list) -> None:
         values.append(x._value())
 
 
+class _Leave(Exit):
+    """What ends a block of `eager`, at once where nothing comes between."""
+
+    def __get__(self, switch: Any, cls: Any = None) -> Any:
+        release = super().__get__(switch, cls)
+
+        def leave(*error: Any) -> None:
+            release(*error)
+            end_blocks()
+
+        return leave
+
+
+def end_blocks() -> None:
+    """Put back the bound that was in force before the blocks of `eager` that are over."""
+    while EAGER and over(EAGER[-1][0]):
+        set_bound(EAGER[-1][1])
+        EAGER.pop()
+
+
+values.end_eager_blocks = end_blocks
+
+
 class eager:
     """Evaluate each operator as it is recorded: as a context manager, or for good by `eager(True)` / `eager(False)`.
 
@@ -51,17 +76,16 @@ class eager:
     ...     x = livegrad.ones(2) + 1   # computed at once
     """
 
+    __exit__ = _Leave()
+
     def __init__(self, lasting: bool | None = None):
-        self.before: list[int] = []
         if lasting is not None:
             set_bound(-1 if lasting else DEFAULT_LIMIT)
 
     def __enter__(self) -> None:
-        self.before.append(bound())
+        block = opened(self)
+        EAGER.append((block, bound()))
         set_bound(-1)
-
-    def __exit__(self, *exc: Any) -> None:
-        set_bound(self.before.pop())
 
 
 def is_eager() -> bool:
@@ -71,6 +95,7 @@ def is_eager() -> bool:
 
 def bound() -> int:
     """The bound on pending work that is in force."""
+    end_blocks()
     return Bound.limit if WATCH.bound is None else WATCH.bound
 
 
@@ -93,5 +118,5 @@ def watch_records(on: bool) -> None:
         Bound.limit, WATCH.bound = WATCH.bound, None
 
 
-if os.environ.get("LIVEGRAD_EAGER", "0") not in ("", "0"):
+if switch("LIVEGRAD_EAGER", False):
     set_bound(-1)

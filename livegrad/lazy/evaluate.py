@@ -25,11 +25,12 @@ from ..runtime.array import Array
 from ..runtime.memory import allocate
 from ..runtime.refusal import out_of_memory_for
 from . import backend, log, single, turned, value
+from . import value as values
 from .batch import BATCH, BATCHES, launch_jobs
 from .plans import MAP_PLANS, MapPlan, layouts, plan_map
 from .program import linearize
 from .reuse import OVERWRITTEN, ValueLost, empty_reused, reusable, take
-from .value import Value, settle, take_memory
+from .value import EAGER, Bound, Value, settle, take_memory
 
 # One evaluation at a time: counts and buffers of the pending graph are shared by all threads.
 lock = threading.RLock()
@@ -37,9 +38,17 @@ if hasattr(os, "register_at_fork"):  # a child must not find an evaluation of an
     os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
 
 
+def _noticed_end(root: Value) -> bool:
+    """Whether `root` may stay pending: eager mode may have ended without a word, by an interruption."""
+    values.end_eager_blocks()
+    return root.weight <= Bound.limit
+
+
 @hot
 def evaluate(root: Value, reason: str) -> None:
     """Make `root` ready."""
+    if EAGER and reason == "bound reached" and _noticed_end(root):
+        return
     if WATCH.bound is not None and reason == "bound reached" and WATCH.observer.recorded(root):  # type: ignore[union-attr]
         return
     if native.Start.left:

@@ -157,6 +157,12 @@ class _Bound:
 
 # The bound on pending work that is in force; eager mode sets it below every weight.
 Bound = _Bound()
+# The blocks of eager mode that are open: what tells when one is over, and the bound before it.
+EAGER: list = []
+
+
+def end_eager_blocks() -> None:
+    """Replaced by `lazy.control`: notice which of those are over."""
 
 
 @hottest

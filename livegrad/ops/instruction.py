@@ -448,6 +448,13 @@ _NAMES = {
 SCALAR_TYPE_NAMES = _NAMES
 
 
+def type_in_c(d: dtypes.dtype) -> str:
+    """What PyTorch's messages call a dtype after what C++ calls it."""
+    name = {dtypes.int64: "long int", dtypes.uint8: "unsigned char", dtypes.int8: "signed char"}.get(d)
+    name = name or SCALAR_TYPE_NAMES[d].lower()
+    return f"c10::complex<{name[7:]}>" if d.is_complex else name
+
+
 def refuse(how: Exception | str, d: dtypes.dtype) -> NoReturn:
     """Refuse operands of a dtype. how: the error, or the name of PyTorch's kernel that has no such form."""
     if isinstance(how, Exception):

@@ -21,6 +21,7 @@ from ..runtime.array import numel
 from ..tensor import Tensor, wrap
 from . import dispatch, writes
 from .instruction import SCALAR_TYPE_NAMES
+from .instruction import type_in_c as _type_in_c
 from .registry import operator, public
 from .view_operators import PERMUTE
 
@@ -315,11 +316,6 @@ MATMUL = operator(
 )
 
 
-def _type_in_c(d: dtypes.dtype) -> str:
-    name = SCALAR_TYPE_NAMES[d].lower()
-    return f"c10::complex<{name[7:]}>" if d.is_complex else name
-
-
 @hot
 def _check(a: Tensor, b: Tensor) -> None:
     for x in (a, b):
@@ -329,6 +325,8 @@ def _check(a: Tensor, b: Tensor) -> None:
         raise RuntimeError(
             f"expected m1 and m2 to have the same dtype, but got: {_type_in_c(a.dtype)} != {_type_in_c(b.dtype)}"
         )
+    if a.dtype is dtypes.bool_:
+        _refuse_bool(a, b)
     if not a._shape or not b._shape:
         raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {a.dim()}D and {b.dim()}D")
     inner = b._shape[-2] if len(b._shape) > 1 else b._shape[0]
@@ -340,6 +338,12 @@ def _check(a: Tensor, b: Tensor) -> None:
             f"mat1 and mat2 shapes cannot be multiplied {two}: the tensors have shapes {list(a._shape)} and "
             f"{list(b._shape)}"
         )
+
+
+def _refuse_bool(a: Tensor, b: Tensor) -> None:
+    of = {(1, 1): "dot", (2, 2): "addmm_impl_cpu_", (2, 1): "addmv_impl_cpu", (1, 2): "addmv_impl_cpu"}
+    name = of.get((a.dim(), b.dim()), "bmm")
+    raise NotImplementedError(f"\"{name}\" not implemented for 'Bool': convert the operands with .to(dtype)")
 
 
 def _as_matrix(shape: tuple, right: bool = False) -> tuple:

@@ -193,9 +193,10 @@ def _adaptive_size(function: str, x: Tensor, n: int, output_size: Any, kind: str
         colon = ":" if kind == "max" else ","
         told = f"but got: {list(x.shape)}" if kind == "max" else f"but got {list(x.shape)}"
         raise RuntimeError(f"{function}(): Expected {n + 1}D or {n + 2}D tensor{',' if colon else ''} {told}")
-    given = (output_size,) * n if isinstance(output_size, int) or output_size is None else tuple(output_size)
-    if len(given) == 1:
-        given *= n
+    if output_size is None:
+        wanted = f"{function}(): argument 'output_size' (position 2) must be tuple of ints, not NoneType"
+        raise TypeError(wanted if n == 1 else "object of type 'NoneType' has no len()")
+    given = (output_size,) * n if isinstance(output_size, int) else tuple(output_size)
     if len(given) != n:
         raise RuntimeError(f"{function}: output_size must be {n}")
     size = x.shape[x.dim() - n :]

@@ -39,7 +39,7 @@ from ..overriding import COMPUTE, OVERRIDES, Public, announced, foreign, overrid
 from ..tensor import Tensor
 from . import dispatch, writes
 from .arguments import checked, explain, refuse_types, type_name
-from .instruction import ElementwiseOp
+from .instruction import ElementwiseOp, type_in_c
 from .operator import Operator
 from .parameters import parameters
 
@@ -200,6 +200,7 @@ def _function_form(op: ElementwiseOp, fast: Callable, tensors: int) -> Callable:
         if out is None:
             return made
         check_out(op.name, out)
+        check_result(op.name, out, made, args)
         return write_out(out, made)
 
     function.__doc__ = f"{op.name}({', '.join(op.names)}, *, out=None): elementwise, with broadcasting."
@@ -220,6 +221,34 @@ def check_out(name: str, out: Any) -> None:
     """TypeError for something else than a tensor as `out=`."""
     if not isinstance(out, Tensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type_name(out)}")
+
+
+# Functions whose `out=` has to have the result's dtype. Others convert, where that loses no kind of number.
+_EXACT_OUT = frozenset(
+    {"addmm", "amax", "amin", "argmax", "argmin", "argsort", "baddbmm", "bmm", "clamp", "diag", "dot", "gather"}
+    | {"index_select", "log_softmax", "matmul", "max", "min", "mm", "msort", "mv", "nonzero", "searchsorted", "softmax"}
+    | {"sort", "take", "topk", "tril", "triu", "vdot"}
+)
+# Functions that write where others of their elements are still to be read, and those that never read in order.
+_WRITES_EARLY = frozenset(["cumprod", "cumsum", "cummax", "cummin"])
+_WRITES_ANYWHERE = frozenset(["cat", "gather", "index_select", "take"])
+
+
+def check_result(name: str, out: Tensor, made: Tensor, args: tuple) -> None:
+    """RuntimeError where a result may not be written to the tensor given as `out=`."""
+    name = name.rstrip("_")
+    entry = REGISTRY.get(name)
+    elementwise = entry is not None and entry.kind == "elementwise"
+    if name in _EXACT_OUT and out.dtype is not made.dtype:
+        wanted, given = type_in_c(made.dtype), type_in_c(out.dtype)
+        raise RuntimeError(f"Expected out tensor to have dtype {wanted}, but got {given} instead, in {name}()")
+    writes.check_in_place(out, False)
+    whole = name in _WRITES_ANYWHERE
+    if elementwise or whole or name in _WRITES_EARLY:
+        for given in args:
+            for t in given if isinstance(given, (list, tuple)) else (given,):
+                if isinstance(t, Tensor):
+                    writes.check_overlap(out, t, whole)
 
 
 def write_out(out: Tensor, made: Tensor) -> Tensor:
@@ -423,9 +452,11 @@ def with_out(f: Callable, number_first: Callable | None = None) -> Callable:
                 raise TypeError(f"{f.__name__}(): argument 'out' must be tuple of Tensors, not {type_name(out)}")
             for o, m in zip(out, made):
                 check_out(f.__name__, o)
+                check_result(f.__name__, o, m, args)
                 write_out(o, m)
             return out
         check_out(f.__name__, out)
+        check_result(f.__name__, out, made, args)
         return write_out(out, made)
 
     function.__doc__ = f.__doc__

@@ -16,6 +16,7 @@ from ..lazy.value import Value, from_array
 from ..native import hot
 from ..ops import dispatch
 from ..ops.arguments import checked, refuse_unknown
+from ..ops.instruction import SCALAR_TYPE_NAMES
 from ..ops.registry import ELEMENTWISE, with_out
 from ..runtime import array as arrays
 from ..runtime.array import SMALL, Array, contiguous_strides, numel, row_of
@@ -220,14 +221,29 @@ def randint(
     return made_of(stream_of(generator).random_int(low, high, n, d.np), shape, d, requires_grad)
 
 
+def _check_range(n: int, d: dtypes.dtype) -> None:
+    """Raise where the integers 0 to n - 1 are not all numbers of a dtype."""
+    if d is dtypes.bool_ or d.is_complex:
+        raise NotImplementedError(f"\"randperm\" not implemented for '{SCALAR_TYPE_NAMES[d]}'")
+    if d.is_floating_point:
+        whole = 1 << {"f16": 11, "f32": 24}.get(d.kind, 53)  # and all below it; PyTorch rounds for bfloat16
+        if n > whole + 1:
+            raise RuntimeError(f"n cannot be greater than {whole + 1} for {SCALAR_TYPE_NAMES[d]} type.")
+    elif n - 1 > np.iinfo(d.np).max:
+        raise RuntimeError(f"value cannot be converted to type {d.name}_t without overflow: n is {n}")
+
+
 @makes
 @hot
 def randperm(
     n: int, *, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
 ) -> Tensor:
-    """The integers 0 to n - 1 in random order."""
+    """The integers 0 to n - 1 in random order. Raises RuntimeError where the dtype does not have all of them."""
     if ignored:
         refuse_unknown("randperm", ignored)
+    if isinstance(n, float):
+        raise TypeError("randperm(): argument 'n' (position 1) must be int, not float")
+    _check_range(n, dtype or dtypes.int64)
     where = devices.available(device)
     d = dtype or dtypes.int64
     counter = counter_of(generator, where)

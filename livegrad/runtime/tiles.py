@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
 import platform
 import sys
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..native import hot
+from ..settings import switch
 from . import memory, pool
 from .raw import peek, poke
 
@@ -27,7 +27,7 @@ _LEAST, _LEAST_HALVES, _LEAST_EDGE, _LEAST_DEPTH = 1 << 23, 1 << 22, 48, 48
 # Of what our own kernel for vectors (`gemm`) would take otherwise, 128 x 128 is faster there, for any depth and layout.
 _LEAST_REUSE, _LEAST_REUSE_LONG, _LONG = 68, 60, 1 << 27
 _PACKING = 64  # multiply-adds that take as long as packing a number
-_WANTED = os.environ.get("LIVEGRAD_AMX", "1") != "0"
+_WANTED = switch("LIVEGRAD_AMX", True)
 _SIZE = {"f32": 4, "f16": 2, "bf16": 2}
 _SQUARE = 32
 # What is packed at once, so that the memory for it stays small beside the operands: lines of an operand, and numbers

@@ -311,6 +311,11 @@ def prelu(input, weight):
 
 def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, inplace=False):
     """`leaky_relu` whose slope is drawn from [lower, upper) for every element in training, else the mean of the two."""
+    if lower > upper:
+        raise RuntimeError(f"Lower bound should be less than or equal to the upper bound, got {lower} and {upper}")
+    for which, bound in (("lower", lower), ("upper", upper)):
+        if training and not math.isfinite(bound):
+            raise RuntimeError(f"rrelu: {which} bound must be finite, got {bound}")
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
     with livegrad.no_grad():

@@ -55,6 +55,9 @@ class RNNBase(Module):
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
             if not isinstance(size, int):
                 raise TypeError(f"{name} should be of type int, got: {type(size).__name__}")
+        for name, chosen in (("bias", bias), ("batch_first", batch_first)):
+            if not isinstance(chosen, bool):
+                raise TypeError(f"{name} should be of type bool, got: {type(chosen).__name__}")
         if hidden_size <= 0:
             raise ValueError("hidden_size must be greater than zero")
         if num_layers <= 0:
