@@ -44,10 +44,15 @@ def _scaled(a: Any, scale: float) -> Value:
     return backend.fresh(a)
 
 
+def _complex(library: Any, a: Any, dims: tuple, forward: bool) -> Any:
+    """Over one dimension by the function for one, which has less to find out."""
+    if len(dims) == 1:
+        return library.fft(a, None, dims[0]) if forward else library.ifft(a, None, dims[0], "forward")
+    return library.fftn(a, None, dims) if forward else library.ifftn(a, None, dims, "forward")
+
+
 def _c2c(x: Value, dims: tuple, forward: bool, scale: float) -> Value:
-    library = backend.of(x).fft
-    a = x.native()
-    return _scaled(library.fftn(a, axes=dims) if forward else library.ifftn(a, axes=dims, norm="forward"), scale)
+    return _scaled(_complex(backend.of(x).fft, x.native(), dims, forward), scale)
 
 
 def _r2c(x: Value, dims: tuple, forward: bool, scale: float, halved: bool) -> Value:
@@ -55,8 +60,8 @@ def _r2c(x: Value, dims: tuple, forward: bool, scale: float, halved: bool) -> Va
     library = backend.of(x).fft
     a = x.native()
     if not halved:
-        return _scaled(library.fftn(a, axes=dims) if forward else library.ifftn(a, axes=dims, norm="forward"), scale)
-    made = library.rfftn(a, axes=dims)
+        return _scaled(_complex(library, a, dims, forward), scale)
+    made = library.rfft(a, None, dims[0]) if len(dims) == 1 else library.rfftn(a, None, dims)
     return _scaled(made if forward else made.conj(), scale)
 
 
@@ -64,8 +69,12 @@ def _c2r(x: Value, dims: tuple, forward: bool, scale: float, n: int) -> Value:
     """n: the size of the last of the dimensions, which is halved in x."""
     library = backend.of(x).fft
     a = x.native()
+    if forward:
+        a = a.conj()
+    if len(dims) == 1:
+        return _scaled(library.irfft(a, n, dims[0], "forward"), scale)
     sizes = [x.shape[d] for d in dims[:-1]] + [n]
-    return _scaled(library.irfftn(a.conj() if forward else a, s=sizes, axes=dims, norm="forward"), scale)
+    return _scaled(library.irfftn(a, s=sizes, axes=dims, norm="forward"), scale)
 
 
 def _times(g: Any, n: int, dim: int, factor: float) -> Any:
@@ -137,6 +146,8 @@ def _resized(x: Tensor, dims: tuple, sizes: Sequence[int | None]) -> Tensor:
     """Cut off, or padded by zeros, at the end of each dimension that has a size given."""
     from .nn.functional import pad
 
+    if all(n is None or n == x.shape[d] for d, n in zip(dims, sizes)) and x.numel():
+        return x
     added = [0] * (2 * x.dim())
     for d, n in zip(dims, sizes):
         if n is None or n == -1:

@@ -13,7 +13,6 @@ from ..autograd.mode import MODE
 from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value
-from ..runtime.array import SMALL
 from ..tensor import Tensor, wrap
 from . import dispatch, writes
 from .casting import autocasts
@@ -56,13 +55,20 @@ def allclose(x: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08,
     return bool(isclose(x, other, rtol, atol, equal_nan).all())
 
 
+_FEW, _SOME = 32, 1 << 13  # numbers that are compared as lists in less time than as arrays, and so by a kernel
+
+
 @public("equal")
 def equal(x: Tensor, other: Tensor) -> bool:
     """Whether both have the same shape and elements."""
     if x._shape != other._shape:
         return False
-    if x.dtype is other.dtype and x.numel() <= SMALL and x.device is other.device:
-        return x.tolist() == other.tolist()  # NaN differs from itself: each list has numbers of its own
+    if x.dtype is other.dtype and x.device is other.device is cpu:
+        n = x.numel()
+        if n <= _FEW:
+            return x.tolist() == other.tolist()  # NaN differs from itself: each list has numbers of its own
+        if n <= _SOME and (x.dtype.category < dtypes.FLOATING or x.dtype.itemsize >= 4):
+            return bool((x._value().native() == other._value().native()).all())
     return bool((x.detach() == other.detach()).all())
 
 
@@ -225,6 +231,17 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
     return _COUNT.apply((apart,)) if p == 0 else dispatch.call(ELEMENTWISE["_distance"], (apart.norm(p, -1),))
 
 
+def _histogram(a: np.ndarray, bins: int, low: float, high: float) -> np.ndarray:
+    """The counts of `numpy.histogram`, which takes several times as long for few elements."""
+    edges = np.arange(bins + 1.0)
+    edges *= (high - low) / bins
+    edges += low
+    edges[bins] = high
+    edges = edges.astype(a.dtype)
+    edges[bins] = np.nextafter(edges[bins], a.dtype.type(np.inf))  # the last bin has its upper end, too
+    return np.bincount(edges.searchsorted(a.reshape(-1), "right"), minlength=bins + 2)[1:-1]
+
+
 @function
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out: Tensor | None = None) -> Tensor:
     """Counts of elements in equal bins between min and max (the data's own range if both are 0)."""
@@ -238,8 +255,10 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out
     low, high = (min, max) if min != max or not a.size else (float(a.min()), float(a.max()))
     if not (math.isfinite(low) and math.isfinite(high)):
         raise RuntimeError(f"range of [{low}, {high}] is not finite")
-    counts, _ = np.histogram(a, bins, (low, high) if low != high else (low - 1, high + 1))
-    made = wrap(backend.copied(counts.astype(a.dtype))).to(input.device)
+    counts = _histogram(a, bins, *((low, high) if low != high else (low - 1, high + 1)))
+    made = wrap(backend.fresh(counts.astype(a.dtype)))
+    if input.device is not cpu:
+        made = made.to(input.device)
     return made if out is None else write_out(out, made)
 
 

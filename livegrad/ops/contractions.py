@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from ..devices import cpu
+from ..lazy import backend
 from ..lazy.value import Value
 from ..runtime.array import numel
 from ..tensor import Tensor
@@ -23,7 +27,7 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     for name, t in (("self", input), ("vec2", vec2)):
         if t.dim() != 1:
             raise RuntimeError(f"outer: Expected 1-D argument {name}, but got {t.dim()}-D of shape {list(t._shape)}")
-    return input.unsqueeze(1) * vec2.unsqueeze(0)
+    return input.unsqueeze(1) * vec2
 
 
 @public("inner", kind="library")
@@ -83,9 +87,23 @@ def _paired(a: Tensor, left: list, b: Tensor, right: list) -> list:
     return [(a._shape[i], b._shape[j]) for i, j in zip(left, right)]
 
 
+_FEW = 1 << 10  # elements of which NumPy makes a cross product in less time than a kernel is launched
+
+
 def _crossed(x: Value, y: Value, dim: int) -> Value:
+    if x.device is cpu and x.dtype.itemsize >= 4 and numel(x.shape) <= _FEW:
+        return _few_crossed(x.native(), y.native(), (slice(None),) * dim)
     a, b = ([v.narrow_step(dim, k, 1, 1) for k in range(3)] for v in (x, y))
     return CAT.forward([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]], dim=dim)
+
+
+def _few_crossed(x: np.ndarray, y: np.ndarray, before: tuple) -> Value:
+    a, b = [x[(*before, k)] for k in range(3)], [y[(*before, k)] for k in range(3)]
+    made = np.empty(x.shape, x.dtype)
+    with np.errstate(all="ignore"):
+        for k, (i, j) in enumerate(((1, 2), (2, 0), (0, 1))):
+            np.subtract(a[i] * b[j], a[j] * b[i], out=made[(*before, k)])
+    return backend.fresh(made)
 
 
 def _cross_again(x: Any, y: Any, dim: int) -> Any:

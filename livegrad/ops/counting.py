@@ -120,8 +120,8 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
 
 def _places(sequence: np.ndarray, x: np.ndarray, side: str) -> np.ndarray:
     """Where elements belong in a sorted sequence, by halves: no comparison with NaN holds, so the search goes right."""
-    if sequence.dtype.kind in "iub" or not (np.isnan(sequence).any() or np.isnan(x).any()):
-        return np.searchsorted(sequence, x, side)
+    if sequence.dtype.kind in "iub" or not (sequence != sequence).any():
+        return sequence.searchsorted(x, side)
     start, end = np.zeros(x.shape, np.int64), np.full(x.shape, len(sequence), np.int64)
     while (searching := start < end).any():
         middle = (start + end) // 2
@@ -159,7 +159,9 @@ def searchsorted(
                 f"{list(sorted_sequence.shape)} and got sorter tensor {list(sorter.shape)}"
             )
         sorted_sequence = sorted_sequence.take_along_dim(sorter, -1)  # type: ignore[attr-defined]
-    given = as_tensor(input, device=sorted_sequence.device)
+    given = input
+    if not isinstance(input, Tensor) or input.device is not sorted_sequence.device:
+        given = as_tensor(input, device=sorted_sequence.device)
     if sorted_sequence.device is not cpu and sorted_sequence.dim() == 1:
         sequence, x = (t.detach()._value().native() for t in (sorted_sequence, given))
         found = library(x).searchsorted(sequence, x, side).astype(np.int32 if out_int32 else np.int64)
@@ -177,7 +179,9 @@ def searchsorted(
         a = np.empty(x.shape, np.int64)
         for row in np.ndindex(x.shape[:-1]):
             a[row] = _places(sequence[row], x[row], side)
-    made = wrap(backend.copied(np.asarray(a, np.int32 if out_int32 else np.int64))).to(sorted_sequence.device)
+    made = wrap(backend.fresh(np.asarray(a, np.int32 if out_int32 else np.int64)))
+    if sorted_sequence.device is not cpu:
+        made = made.to(sorted_sequence.device)
     if out is not None:
         return write_out(out, made)
     return made

@@ -15,6 +15,7 @@ from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
+from ..runtime import numpy_threads
 from .instruction import SCALAR_TYPE_NAMES
 from .matmul import _either
 from .operator import on_either
@@ -42,7 +43,7 @@ def library(name: str, *values: Value, **options: Any) -> Any:
             from ..runtime.cuda import solver
 
             return solver.call(name, values[0].device, arrays, options)
-        return getattr(np.linalg, name)(*arrays, **options)
+        return numpy_threads.call(getattr(np.linalg, name), arrays, options)
     except np.linalg.LinAlgError as error:
         shapes = ", ".join(str(list(v.shape)) for v in values)
         raise LinAlgError(f"linalg.{name}: {error} (for input of shape {shapes})") from None

@@ -1,9 +1,14 @@
 """Looking up rows of a table, and the rows that say which."""
 
+import numpy as np
+
 import livegrad
+from livegrad.devices import cpu
+from livegrad.lazy import backend
 from livegrad.native import hot
 from livegrad.ops.gather import rows_at, rows_with_sparse_gradient
 from livegrad.ops.indices import span
+from livegrad.tensor import wrap
 
 __all__ = ["embedding", "embedding_bag", "one_hot"]
 
@@ -144,11 +149,16 @@ def one_hot(tensor, num_classes=-1):
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         return livegrad.zeros(*tensor.shape, num_classes, dtype=livegrad.int64, device=tensor.device)
-    least, greatest = span(tensor.detach().cpu()._to_numpy())
+    indices = tensor.detach().cpu()._to_numpy()
+    least, greatest = span(indices)
     if least < 0:
         raise RuntimeError("Class values must be non-negative.")
     if num_classes == -1:
         num_classes = greatest + 1
     elif greatest >= num_classes:
         raise RuntimeError("Class values must be smaller than num_classes.")
+    if tensor.device is cpu:
+        made = np.zeros((*tensor._shape, num_classes), np.int64)
+        made.reshape(-1)[indices.reshape(-1) + np.arange(0, made.size, num_classes)] = 1
+        return wrap(backend.fresh(made))
     return (tensor.unsqueeze(-1) == livegrad.arange(num_classes, device=tensor.device)).long()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import livegrad
 
 from ...ops.casting import autocasts
+from ...ops.indices import span
 from ...ops.scalar import exp, log1p
 from .class_loss import check_class_weight
 from .distance import pairwise_distance
@@ -160,7 +161,8 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=
     x, index = _rows_of_classes(input), target.reshape(-1, 1)
     if index.size(0) != x.size(0):
         raise RuntimeError(f"inconsistent target size, expected {x.size(0)} but got {list(target.shape)}")
-    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < x.size(1):
+    least, greatest = span(index.detach().cpu()._to_numpy())
+    if least < 0 or greatest >= x.size(1):
         raise RuntimeError("target out of range")
     check_class_weight(weight, x.size(1))
     terms = (margin - x.gather(1, index) + x).clamp_min(0)
@@ -168,7 +170,7 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=
         terms = terms * terms
     if weight is not None:
         terms = terms * weight[index]
-    own = livegrad.zeros_like(x, dtype=livegrad.bool).scatter(1, index, True)
+    own = index == livegrad.arange(x.size(1), device=x.device)
     loss = terms.masked_fill(own, 0).sum(1) / x.size(1)
     return reduce_loss(loss.reshape(target.shape), reduction)
 
