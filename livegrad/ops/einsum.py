@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -35,10 +36,11 @@ def einsum(equation: str | Tensor, *operands: Tensor | Sequence) -> Tensor:
         if not isinstance(t, Tensor):
             raise TypeError(f"einsum(): expected Tensor as element {i} in argument 1, but got {type_name(t)}")
     tensors: list = list(given)
-    terms, right = _subscripts(equation, tensors)
-    _check_sizes(terms, tensors)
+    known, right = _subscripts(equation, tuple([tuple(t._shape) for t in tensors]))
+    terms = list(known)
     for i, term in enumerate(terms):
-        tensors[i], terms[i] = _diagonals(tensors[i], term)
+        if len(set(term)) < len(term):
+            tensors[i], terms[i] = _diagonals(tensors[i], term)
     made, have = tensors[0], terms[0]
     for i in range(1, len(tensors)):
         later = "".join(terms[i + 1 :]) + right
@@ -73,31 +75,41 @@ def _from_lists(given: tuple) -> tuple[str, tuple]:
     return (f"{terms}->{words[-1]}" if odd else terms), tensors
 
 
-def _subscripts(equation: str, tensors: Sequence[Tensor]) -> tuple[list[str], str]:
-    """The letters of each operand and of the result, an ellipsis spelt with letters that the equation does not use."""
+@functools.lru_cache(1024)
+def _subscripts(equation: str, shapes: tuple) -> tuple[tuple[str, ...], str]:
+    """The letters of each operand and of the result, an ellipsis spelt with letters that the equation does not use.
+
+    Raises RuntimeError where equation and shapes do not go together.
+    """
+    terms, right = _spelt(equation, [len(shape) for shape in shapes])
+    _check_sizes(terms, shapes)
+    return tuple(terms), right
+
+
+def _spelt(equation: str, ranks: list) -> tuple[list[str], str]:
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
-    if len(terms) != len(tensors):
-        how = "fewer" if len(tensors) < len(terms) else "more"
+    if len(terms) != len(ranks):
+        how = "fewer" if len(ranks) < len(terms) else "more"
         raise RuntimeError(
             f"einsum(): {how} operands were provided than specified in the equation: {len(terms)} expected, "
-            f"{len(tensors)} given"
+            f"{len(ranks)} given"
         )
     for i, term in enumerate(terms):
         _check_letters(term, f"for operand {i}", equation)
     _check_letters(right, "in the output", equation)
     spare = [c for c in _LETTERS if c not in equation]
-    width = max((t.dim() - len(term.replace("...", "")) for t, term in zip(tensors, terms) if "..." in term), default=0)
+    width = max((n - len(term.replace("...", "")) for n, term in zip(ranks, terms) if "..." in term), default=0)
     dots = "".join(spare[: max(width, 0)])
-    for i, (t, term) in enumerate(zip(tensors, terms)):
+    for i, (rank, term) in enumerate(zip(ranks, terms)):
         letters = term.replace("...", "")
-        own = t.dim() - len(letters)
+        own = rank - len(letters)
         if own < 0 or (own > 0 and "..." not in term):
             why = "is more than" if "..." in term else "does not match"
             none = "" if "..." in term else " and no ellipsis was given"
             raise RuntimeError(
                 f"einsum(): the number of subscripts in the equation ({len(letters)}) {why} the number of "
-                f"dimensions ({t.dim()}) for operand {i}{none}"
+                f"dimensions ({rank}) for operand {i}{none}"
             )
         terms[i] = term.replace("...", dots[len(dots) - own :])
     letters = "".join(terms)
@@ -124,12 +136,12 @@ def _check_letters(term: str, where: str, equation: str) -> None:
             )
 
 
-def _check_sizes(terms: Sequence[str], tensors: Sequence[Tensor]) -> None:
+def _check_sizes(terms: Sequence[str], shapes: tuple) -> None:
     """Letters that one operand repeats have one size; between operands, sizes of 1 broadcast."""
     sizes: dict[str, int] = {}
-    for i, (term, t) in enumerate(zip(terms, tensors)):
+    for i, (term, shape) in enumerate(zip(terms, shapes)):
         own: dict[str, int] = {}
-        for c, n in zip(term, t._shape):
+        for c, n in zip(term, shape):
             if own.setdefault(c, n) != n:
                 raise RuntimeError(
                     f"einsum(): subscript {c} is repeated for operand {i} but the sizes don't match, {n} != {own[c]}"
@@ -157,32 +169,59 @@ def _diagonals(t: Tensor, term: str) -> tuple[Tensor, str]:
 
 def _contract(a: Tensor, ta: str, b: Tensor, tb: str, later: str) -> tuple[Tensor, str]:
     """Two operands as one batched matrix product: batch letters, those of a, those of b; shared others are summed."""
-    drop_a = [d for d, c in enumerate(ta) if c not in tb and c not in later]
-    if drop_a:
-        a, ta = a.sum(tuple(drop_a)), "".join(c for c in ta if c in tb or c in later)
-    drop_b = [d for d, c in enumerate(tb) if c not in ta and c not in later]
-    if drop_b:
-        b, tb = b.sum(tuple(drop_b)), "".join(c for c in tb if c in ta or c in later)
+    left, right, product, shape, letters = _plan(ta, tuple(a._shape), tb, tuple(b._shape), later)
+    x, y = _arranged(a, *left), _arranged(b, *right)
+    made = FUNCTIONS["matmul"](x, y) if product else x * y
+    return made if shape == made._shape else made.reshape(shape), letters
+
+
+def _arranged(t: Tensor, dropped: tuple, order: tuple | None, wide: tuple | None, shape: tuple | None) -> Tensor:
+    """An operand without what is summed beforehand, its dimensions in order, of their full sizes, and grouped."""
+    if dropped:
+        t = t.sum(dropped)
+    if order is not None:
+        t = t.permute(order)
+    if wide is not None:
+        t = t.expand(wide)
+    return t if shape is None else t.reshape(shape)
+
+
+@functools.lru_cache(1024)
+def _plan(ta: str, a_shape: tuple, tb: str, b_shape: tuple, later: str) -> tuple:
+    """What `_arranged` does to each operand, whether it is a matrix product, the result's shape and letters."""
+    drop_a = tuple([d for d, c in enumerate(ta) if c not in tb and c not in later])
+    drop_b = tuple([d for d, c in enumerate(tb) if c not in ta and c not in later])
+    a_shape, b_shape = (
+        tuple([n for d, n in enumerate(shape) if d not in drop])
+        for shape, drop in ((a_shape, drop_a), (b_shape, drop_b))
+    )
+    ta, tb = ("".join(c for d, c in enumerate(t) if d not in drop) for t, drop in ((ta, drop_a), (tb, drop_b)))
     batch = [c for c in ta if c in tb and c in later]
     summed = [c for c in ta if c in tb and c not in later]
     only_a = [c for c in ta if c not in tb]
     only_b = [c for c in tb if c not in ta]
     size: dict[str, int] = {}
-    for term, t in ((ta, a), (tb, b)):
-        for c, n in zip(term, t._shape):
+    for term, shape in ((ta, a_shape), (tb, b_shape)):
+        for c, n in zip(term, shape):
             size[c] = n if size.get(c, 1) == 1 else size[c]
 
-    def arranged(t: Tensor, term: str, groups: Sequence[list]) -> Tensor:
+    def steps(term: str, have: tuple, dropped: tuple, groups: list) -> tuple:
         letters = [c for g in groups for c in g]
-        t = t.permute(tuple(term.index(c) for c in letters)) if letters else t
-        t = t.expand(tuple(size[c] for c in letters))
-        return t.reshape(tuple(math.prod(size[c] for c in g) for g in groups))
+        order = tuple([term.index(c) for c in letters])
+        have = tuple([have[d] for d in order])
+        wide = tuple([size[c] for c in letters])
+        shape = tuple([math.prod(size[c] for c in g) for g in groups])
+        in_order = order == tuple(range(len(order)))
+        return dropped, None if in_order else order, None if wide == have else wide, None if shape == wide else shape
 
     if not summed:
-        x = arranged(a, ta, (batch, only_a, []))
-        y = arranged(b, tb, (batch, [], only_b))
-        made = x * y
+        left, right = [batch, only_a, []], [batch, [], only_b]
     else:
-        made = FUNCTIONS["matmul"](arranged(a, ta, (batch, only_a, summed)), arranged(b, tb, (batch, summed, only_b)))
+        left, right = [batch, only_a, summed], [batch, summed, only_b]
+        if not batch:  # a product of two matrices
+            left, right = left[1:], right[1:]
     letters = [*batch, *only_a, *only_b]
-    return made.reshape(tuple(size[c] for c in letters)), "".join(letters)
+    shape = tuple([size[c] for c in letters])
+    return (
+        steps(ta, a_shape, drop_a, left), steps(tb, b_shape, drop_b, right), bool(summed), shape, "".join(letters)
+    )  # fmt: skip

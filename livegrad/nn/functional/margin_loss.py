@@ -6,6 +6,7 @@ import livegrad
 
 from ...ops.casting import autocasts
 from ...ops.indices import span
+from ...ops.margin import MARGINS
 from ...ops.scalar import exp, log1p
 from .class_loss import check_class_weight
 from .distance import pairwise_distance
@@ -165,13 +166,9 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=
     if least < 0 or greatest >= x.size(1):
         raise RuntimeError("target out of range")
     check_class_weight(weight, x.size(1))
-    terms = (margin - x.gather(1, index) + x).clamp_min(0)
-    if p == 2:
-        terms = terms * terms
+    loss = MARGINS.apply((x,), index=index.detach()._value(), p=int(p), margin=float(margin)) / x.size(1)
     if weight is not None:
-        terms = terms * weight[index]
-    own = index == livegrad.arange(x.size(1), device=x.device)
-    loss = terms.masked_fill(own, 0).sum(1) / x.size(1)
+        loss = loss * weight[index]
     return reduce_loss(loss.reshape(target.shape), reduction)
 
 
