@@ -102,7 +102,7 @@ def _few_crossed(x: np.ndarray, y: np.ndarray, before: tuple) -> Value:
     made = np.empty(x.shape, x.dtype)
     with np.errstate(all="ignore"):
         for k, (i, j) in enumerate(((1, 2), (2, 0), (0, 1))):
-            np.subtract(a[i] * b[j], a[j] * b[i], out=made[(*before, k)])
+            made[(*before, k)] = a[i] * b[j] - a[j] * b[i]
     return backend.fresh(made)
 
 

@@ -159,9 +159,9 @@ def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
         return KthValue(clone(x), wrap(backend.copied(np.zeros((), np.int64))))
     if x.dtype is dtypes.bool_:
         raise NotImplementedError("\"kthvalue_cpu\" not implemented for 'Bool'")
-    values, index = topk(x, k, dim, largest=False)
-    values, index = values.narrow(dim, k - 1, 1), index.narrow(dim, k - 1, 1)
-    return KthValue(values, index) if keepdim else KthValue(values.squeeze(dim), index.squeeze(dim))
+    index = _first(_native(x), k, d, False)[(slice(None),) * d + (slice(k - 1, k),)]
+    values, places = picked(x, index, d, "KthvalueBackward")
+    return KthValue(values, places) if keepdim else KthValue(values.squeeze(d), places.squeeze(d))
 
 
 def _median(x: Value) -> Value:
