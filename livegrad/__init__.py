@@ -37,6 +37,7 @@ from .creation import (
     arange,
     empty,
     empty_like,
+    empty_strided,
     eye,
     full,
     full_like,
@@ -106,6 +107,8 @@ for _part in (
     "quantiles",
     "wholes",
     "names",
+    "histograms",
+    "view_copies",
 ):
     importlib.import_module(f"livegrad.ops.{_part}")
 from .ops.registry import FUNCTIONS as _FUNCTIONS, known_as as _known_as
@@ -131,6 +134,7 @@ globals().update(dtypes.ONLY_NAMES)
 half, float, double = float16, float32, float64  # noqa: A001
 short, int, long = int16, int32, int64  # noqa: A001
 cfloat, cdouble = complex64, complex128
+newaxis = None
 inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
 newaxis = None
 globals().update({_name: _f for _name, _f in _FUNCTIONS.items() if not _name.startswith("_")})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,6 +90,31 @@ def _filled(size: tuple, value: Any, dtype: Any, device: Any, requires_grad: boo
     where = devices.available(device)
     d = dtype or dtypes.get_default_dtype()
     return _finish(wrap(from_array(arrays.full_on(where, size, d, value))), requires_grad)
+
+
+@makes
+def empty_strided(
+    size: Sequence, stride: Sequence, *, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """Uninitialised memory, seen through strides (numbers of elements). Raises RuntimeError for what does not fit.
+
+    >>> import livegrad
+    >>> livegrad.empty_strided((2, 3), (1, 2)).stride()
+    (1, 2)
+    """
+    shape, strides = _sizes(tuple(size)), tuple(stride)
+    if len(shape) != len(strides):
+        raise RuntimeError(
+            f"mismatch in length of strides and shape: the shape is {list(shape)}, the strides are {list(strides)}"
+        )
+    if min(strides, default=0) < 0:
+        raise RuntimeError(
+            f"as_strided: Negative strides are not supported at the moment, got strides: {list(strides)}"
+        )
+    held = 0 if 0 in shape else 1 + sum((n - 1) * s for n, s in zip(shape, strides))
+    memory = empty(held, dtype=dtype, device=device)
+    return _finish(memory.as_strided(shape, strides).detach(), requires_grad)  # type: ignore[attr-defined]
 
 
 @makes

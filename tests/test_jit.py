@@ -1,5 +1,7 @@
 """Programs that mark what is to be compiled run as they are."""
 
+import pytest
+
 import livegrad
 from livegrad import jit
 
@@ -46,3 +48,30 @@ def test_compile_takes_a_function_or_makes_a_decorator():
 def test_version():
     assert livegrad.version.__version__ == livegrad.__version__
     assert livegrad.version.cuda is None
+
+
+class Saved(livegrad.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = livegrad.nn.Linear(2, 3)
+
+    def forward(self, x):
+        return self.layer(x).relu()
+
+
+def test_modules_are_saved_and_loaded(tmp_path):
+    model, x = Saved(), livegrad.ones(1, 2)
+    livegrad.jit.save(livegrad.jit.script(model), tmp_path / "m.pt", _extra_files={"note": "text"})
+    extra = {"note": None}
+    loaded = livegrad.jit.load(tmp_path / "m.pt", _extra_files=extra)
+    assert loaded(x).tolist() == model(x).tolist() and extra == {"note": b"text"}
+
+
+def test_files_that_are_not_ours_are_refused(tmp_path):
+    livegrad.save({"w": livegrad.ones(1)}, tmp_path / "w.pt")
+    with pytest.raises(RuntimeError, match="was not written by jit.save"):
+        livegrad.jit.load(tmp_path / "w.pt")
+    torch = pytest.importorskip("torch")
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)), tmp_path / "t.pt")
+    with pytest.raises(RuntimeError, match="a program compiled by PyTorch's jit"):
+        livegrad.jit.load(str(tmp_path / "t.pt"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import zipfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Final
@@ -35,6 +36,64 @@ def trace(func: Any = None, example_inputs: Any = None, *args: Any, **options: A
 def trace_module(mod: Any, inputs: Any = None, *args: Any, **options: Any) -> Any:
     """The module itself."""
     return mod
+
+
+def save(m: Any, f: Any, _extra_files: dict | None = None) -> None:
+    """Write a whole module for `load`: a pickle, which finds the module's class by name where it is read.
+
+    PyTorch's own `jit.load` cannot read it, for there is no compiled program in it. _extra_files: names and texts or
+    bytes to be kept with it.
+    """
+    from ..serialization import save as save_object
+
+    extra = {name: content.encode() if builtins.isinstance(content, str) else content
+             for name, content in (_extra_files or {}).items()}  # fmt: skip
+    save_object({_FORMAT: 1, "module": m, "extra": extra}, f)
+
+
+def load(f: Any, map_location: Any = None, _extra_files: dict | None = None, _restore_shapes: bool = False) -> Any:
+    """Read a module that `save` wrote. It runs what the file's pickle asks for: open files that you trust only.
+
+    _extra_files: a dict whose keys are names given to `save`; their contents are put into it, as bytes.
+    Raises RuntimeError for the compiled programs that PyTorch's `jit.save` writes, which livegrad cannot run: load the
+    weights with `load_state_dict` into the module's class.
+
+    >>> import io, livegrad
+    >>> file = io.BytesIO()
+    >>> livegrad.jit.save(livegrad.jit.script(livegrad.nn.Linear(2, 3)), file)
+    >>> _ = file.seek(0)
+    >>> livegrad.jit.load(file)
+    Linear(in_features=2, out_features=3, bias=True)
+    """
+    from ..serialization import load as load_object
+
+    if _is_program(f):
+        raise RuntimeError(
+            "this file has a program compiled by PyTorch's jit, which livegrad cannot run. Save the module's "
+            "state_dict() with PyTorch, and load it into the module's class with load_state_dict()"
+        )
+    found = load_object(f, map_location, weights_only=False)
+    if not builtins.isinstance(found, dict) or _FORMAT not in found:
+        raise RuntimeError("this file was not written by jit.save: read it with livegrad.load")
+    for name in _extra_files or ():
+        _extra_files[name] = found["extra"].get(name, b"")  # type: ignore[index]
+    return found["module"]
+
+
+_FORMAT = "livegrad.jit"
+
+
+def _is_program(f: Any) -> bool:
+    """Whether a file is an archive of PyTorch's jit: it has the text of a program in it."""
+    start = f.tell() if hasattr(f, "tell") else None
+    try:
+        if not zipfile.is_zipfile(f):
+            return False
+        with zipfile.ZipFile(f) as archive:
+            return any("/code/" in name for name in archive.namelist())
+    finally:
+        if start is not None:
+            f.seek(start)
 
 
 def script_if_tracing(fn: Callable) -> Callable:
@@ -139,6 +198,7 @@ def is_tracing() -> bool:
 
 __all__ = [
     "Attribute", "Final", "Future", "ScriptModule", "annotate", "export", "fork", "freeze", "ignore", "is_scripting",
-    "is_tracing", "isinstance", "optimize_for_inference", "optimized_execution", "script", "script_if_tracing",
+    "is_tracing", "isinstance", "load", "optimize_for_inference", "optimized_execution", "save", "script",
+    "script_if_tracing",
     "script_method", "trace", "trace_module", "unused", "wait",
 ]  # fmt: skip
