@@ -136,7 +136,6 @@ short, int, long = int16, int32, int64  # noqa: A001
 cfloat, cdouble = complex64, complex128
 newaxis = None
 inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
-newaxis = None
 globals().update({_name: _f for _name, _f in _FUNCTIONS.items() if not _name.startswith("_")})
 for _name, _f in (*_FUNCTIONS.items(), *vars(Tensor).items()):
     if not _name.startswith("_"):
