@@ -100,5 +100,5 @@ def test_documented_environment_variables_exist():
     documented = set(re.findall(r"`(LIVEGRAD_\w+)`", (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")))
     read = set()
     for source in (ROOT / "livegrad").rglob("*.py"):
-        read |= set(re.findall(r"environ\.get\(\s*\"(LIVEGRAD_\w+)\"", source.read_text(encoding="utf-8")))
+        read |= set(re.findall(r"(?:environ\.get|switch)\(\s*\"(LIVEGRAD_\w+)\"", source.read_text(encoding="utf-8")))
     assert documented == read
