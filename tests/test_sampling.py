@@ -423,3 +423,16 @@ def test_filling_memory_gives_what_the_passes_of_numpy_give(n, monkeypatch):
         np.testing.assert_array_equal(made, passes(plain))
         monkeypatch.setattr(compiled, "worth_it", lambda n: True)
         np.testing.assert_array_equal(ours.get_state(), plain.get_state())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1,), (7,), (1, 1), (4, 2), (16, 8)])
+def test_few_samples_by_weight_are_those_of_many(shape, dtype):
+    rng = np.random.default_rng(3)
+    for seed in range(40):
+        weights = rng.random(shape).astype(dtype) * rng.integers(0, 2, shape)
+        weights[..., -1] += 0.25
+        ours, plain = Stream(seed), Stream(seed)
+        made = ours.few_places(weights.ravel().tolist(), shape[-1], dtype == "float32")
+        assert made == plain.multinomial(weights, 1).ravel().tolist()
+        np.testing.assert_array_equal(ours.get_state(), plain.get_state())

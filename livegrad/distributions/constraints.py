@@ -138,9 +138,14 @@ class _Bounds(Constraint):
     _open = ""
 
     def check(self, value: Any) -> Any:
-        fine = value % 1 == 0 if self.is_discrete else value == value
+        if self.is_discrete:
+            whole = not (value.is_floating_point() or value.is_complex())
+            fine = None if whole and self.lower_bound is not None else value % 1 == 0
+        else:
+            fine = value == value
         if self.lower_bound is not None:
-            fine = fine & (value > self.lower_bound if "l" in self._open else value >= self.lower_bound)
+            above = value > self.lower_bound if "l" in self._open else value >= self.lower_bound
+            fine = above if fine is None else fine & above
         if self.upper_bound is not None:
             fine = fine & (value < self.upper_bound if "u" in self._open else value <= self.upper_bound)
         return fine

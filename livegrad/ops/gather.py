@@ -88,13 +88,14 @@ def index_array(name: str, index: Any, x: Tensor, dim: int) -> Any:
     return a
 
 
+@hot
 def _gather(x: Value, index: Any, dim: int) -> Value:
     if index.__class__ is np.ndarray and index.ndim > 0:
         if x.device is cpu:
             made = arrays.empty(index.shape, x.dtype)
             if along("pick", made, x.ready(), index, dim):
                 return from_array(made)
-            if 0 < index.size <= SMALL:
+            if index.size and index.size <= SMALL:
                 return _few_gathered(x.ready(), index.shape, index.reshape(-1).tolist(), dim)
     return INDEX.forward(x, grid(index, dim))
 

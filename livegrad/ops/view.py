@@ -466,8 +466,10 @@ def _mT(x: Tensor) -> Tensor:
     return transpose(x, -2, -1)
 
 
+@hot
 def _T(x: Tensor) -> Tensor:
-    return permute(x, tuple(range(x.dim()))[::-1])
+    n = x.dim()
+    return _permuted(x, (1, 0) if n == 2 else tuple([n - 1 - d for d in range(n)]), None)
 
 
 Tensor.mT = property(_mT)  # type: ignore[attr-defined]

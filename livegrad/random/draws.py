@@ -313,12 +313,42 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -
     return _recorded("bernoulli", made, input)
 
 
+_FEW_WEIGHTS = 128
+_LARGE = 1e20  # of weights that, over the least there is, are still in the range of float32
+
+
+@hot
+def _few_places(input: Tensor, stream: Any) -> Tensor | None:
+    """One sample a row of a few weights; None where they are more, or have to be refused."""
+    shape = input._shape
+    n = numel(shape)
+    single = input.dtype is dtypes.float32
+    if n == 0 or n > _FEW_WEIGHTS or len(shape) > 2 or not (single or input.dtype is dtypes.float64):
+        return None
+    weights = input._value().native().reshape(-1).tolist()
+    columns = shape[-1]
+    for row in range(0, n, columns):
+        total = 0.0
+        for k in range(row, row + columns):
+            w = weights[k]
+            if not w >= 0:
+                return None
+            total += w
+        if not total > 0 or total > _LARGE:
+            return None
+    made = np.array(stream.few_places(weights, columns, single), np.int64)
+    return made_of(made, (*shape[:-1], 1), dtypes.int64)
+
+
 @with_out
 @hot
 def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
     """Indices drawn with the probabilities (up to a factor) in each row."""
     counter = counter_of(generator, input.device)
     draw = stream_of(generator) if counter is None else counter
+    few = _few_places(input, draw) if num_samples == 1 and counter is None else None
+    if few is not None:
+        return few
     a = draw.multinomial(input.detach()._to_numpy(), num_samples, replacement)
     return made_of(a, a.shape, dtypes.int64, where=input.device)
 
