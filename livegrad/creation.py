@@ -69,6 +69,7 @@ def _sizes(size: tuple) -> tuple:
     return tuple(out)
 
 
+@hot
 def legacy_tensor(data: tuple, device: Any) -> Tensor:
     """What `Tensor(...)` gives: a shape, or data as the default dtype."""
     if not data:

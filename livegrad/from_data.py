@@ -144,7 +144,7 @@ def _of_numbers(regular: tuple, dtype: Any) -> Tensor:
         except (OverflowError, struct.error):  # said below, or infinite in float32
             row = None
         if row is not None:
-            return wrap(from_array(arrays.Array(row.block, 0, shape, contiguous_strides(shape), d, True)))
+            return _as_shape(row, shape, d)
     if kind is complex and d.category != dtypes.COMPLEX:
         raise TypeError(f"must be real number, not complex: the data holds one, and dtype is {d}")
     try:
@@ -167,6 +167,24 @@ def _to_nested(data: Any) -> Any:
     return data
 
 
+@hot
+def _of_few(a: np.ndarray, d: dtypes.dtype) -> Tensor | None:
+    """A few floats as numbers of a dtype, by Python's numbers; None where they are more, or out of its range."""
+    if a.size > SMALL or a.dtype.kind != "f" or d.category != dtypes.FLOATING:
+        return None
+    try:
+        row = row_of(a.reshape(-1).tolist(), d)
+    except (OverflowError, struct.error):  # infinite in that dtype
+        return None
+    return None if row is None else _as_shape(row, a.shape, d)
+
+
+@hot
+def _as_shape(row: arrays.Array, shape: tuple, d: dtypes.dtype) -> Tensor:
+    return wrap(from_array(arrays.Array(row.block, 0, shape, contiguous_strides(shape), d, True)))
+
+
+@hot
 def tensor(
     data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
 ) -> Tensor:
@@ -183,6 +201,17 @@ def tensor(
     where = devices.available(device)
     if dtype is not None:
         dtype = dtypes.given(dtype, "tensor")
+    if data.__class__ is np.ndarray:
+        own = dtypes.from_numpy_dtype(data.dtype)
+        if dtype is None or dtype is own:
+            return _finish(_from_numpy_copy(data, own), requires_grad, where)
+        few = _of_few(data, dtype)
+        if few is not None:
+            return _finish(few, requires_grad, where)
+    return _tensor_of(data, dtype, where, requires_grad)
+
+
+def _tensor_of(data: Any, dtype: Any, where: devices.device, requires_grad: bool) -> Tensor:
     c = data.__class__
     if c is float or c is int or c is bool or c is complex:
         d = dtype or dtypes.of_scalar(data)

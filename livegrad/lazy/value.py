@@ -130,6 +130,13 @@ def from_array(array: Array) -> Value:
 
 
 @hot
+def renamed(v: Value, shape: tuple) -> Value:
+    """A value that was just made, is in memory, row-major, and that nobody else has, in another shape."""
+    a: Any = v.array
+    return from_array(a.view(a.offset, shape, contiguous_strides(shape)))
+
+
+@hot
 def reshaped(v: Value, offset: int, shape: tuple, strides: tuple) -> Value:
     """Another window onto the memory of `v`, evaluated if it is pending."""
     made = from_array(v.ready().view(offset, shape, strides))

@@ -13,6 +13,7 @@ from ..autograd.mode import MODE
 from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value
+from ..native import hot
 from ..tensor import Tensor, wrap
 from . import dispatch, writes
 from .casting import autocasts
@@ -144,12 +145,13 @@ def renorm(x: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
 
 
 @function
+@hot
 def broadcast_tensors(*tensors: Tensor) -> tuple:
     """Tensors expanded to their common shape."""
     shape: tuple = ()
     for t in tensors:
         shape = dispatch.broadcast_shapes(shape, t._shape)
-    return tuple(t if t._shape == shape else t.expand(shape) for t in tensors)
+    return tuple([t if t._shape == shape else t.expand(shape) for t in tensors])
 
 
 @function

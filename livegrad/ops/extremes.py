@@ -13,7 +13,7 @@ from ..devices import cpu
 from ..lazy import backend
 from ..lazy.rows import again
 from ..lazy.rows import run as run_rows
-from ..lazy.value import Value, from_array, reshaped
+from ..lazy.value import Value, from_array, renamed, reshaped
 from ..native import hot
 from ..observe import WATCH
 from ..runtime import array as arrays
@@ -218,7 +218,7 @@ def _argument(x: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tenso
     if x.dim() == 0:
         return wrap(from_array(arrays.full_on(x.device, (), dtypes.int64, 0)))
     found = _arg(v, largest, d)[0]
-    return wrap(found if keepdim else found.reshape(tuple([n for i, n in enumerate(x._shape) if i != d])))
+    return wrap(found if keepdim else renamed(found, tuple([n for i, n in enumerate(x._shape) if i != d])))
 
 
 @public("argmax", kind="reduction")
@@ -254,7 +254,7 @@ def _along(x: Tensor, dim: int, keepdim: bool, largest: bool, result: Any) -> An
     places = index
     if not keepdim:
         shape = tuple([n for i, n in enumerate(x._shape) if i != d])
-        index, values = index.reshape(shape), values.reshape(shape)
+        index, values = renamed(index, shape), renamed(values, shape)
     made = wrap(values)
     if x._edge is not None and (MODE.off == 0 or MODE.grad):
         _record_choice(x, made, d, places, keepdim, label)

@@ -18,7 +18,7 @@ from ..runtime.array import SMALL
 from ..runtime.raw import peek, poke
 from ..tensor import Tensor, from_native, wrap
 from . import dispatch
-from .along import along
+from .along import all_within, along
 from .geometry import normal_dim
 from .index import INDEX, INDEX_BACKWARD, grid
 from .indices import EVERY, advanced, as_index, as_numbers, beyond, held_places
@@ -80,6 +80,8 @@ def index_array(name: str, index: Any, x: Tensor, dim: int) -> Any:
         return as_numbers(index)
     n = x._shape[dim] if x._shape else 1
     a = index._to_numpy().astype(np.int64)
+    if all_within(a, 0, n):
+        return a
     bad = beyond(a, -n if name in _WRAPPING else 0, n)
     if bad is not None:
         _refuse_beyond(name, bad, dim, n, len(x._shape) > 1)

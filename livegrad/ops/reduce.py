@@ -8,7 +8,7 @@ from .. import dtypes
 from ..autograd.node import cast_value
 from ..lazy import backend
 from ..lazy.reduce import reduce as run_reduction
-from ..lazy.value import Value, pending
+from ..lazy.value import Value, pending, renamed
 from ..native import hot
 from ..precision import REGIONS
 from ..tensor import Tensor, wrap
@@ -23,7 +23,7 @@ from .registry import ELEMENTWISE, operator, public
 @hot
 def reduced(x: Value, name: str, dims: tuple, keepdim: bool, acc: dtypes.dtype) -> Value:
     made = run_reduction(x, name, dims, acc)
-    return made.reshape(kept_shape(x.shape, dims)) if keepdim else made
+    return renamed(made, kept_shape(x.shape, dims)) if keepdim else made
 
 
 # --- sums and means ---------------------------------------------------------------------------------------------

@@ -49,6 +49,7 @@ LOGSUMEXP = operator("logsumexp", _logsumexp, tensors=("x",), grads={"x": _logsu
 
 @public("logsumexp", kind="reduction", op=LOGSUMEXP)
 @autocasts
+@hot
 def logsumexp(x: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) over dimensions, without overflow."""
     if x.is_complex():
