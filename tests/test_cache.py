@@ -236,3 +236,9 @@ def test_stats(tmp_path, monkeypatch):
     assert cache.stats() == (None, 0, 0)
     assert cache.read("a") is None
     cache.write("a", b"x")
+
+
+def test_nothing_is_kept_by_a_process_whose_library_was_updated(tmp_path):
+    program = "import livegrad.llvm.cache as cache; cache._began -= 1e9" + PROGRAM.replace("\n    ", "\n")
+    assert run(tmp_path / "cache", program)[0] >= 1
+    assert not entries(tmp_path / "cache")

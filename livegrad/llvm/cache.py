@@ -85,10 +85,23 @@ def _sources_digest() -> str:
     """A digest of the code generator itself, so that a changed library never runs an older one's kernels."""
     global _digest
     if _digest is None:
-        here = Path(__file__).parent
-        paths = [here / "machine.py", *sorted((here.parent / "codegen").rglob("*.py"))]
-        _digest = sha256(b"".join([path.read_bytes() for path in paths])).hexdigest()
+        _digest = sha256(b"".join([path.read_bytes() for path in _sources()])).hexdigest()
+        if _sources_changed():
+            _digest += f" not those of process {os.getpid()}"
     return _digest
+
+
+def _sources() -> list[Path]:
+    here = Path(__file__).parent
+    return [here / "machine.py", *sorted((here.parent / "codegen").rglob("*.py"))]
+
+
+_began = time.time()
+
+
+def _sources_changed() -> bool:
+    """Whether the code generator on disk may not be the one that runs: somebody has updated it meanwhile."""
+    return any(path.stat().st_mtime > _began for path in _sources())
 
 
 def read(name: str) -> bytes | None:
@@ -205,7 +218,8 @@ def load(program: tuple, passing: bool = False) -> machine.CompiledObject | None
 def make(program: tuple, source: Callable[[], str], passing: bool = False) -> machine.CompiledObject:
     """Compile the module that `source` returns, and keep the code. passing: see `machine.load_object`."""
     compiled = machine.compile_cpu(source(), passing=passing)
-    write(name_of(program), compiled.object_code)
+    if not _sources_changed():
+        write(name_of(program), compiled.object_code)
     return compiled
 
 

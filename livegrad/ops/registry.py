@@ -36,6 +36,7 @@ import numpy as np
 from ..lazy.value import Value
 from ..native import HOT, front, hot
 from ..overriding import COMPUTE, OVERRIDES, Public, announced, foreign, overridden
+from ..site import warn
 from ..tensor import Tensor
 from . import dispatch, writes
 from .arguments import checked, explain, refuse_types, type_name
@@ -252,10 +253,17 @@ def check_result(name: str, out: Tensor, made: Tensor, args: tuple) -> None:
 
 
 def write_out(out: Tensor, made: Tensor) -> Tensor:
-    """Put a result into the tensor given as `out=`. Its shape must be the result's, or empty."""
+    """Put a result into the tensor given as `out=`, which takes its shape: with a warning if it had elements."""
     if made._edge is not None or out._edge is not None:
         raise RuntimeError("functions with out=... arguments don't support automatic differentiation")
-    if out._shape != made._shape and out.numel() == 0:
+    if out._shape != made._shape:
+        writes.check_cast(made.dtype, out.dtype)
+        if out.numel():
+            warn(
+                f"An output with one or more elements was resized since it had shape {list(out._shape)}, which does "
+                f"not match the required output shape {list(made._shape)}: give a tensor of that shape as out=, or an "
+                "empty one."
+            )
         if out.dtype is not made.dtype or made._s is not None:
             made = made.to(out.dtype).clone()
         out._ver = out._version + 1

@@ -104,6 +104,12 @@ def check_view(t: Tensor) -> None:
     raise RuntimeError(text)
 
 
+def check_cast(d: dtypes.dtype, wanted: dtypes.dtype) -> None:
+    """RuntimeError where numbers would lose what they are: a fraction, an imaginary part."""
+    if d.category > wanted.category:
+        raise RuntimeError(f"result type {_type_name(d)} can't be cast to the desired output type {_type_name(wanted)}")
+
+
 @hot
 def assign_result(t: Tensor, result: Tensor, fresh: bool = True, since: int | None = None) -> Tensor:
     """Make `result` the new content and history of `t`, in place.
@@ -119,10 +125,7 @@ def assign_result(t: Tensor, result: Tensor, fresh: bool = True, since: int | No
         )
     d = t.dtype
     if result.dtype is not d:
-        if result.dtype.category > d.category:
-            raise RuntimeError(
-                f"result type {_type_name(result.dtype)} can't be cast to the desired output type {_type_name(d)}"
-            )
+        check_cast(result.dtype, d)
         result = cast(result, d)
         fresh = True
     v = result._v

@@ -205,3 +205,12 @@ def test_bfloat16_over_dlpack_with_pytorch():
     here = livegrad.from_dlpack(there)
     assert here.tolist() == there.tolist()
     assert livegrad.from_dlpack(torch.utils.dlpack.to_dlpack(torch.ones(2, dtype=torch.bfloat16))).tolist() == [1, 1]
+
+
+def test_out_of_another_shape_takes_the_results():
+    out = livegrad.zeros(3)
+    with pytest.warns(UserWarning, match=r"resized since it had shape \[3\], which does not match"):
+        made = livegrad.add(_x(), 1, out=out)
+    assert made is out and out.tolist() == [[2, 2], [2, 2]]
+    with pytest.raises(RuntimeError, match="can't be cast to the desired output type Long"):
+        livegrad.add(_x(), 1, out=livegrad.zeros(3, dtype=I64))
