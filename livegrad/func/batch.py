@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import random
+from ..autograd.mode import MODE
 from ..ops.joining import stack
+from ..ops.splitting import unbind
 from ..tensor import Tensor
 from ..utils._pytree import _broadcast_to_and_flatten, tree_flatten, tree_unflatten
 
@@ -39,9 +41,10 @@ def vmap(
         leaves, spec = tree_flatten(args)
         dims = _in_dims(name, in_dims, args, leaves, spec)
         size = _size(name, leaves, dims)
+        slices = [None if d is None else _slices(x, d) for x, d in zip(leaves, dims)]
         outputs: list = []
         for i in range(size):
-            one = tree_unflatten([x if d is None else x.select(d, i) for x, d in zip(leaves, dims)], spec)
+            one = tree_unflatten([x if s is None else s(i) for x, s in zip(leaves, slices)], spec)
             outputs.append(_with_randomness(randomness, i, size, func, one, kwargs))
         return _stacked(name, outputs, out_dims)
 
@@ -97,6 +100,17 @@ def _size(name: str, leaves: list, dims: list) -> int:
     if not sizes[0]:
         raise ValueError("vmap: the mapped dimension has size 0, so there is nothing to call the function with")
     return sizes[0]
+
+
+def _slices(x: Tensor, d: int) -> Callable:
+    """What gives slice i along a dimension.
+
+    Those of a leaf are outputs of one node, so that their gradients become one by a single copy. Others may be changed
+    in place, as outputs of one node may not.
+    """
+    if MODE.grad and x.requires_grad and x.is_leaf:
+        return unbind(x, d).__getitem__
+    return lambda i: x.select(d, i)
 
 
 def _with_randomness(randomness: str, i: int, size: int, func: Callable, args: tuple, kwargs: dict) -> Any:

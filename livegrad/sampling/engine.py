@@ -12,6 +12,7 @@ import weakref
 import numpy as np
 
 from livegrad.native import hot
+from livegrad.runtime.raw import peek
 from livegrad.sampling import direct, twister
 
 _N = 624
@@ -112,8 +113,8 @@ class Engine:
 
     def to_bytes(self, cached: float | None) -> np.ndarray:
         """The state as PyTorch saves it, with the scalar normal's second value if one is waiting."""
-        state = self._bits.state["state"]
-        key, used = state["key"], int(state["pos"])
+        words = np.frombuffer(peek(self._state, 4 * (_N + 1)), np.uint32)  # NumPy's `state` takes ten times as long
+        key, used = words[:_N], int(words[_N])
         saved = np.zeros((), _STATE)
         saved["seed"], saved["seeded"], saved["key"] = self.seed, 1, key
         saved["left"], saved["next"] = (1, 0) if self._fresh else (_N + 1 - used, used)
