@@ -215,8 +215,8 @@ _LAZY = {
          "hinge_embedding_loss", "instance_norm", "kl_div", "layer_norm", "margin_ranking_loss", "poisson_nll_loss",
          "triplet_margin_loss"), "flat"),
     **dict.fromkeys(
-        ("bilinear", "celu", "celu_", "cosine_similarity", "hardshrink", "pairwise_distance", "prelu", "rms_norm",
-         "rrelu", "rrelu_", "selu", "selu_", "threshold", "threshold_"), "nn.functional"),
+        ("bilinear", "celu", "celu_", "cosine_similarity", "hardshrink", "pairwise_distance", "pdist", "prelu",
+         "rms_norm", "rrelu", "rrelu_", "selu", "selu_", "threshold", "threshold_"), "nn.functional"),
     **dict.fromkeys(
         ("autocast", "clear_autocast_cache", "get_autocast_dtype", "is_autocast_cache_enabled", "is_autocast_enabled",
          "set_autocast_cache_enabled", "set_autocast_dtype", "set_autocast_enabled", "is_autocast_cpu_enabled",

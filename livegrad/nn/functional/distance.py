@@ -1,10 +1,11 @@
 """Norms and distances along a dimension."""
 
+from livegrad.creation import triu_indices
 from livegrad.native import hot
 from livegrad.ops.casting import autocasts
-from livegrad.ops.composite import broadcast_tensors
+from livegrad.ops.composite import broadcast_tensors, cdist
 
-__all__ = ["cosine_similarity", "normalize", "pairwise_distance"]
+__all__ = ["cosine_similarity", "normalize", "pairwise_distance", "pdist"]
 
 
 @hot
@@ -26,3 +27,23 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
 def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
     """The p-norm of ``x1 - x2 + eps`` over the last dimension."""
     return (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)
+
+
+def pdist(input, p=2.0):
+    """The p-norm distances between rows of ``input`` (N, M): (N (N - 1) / 2), those of the first row to others first.
+
+    Raises RuntimeError for another number of dimensions, for a dtype without fractions, and for a negative ``p``.
+
+    >>> import livegrad
+    >>> livegrad.pdist(livegrad.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]]))
+    tensor([5.0000, 1.0000, 4.2426])
+    """
+    if input.dim() != 2:
+        raise RuntimeError(f"pdist only supports 2D tensors, got: {input.dim()}D")
+    if not input.is_floating_point():
+        raise RuntimeError(f"pdist only supports floating-point dtypes, but got {input.dtype}")
+    if p < 0:
+        raise RuntimeError(f"pdist only supports non-negative p values, but got {p}")
+    n = input.shape[0]
+    first, second = triu_indices(n, n, 1, device=input.device)
+    return cdist(input, input, p)[first, second]

@@ -84,8 +84,10 @@ LazyBatchNorm1d, LazyBatchNorm2d, LazyBatchNorm3d = (
 class _LazyInstanceNorm(_Lazy):
     """Whose channels are counted from the end, as a sample may come without a batch. It learns and keeps statistics."""
 
-    def __init__(self, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None):
-        super().__init__(eps, momentum, affine, track_running_stats, device, dtype)
+    def __init__(
+        self, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None, *, bias=True
+    ):
+        super().__init__(eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
     def forward(self, input):
         self._dim = input.dim() - self._becomes._spatial - 1
