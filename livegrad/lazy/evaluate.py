@@ -27,10 +27,16 @@ from ..runtime.refusal import out_of_memory_for
 from . import backend, log, single, turned, value
 from . import value as values
 from .batch import BATCH, BATCHES, launch_jobs
-from .plans import MAP_PLANS, MapPlan, layouts, plan_map
+from .plans import MAP_PLANS, MAX_PLANS, MapPlan, layouts, plan_map
 from .program import linearize
 from .reuse import OVERWRITTEN, ValueLost, empty_reused, reusable, take
 from .value import EAGER, Bound, Value, settle, take_memory
+
+# A piece of many operators on few elements that has no kernel (yet) is run operator by operator: each of them has one
+# by then, in most programs, and calling it takes a fraction of what NumPy takes. So chains that are different each time
+# (the step sizes of a solver, say) are never compiled, nor interpreted.
+LONG, SHORT = 16, 256
+_met: set[tuple] = set()
 
 # One evaluation at a time: counts and buffers of the pending graph are shared by all threads.
 lock = threading.RLock()
@@ -154,12 +160,12 @@ def _run_map(root: Value, reason: str, together: bool = False) -> None:
         return
     shape = root.shape
     nodes, leaves, outputs = piece.nodes, piece.leaves, piece.outputs
-    observer = WATCH.observer
-    token = None if observer is None else observer.begin("", nodes, leaves, outputs, shape, reason)
-    postponed = False
     key = (piece.code, outputs, shape, layouts(leaves, shape))
     plan = MAP_PLANS.get(key)
     if plan is None:
+        if len(nodes) >= LONG and _met_first(key, shape):
+            _one_by_one(nodes, reason)
+            return
         plan = plan_map(piece, shape, key)
     if plan.turned:
         leaves = piece.leaves = turned.in_order(leaves, plan.turned)
@@ -169,7 +175,14 @@ def _run_map(root: Value, reason: str, together: bool = False) -> None:
             plan = plan_map(piece, shape, key)
     n = plan.elements
     kernel = plan.kernel
-    if n and not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(n):
+    by_numpy = bool(n) and not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(n)
+    if by_numpy and len(nodes) >= LONG and n <= SHORT and kernels.Policy.mode != "never":
+        _one_by_one(nodes, reason)
+        return
+    observer = WATCH.observer
+    token = None if observer is None else observer.begin("", nodes, leaves, outputs, shape, reason)
+    postponed = False
+    if by_numpy:
         made = interpret(piece)
         how = "tier 0"
     else:
@@ -203,6 +216,24 @@ def _run_map(root: Value, reason: str, together: bool = False) -> None:
             observer.postponed(token, how or log.origin(kernel))
         else:
             observer.end(token, how or log.origin(kernel))
+
+
+@hot
+def _met_first(key: tuple, shape: tuple) -> bool:
+    """Whether a piece on few elements is of a structure that has not been met before, and so is not worth a plan."""
+    if arrays.numel(shape) > SHORT or kernels.Policy.mode != "auto" or key in _met:
+        return False
+    if len(_met) >= MAX_PLANS:
+        _met.clear()
+    _met.add(key)
+    return True
+
+
+@hot
+def _one_by_one(nodes: list[Value], reason: str) -> None:
+    for v in nodes:
+        if v.array is None and not single.run(v):
+            _run_map(v, reason)
 
 
 @hot

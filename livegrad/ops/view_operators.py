@@ -12,10 +12,12 @@ from typing import Any
 
 from ..autograd.mode import MODE
 from ..autograd.node import OpNode, sequence
+from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value, from_array, relabelled, reshaped
 from ..native import held, hot, slotted
 from ..runtime import array as arrays
+from ..runtime import moves
 from ..runtime.array import contiguous_strides
 from ..tensor import Tensor, wrap
 from . import dispatch
@@ -162,8 +164,18 @@ AS_STRIDED = View(
 )
 
 
+@hot
 def _embed(g: Value, view: View, shape: tuple, args: dict) -> Value:
     """The adjoint of a view: zeros with g added at the places that the view shows."""
+    if g.device is not cpu or view is UNFOLD:
+        return _embed_elsewhere(g, view, shape, args)
+    whole = arrays.full_on(cpu, shape, g.dtype, 0)
+    offset, window_shape, strides = view.geometry(0, shape, contiguous_strides(shape), **args)
+    moves.assign(whole.view(whole.offset + offset, window_shape, strides).native(), g.native())
+    return from_array(whole)
+
+
+def _embed_elsewhere(g: Value, view: View, shape: tuple, args: dict) -> Value:
     with backend.on(g.device):
         whole = backend.fresh(backend.of(g).zeros(shape, g.dtype.np))
     offset, window_shape, strides = view.geometry(0, shape, contiguous_strides(shape), **args)
