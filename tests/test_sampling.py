@@ -409,6 +409,11 @@ def test_filling_memory_gives_what_the_passes_of_numpy_give(n, monkeypatch):
 
     ways = {
         "uniform": (lambda s, p: s.fill_uniform(p, n), lambda s: s.uniform(n)),
+        "placed": (lambda s, p: s.fill_uniform(p, n, -0.3, 1.7), lambda s: s.uniform(n, np.float32, -0.3, 1.7)),
+        "narrow": (
+            lambda s, p: s.fill_uniform(p, n, 1.0, 1.0000002),
+            lambda s: s.uniform(n, np.float32, 1.0, 1.0000002),
+        ),
         "normal": (lambda s, p: s.fill_normal(p, n, 0.3, 1.7), lambda s: s.normal(n, np.float32, 0.3, 1.7)),
         "mask": (lambda s, p: s.fill_mask(p, n, 0.3, 2.5), lambda s: s.bernoulli(0.3, n) * np.float32(2.5)),
     }

@@ -101,15 +101,17 @@ def normals_of(generator: Generator | None, shape: tuple, d: dtypes.dtype, mean:
 
 
 @hot
-def uniforms_of(generator: Generator | None, shape: tuple, d: dtypes.dtype) -> Tensor:
-    """Uniform numbers of [0, 1) of the CPU's stream."""
+def uniforms_of(
+    generator: Generator | None, shape: tuple, d: dtypes.dtype, low: float = 0.0, high: float = 1.0
+) -> Tensor:
+    """Uniform numbers of [low, high) of the CPU's stream."""
     stream = stream_of(generator)
     n = numel(shape)
     if d is dtypes.float32:
         made = arrays.empty(shape, d)
-        if stream.fill_uniform(made.ptr, n):
+        if stream.fill_uniform(made.ptr, n, low, high):
             return wrap(from_array(made))
-    return made_of(stream.uniform(n, d.np), shape, d)
+    return made_of(stream.uniform(n, d.np, low, high), shape, d)
 
 
 @hot

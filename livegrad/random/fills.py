@@ -43,9 +43,7 @@ def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Any = N
     few = few_of(generator, self._shape, self.dtype, False) if a == 0 and b == 1 else None
     if few is not None:
         return _overwrite(self, few._value())
-    if a == 0 and b == 1:
-        return _overwrite(self, uniforms_of(generator, self._shape, self.dtype)._value())
-    return _overwrite(self, stream_of(generator).uniform(self.numel(), self.dtype.np, float(a), float(b)))
+    return _overwrite(self, uniforms_of(generator, self._shape, self.dtype, float(a), float(b))._value())
 
 
 @hot

@@ -13,7 +13,7 @@ from ..native import hot
 from ..runtime import pool
 from . import compiled, twister
 
-_UNIFORM, _NORMAL, _MASK = Struct("QQq").pack, Struct("QQqff").pack, Struct("QQqqf").pack
+_UNIFORM, _NORMAL, _MASK = Struct("QQqfff").pack, Struct("QQqff").pack, Struct("QQqqf").pack
 _LONG = 1 << 14  # numbers; other threads do not wait for the interpreter while so many are drawn
 _CHUNK = 256  # numbers of a mask whose words are made at a time
 
@@ -45,9 +45,12 @@ def _look(n: int) -> bool:
 
 
 @hot
-def uniform(state: int, out: int, n: int) -> None:
-    """From [0, 1). state: the address of the generator's, which the caller has locked. out: of the memory."""
-    _run(_Code.uniform, _UNIFORM(state, out, n), n)
+def uniform(state: int, out: int, n: int, low: float, width: float, high: float) -> None:
+    """From [low, high). state: the address of the generator's, which the caller has locked. out: of the memory.
+
+    width: the difference of the bounds as float32 numbers.
+    """
+    _run(_Code.uniform, _UNIFORM(state, out, n, low, width, high), n)
 
 
 @hot
@@ -83,9 +86,12 @@ def _arguments(*kinds: str) -> str:
 def _ir() -> str:
     return f"""{twister.source()}
 {compiled.fill_normal_ir("i32")}
+declare float @llvm.fma.f32(float, float, float)
+
+; The product and the sum are rounded once; what that rounds up to the upper bound becomes the lower one.
 define void @direct_uniform(ptr %args, i64 %begin, i64 %end) {{
 entry:
-{_arguments("ptr", "ptr", "i64")}
+{_arguments("ptr", "ptr", "i64", "float", "float", "float")}
   call void @words(ptr %a0, ptr %a1, i64 %a2)
   %some = icmp sgt i64 %a2, 0
   br i1 %some, label %loop, label %done
@@ -96,7 +102,10 @@ loop:
   %bits = and i32 %word, {0xFFFFFF}
   %number = sitofp i32 %bits to float
   %unit = fmul float %number, 0x3E70000000000000
-  store float %unit, ptr %at
+  %placed = call float @llvm.fma.f32(float %unit, float %a4, float %a3)
+  %top = fcmp oeq float %placed, %a5
+  %made = select i1 %top, float %a3, float %placed
+  store float %made, ptr %at
   %next = add i64 %i, 1
   %more = icmp slt i64 %next, %a2
   br i1 %more, label %loop, label %done

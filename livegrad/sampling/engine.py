@@ -83,11 +83,11 @@ class Engine:
         return self._raw(n).astype(np.uint32) if made is None else made
 
     @hot
-    def fill_uniform(self, out: int, n: int) -> None:
-        """Fill memory with float32 numbers from [0, 1); only where `direct.ready` says so, like what follows."""
+    def fill_uniform(self, out: int, n: int, low: float, width: float, high: float) -> None:
+        """Fill memory with float32 numbers from [low, high); only where `direct.ready` says so, like what follows."""
         self._fresh = False
         with self._lock:
-            direct.uniform(self._state, out, n)
+            direct.uniform(self._state, out, n, low, width, high)
 
     @hot
     def fill_normal(self, out: int, n: int, mean: float, std: float) -> None:

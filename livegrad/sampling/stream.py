@@ -33,6 +33,7 @@ _DIGITS = {
 _WIDE_RANGE = 1 << 28  # integer ranges from here on take 64 bits per number
 _LONG_PERMUTATION = (2**32 - 1) // 20  # and permutations of this length
 _MASK64 = 2**64 - 1
+_LARGE = 1e38  # bounds beyond which float32 may be left
 _MANY = 1 << 14  # draws that are worth loops of their own
 
 
@@ -87,14 +88,15 @@ class Stream:
     # ---- straight into memory ----
 
     @hot
-    def fill_uniform(self, out: int, n: int) -> bool:
-        """`uniform` of float32, [0, 1), into the memory at an address; False, with nothing done, without a compiler.
+    def fill_uniform(self, out: int, n: int, low: float = 0.0, high: float = 1.0) -> bool:
+        """`uniform` of float32 into the memory at an address; False, with nothing done, without a compiler.
 
         A process that draws little does not compile: see `compiled.worth_it`.
         """
-        if n == 0 or not direct.ready(n):
+        if n == 0 or not low <= high or high > _LARGE or low < -_LARGE or not direct.ready(n):
             return False
-        self._engine.fill_uniform(out, n)
+        width = 1.0 if low == 0 and high == 1 else float(np.float32(high) - np.float32(low))
+        self._engine.fill_uniform(out, n, low, width, high)
         return True
 
     @hot
