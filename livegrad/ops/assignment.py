@@ -24,7 +24,7 @@ from .copying import broadcast, checked_number, clone, copied, filled
 from .elementwise_functions import where
 from .gather import index_array
 from .geometry import normal_dim
-from .index import INDEX, direct_window, elsewhere
+from .index import INDEX, add_rows, direct_window, elsewhere
 from .indices import advanced, as_index, basic, is_mask, items_of
 from .instruction import SCALAR_TYPE_NAMES
 from .operator import on_either
@@ -39,10 +39,10 @@ def _index_put(x: Value, source: Value, index: Any, accumulate: bool) -> Value:
         return elsewhere("put", _put, (x, source), index)
     made = backend.copied(x.native())
     target, values = made.native(), source.native()
-    if accumulate:
-        np.add.at(target, index, values)
-    else:
+    if not accumulate:
         target[index] = values
+    elif not add_rows(target, values, index):
+        np.add.at(target, index, values)
     return made
 
 
@@ -221,10 +221,10 @@ def write_at(window: Tensor, index: tuple, source: Tensor, accumulate: bool) -> 
         if source._s is not None and source._s.storage is window._storage().storage:
             values = values.copy()
         target = window._written()
-        if accumulate:
-            np.add.at(target, index, values)
-        else:
+        if not accumulate:
             target[index] = values
+        elif not add_rows(target, values, index):
+            np.add.at(target, index, values)
         return
     made = INDEX_PUT.apply((window, source), index=index, accumulate=accumulate)
     writes.assign_result(window, made)

@@ -13,14 +13,13 @@ from ..codegen.kernels import Kernel
 from ..devices import cpu
 from ..lazy import backend
 from ..lazy.places import Along, Distinct
-from ..lazy.turned import contiguous_copy
 from ..lazy.value import Value, from_array
 from ..llvm import machine
 from ..native import hot
 from ..runtime import array as arrays
 from ..runtime import pool
 from ..runtime.array import FEW_BYTES, SMALL, numel
-from ..runtime.raw import peek, poke
+from ..runtime.raw import address, peek, poke
 from ..tensor import Tensor
 from .along import slices_at
 from .indices import EVERY, advanced, as_index, basic, items_of, slice_bounds
@@ -126,43 +125,50 @@ def _added_rows(kind: str) -> Kernel:
     return Kernel(lambda: ("added rows", kind), lambda: added_rows.source(kind), added_rows.FORMATS, 1)
 
 
-def _rows_backward(g: Value, shape: tuple, places: np.ndarray) -> Value | None:
-    """Zeros with the rows of g added at the places; None where there is no kernel for it."""
-    kind = g.dtype.kind
-    columns = numel(shape[1:])
-    rows = places.size
-    if kind not in ("f32", "f64") or not columns or not rows or not _added_rows(kind).available(rows * columns):
-        return None
-    array = g.ready()
-    if not array.contiguous:
-        array = contiguous_copy(array)
+def add_rows(target: np.ndarray, source: np.ndarray, index: Any) -> bool:
+    """Add rows at the rows of `target` that an index names, in order, as np.add.at does, which is much slower.
+
+    False, with nothing done, where there is no kernel for it: for other dtypes and layouts, sources that broadcast,
+    and indices of more than the first dimension.
+    """
+    if len(index) != 1 or not isinstance(index[0], np.ndarray) or index[0].dtype.kind != "i":
+        return False
+    kind = _ADDED.get(target.dtype)
+    places = index[0]
+    rows, columns = places.size, numel(target.shape[1:])
+    if kind is None or source.dtype != target.dtype or source.shape != places.shape + target.shape[1:]:
+        return False
+    if not rows or not columns or not target.flags.c_contiguous or not _added_rows(kind).available(rows * columns):
+        return False
     places = np.ascontiguousarray(places, np.int64).reshape(-1)
-    if places.min() < 0:
-        places = places % shape[0]
-    out = arrays.empty(shape, g.dtype)
-    out.native()[...] = 0
+    least = places.min()
+    if least < -len(target) or places.max() >= len(target):
+        return False  # NumPy says what is wrong
+    if least < 0:
+        places = places % len(target)
+    source = np.ascontiguousarray(source)
     kernel = _added_rows(kind)
-    args = kernel.pack(out.ptr, array.ptr, places.__array_interface__["data"][0], rows, columns)
-    items = -(-columns * g.dtype.itemsize // machine.host_vector_bytes())
+    args = kernel.pack(address(target), address(source), address(places), rows, columns)
+    items = -(-columns * target.itemsize // machine.host_vector_bytes())
     grain = max(1, min(-(-items // pool.get_num_threads()), (1 << 16) // rows))
     pool.launch(kernel.address, args, items, grain)
-    return from_array(out)
+    return True
+
+
+_ADDED = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
 
 
 def _index_backward(g: Value, shape: tuple, index: Any) -> Value:
     if g.device is not cpu:
         return elsewhere("added_to_zeros", _added_to_zeros, (g,), index, shape)
-    if len(index) == 1 and isinstance(index[0], np.ndarray) and index[0].dtype.kind == "i":
-        made = _rows_backward(g, shape, index[0])
-        if made is not None:
-            return made
-    out = np.zeros(shape, g.dtype.np)
-    source = g.native()
+    made = arrays.empty(shape, g.dtype)
+    out, source = made.native(), g.native()
+    out[...] = 0
     if index.__class__ is Distinct:
         out[index] = source
-    else:
+    elif not add_rows(out, source, index):
         np.add.at(out, index, source)
-    return backend.fresh(out)
+    return from_array(made)
 
 
 def _added_to_zeros(g: Value, index: Any, shape: tuple) -> Value:

@@ -1,4 +1,4 @@
-"""The gradient of looking up rows: the kernel adds what NumPy adds, in one order."""
+"""Rows added at places (index_add, index_put, the gradient of looking up): the kernel adds what NumPy adds, in one order."""
 
 import numpy as np
 import pytest
@@ -46,3 +46,24 @@ def test_negative_indices_threads_and_float32():
     np.testing.assert_array_equal(found[0], found[2])
     assert x.grad[-1].tolist() == [2.0] * 130
     assert x.grad[0].tolist() == [1.0] * 130
+
+
+@pytest.mark.parametrize("policy", ["always", "never"])
+@given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 30), st.integers(0, 99), st.sampled_from(["f4", "f8"]))
+@settings(max_examples=25, deadline=None)
+def test_index_add_and_index_put_equal_numpy(policy, rows, columns, count, seed, kind):
+    rng = np.random.default_rng(seed)
+    table, added = rng.standard_normal((rows, columns)).astype(kind), rng.standard_normal((columns, count)).astype(kind)
+    places = rng.integers(0, rows, count)
+    expected = table.copy()
+    np.add.at(expected, places, added.T)
+    with livegrad.compiling(policy):
+        x, index, source = livegrad.tensor(table), livegrad.tensor(places), livegrad.tensor(added).t()
+        np.testing.assert_array_equal(x.index_add(0, index, source).numpy(), expected)
+        np.testing.assert_array_equal(x.index_put((index - rows,), source, accumulate=True).numpy(), expected)
+        np.testing.assert_array_equal(x.numpy(), table)  # which neither of them changes
+        one = x.index_put((index,), source[0], accumulate=True).numpy()  # a row that is broadcast
+        np.add.at(table, places, added.T[0])
+        np.testing.assert_array_equal(one, table)
+        with pytest.raises((IndexError, RuntimeError), match="out of (bounds|range)"):
+            x.index_add(0, livegrad.full((count,), rows), source)
