@@ -491,7 +491,7 @@ def test_every_function_of_pytorch_that_can_be_overridden_can_be_here():
     wrong = []
     for name in filter(None, theirs):
         _, *path, last = name.split(".")
-        if path in (["Tensor"], ["functional"]) or "Tensor" in path:
+        if path in (["Tensor"], ["functional"]) or "Tensor" in path or last.startswith("sym_"):  # those take numbers
             continue
         try:
             owner = importlib.import_module(".".join(["livegrad", *path]))

@@ -45,7 +45,8 @@ _CUDA = {
     LOWER: "addmv addr lstm mv recurrent",
     FULL: """
         acos asin cosh cosine_similarity cumprod cumsum dist erfinv exp expm1 group_norm interpolate layer_norm log
-        log10 log1p log2 log_softmax logsumexp norm pow reciprocal renorm rms_norm rsqrt sinh softmax softplus sum tan
+        log10 log1p log2 log_softmax logsumexp norm pdist pow reciprocal renorm rms_norm rsqrt sinh softmax softplus
+        sum tan
         """,
     WIDEST: "bilinear cross dot index_put scatter_add tensordot vdot",
     BANNED: "binary_cross_entropy",

@@ -161,6 +161,10 @@ def searchsorted(
         sorted_sequence = sorted_sequence.take_along_dim(sorter, -1)  # type: ignore[attr-defined]
     given = input
     if not isinstance(input, Tensor) or input.device is not sorted_sequence.device:
+        if not isinstance(input, (Tensor, int, float, complex, list, tuple, np.ndarray, np.generic)):
+            raise TypeError(
+                "searchsorted(): argument 'input' (position 2) must be Tensor or Number, not " + type(input).__name__
+            )
         given = as_tensor(input, device=sorted_sequence.device)
     if sorted_sequence.device is not cpu and sorted_sequence.dim() == 1:
         sequence, x = (t.detach()._value().native() for t in (sorted_sequence, given))

@@ -325,7 +325,7 @@ def _check(a: Tensor, b: Tensor) -> None:
         raise RuntimeError(
             f"expected m1 and m2 to have the same dtype, but got: {_type_in_c(a.dtype)} != {_type_in_c(b.dtype)}"
         )
-    if a.dtype is dtypes.bool_:
+    if a.dtype is dtypes.bool_ and a.numel() and b.numel():
         _refuse_bool(a, b)
     if not a._shape or not b._shape:
         raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {a.dim()}D and {b.dim()}D")

@@ -227,7 +227,7 @@ def check_out(name: str, out: Any) -> None:
 # Functions whose `out=` has to have the result's dtype. Others convert, where that loses no kind of number.
 _EXACT_OUT = frozenset(
     {"addmm", "amax", "amin", "argmax", "argmin", "argsort", "baddbmm", "bmm", "clamp", "diag", "dot", "gather"}
-    | {"index_select", "log_softmax", "matmul", "max", "min", "mm", "msort", "mv", "nonzero", "searchsorted", "softmax"}
+    | {"index_select", "log_softmax", "matmul", "mm", "msort", "mv", "nonzero", "searchsorted", "softmax"}
     | {"sort", "take", "topk", "tril", "triu", "vdot"}
 )
 # Functions that write where others of their elements are still to be read, and those that never read in order.

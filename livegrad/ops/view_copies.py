@@ -78,6 +78,6 @@ for _name in ("chunk", "split", "split_with_sizes"):  # in PyTorch they share me
     _safe = functools.wraps(getattr(Tensor, _name))(_method(_name))
     named(f"unsafe_{_name}")(_safe)
 
-for _name in ("addbmm", "addr", "float_power", "i0", "mvlgamma", "polygamma", "renorm"):
+for _name in ("addbmm", "addr", "i0", "mvlgamma", "polygamma", "renorm"):
     if not hasattr(Tensor, f"{_name}_"):
         setattr(Tensor, f"{_name}_", writes.in_place(getattr(Tensor, _name), f"{_name}_"))
