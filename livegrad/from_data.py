@@ -134,17 +134,26 @@ def _regular(data: Any) -> tuple | None:
 _NUMBERS = {float: np.float64, int: np.int64, bool: np.bool_, complex: np.complex128}
 
 
+@hot
+def of_few(numbers: list, shape: tuple, d: dtypes.dtype) -> Tensor | None:
+    """The tensor of a few Python numbers; None where they are more, or one is out of the dtype's range."""
+    try:
+        row = row_of(numbers, d)
+    except (OverflowError, struct.error):  # too large a whole number, or infinite in float32
+        return None
+    if row is None:
+        return None
+    return wrap(from_array(arrays.Array(row.block, 0, shape, contiguous_strides(shape), d, True)))
+
+
 def _of_numbers(regular: tuple, dtype: Any) -> Tensor:
     """The tensor of what `_regular` has found."""
     numbers, shape, kind = regular
     d = dtype or dtypes.of_scalar(kind())
     if len(numbers) <= SMALL and (d.category == dtypes.FLOATING) == (kind is float) and dtype is None:
-        try:
-            row = row_of(numbers, d)
-        except (OverflowError, struct.error):  # said below, or infinite in float32
-            row = None
-        if row is not None:
-            return _as_shape(row, shape, d)
+        few = of_few(numbers, shape, d)
+        if few is not None:
+            return few
     if kind is complex and d.category != dtypes.COMPLEX:
         raise TypeError(f"must be real number, not complex: the data holds one, and dtype is {d}")
     try:
@@ -168,23 +177,6 @@ def _to_nested(data: Any) -> Any:
 
 
 @hot
-def _of_few(a: np.ndarray, d: dtypes.dtype) -> Tensor | None:
-    """A few floats as numbers of a dtype, by Python's numbers; None where they are more, or out of its range."""
-    if a.size > SMALL or a.dtype.kind != "f" or d.category != dtypes.FLOATING:
-        return None
-    try:
-        row = row_of(a.reshape(-1).tolist(), d)
-    except (OverflowError, struct.error):  # infinite in that dtype
-        return None
-    return None if row is None else _as_shape(row, a.shape, d)
-
-
-@hot
-def _as_shape(row: arrays.Array, shape: tuple, d: dtypes.dtype) -> Tensor:
-    return wrap(from_array(arrays.Array(row.block, 0, shape, contiguous_strides(shape), d, True)))
-
-
-@hot
 def tensor(
     data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
 ) -> Tensor:
@@ -205,9 +197,10 @@ def tensor(
         own = dtypes.from_numpy_dtype(data.dtype)
         if dtype is None or dtype is own:
             return _finish(_from_numpy_copy(data, own), requires_grad, where)
-        few = _of_few(data, dtype)
-        if few is not None:
-            return _finish(few, requires_grad, where)
+        if data.size <= SMALL and data.dtype.kind == "f" and dtype.category == dtypes.FLOATING:
+            few = of_few(data.reshape(-1).tolist(), data.shape, dtype)
+            if few is not None:
+                return _finish(few, requires_grad, where)
     return _tensor_of(data, dtype, where, requires_grad)
 
 

@@ -18,7 +18,7 @@ LAYERS = [
     "backends devices native.__init__ observe site",
     "dtypes formats precision",
     "ops.parameters ops.scalar ops.scalar_numpy ops.instruction ops.rowprogram",
-    "runtime.array runtime.caches runtime.dispatcher runtime.dispatcher_queue runtime.memory runtime.moves runtime.pool runtime.raw runtime.refusal",
+    "runtime.array runtime.caches runtime.dispatcher runtime.dispatcher_queue runtime.few runtime.memory runtime.moves runtime.pool runtime.raw runtime.refusal",
     "codegen",
     "native runtime",
     "lazy",

@@ -163,7 +163,7 @@ def _run_map(root: Value, reason: str, together: bool = False) -> None:
     key = (piece.code, outputs, shape, layouts(leaves, shape))
     plan = MAP_PLANS.get(key)
     if plan is None:
-        if len(nodes) >= LONG and _met_first(key, shape):
+        if _is_apart(nodes, shape) and _met_first(key):
             _one_by_one(nodes, reason)
             return
         plan = plan_map(piece, shape, key)
@@ -176,7 +176,7 @@ def _run_map(root: Value, reason: str, together: bool = False) -> None:
     n = plan.elements
     kernel = plan.kernel
     by_numpy = bool(n) and not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(n)
-    if by_numpy and len(nodes) >= LONG and n <= SHORT and kernels.Policy.mode != "never":
+    if by_numpy and _is_apart(nodes, shape):
         _one_by_one(nodes, reason)
         return
     observer = WATCH.observer
@@ -219,9 +219,15 @@ def _run_map(root: Value, reason: str, together: bool = False) -> None:
 
 
 @hot
-def _met_first(key: tuple, shape: tuple) -> bool:
-    """Whether a piece on few elements is of a structure that has not been met before, and so is not worth a plan."""
-    if arrays.numel(shape) > SHORT or kernels.Policy.mode != "auto" or key in _met:
+def _is_apart(nodes: list[Value], shape: tuple) -> bool:
+    """Whether a piece is better run operator by operator than by NumPy."""
+    return len(nodes) >= LONG and arrays.numel(shape) <= SHORT and kernels.Policy.mode == "auto"
+
+
+@hot
+def _met_first(key: tuple) -> bool:
+    """Whether a structure has not been met before, and so is not worth a plan."""
+    if key in _met:
         return False
     if len(_met) >= MAX_PLANS:
         _met.clear()

@@ -45,6 +45,12 @@ _row_major_plans: dict[tuple, ReducePlan] = kernels.holds_plans({})
 
 
 @hot
+def _left(shape: tuple, axes: tuple) -> tuple:
+    """The shape without the axes that are reduced."""
+    return tuple([n for d, n in enumerate(shape) if d not in axes]) if len(axes) < len(shape) else ()
+
+
+@hot
 def reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str = "reduction") -> Value:
     """Reduce `x` over `axes` (which are dropped), taking the pending work that feeds it into the same kernel.
 
@@ -56,16 +62,15 @@ def reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str = "r
     if a is not None and a.contiguous and WATCH.observer is None and a.device is cpu:
         plan = _row_major_plans.get((name, acc, a.dtype, a.shape, axes))
         if plan is not None and kernels.Policy.mode != "never":
-            return _again(x, a, plan, axes, acc)
+            return _again(a, plan, axes, acc)
     with lock:
         return value.from_array(reduce_array(x, name, axes, acc, reason, 0))
 
 
 @hot
-def _again(x: Value, a: Array, plan: ReducePlan, axes: tuple, acc: dtypes.dtype) -> Value:
+def _again(a: Array, plan: ReducePlan, axes: tuple, acc: dtypes.dtype) -> Value:
     """Reduce what is in memory, row-major, as the like of it was reduced before."""
-    out_shape = tuple([n for d, n in enumerate(a.shape) if d not in axes]) if len(axes) < len(a.shape) else ()
-    made = arrays.empty(out_shape, acc)
+    made = arrays.empty(_left(a.shape, axes), acc)
     kernel = plan.kernel
     args = kernel.pack(made.ptr, a.ptr, plan.count) if plan.divides else kernel.pack(made.ptr, a.ptr)
     pool.enqueue(kernel.address, args + plan.tail, plan.total, plan.grain)
@@ -87,7 +92,7 @@ def reduce_array(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: st
     token = None
     if observer is not None:
         token = observer.begin(name, () if piece is None else piece.nodes, leaves, (), shape, reason)
-    out_shape = tuple([n for d, n in enumerate(shape) if d not in axes]) if len(axes) < len(shape) else ()
+    out_shape = _left(shape, axes)
     if x.device is not cpu:
         made, how = _reduce_elsewhere(x, piece, name, axes, acc, out_shape)
         if observer is not None:
@@ -178,7 +183,7 @@ def _reduce_and_write(x: Value, name: str, axes: tuple, acc: dtypes.dtype) -> Ar
     token = None
     if observer is not None:
         token = observer.begin(name, piece.nodes, leaves, piece.outputs, shape, "reduction")
-    out_shape = tuple([n for d, n in enumerate(shape) if d not in axes]) if len(axes) < len(shape) else ()
+    out_shape = _left(shape, axes)
     made = arrays.empty(out_shape if plan.partial is None else plan.partial, acc)
     written = arrays.empty(shape, x.dtype)
     pointers = [leaf.array.ptr for leaf in leaves]

@@ -43,7 +43,7 @@ SEGMENT_ROWS, FEWEST_ROWS = 128, 4  # rows that sums over rows are added up from
 class Plan:
     """What follows from a program, its operands' code and layouts, and the sizes."""
 
-    __slots__ = ("kernel", "tail", "total", "grain", "elements", "sums", "turned", "noted")
+    __slots__ = ("kernel", "tail", "total", "grain", "elements", "sums", "turned")
 
 
 _plans: dict[tuple, Plan] = kernels.holds_plans({})
@@ -60,8 +60,8 @@ _launches: dict[tuple, Launch] = kernels.holds_plans({})
 
 
 @hot
-def again(program: RowProgram, given: tuple, numbers: tuple, dims: tuple, results: tuple) -> Any:
-    """The result of a program, or the tuple of them, where the like of it has run before; None where it has not."""
+def _described(program: RowProgram, given: Any, dims: tuple, results: tuple) -> tuple | None:
+    """What a launch is known by, where all operands lie in the CPU's memory, row-major; else None."""
     key: list = [program, dims, results]
     for v in given:
         a = v.array
@@ -69,7 +69,13 @@ def again(program: RowProgram, given: tuple, numbers: tuple, dims: tuple, result
             return None
         key.append(a.shape)
         key.append(a.dtype)
-    launch = _launches.get(tuple(key))
+    return tuple(key)
+
+
+@hot
+def again(program: RowProgram, given: tuple, numbers: tuple, dims: tuple, results: tuple) -> Any:
+    """The result of a program, or the tuple of them, where the like of it has run before; None where it has not."""
+    launch = _launches.get(_described(program, given, dims, results))
     if launch is None or WATCH.observer is not None or kernels.Policy.mode == "never":
         return None
     if native.Start.left:
@@ -90,16 +96,14 @@ def again(program: RowProgram, given: tuple, numbers: tuple, dims: tuple, result
 
 def _note(program: RowProgram, inputs: list, dims: tuple, results: tuple, plan: Plan, made: list) -> None:
     """Have the like of a launch that has just been made run by `again` from now on."""
-    if program.added or plan.turned or not all(v.array is not None and v.array.contiguous for v in inputs):
+    key = _described(program, inputs, dims, results)
+    if key is None:
         return
     launch = Launch()
     launch.plan, launch.shapes, launch.dtypes = plan, tuple([a.shape for a in made]), results
     if len(_launches) >= MAX_PLANS:
         _launches.clear()
-    key: list = [program, dims, results]
-    for v in inputs:
-        key += [v.shape, v.dtype]
-    _launches[tuple(key)] = launch
+    _launches[key] = launch
 
 
 @hot
@@ -187,8 +191,7 @@ def run(
             finish_outside(leaves)
             if program.added:
                 made += _added_up(sums, dims, shape)
-            elif not params and observer is None and not plan.noted:
-                plan.noted = True
+            elif not params and not plan.turned and observer is None:
                 _note(program, inputs, dims, results, plan, made)
         if observer is not None:
             observer.end(token, how or log.origin(kernel))
@@ -278,7 +281,6 @@ def _plan(
     plan = Plan()
     plan.elements = numel(shape)
     plan.kernel = None
-    plan.noted = False
     plan.turned = turned.turned_leaves(leaves)
     if plan.elements and not plan.turned:
         _lay_out(plan, program, compute, results, shape, dims, inputs, pieces, leaves)

@@ -18,6 +18,7 @@ from ..native import hot
 from ..observe import WATCH
 from ..runtime import array as arrays
 from ..runtime.array import numel
+from ..runtime.few import place_of_extreme
 from ..tensor import Tensor, wrap
 from . import rows
 from .dims import back_to, count_over, dims_of, kept_shape
@@ -167,20 +168,6 @@ def _arg_of_all(x: Value, largest: bool) -> int:
     return int(np.concatenate(places)[(np.argmax if largest else np.argmin)(found)])
 
 
-@hot
-def _place_among_few(few: tuple, largest: bool) -> int:
-    """The index of the first extreme among a few Python numbers; NaN counts as extreme."""
-    best = few[0]
-    place = 0
-    for k, x in enumerate(few):
-        if best != best:
-            break
-        if x != x or (x > best if largest else x < best):
-            best = x
-            place = k
-    return place
-
-
 def _arg_elsewhere(x: Value, largest: bool, shape: tuple) -> Value:
     xp, a = backend.of(x), x.native()
     with backend.on(x.device):
@@ -210,7 +197,7 @@ def _argument(x: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tenso
             return wrap(_arg_elsewhere(v, largest, shape))
         few = v.ready().few() if WATCH.observer is None else None
         if few is not None:
-            return wrap(from_array(arrays.full_on(cpu, shape, dtypes.int64, _place_among_few(few, largest))))
+            return wrap(from_array(arrays.full_on(cpu, shape, dtypes.int64, place_of_extreme(few, largest))))
         if v.numel() <= _ARG_ROW:
             return wrap(_arg(v.reshape(-1), largest, 0)[0].reshape(shape))
         return wrap(from_array(arrays.full_on(cpu, shape, dtypes.int64, _arg_of_all(v, largest))))

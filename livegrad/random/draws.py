@@ -11,7 +11,7 @@ from .. import devices, dtypes
 from ..autograd.mode import MODE
 from ..autograd.node import cast_value
 from ..creation import _sizes, makes
-from ..from_data import _finish, _from_numpy_copy
+from ..from_data import _finish, _from_numpy_copy, of_few
 from ..lazy.value import Value, from_array
 from ..native import hot
 from ..ops import dispatch
@@ -19,7 +19,7 @@ from ..ops.arguments import checked, refuse_unknown
 from ..ops.instruction import SCALAR_TYPE_NAMES
 from ..ops.registry import ELEMENTWISE, with_out
 from ..runtime import array as arrays
-from ..runtime.array import SMALL, Array, contiguous_strides, numel, row_of
+from ..runtime.array import SMALL, numel
 from ..tensor import Tensor, wrap
 from .generators import Generator, counter_of, draw_of, stream_of
 
@@ -85,39 +85,19 @@ def few_of(generator: Generator | None, shape: tuple, d: dtypes.dtype, normal: b
         numbers = [z + 0.0 for z in stream.few_normals(n)]  # no -0, as in a product of which the mean is added to
     else:
         numbers = stream.few_uniforms(n, digits)
-    return _of_few(numbers, shape, d)
+    return of_few(numbers, shape, d)
 
 
 @hot
-def normals_of(generator: Generator | None, shape: tuple, d: dtypes.dtype, mean: float, std: float) -> Tensor:
-    """Normal numbers of the CPU's stream, in row-major order."""
+def numbers_of(generator: Generator | None, shape: tuple, d: dtypes.dtype, normal: bool, a: float, b: float) -> Tensor:
+    """Numbers of the CPU's stream, in row-major order: normal ones of mean a and deviation b, or uniform in [a, b)."""
     stream = stream_of(generator)
     n = numel(shape)
     if d is dtypes.float32:
         made = arrays.empty(shape, d)
-        if stream.fill_normal(made.ptr, n, mean, std):
+        if stream.fill_normal(made.ptr, n, a, b) if normal else stream.fill_uniform(made.ptr, n, a, b):
             return wrap(from_array(made))
-    return made_of(stream.normal(n, d.np, mean, std), shape, d)
-
-
-@hot
-def uniforms_of(
-    generator: Generator | None, shape: tuple, d: dtypes.dtype, low: float = 0.0, high: float = 1.0
-) -> Tensor:
-    """Uniform numbers of [low, high) of the CPU's stream."""
-    stream = stream_of(generator)
-    n = numel(shape)
-    if d is dtypes.float32:
-        made = arrays.empty(shape, d)
-        if stream.fill_uniform(made.ptr, n, low, high):
-            return wrap(from_array(made))
-    return made_of(stream.uniform(n, d.np, low, high), shape, d)
-
-
-@hot
-def _of_few(numbers: list, shape: tuple, d: dtypes.dtype) -> Tensor:
-    row = row_of(numbers, d)
-    return wrap(from_array(Array(row.block, 0, shape, contiguous_strides(shape), d, True)))  # type: ignore[union-attr]
+    return made_of(stream.normal(n, d.np, a, b) if normal else stream.uniform(n, d.np, a, b), shape, d)
 
 
 @makes
@@ -144,7 +124,7 @@ def rand(
     few = few_of(generator, shape, d, False)
     if few is not None:
         return _finish(few, requires_grad)
-    return _finish(uniforms_of(generator, shape, d), requires_grad)
+    return _finish(numbers_of(generator, shape, d, False, 0.0, 1.0), requires_grad)
 
 
 @makes
@@ -172,7 +152,7 @@ def randn(
     few = few_of(generator, shape, d, True)
     if few is not None:
         return _finish(few, requires_grad)
-    return _finish(normals_of(generator, shape, d, 0.0, 1.0), requires_grad)
+    return _finish(numbers_of(generator, shape, d, True, 0.0, 1.0), requires_grad)
 
 
 @makes
@@ -218,8 +198,9 @@ def randint(
     n = numel(shape)
     if (d is dtypes.int64 or d is dtypes.int32) and n <= SMALL and n > 0:
         numbers = stream_of(generator).few_integers(n, low, high)
-        if numbers is not None:
-            return _finish(_of_few(numbers, shape, d), requires_grad)
+        few = None if numbers is None else of_few(numbers, shape, d)
+        if few is not None:
+            return _finish(few, requires_grad)
     return made_of(stream_of(generator).random_int(low, high, n, d.np), shape, d, requires_grad)
 
 
@@ -294,7 +275,7 @@ def normal(
     draw = draw_of(generator, where, shape)
     if draw is not None:
         return _drawn(draw.normal(d, float(mean), float(std)))
-    return normals_of(generator, shape, d, float(mean), float(std))
+    return numbers_of(generator, shape, d, True, float(mean), float(std))
 
 
 @with_out

@@ -12,7 +12,7 @@ from ..lazy.value import Value
 from ..native import hot
 from ..ops import writes
 from ..tensor import Tensor, wrap
-from .draws import few_of, floating, made_of, normals_of, uniforms_of
+from .draws import few_of, floating, made_of, numbers_of
 from .generators import Generator, draw_of, stream_of
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Any = N
     few = few_of(generator, self._shape, self.dtype, False) if a == 0 and b == 1 else None
     if few is not None:
         return _overwrite(self, few._value())
-    return _overwrite(self, uniforms_of(generator, self._shape, self.dtype, float(a), float(b))._value())
+    return _overwrite(self, numbers_of(generator, self._shape, self.dtype, False, float(a), float(b))._value())
 
 
 @hot
@@ -59,7 +59,7 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any
     if few is not None:
         return _overwrite(self, few._value())
     if self.is_contiguous():
-        return _overwrite(self, normals_of(generator, self._shape, self.dtype, float(mean), float(std))._value())
+        return _overwrite(self, numbers_of(generator, self._shape, self.dtype, True, float(mean), float(std))._value())
     stream = stream_of(generator)
     return _overwrite(self, stream.normal(self.numel(), self.dtype.np, float(mean), float(std), contiguous=False))
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from livegrad.native import hot
+from livegrad.runtime.few import place_of_extreme
 from livegrad.sampling import boxmuller, compiled, direct, libm, rejection, twister
 from livegrad.sampling.engine import Engine
 from livegrad.sampling.fused import fma64
@@ -238,19 +239,7 @@ class Stream:
         race = [w / wait if wait else w * math.inf for w, wait in zip(weights, _singles(waits) if single else waits)]
         if single:
             race = _singles(race)
-        chosen = []
-        for row in range(0, n, columns):
-            place = row
-            best = race[row]
-            for k in range(row, row + columns):
-                if best != best:
-                    break
-                x = race[k]
-                if x > best or x != x:
-                    best = x
-                    place = k
-            chosen.append(place - row)
-        return chosen
+        return [place_of_extreme(race[row : row + columns], True) for row in range(0, n, columns)]
 
     def _normals(self, n: int) -> np.ndarray:
         """Standard normals in float64, one by one: pairs by Box and Muller, the second of which may wait for a later
