@@ -10,8 +10,10 @@ import numpy as np
 
 from .. import dtypes
 from ..tensor import Tensor, from_native
+from . import writes
 from .casting import autocasts
 from .geometry import normal_dim
+from .instruction import SCALAR_TYPE_NAMES
 from .registry import FUNCTIONS, function, named, public
 from .results import named as result_type
 
@@ -223,6 +225,20 @@ def _widest(x: Any) -> Any:
 def float_power(x: Tensor, exponent: Any) -> Tensor:
     """x ** exponent in float64, or complex128."""
     return _widest(x) ** (_widest(exponent) if isinstance(exponent, Tensor) else exponent)
+
+
+def _float_power_of_its_dtype(x: Tensor, exponent: Any) -> Tensor:
+    made = float_power(x, exponent)
+    if made.dtype is not x.dtype:
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {SCALAR_TYPE_NAMES[x.dtype]} but the operation's result "
+            f"requires dtype {SCALAR_TYPE_NAMES[made.dtype]}: convert it with .to({made.dtype}) first, or use "
+            "float_power"
+        )
+    return made
+
+
+Tensor.float_power_ = writes.in_place(_float_power_of_its_dtype, "float_power_")  # type: ignore[attr-defined]
 
 
 @public("ldexp", inplace=True, samples=_samples((_WIDE, _VECTOR)))

@@ -230,17 +230,20 @@ _EXACT_OUT = frozenset(
     | {"index_select", "log_softmax", "matmul", "mm", "msort", "mv", "nonzero", "searchsorted", "softmax"}
     | {"sort", "take", "topk", "tril", "triu", "vdot"}
 )
+# The same of functions with several results, where it is one of these.
+_EXACT_OF_SEVERAL = frozenset(["max", "min"])
 # Functions that write where others of their elements are still to be read, and those that never read in order.
 _WRITES_EARLY = frozenset(["cumprod", "cumsum", "cummax", "cummin"])
 _WRITES_ANYWHERE = frozenset(["cat", "gather", "index_select", "take"])
 
 
-def check_result(name: str, out: Tensor, made: Tensor, args: tuple) -> None:
-    """RuntimeError where a result may not be written to the tensor given as `out=`."""
+def check_result(name: str, out: Tensor, made: Tensor, args: tuple, several: bool = False) -> None:
+    """RuntimeError where a result, one of several or the only one, may not be written to the tensor given as `out=`."""
     name = name.rstrip("_")
     entry = REGISTRY.get(name)
     elementwise = entry is not None and entry.kind == "elementwise"
-    if name in _EXACT_OUT and out.dtype is not made.dtype:
+    exact = name in _EXACT_OUT or (several and name in _EXACT_OF_SEVERAL)
+    if exact and out.dtype is not made.dtype:
         wanted, given = type_in_c(made.dtype), type_in_c(out.dtype)
         raise RuntimeError(f"Expected out tensor to have dtype {wanted}, but got {given} instead, in {name}()")
     writes.check_in_place(out, False)
@@ -460,7 +463,7 @@ def with_out(f: Callable, number_first: Callable | None = None) -> Callable:
                 raise TypeError(f"{f.__name__}(): argument 'out' must be tuple of Tensors, not {type_name(out)}")
             for o, m in zip(out, made):
                 check_out(f.__name__, o)
-                check_result(f.__name__, o, m, args)
+                check_result(f.__name__, o, m, args, True)
                 write_out(o, m)
             return out
         check_out(f.__name__, out)
