@@ -180,7 +180,7 @@ def test_a_fork_waits_for_the_job_and_the_child_takes_over_what_waits():
         jobs = [service.submit(step, i) for i in range(5)]
         while not steps: time.sleep(0.001)
         pid = os.fork()
-        assert len(steps) % 2 == 0, steps  # nobody is in the middle
+        if not pid: assert len(steps) % 2 == 0, steps  # nobody was in the middle; the parent may be by now
         for job in jobs: assert job.wait()
         assert steps == [(i, what) for i in range(5) for what in ("begun", "done")]
         assert service.call(int) == 0
