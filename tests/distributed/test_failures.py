@@ -12,7 +12,11 @@ def test_errors_name_ranks_calls_and_shapes(tmp_path):
     assert all(seconds < 10 for found in (first, second, third) for _, seconds in found.values())
     for found in (first, second, third):
         text = found["shapes"][0]
-        assert text.startswith("DistBackendError: the ranks of group 1 disagree: rank")
+        # A rank that had not begun yet when the others found out is told that it cannot call at all.
+        assert text.startswith(("DistBackendError: the ranks of group 1 disagree: rank", "DistBackendError: rank ")), (
+            text
+        )
+        assert "the ranks of group 1 disagree: rank" in text
         assert "called all_reduce(SUM) on float32 [2, " in text
         text = found["operations"][0]
         assert "broadcast(src=0) on float32 [3]" in text and "all_reduce(SUM) on float32 [3]" in text
