@@ -175,7 +175,7 @@ _MODULES = frozenset(
     ("nn", "optim", "utils", "cuda", "linalg", "fft", "func", "distributed", "testing", "ops", "serialization",
      "printing", "special", "backends", "amp", "profiler", "distributions",
      "multiprocessing", "legacy", "jit", "version", "compat", "debug", "hub", "library", "compiler", "accelerator",
-     "types", "return_types", "onnx", "ao", "fx", "sparse", "_C", "_custom_ops", "_dynamo",
+     "types", "return_types", "onnx", "ao", "fx", "quasirandom", "sparse", "_C", "_custom_ops", "_dynamo",
      "__config__", "functional", "futures", "overrides", "signal", "nested")
 )  # fmt: skip
 _LAZY = {
@@ -193,6 +193,9 @@ _LAZY = {
     **dict.fromkeys(("igamma", "igammac"), "special_functions"),
     **dict.fromkeys(("istft", "stft"), "spectrogram"),
     **dict.fromkeys(("pca_lowrank", "svd_lowrank"), "low_rank"),
+    **dict.fromkeys(
+        ("gru", "gru_cell", "lstm", "lstm_cell", "rnn_relu", "rnn_relu_cell", "rnn_tanh", "rnn_tanh_cell"),
+        "recurrences"),
     **dict.fromkeys(("sparse_coo_tensor", "spmm"), "sparse"),
     **dict.fromkeys(
         ("SymBool", "SymFloat", "SymInt", "sym_float", "sym_int", "sym_ite", "sym_max", "sym_min", "sym_not",
@@ -211,7 +214,7 @@ _LAZY = {
         ("is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_anomaly_enabled"), "autograd.anomaly"),
     **dict.fromkeys(
         ("alpha_dropout", "batch_norm", "binary_cross_entropy_with_logits", "constant_pad_nd", "cosine_embedding_loss",
-         "ctc_loss", "dropout", "embedding", "feature_alpha_dropout", "feature_dropout", "group_norm",
+         "ctc_loss", "dropout", "embedding", "embedding_bag", "feature_alpha_dropout", "feature_dropout", "group_norm",
          "hinge_embedding_loss", "instance_norm", "kl_div", "layer_norm", "margin_ranking_loss", "poisson_nll_loss",
          "triplet_margin_loss"), "flat"),
     **dict.fromkeys(

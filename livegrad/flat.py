@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import livegrad
+
 from .nn import functional as F
 from .overriding import asks
 
 __all__ = [
     "alpha_dropout", "batch_norm", "binary_cross_entropy_with_logits", "constant_pad_nd", "cosine_embedding_loss",
-    "ctc_loss", "dropout", "embedding", "feature_alpha_dropout", "feature_dropout", "group_norm",
+    "ctc_loss", "dropout", "embedding", "embedding_bag", "feature_alpha_dropout", "feature_dropout", "group_norm",
     "hinge_embedding_loss", "instance_norm", "kl_div", "layer_norm", "margin_ranking_loss", "poisson_nll_loss",
     "triplet_margin_loss",
 ]  # fmt: skip
@@ -84,6 +86,42 @@ def embedding(
     """Rows of a table; the table comes first. padding_idx: the row that learns nothing; -1 for none."""
     padding = None if padding_idx < 0 else padding_idx
     return F.embedding(indices, weight, padding, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse)
+
+
+def embedding_bag(
+    weight: Any, indices: Any, offsets: Any, scale_grad_by_freq: bool = False, mode: int = 0, sparse: bool = False,
+    per_sample_weights: Any = None, include_last_offset: bool = False, padding_idx: int | None = None,
+) -> tuple:  # fmt: skip
+    """(bags, bag of each index, size of each bag, largest): `nn.functional.embedding_bag`; the table comes first.
+
+    mode: 0 for sums, 1 for means, 2 for maxima. Beside the bags, all three are zeros, the first of them empty, for
+    sums; for means and maxima bag and sizes are given, and for maxima the index that each of the largest came from.
+    """
+    if mode not in (0, 1, 2):
+        raise RuntimeError(f"embedding_bag: mode is 0 for sum, 1 for mean or 2 for max, but is {mode}")
+    bags = F.embedding_bag(
+        indices, weight, offsets, scale_grad_by_freq=scale_grad_by_freq, mode=("sum", "mean", "max")[mode],
+        sparse=sparse, per_sample_weights=per_sample_weights, include_last_offset=include_last_offset,
+        padding_idx=padding_idx,
+    )  # fmt: skip
+    if mode == 0:
+        return bags, indices.new_zeros(0), indices.new_zeros(bags.size(0)), indices.new_zeros(bags.size(0))
+    starts = offsets.tolist()
+    stops = [*starts[1:], indices.size(0)][: bags.size(0)]
+    counts = indices.new_tensor([b - a for a, b in zip(starts, stops)])
+    bag = livegrad.arange(bags.size(0), device=indices.device).repeat_interleave(counts)
+    if padding_idx is not None:
+        counts = counts - livegrad.zeros_like(counts).index_add(0, bag, (indices == padding_idx).to(counts.dtype))
+    return bags, bag, counts, counts.clone() if mode == 1 else _largest_indices(weight, indices, bags, bag, padding_idx)
+
+
+def _largest_indices(weight: Any, indices: Any, bags: Any, bag: Any, padding_idx: int | None) -> Any:
+    """The index that each element of (B, n) maxima of bags came from, the first of equal ones; 0 for empty bags."""
+    found = indices.new_zeros(bags.shape)
+    for index, row in reversed(list(zip(indices.tolist(), bag.tolist()))):
+        if index != padding_idx:
+            found[row] = livegrad.where(weight.detach()[index] == bags.detach()[row], index, found[row])
+    return found
 
 
 def constant_pad_nd(input: Any, pad: Any, value: Any = 0) -> Any:  # noqa: A002

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import capsules, devices, dtypes
+from .autograd.mode import MODE
 from .described import Described
 from .native import hot
 from .runtime import array as arrays
@@ -56,11 +57,12 @@ class Readable(Described):
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """The same memory as a NumPy array.
 
-        Raises RuntimeError for a tensor that requires gradients (call `.detach()` first, or pass ``force=True``).
+        Raises RuntimeError for a tensor that requires gradients, unless in `no_grad` (call `.detach()` first, or pass
+        ``force=True``).
         """
         if force:
             return self.detach().cpu()._pinned_numpy()
-        if self._edge is not None:
+        if self._edge is not None and MODE.grad:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return self._pinned_numpy()
 

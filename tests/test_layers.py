@@ -27,7 +27,7 @@ LAYERS = [
     "counter ops sampling",
     "convert creation from_data memory printing random",
     "autograd linalg",
-    "distributed graph nn",
+    "distributed graph nn recurrences",
     "autograd.profiler profiler",
 ]
 ROOT = Path(livegrad.__file__).parent

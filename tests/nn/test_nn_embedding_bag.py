@@ -73,3 +73,19 @@ def test_choosing_a_way_of_attention():
         assert nn.functional.scaled_dot_product_attention(x, x, x).tolist() == x.tolist()
     with pytest.raises(AssertionError, match="SDPBackend"), nn.attention.sdpa_kernel("math"):
         pass
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2])
+@pytest.mark.parametrize("last", [False, True])
+def test_the_function_of_the_main_namespace(mode, last):
+    found = []
+    for m in (livegrad, torch):
+        table = m.arange(12.0).reshape(6, 2).sin().requires_grad_()
+        made = m.embedding_bag(
+            table, m.tensor(FLAT), m.tensor(OFFSETS + [6] if last else OFFSETS), mode=mode, include_last_offset=last
+        )
+        made[0].square().sum().backward()
+        found.append([*made, table.grad])
+    same(*found)
+    with pytest.raises(RuntimeError, match="mode is 0 for sum"):
+        livegrad.embedding_bag(livegrad.ones(3, 2), livegrad.tensor([1]), livegrad.tensor([0]), mode=3)

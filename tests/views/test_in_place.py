@@ -401,3 +401,12 @@ def test_a_change_of_shape_in_place_counts_as_a_change(change, keeps):
     fresh = x * 2
     eval(f"fresh.{change}")
     fresh.sum().backward()
+
+
+def test_numpy_of_what_requires_grad_within_no_grad():
+    x = livegrad.ones(2, requires_grad=True)
+    with livegrad.no_grad():
+        x.numpy()[0] = 5.0
+    assert x.tolist() == [5.0, 1.0]
+    with pytest.raises(RuntimeError, match="detach"):
+        x.numpy()

@@ -6,8 +6,8 @@ import warnings
 
 import livegrad
 from livegrad.ops import recurrent
+from livegrad.recurrences import through_layers
 
-from .. import functional as F
 from .. import init
 from ..module import Module
 from ..parameter import Parameter
@@ -156,31 +156,10 @@ class RNNBase(Module):
     def _run(self, input, batch_sizes, h, c):
         """All layers and directions: (output, h, c)."""
         sizes = None if batch_sizes is None else tuple(batch_sizes.tolist())
-        directions = 2 if self.bidirectional else 1
-        batch_first = self.batch_first and sizes is None
-        hs, cs, weights = h.unbind(0), None if c is None else c.unbind(0), self.all_weights
-        last_h, last_c = [], []
-        for layer in range(self.num_layers):
-            outs = []
-            for direction in range(directions):
-                k = layer * directions + direction
-                y, nh, nc = recurrent.layer(
-                    self.mode, input, hs[k], None if cs is None else cs[k], tuple(weights[k]), reverse=direction == 1,
-                    batch_first=batch_first, sizes=sizes,
-                )  # fmt: skip
-                outs.append(y)
-                last_h.append(nh)
-                last_c.append(nc)
-            input = outs[0] if directions == 1 else livegrad.cat(outs, -1)
-            if self.dropout and self.training and layer < self.num_layers - 1:
-                # Drawn in the order of steps, whatever the layout.
-                input = input.transpose(0, 1).contiguous() if batch_first else input
-                input = F.dropout(input, self.dropout, True)
-                input = input.transpose(0, 1) if batch_first else input
-        stacked = [
-            xs[0].unsqueeze(0) if len(xs) == 1 else livegrad.stack(xs) for xs in (last_h, last_c) if xs[0] is not None
-        ]
-        return input, stacked[0], stacked[1] if c is not None else None
+        return through_layers(
+            self.mode, input, h, c, self.all_weights, directions=2 if self.bidirectional else 1,
+            dropout=self.dropout if self.training else 0.0, batch_first=self.batch_first and sizes is None, sizes=sizes,
+        )  # fmt: skip
 
     def _prepared(self, input, states, names):
         """The input as a batch, the states as (layers * directions, batch, size), and how to undo it."""
