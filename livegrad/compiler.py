@@ -23,7 +23,13 @@ def is_compiling() -> bool:
     return False
 
 
-is_dynamo_compiling = is_exporting = is_compiling
+is_dynamo_compiling = is_compiling
+_exports = [0]  # how many are under way
+
+
+def is_exporting() -> bool:
+    """Whether `export.export` is running the program."""
+    return _exports[0] > 0
 
 
 def disable(fn: Any = None, recursive: bool = True, **options: Any) -> Any:

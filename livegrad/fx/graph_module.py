@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import linecache
+import textwrap
 from typing import Any
 
 from livegrad.nn.module import Module
@@ -101,9 +102,7 @@ class GraphModule(Module):
 
     def print_readable(self, print_output: bool = True, **options: Any) -> str:
         """The code, as the method of a class; printed unless told otherwise."""
-        text = f"class {type(self).__name__}(torch.nn.Module):" + self._code.lstrip().join(("\n    ", "")).replace(
-            "\n    ", "\n        "
-        )
+        text = f"class {type(self).__name__}(torch.nn.Module):\n" + textwrap.indent(self._code.strip(), "    ") + "\n"
         if print_output:
             print(text)
         return text

@@ -5,8 +5,9 @@ import numbers
 import warnings
 
 import livegrad
+from livegrad import recurrences
 from livegrad.ops import recurrent
-from livegrad.recurrences import through_layers
+from livegrad.overriding import OVERRIDES
 
 from .. import init
 from ..module import Module
@@ -155,11 +156,24 @@ class RNNBase(Module):
 
     def _run(self, input, batch_sizes, h, c):
         """All layers and directions: (output, h, c)."""
+        if OVERRIDES.on:  # which are told of the function of the main namespace
+            return self._run_announced(input, batch_sizes, h, c)
         sizes = None if batch_sizes is None else tuple(batch_sizes.tolist())
-        return through_layers(
+        return recurrences.through_layers(
             self.mode, input, h, c, self.all_weights, directions=2 if self.bidirectional else 1,
             dropout=self.dropout if self.training else 0.0, batch_first=self.batch_first and sizes is None, sizes=sizes,
         )  # fmt: skip
+
+    def _run_announced(self, input, batch_sizes, h, c):
+        function = getattr(recurrences, self.mode.lower())
+        weights = [w for each in self.all_weights for w in each]
+        rest = (weights, self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
+        states = h if c is None else (h, c)
+        if batch_sizes is None:
+            made = function(input, states, *rest, self.batch_first)
+        else:
+            made = function(input, batch_sizes, states, *rest)
+        return (*made, None)[:3]
 
     def _prepared(self, input, states, names):
         """The input as a batch, the states as (layers * directions, batch, size), and how to undo it."""
