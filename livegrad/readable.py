@@ -11,6 +11,8 @@ import numpy as np
 from . import capsules, devices, dtypes
 from .autograd.mode import MODE
 from .described import Described
+from .lazy.reuse import OVERWRITTEN
+from .lazy.storage import Alias, Counter, pinned_alone
 from .native import hot
 from .runtime import array as arrays
 from .runtime.array import numel
@@ -75,7 +77,17 @@ class Readable(Described):
     @hot
     def _pinned(self) -> Any:
         """The memory as NumPy's or CuPy's array; from now on it stays where it is."""
-        a = self._storage()
+        a = self._s
+        if a is None:
+            v = self._v
+            owner = v.owner
+            if owner is None or owner is not OVERWRITTEN and owner() is self:
+                storage = pinned_alone(v)
+                if storage is not None:
+                    self._s = Alias(storage, None, Counter(self._ver))
+                    self._v = None
+                    return storage.array.own_native()
+            a = self._storage()
         memory = a.storage.pin()
         if a.layout is None:
             return memory.native().view()  # an object of its own

@@ -23,6 +23,8 @@ from .reuse import OVERWRITTEN
 from .turned import contiguous_copy
 from .value import UNDEFERRED, Value, from_array, relabelled
 
+_new = object.__new__
+
 
 @slotted
 class Window:
@@ -381,6 +383,35 @@ def _sink() -> Any:
     from ..runtime import meta
 
     return meta.SINK
+
+
+@hot
+def pinned_alone(v: Value) -> Storage | None:
+    """The storage of a tensor that is about to be read from outside: of a value on the CPU that nobody else has.
+
+    None where others may have it, now or later.
+    """
+    if v.uses or v.kept or v.shared or v.lease is not None or v.device is not cpu:
+        return None
+    array = v.array
+    if array is None:
+        array = v.ready()
+    if v.uses or v.shared or v.lease is not None or not array.contiguous:
+        return None
+    v.owner = None
+    s = _new(Storage)
+    s.value = None
+    s.array = array
+    s.lease = None
+    s.unnoticed = []
+    s.pinned = True
+    s.shape = v.shape
+    s.dtype = v.dtype
+    s.device = cpu
+    s.views = []
+    array.block.outside = True
+    pool.finish()
+    return s
 
 
 @hot

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..runtime import raw
 from ..runtime.pool import run_here
+from . import numpys
 from .constants import describe_class
 from .emit import Val
 from .expressions import Expressions
@@ -84,6 +85,13 @@ class Builtin(Expressions):
             c.line(f"call void @llvm.memcpy.p0.p0.i64(ptr {to}, ptr {source}, i64 {size}, i1 false)")
             c.release(data)
             return c.constant(("builtin", "None"))
+        if target is raw.array_at:
+            self.need("array", "at", lambda: numpys.array_function(self.unit))
+            given = [self.obj(a) for a in args]
+            regs = ", ".join(f"ptr {v.reg}" for v in given)
+            made = c.owned(c.checked(c.reg(f"call ptr @array.at({regs})")))
+            c.release(*given)
+            return made
         return None
 
     def next_of(self, e: ast.expr) -> Val:

@@ -53,6 +53,7 @@ API = {
     "PyLong_FromSsize_t": "ptr (i64)",
     "PyLong_FromVoidPtr": "ptr (ptr)",
     "PyLong_AsSsize_t": "i64 (ptr)",
+    "PyLong_AsVoidPtr": "ptr (ptr)",
     "PyBytes_FromStringAndSize": "ptr (ptr, i64)",
     "PyBytes_AsString": "ptr (ptr)",
     "PySlice_New": "ptr (ptr, ptr, ptr)",
@@ -95,6 +96,9 @@ API = {
     "Py_EnterRecursiveCall": "i32 (ptr)",
     "Py_LeaveRecursiveCall": "void ()",
     "_Py_Dealloc": "void (ptr)",
+    # NumPy's:
+    "PyArray_NewFromDescr": "ptr (ptr, ptr, i32, ptr, ptr, ptr, i32, ptr)",
+    "PyArray_SetBaseObject": "i32 (ptr, ptr)",
 }
 
 

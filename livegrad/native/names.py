@@ -131,6 +131,7 @@ class Names(Base):
                     or self.world.symbol(found) is not None
                     or found is raw.peek
                     or found is raw.poke
+                    or found is raw.array_at
                 )
                 if fixed and e.attr not in self.world.rebound(owner.__name__):
                     return found

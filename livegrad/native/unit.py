@@ -17,7 +17,21 @@ from collections import Counter
 from typing import Any
 
 from ..llvm import machine, service
-from . import COMPILED, FRONTS, HOT, LOOK_EVERY, MAKE_AFTER, SLOTTED, Start, has_run, home, layout, library, originals
+from . import (
+    COMPILED,
+    FRONTS,
+    HOT,
+    LOOK_EVERY,
+    MAKE_AFTER,
+    SLOTTED,
+    Start,
+    has_run,
+    home,
+    layout,
+    library,
+    numpys,
+    originals,
+)
 from .constants import METHODS, defaults, is_whole, module_of, resolve, symbol
 from .functions import aim, make, make_class, replace
 from .holding import OURS, held
@@ -262,7 +276,9 @@ def _call(address: int) -> int:
 
 @functools.cache
 def _function(name: str) -> int | None:
-    """The address of a function of the interpreter."""
+    """The address of a function of the interpreter, or of NumPy."""
+    if name in numpys.PLACES:
+        return numpys.function(name)
     return ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
 
 

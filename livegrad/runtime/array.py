@@ -12,7 +12,7 @@ from .. import dtypes
 from ..devices import cpu, device
 from ..native import hot, slotted
 from . import memory, moves, pool
-from .raw import peek, poke
+from .raw import array_at, peek, poke
 from .refusal import out_of_memory_for
 
 
@@ -215,11 +215,22 @@ class Array:
         if made is None:
             if self.device is not cpu:
                 return _elsewhere(self.device).native(self)  # each time, as whoever asks is about to use it
-            size = self.dtype.itemsize
-            byte_strides = None if self.contiguous else tuple(s * size for s in self.strides)
-            made = memory.ndarray(self.block, self.dtype.np, self.shape, byte_strides, self.offset * size)
-            self._native = made
+            self._native = made = self._over_memory()
         return made
+
+    @hot
+    def own_native(self) -> np.ndarray:
+        """The same as an object that nobody else has, of memory on the CPU."""
+        pool.wait()
+        made = self._native
+        return self._over_memory() if made is None else made.view()
+
+    @hot
+    def _over_memory(self) -> np.ndarray:
+        if self.contiguous:
+            return array_at(self.ptr, self.dtype.np, self.shape, None, self.block)
+        size = self.dtype.itemsize
+        return array_at(self.ptr, self.dtype.np, self.shape, tuple([s * size for s in self.strides]), self.block)
 
     @hot
     def number(self, offset: int) -> Any:

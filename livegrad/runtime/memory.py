@@ -33,7 +33,7 @@ import numpy as np
 from ..native import hot, slotted
 from ..settings import unusable
 from ..site import INTERNAL, MODULES
-from .raw import address
+from .raw import address, array_at
 from .refusal import no_copy, out_of_memory
 
 __all__ = [
@@ -425,25 +425,13 @@ def wrap(array: np.ndarray) -> Block:
     return block
 
 
-class _View(ctypes.c_char * ((1 << (8 * ctypes.sizeof(ctypes.c_void_p) - 16)) - 1)):
-    """The buffer that NumPy sees: all memory from an address on, of which it owns none, and the Block to keep alive."""
-
-    __slots__ = ("block",)
-
-
-_view_at = _View.from_address
-_ndarray = np.ndarray
-
-
 @hot
 def ndarray(block: Block, dtype: np.dtype, shape, byte_strides=None, byte_offset: int = 0) -> np.ndarray:
     """An array on the memory of `block`, which lives as long as the array or any view of it.
 
     `byte_strides` defaults to row-major. The caller answers for shape, strides and offset being inside the block.
     """
-    view = _view_at(block.ptr)
-    view.block = block
-    return _ndarray(shape, dtype, view, byte_offset, byte_strides)
+    return array_at(block.ptr + byte_offset, dtype, shape, byte_strides, block)
 
 
 def set_settle(settle: Callable[[], None]) -> None:

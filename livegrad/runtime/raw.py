@@ -1,9 +1,10 @@
-"""Memory by its address: what lies there, writing there, and where a NumPy array's elements are."""
+"""Memory by its address: what lies there, writing there, NumPy's arrays on it, and where their elements are."""
 
 from __future__ import annotations
 
 import ctypes
 import struct
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,23 @@ def peek(address: int, nbytes: int) -> bytes:
 def poke(address: int, data: bytes) -> None:
     """Write into memory (`native` writes this out)."""
     ctypes.memmove(address, data, len(data))
+
+
+class _View(ctypes.c_char * ((1 << (8 * ctypes.sizeof(ctypes.c_void_p) - 16)) - 1)):
+    """The buffer that NumPy sees: all memory from an address on, of which it owns none, and what keeps it."""
+
+    __slots__ = ("keeper",)
+
+
+def array_at(address: int, dtype: np.dtype, shape: tuple, byte_strides: tuple | None, keeper: Any) -> np.ndarray:
+    """An array on memory that `keeper` keeps for as long as there is the array or any view of it.
+
+    `native` writes this out, by the way of NumPy's C interface, which takes a fraction of the time. The caller answers
+    for shape and strides (row-major where there are none) being inside that memory.
+    """
+    view = _View.from_address(address)
+    view.keeper = keeper
+    return np.ndarray(shape, dtype, view, 0, byte_strides)
 
 
 # An array of NumPy's is an object of C: what every object begins with, then where the first element is.
