@@ -13,7 +13,7 @@ from . import numpys
 from .constants import describe_class
 from .emit import Val
 from .expressions import Expressions
-from .world import plain, takes
+from .world import left_out, plain
 
 
 class Builtin(Expressions):
@@ -65,9 +65,10 @@ class Builtin(Expressions):
         if isinstance(target, type) and target.__new__ is object.__new__ and type(target) is type:
             init = target.__init__  # type: ignore[misc]
             symbol = self.world.symbol(init)
-            if symbol is not None and takes(init, len(args) + 1):
+            others = None if symbol is None else left_out(init, len(args) + 1)
+            if others is not None:
                 made = self.new(target)
-                given = [self.obj(a) for a in args]
+                given = [*[self.obj(a) for a in args], *[c.constant(d) for d in others]]
                 regs = ", ".join(f"ptr {v.reg}" for v in [made, *given])
                 c.release(c.owned(c.checked(c.reg(f"call ptr {self.code(symbol)}(ptr null, {regs})"))), *given)
                 return made

@@ -10,7 +10,7 @@ from typing import Any
 from .base import is_one_of
 from .builtin import Builtin
 from .emit import Val
-from .world import Unsupported, literal, takes, written
+from .world import Unsupported, left_out, literal, written
 
 _VECTORCALL_OFFSET = 1 << 63  # the word before the arguments may be written to
 
@@ -111,12 +111,13 @@ class Calls(Builtin):
         end = c.fresh("called")
         parts = []
         for cls, function in self.world.methods.get(f.attr, ()):
-            if not takes(function, len(given) + 1):
+            others = left_out(function, len(given) + 1)
+            if others is None:
                 continue
             yes, no = c.fresh("own"), c.fresh("next")
             c.branch(is_one_of(c, kind, [cls]), yes, no)
             c.label(yes)
-            regs = ", ".join(f"ptr {v.reg}" for v in [owner, *given])
+            regs = ", ".join(f"ptr {v.reg}" for v in [owner, *given, *[c.constant(d) for d in others]])
             reg = c.checked(c.reg(f"call ptr {self.code(self.world.symbols[function.__code__])}(ptr null, {regs})"))
             parts.append((reg, c.block))
             c.jump(end)

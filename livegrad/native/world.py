@@ -117,8 +117,12 @@ class World:
             found.add(self.symbol(target))
             if isinstance(target, type):
                 found.add(self.symbol(target.__init__))  # type: ignore[misc]
-        for name in names:
+        nodes = walk(self.tree(function))
+        called = {n.func.attr for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)}
+        for name in called:
             found.update(self.symbol(f) for _, f in self.methods.get(name, ()))
+        read = {n.attr for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load)}
+        for name in read:
             found.update(self.symbol(f) for _, f in self.properties.get(name, ()))
         return {symbol for symbol in found if symbol is not None}
 
@@ -192,10 +196,17 @@ def literal(value: Any) -> tuple:
     raise Unsupported(f"a constant of type {type(value).__name__}")
 
 
-def takes(function: Any, n: int) -> bool:
-    """Whether a function takes just so many arguments, all by position."""
-    code = written(function).__code__
-    return code.co_argcount == n and not code.co_kwonlyargcount and not code.co_flags & 0x0C
+def left_out(function: Any, n: int) -> list[tuple] | None:
+    """The defaults, as constants, that go with n arguments by position; None of a function that takes others, too."""
+    function = written(function)
+    code, defaults = function.__code__, function.__defaults__ or ()
+    missing = code.co_argcount - n
+    if not 0 <= missing <= len(defaults) or code.co_kwonlyargcount or code.co_flags & 0x0C:
+        return None
+    try:
+        return [literal(d) for d in defaults[len(defaults) - missing :]]
+    except Unsupported:
+        return None
 
 
 def plain(cls: type) -> bool:
