@@ -86,7 +86,7 @@ class Readable(Described):
                 if storage is not None:
                     self._s = Alias(storage, None, Counter(self._ver))
                     self._v = None
-                    return storage.array.own_native()
+                    return storage.array.own_native()  # type: ignore[union-attr]
             a = self._storage()
         memory = a.storage.pin()
         if a.layout is None:

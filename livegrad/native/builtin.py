@@ -66,7 +66,7 @@ class Builtin(Expressions):
             init = target.__init__  # type: ignore[misc]
             symbol = self.world.symbol(init)
             others = None if symbol is None else left_out(init, len(args) + 1)
-            if others is not None:
+            if symbol is not None and others is not None:
                 made = self.new(target)
                 given = [*[self.obj(a) for a in args], *[c.constant(d) for d in others]]
                 regs = ", ".join(f"ptr {v.reg}" for v in [made, *given])
