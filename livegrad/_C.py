@@ -49,6 +49,14 @@ class Value:
     """A name to compare with: what PyTorch calls the results in a traced graph. Programs are never traced."""
 
 
+class Node:
+    """A name to compare with: what PyTorch calls the steps of a traced graph."""
+
+
+class Graph:
+    """A name to compare with: what PyTorch calls a traced graph, for which programs write `Function.symbolic`."""
+
+
 class _nn:
     """What other libraries take from here of PyTorch's functions for layers."""
 

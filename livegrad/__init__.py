@@ -115,8 +115,8 @@ from .ops.registry import FUNCTIONS as _FUNCTIONS, known_as as _known_as
 from .native.holding import public as _are_public
 from .overriding import ANNOUNCED as _ANNOUNCED, asks as _asks
 from .formats import (
-    channels_last, channels_last_3d, contiguous_format, jagged, layout, memory_format, preserve_format, sparse_bsc,
-    sparse_bsr, sparse_coo, sparse_csc, sparse_csr, strided,
+    channels_last, channels_last_3d, contiguous_format, jagged, layout, legacy_contiguous_format, memory_format,
+    preserve_format, sparse_bsc, sparse_bsr, sparse_coo, sparse_csc, sparse_csr, strided,
 )  # fmt: skip
 from .legacy import (
     BFloat16Tensor, BoolTensor, ByteTensor, CharTensor, DoubleTensor, FloatTensor, HalfTensor, IntTensor, LongTensor,
@@ -176,6 +176,7 @@ _MODULES = frozenset(
      "printing", "special", "backends", "amp", "profiler", "distributions",
      "multiprocessing", "legacy", "jit", "version", "compat", "debug", "hub", "library", "compiler", "accelerator",
      "types", "return_types", "onnx", "ao", "fx", "export", "quasirandom", "sparse", "_C", "_custom_ops", "_dynamo",
+     "_higher_order_ops",
      "__config__", "functional", "futures", "overrides", "signal", "nested")
 )  # fmt: skip
 _LAZY = {
@@ -196,6 +197,7 @@ _LAZY = {
     **dict.fromkeys(
         ("gru", "gru_cell", "lstm", "lstm_cell", "rnn_relu", "rnn_relu_cell", "rnn_tanh", "rnn_tanh_cell"),
         "recurrences"),
+    **dict.fromkeys(("cond", "while_loop"), "control_flow"),
     **dict.fromkeys(("sparse_coo_tensor", "spmm"), "sparse"),
     **dict.fromkeys(
         ("SymBool", "SymFloat", "SymInt", "sym_float", "sym_int", "sym_ite", "sym_max", "sym_min", "sym_not",
@@ -205,7 +207,7 @@ _LAZY = {
         ("bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"), "windows"),
     **dict.fromkeys(
         ("_assert", "_assert_async", "_check", "_check_index", "_check_is_size", "_check_not_implemented",
-         "_check_type", "_check_value", "_check_with"), "checks"),
+         "_check_tensor_all", "_check_tensor_all_with", "_check_type", "_check_value", "_check_with"), "checks"),
     **dict.fromkeys(
         ("get_deterministic_debug_mode", "get_num_interop_threads", "is_deterministic_algorithms_warn_only_enabled",
          "is_warn_always_enabled", "set_deterministic_debug_mode", "set_flush_denormal", "set_num_interop_threads",

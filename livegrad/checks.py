@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from . import dtypes
 from .tensor import Tensor
 
 __all__ = [
-    "_assert", "_check", "_check_index", "_check_is_size", "_check_not_implemented", "_check_type", "_check_value",
+    "_assert", "_check", "_check_index", "_check_is_size", "_check_not_implemented", "_check_tensor_all",
+    "_check_tensor_all_with", "_check_type", "_check_value", "_check_with",
 ]  # fmt: skip
 
 
@@ -70,3 +72,17 @@ def _check_not_implemented(cond: Any, message: Callable[[], str] | None = None) 
 def _check_is_size(i: int, message: Callable[[], str] | None = None, *, max: int | None = None) -> None:  # noqa: A002
     """Raise RuntimeError, unless a number can be a size: not negative, nor above `max`."""
     _check(i >= 0 and (max is None or i <= max), message)
+
+
+def _check_tensor_all_with(error: type[Exception], cond: Tensor, message: Callable[[], str] | None = None) -> None:
+    """Raise `error` with what `message` returns, unless all elements of a boolean tensor are true."""
+    if not isinstance(cond, Tensor):
+        raise TypeError(f"cond must be a tensor, but got {type(cond)}")
+    if cond.dtype is not dtypes.bool_:
+        raise TypeError(f"cond tensor must have dtype torch.bool, but got {cond.dtype}")
+    _check_with(error, bool(cond.all().item()), message)
+
+
+def _check_tensor_all(cond: Tensor, message: Callable[[], str] | None = None) -> None:
+    """Raise RuntimeError with what `message` returns, unless all elements of a boolean tensor are true."""
+    _check_tensor_all_with(RuntimeError, cond, message)

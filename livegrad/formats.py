@@ -31,6 +31,7 @@ strided, sparse_coo, jagged = layout("strided"), layout("sparse_coo"), layout("j
 # To compare with: no tensor is compressed.
 sparse_csr, sparse_csc, sparse_bsr, sparse_bsc = (layout(f"sparse_{n}") for n in ("csr", "csc", "bsr", "bsc"))
 contiguous_format, preserve_format = memory_format("contiguous_format"), memory_format("preserve_format")
+legacy_contiguous_format = contiguous_format
 channels_last, channels_last_3d = memory_format("channels_last"), memory_format("channels_last_3d")
 # By memory format, the dimensions of a tensor from the outermost in memory to the innermost.
 ORDER = {channels_last: (0, 2, 3, 1), channels_last_3d: (0, 2, 3, 4, 1)}

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from inspect import Signature
+from inspect import signature as signature_of
 from typing import Any
 
 from .autograd.function import Function
+from .schemas import complete, signature
 from .tensor import Tensor
 
 __all__ = [
@@ -27,8 +30,9 @@ class CustomOpDef:
     Its gradient is what `register_autograd` was given; going backward through it without one raises RuntimeError.
     """
 
-    def __init__(self, name: str, function: Callable | None = None, device_types: Any = None):
+    def __init__(self, name: str, function: Callable | None = None, device_types: Any = None, schema: str = ""):
         self._name, self._recorded = name, False
+        self._arguments: Signature | None = signature(schema)
         self._kernels: dict[str | None, Callable] = {}
         self._backward: Callable | None = None
         self._setup: Callable | None = None
@@ -51,6 +55,8 @@ class CustomOpDef:
         def register(function: Callable) -> Callable:
             for kind in (device_types,) if device_types is None or isinstance(device_types, str) else device_types:
                 self._kernels[kind] = function
+            if self._arguments is None:
+                self._arguments = signature_of(function)
             return function
 
         return register if func is None else register(func)
@@ -62,7 +68,8 @@ class CustomOpDef:
     def register_autograd(self, backward: Callable, /, *, setup_context: Callable | None = None) -> None:
         """Register the gradient: ``setup_context(ctx, inputs, output)`` keeps what ``backward(ctx, *grads)`` needs.
 
-        Keyword-only arguments of the operator reach setup_context as ``keyword_only_inputs``.
+        The inputs are all arguments that can be given by position, with their defaults, however they were given. If the
+        operator has others, they reach setup_context as ``keyword_only_inputs``.
         """
         self._backward, self._setup = backward, setup_context
 
@@ -80,6 +87,7 @@ class CustomOpDef:
         kernel = self._kernel(args, kwargs)
         if self._recorded:
             return kernel(*args, **kwargs)
+        args, kwargs = complete(self._arguments, args, kwargs)  # type: ignore[arg-type]  # set with the first kernel
         return self._step.apply(self, kernel, kwargs, *args)
 
 
@@ -94,7 +102,7 @@ class _Step(Function):
             more = {"keyword_only_inputs": kwargs} if kwargs else {}
             # What the user's code sees of the context is about its own inputs.
             needed, ctx.needs_input_grad = ctx.needs_input_grad, ctx.needs_input_grad[3:]
-            op._setup(ctx, args, output=made, **more)
+            op._setup(ctx=ctx, inputs=args, output=made, **more)
             ctx.needs_input_grad = needed
         return made
 
@@ -160,9 +168,9 @@ def custom_op(
 ) -> Any:  # fmt: skip
     """Make an operator of a function, under a name; a decorator unless the function is given.
 
-    Inside the function nothing is recorded; `CustomOpDef.register_autograd` gives it a gradient. `mutates_args`
-    and `schema` are accepted: what is written to is noted by the tensors themselves. Raises ValueError for a name
-    without a namespace.
+    Inside the function nothing is recorded; `CustomOpDef.register_autograd` gives it a gradient. `schema` lists the
+    arguments where the function's own are others; `mutates_args` is accepted: what is written to is noted by the
+    tensors themselves. Raises ValueError for a name without a namespace.
 
     >>> import livegrad
     >>> @livegrad.library.custom_op("shop::double", mutates_args=())
@@ -177,7 +185,7 @@ def custom_op(
     space, short = _split(name)
 
     def make(function: Callable) -> CustomOpDef:
-        made = _OPS.setdefault(space, {})[short] = CustomOpDef(name, function, device_types)
+        made = _OPS.setdefault(space, {})[short] = CustomOpDef(name, function, device_types, schema or "")
         return made
 
     return make if fn is None else make(fn)
@@ -186,7 +194,7 @@ def custom_op(
 def define(qualname: str, schema: str = "", *, lib: Any = None, tags: Any = None) -> None:
     """Make an operator without kernels, which `impl` or `register_kernel` give it."""
     space, name = _split(qualname)
-    _OPS.setdefault(space, {})[name] = CustomOpDef(qualname)
+    _OPS.setdefault(space, {})[name] = CustomOpDef(qualname, schema=schema)
 
 
 def impl(qualname: str, types: Any, func: Callable | None = None, *, lib: Any = None) -> Any:
@@ -250,7 +258,7 @@ class Library:
         found = re.match(r"\s*([\w.]+)\s*\(", schema)
         if found is None:
             raise RuntimeError(f"expected a schema such as 'name(Tensor x) -> Tensor', but got {schema!r}")
-        define(f"{self.ns}::{found.group(1)}")
+        define(f"{self.ns}::{found.group(1)}", schema)
         return found.group(1)
 
     def impl(self, op_name: Any, fn: Callable, dispatch_key: str = "", **options: Any) -> None:

@@ -291,11 +291,24 @@ def call(op: ElementwiseOp, args: tuple) -> Tensor:
                 raise TypeError(f"{op.name.lstrip('_')}() takes tensors and numbers, got ({names})")
             return call(op, tuple(other if x is a else x for x in args))
     if not tensors:
+        if op.name in _OF_NUMBERS:
+            return call(op, (of_number(args[0]), *args[1:]))
         raise TypeError(f"{op.name}(): at least one argument must be a tensor, got {args!r}")
     for x in params:
         if x.__class__ is int and not -(1 << 63) <= x < 1 << 63:
             _refuse_number(x, op.instruction(pattern, ranked).compute)
     return apply_instruction(op.instruction(pattern, ranked), tuple(tensors), tuple(params))
+
+
+# What takes two Python numbers as well, and makes tensors of them, as in PyTorch.
+_OF_NUMBERS = frozenset(("add", "sub", "mul", "div", "_add_scaled", "_sub_scaled", "_floor_divide"))
+
+
+def of_number(number: Any) -> Tensor:
+    """A Python number as a tensor without dimensions."""
+    from ..from_data import tensor
+
+    return tensor(number)
 
 
 def _refuse_count(op: ElementwiseOp, args: tuple) -> None:

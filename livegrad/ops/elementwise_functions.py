@@ -72,7 +72,7 @@ for _name, _scaled_name in (("add", "_add_scaled"), ("sub", "_sub_scaled"), ("rs
 
 def _number_by(number: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if not isinstance(other, Tensor):
-        raise TypeError(f"div(): one of the operands must be a Tensor, got {number!r} and {other!r}")
+        return div(dispatch.of_number(number), other, rounding_mode=rounding_mode)
     return div(other.new_tensor(number, dtype=dtypes.of_scalar(number)), other, rounding_mode=rounding_mode)
 
 
@@ -80,7 +80,8 @@ def _number_by(number: Any, other: Any, *, rounding_mode: str | None = None) -> 
 def div(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """input / other; rounding_mode "floor" or "trunc" rounds the quotient."""
     if rounding_mode is None:
-        return _true_divide(input, other)
+        made = _true_divide(input, other)
+        return dispatch.call(ELEMENTWISE["div"], (input, other)) if made is NotImplemented else made
     if rounding_mode == "floor":
         _check_divisor(input, other)
         return floor_quotient(input, other)

@@ -437,7 +437,7 @@ def with_out(f: Callable, number_first: Callable | None = None) -> Callable:
             args = (kwargs.pop("input"), *args)
         chosen = f
         if args and not isinstance(args[0], Tensor):
-            if number_first is not None and isinstance(args[0], (int, float)):
+            if number_first is not None and isinstance(args[0], (int, float, complex)):
                 chosen = number_first
             else:
                 made = foreign(entry, args, kwargs)

@@ -289,3 +289,71 @@ def test_what_libraries_ask_when_they_are_imported():
     stub = nn.Sequential(livegrad.ao.quantization.QuantStub(), livegrad.ao.quantization.DeQuantStub())
     assert stub(livegrad.ones(1)).tolist() == [1.0]
     assert livegrad._custom_ops.impl_abstract is livegrad.library.register_fake
+
+
+@pytest.mark.parametrize("module", [livegrad, torch], ids=["livegrad", "torch"])
+def test_arguments_reach_setup_context_by_position_and_with_defaults(module):
+    seen = []
+
+    @module.library.custom_op(f"{module.__name__}_arguments::scale", mutates_args=())
+    def scale(x: module.Tensor, by: float, shift: float = 1.0, *, power: int = 1) -> module.Tensor:
+        return x**power * by + shift
+
+    def setup_context(ctx, inputs, keyword_only_inputs, output):
+        seen.append((inputs[1:], keyword_only_inputs))
+        ctx.by = inputs[1]
+
+    scale.register_autograd(lambda ctx, g: (g * ctx.by, None, None), setup_context=setup_context)
+    x = module.tensor([1.0, 2.0], requires_grad=True)
+    y = scale(by=3.0, x=x, power=1)
+    y.sum().backward()
+    assert y.tolist() == [4.0, 7.0] and x.grad.tolist() == [3.0, 3.0]
+    assert seen == [((3.0, 1.0), {"power": 1})]
+
+
+@pytest.mark.parametrize("module", [livegrad, torch], ids=["livegrad", "torch"])
+def test_setup_context_knows_no_keywords_where_all_arguments_have_positions(module):
+    space = f"{module.__name__}_positions"
+    lib = module.library.Library(space, "DEF")
+    lib.define("scale(Tensor x, float by=2.0, int[2] unused=[1, 2], str mode='a,b') -> Tensor")
+    lib.impl("scale", lambda x, by=2.0, unused=(), mode="": x * by, "CPU")
+    seen = []
+
+    def setup_context(ctx, inputs, output):
+        seen.append([list(x) if isinstance(x, (list, tuple)) else x for x in inputs[1:]])
+
+    def backward(ctx, g):
+        return g * seen[-1][0], None, None, None
+
+    module.library.register_autograd(f"{space}::scale", backward, setup_context=setup_context, lib=lib)
+    x = module.tensor([1.0, 2.0], requires_grad=True)
+    getattr(module.ops, space).scale(x=x).sum().backward()
+    getattr(module.ops, space).scale(x, by=4.0).sum().backward()
+    assert seen == [[2.0, [1, 2], "a,b"], [4.0, [1, 2], "a,b"]] and x.grad.tolist() == [6.0, 6.0]
+
+
+def test_schemas_list_arguments():
+    from livegrad.schemas import signature
+
+    made = str(
+        signature("f(Tensor(a!) x, Tensor? y=None, Scalar s=1, float[] w=[0.5, 1], *, ScalarType? t=None) -> ()")
+    )
+    assert made == "(x, y=None, s=1, w=[0.5, 1], *, t=None)"
+    assert str(signature("(Tensor x) -> (Tensor, Tensor)")) == "(x)" and signature("") is None
+    with pytest.raises(RuntimeError, match="expected an argument"):
+        signature("f(x) -> Tensor")
+
+
+@pytest.mark.parametrize("check", ["_check_tensor_all", "_check_tensor_all_with"])
+@pytest.mark.parametrize("module", [livegrad, torch], ids=["livegrad", "torch"])
+def test_checks_of_all_elements(module, check):
+    error = ValueError if check.endswith("with") else RuntimeError
+    first = (error,) if check.endswith("with") else ()
+    function = getattr(module, check)
+    function(*first, module.ones(2) > 0)
+    with pytest.raises(error, match="too small"):
+        function(*first, module.ones(2) > 1, lambda: "too small")
+    with pytest.raises(TypeError, match="cond must be a tensor"):
+        function(*first, True)
+    with pytest.raises(TypeError, match="must have dtype"):
+        function(*first, module.ones(2))
