@@ -30,6 +30,7 @@ from .conv_layout import (
 )  # fmt: skip
 from .elementwise import NAME, Arguments
 from .ir import Builder, Module, Reg, kind_bytes
+from .product import transposed
 
 # Bytes of `g` that a tile goes through before the next tile does: they stay in the nearest cache.
 NEAR_BYTES = 16 << 10
@@ -278,13 +279,16 @@ def _define_wide_tile(module: Module, kind: str, block: int, across: int) -> Non
 
 
 ORDER_POINTERS = ("weight", "table", "out")
-ORDER_WORDS = ("chunks", "chunk", "blocks", "outputs", "taps", "stride_group", "stride_out")
+ORDER_WORDS = (
+    "chunks", "chunk", "blocks", "outputs", "taps", "stride_group", "stride_out", "run", "falling"
+)  # fmt: skip
 
 
 def order_source(kind: str, block: int) -> str:
     """LLVM IR that writes a weight as `forward_source` reads it: [group, chunk, block, tap, channel of the block].
 
-    A work item is a chunk of a group, of `chunk` taps. table: for each tap its place in the weight of one output.
+    A work item is a chunk of a group, of `chunk` taps. table: for each tap its place in the weight of one output. The
+    places of so many taps as `run` says follow each other, upwards or `falling`; those of a run are turned by squares.
     Missing channels of the last block are zeros. Arguments: ORDER_POINTERS, ORDER_WORDS.
     """
     module = Module("cpu")
@@ -292,6 +296,7 @@ def order_source(kind: str, block: int) -> str:
     args = Arguments(b)
     weight, table, out = (args.pointer() for _ in ORDER_POINTERS)
     s = Words(b, args, ORDER_WORDS)
+    falls = b.icmp("ne", s.falling, number(b, 0))
     with b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as item, b.loop(0, s.blocks) as blk:
         chunk, group = split(b, item.i, s.chunks)
         first_tap = b.mul(chunk, s.chunk)
@@ -302,16 +307,62 @@ def order_source(kind: str, block: int) -> str:
         target = b.gep(out, kind, b.mul(place, number(b, block)))
         of_chunk = b.gep(table, "i64", first_tap)
         count = b.sub(s.outputs, first)
-        # Those of a tap lie near each other where the weight is turned: so they are taken together.
-        rows = []
-        for o in range(block):
-            there = b.select(b.icmp("sgt", count, number(b, o)), number(b, o), number(b, 0))
-            rows.append(b.gep(source, kind, b.mul(s.stride_out, there)))
-        with b.loop(0, taps) as k:
-            tap = b.load(b.gep(of_chunk, "i64", k.i), "i64", width=1)
-            place = b.gep(target, kind, b.mul(k.i, number(b, block)))
-            for o, row in enumerate(rows):
-                v = b.load(b.gep(row, kind, tap), kind, width=1)
-                there = b.icmp("sgt", count, number(b, o))
-                b.store(b.select(there, v, b.const(kind, 0, 1)), b.gep(place, kind, o))
+        # An output that is not there reads the block's first, and has a zero written.
+        there = [b.icmp("sgt", count, number(b, o)) for o in range(block)]
+        rows = [
+            b.gep(source, kind, b.mul(s.stride_out, b.select(is_there, number(b, o), number(b, 0))))
+            for o, is_there in enumerate(there)
+        ]
+
+        def one_by_one(first: Reg, last: Reg) -> None:
+            # Those of a tap lie near each other where the weight is turned: so they are taken together.
+            with b.loop(first, last) as k:
+                tap = b.load(b.gep(of_chunk, "i64", k.i), "i64", width=1)
+                place = b.gep(target, kind, b.mul(k.i, number(b, block)))
+                for o, row in enumerate(rows):
+                    v = b.load(b.gep(row, kind, tap), kind, width=1)
+                    b.store(b.select(there[o], v, b.const(kind, 0, 1)), b.gep(place, kind, o))
+
+        def square(first: Reg) -> None:
+            """`block` taps of a run, from the first on, of as many outputs."""
+            last = b.add(first, number(b, block - 1))
+            lowest = b.load(b.gep(of_chunk, "i64", b.select(falls, last, first)), "i64", width=1)
+            with b.at_width(block):
+                zeros = b.const(kind, 0)
+                lines = [
+                    b.select(b.splat(is_there), b.load(b.gep(row, kind, lowest), kind), zeros)
+                    for row, is_there in zip(rows, there)
+                ]
+                for t, line in enumerate(transposed(b, lines)):
+                    tap = b.select(falls, b.sub(last, number(b, t)), b.add(first, number(b, t)))
+                    b.store(line, b.gep(target, kind, b.mul(tap, number(b, block))))
+
+        def side_by_side() -> None:
+            """Outputs that are adjacent in the weight."""
+            present = lanes_below(b, count, block, kind)
+            with b.loop(0, taps) as k, b.at_width(block):
+                tap = b.load(b.gep(of_chunk, "i64", k.i), "i64", width=1)
+                v = masked_load(b, b.gep(source, kind, tap), kind, present)
+                b.store(v, b.gep(target, kind, b.mul(k.i, number(b, block))))
+
+        def by_runs() -> None:
+            with b.loop(0, taps, s.run) as run:
+                end = clamp_high(b, b.add(run.i, s.run), taps)
+                whole = b.add(run.i, b.and_(b.sub(end, run.i), number(b, -block)))
+                with b.loop(run.i, whole, block) as k:
+                    square(k.i)
+                one_by_one(whole, end)
+
+        if block < 4:
+            one_by_one(number(b, 0), taps)
+        else:
+            adjacent, apart, done = b.fresh("adjacent"), b.fresh("apart"), b.fresh("ordered")
+            b.cond_br(b.icmp("eq", s.stride_out, number(b, 1)), adjacent, apart)
+            b.label(adjacent)
+            side_by_side()
+            b.br(done)
+            b.label(apart)
+            by_runs()
+            b.br(done)
+            b.label(done)
     return module.text()

@@ -16,7 +16,17 @@ from ..observe import library
 from . import array as arrays
 from . import pool
 from .array import Array, numel
-from .convolution_layout import Axis, Problem, box_of, equal_parts, lay_out, serves_as_it_is, simplified, weight_places
+from .convolution_layout import (
+    Axis,
+    Problem,
+    box_of,
+    equal_parts,
+    lay_out,
+    runs_of,
+    serves_as_it_is,
+    simplified,
+    weight_places,
+)
 from .memory import allocate
 
 ITEM_BYTES = {"f32": 4, "f64": 8}  # of the kinds that there are kernels for
@@ -165,7 +175,10 @@ def _plan(p: Problem, threads: int) -> _Plan:
     plan.table = weight_places(q)
     taps = plan.table.size
     chunks = -(-q.channels // chunk)
-    plan.order_words = struct.pack("=7q", chunks, chunk * window, blocks, q.outputs, taps, *q.w_strides[:2])
+    run, falling = runs_of(plan.table)
+    plan.order_words = struct.pack(
+        "=9q", chunks, chunk * window, blocks, q.outputs, taps, *q.w_strides[:2], run, falling
+    )  # fmt: skip
     plan.weight_elements = q.groups * blocks * taps * block
     plan.order_items = q.groups * chunks
     plan.items = items

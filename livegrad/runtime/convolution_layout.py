@@ -127,6 +127,20 @@ def weight_places(p: Problem) -> np.ndarray:
     return np.ascontiguousarray(table)
 
 
+def runs_of(places: np.ndarray) -> tuple[int, bool]:
+    """(how many taps follow each other in the weight of one output, whether downwards), for `weight_places`.
+
+    All taps do, or those of each channel, or (1) not even those.
+    """
+    if np.all(np.diff(places.ravel()) == 1):
+        return places.size, False
+    steps = np.diff(places, axis=1)
+    for step in (1, -1):
+        if steps.size and np.all(steps == step):
+            return places.shape[1], step < 0
+    return 1, False
+
+
 # --- layouts ----------------------------------------------------------------------------------------------------
 
 
