@@ -1,10 +1,7 @@
 """Matrix products: OpenBLAS through a handle of our own, split over our own threads.
 
-The library comes from the `scipy_openblas32` wheel. OpenBLAS decides when it is loaded which kernels it uses and how
-many threads it owns, so both are set around the load: the kernels from the CPU's features (its own detection takes
-some CPUs with AVX-512 for older ones, at half the speed) and one thread. Parallel work is ours: a product is cut into
-tiles, and `pool.launch` runs an IR kernel that calls `cblas_?gemm` for each. So there is one pool of threads, and its
-number is ours.
+The library (`openblas`) works on one thread. Parallel work is ours: a product is cut into tiles, and `pool.launch` runs
+an IR kernel that calls `cblas_?gemm` for each. So there is one pool of threads, and its number is ours.
 
 Matrices are given as addresses and strides in elements. Nothing is copied: a layout that BLAS cannot express is
 refused.
@@ -12,21 +9,17 @@ refused.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import importlib.util
-import os
 import re
 import struct
-import sys
-from pathlib import Path
 from typing import NamedTuple
 
 from livegrad.llvm import cache, machine
 from livegrad.native import hot
 from livegrad.runtime import gemm as gemm_kernel
-from livegrad.runtime import pool
+from livegrad.runtime import openblas, pool
 
 __all__ = ["available", "batched", "gemm", "info"]  # noqa: F822  (`available` is worked out when asked for)
 
@@ -46,76 +39,11 @@ _CHUNK_WORK, _CHUNK_UNIT, _MOST_CHUNKS = 20_000, 48, 64
 _PLAIN, _TRANSPOSED = 111, 112  # CblasNoTrans, CblasTrans; CblasRowMajor is 101
 
 
-# The library
-
-
-def _kernel_set():
-    """The OPENBLAS_CORETYPE for this CPU, or None to let OpenBLAS choose."""
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        with open("/proc/cpuinfo") as file:
-            flags = next((set(line.split()) for line in file if line.startswith("flags")), set())
-    except OSError:
-        return None
-    if {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"} <= flags:
-        return "SkylakeX"
-    if {"avx2", "fma"} <= flags:
-        return "Haswell"
-    return None
-
-
-@contextlib.contextmanager
-def _environment(**values):
-    """Sets environment variables for a while; None leaves one as it is."""
-    before = {name: os.environ.get(name) for name in values}
-    try:
-        for name, value in values.items():
-            if value is not None:
-                os.environ[name] = value
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _find():
-    """The path of the library in the wheel, or None. Importing the wheel would load it with its defaults."""
-    try:
-        spec = importlib.util.find_spec("scipy_openblas32")
-    except (ImportError, ValueError):
-        return None
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        for pattern in ("*openblas*.so*", "*openblas*.dylib", "*openblas*.dll"):
-            for path in sorted(Path(folder, "lib").glob(pattern)):
-                return str(path)
-    return None
-
-
-@functools.cache
-def _library():
-    path = _find()
-    if path is None:
-        return None
-    coretype = None if os.environ.get("OPENBLAS_CORETYPE") else _kernel_set()
-    with _environment(OPENBLAS_CORETYPE=coretype, OPENBLAS_NUM_THREADS="1"):
-        try:
-            library = ctypes.CDLL(path)
-            library.scipy_openblas_set_num_threads(1)
-            library.scipy_openblas_get_config.restype = ctypes.c_char_p
-            library.scipy_openblas_get_corename.restype = ctypes.c_char_p
-            for name in ("sgemm", "dgemm", "sgemv", "dgemv"):
-                getattr(library, "scipy_cblas_" + name)
-        except (OSError, AttributeError):
-            return None
-    return library
+# What there is
 
 
 def _available():
-    return _library() is not None and importlib.util.find_spec("llvmlite") is not None
+    return openblas.library() is not None and importlib.util.find_spec("llvmlite") is not None
 
 
 def __getattr__(name):
@@ -128,7 +56,7 @@ def __getattr__(name):
 
 def info() -> str:
     """The version and the kernel set in use, in words."""
-    library = _library()
+    library = openblas.library()
     if library is None:
         return "OpenBLAS: not found, matrix products go through NumPy"
     words = library.scipy_openblas_get_config().decode().split()
@@ -329,7 +257,7 @@ def _kernel(kind):
         entries = {}
         for name, _, letter, size in kinds:
             gemm, gemv = (
-                ctypes.cast(getattr(_library(), f"scipy_cblas_{letter}{operation}"), ctypes.c_void_p).value
+                ctypes.cast(getattr(openblas.library(), f"scipy_cblas_{letter}{operation}"), ctypes.c_void_p).value
                 for operation in ("gemm", "gemv")
             )
             entries[name] = _Kernels(

@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 
-from livegrad.runtime import blas, pool
+from livegrad.runtime import blas, openblas, pool
 
 pytestmark = pytest.mark.skipif(not blas.available, reason="needs llvmlite and scipy-openblas32")
 
@@ -300,13 +300,13 @@ def test_environment_is_left_alone():
     code = """
     import os
     before = dict(os.environ)
-    from livegrad.runtime import blas
+    from livegrad.runtime import blas, openblas
     assert dict(os.environ) == before
-    print(blas._library().scipy_openblas_get_num_threads(), blas.info())
+    print(openblas.library().scipy_openblas_get_num_threads(), blas.info())
     """
     assert python(code, OPENBLAS_NUM_THREADS="2").startswith("1 OpenBLAS")
     assert python(code).startswith("1 OpenBLAS")
-    if blas._kernel_set() is not None:
+    if openblas.kernel_set() is not None:
         assert python(code, OPENBLAS_CORETYPE="Haswell").endswith("Haswell kernels")
 
 
@@ -342,4 +342,4 @@ def test_kernel_set_follows_the_cpu(flags, want, monkeypatch, tmp_path):
     file.write_text(f"processor : 0\nflags\t\t: {flags}\n")
     monkeypatch.setattr("builtins.open", lambda *rest, real=open: real(file))
     monkeypatch.setattr(sys, "platform", "linux")
-    assert blas._kernel_set() == want
+    assert openblas.kernel_set() == want
