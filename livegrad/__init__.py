@@ -175,8 +175,8 @@ _MODULES = frozenset(
     ("nn", "optim", "utils", "cuda", "linalg", "fft", "func", "distributed", "testing", "ops", "serialization",
      "printing", "special", "backends", "amp", "profiler", "distributions",
      "multiprocessing", "legacy", "jit", "version", "compat", "debug", "hub", "library", "compiler", "accelerator",
-     "types", "return_types", "onnx", "ao", "fx", "export", "quasirandom", "sparse", "_C", "_custom_ops", "_dynamo",
-     "_higher_order_ops",
+     "types", "return_types", "onnx", "ao", "fx", "export", "quasirandom", "sparse", "storage", "_C", "_custom_ops",
+     "_dynamo", "_higher_order_ops",
      "__config__", "functional", "futures", "overrides", "signal", "nested")
 )  # fmt: skip
 _LAZY = {

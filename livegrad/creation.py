@@ -313,8 +313,13 @@ def _short_range(lo: Any, by: Any, n: int, dtype: dtypes.dtype) -> Any:
 
 
 @makes
-def range_(start: Any = 0, end: Any = None, step: Any = 1, **options: Any) -> Tensor:
+def range_(
+    start: Any = 0, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None,
+    requires_grad: bool = False, **ignored: Any,
+) -> Tensor:  # fmt: skip
     """Like `arange`, with the end included, as floats."""
+    if ignored:
+        refuse_unknown("range", ignored)
     if not step:
         raise RuntimeError("step must be nonzero")
     if not (math.isfinite(start) and math.isfinite(end)):
@@ -322,7 +327,12 @@ def range_(start: Any = 0, end: Any = None, step: Any = 1, **options: Any) -> Te
     if (end - start) / step < 0:
         raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: from {start} to {end} by {step}")
     n = math.floor((end - start) / step) + 1
-    return tensor(start + np.arange(n) * step, dtype=options.get("dtype") or dtypes.get_default_dtype())
+    return tensor(
+        start + np.arange(n) * step,
+        dtype=dtype or dtypes.get_default_dtype(),
+        device=device,
+        requires_grad=requires_grad,
+    )
 
 
 @makes
@@ -376,8 +386,13 @@ def _few_between(start: Any, end: Any, steps: int) -> Tensor:
 
 
 @makes
-def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **options: Any) -> Tensor:
+def logspace(
+    start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Any = None, device: Any = None,
+    requires_grad: bool = False, **ignored: Any,
+) -> Tensor:  # fmt: skip
     """base to the power of `linspace(start, end, steps)`."""
+    if ignored:
+        refuse_unknown("logspace", ignored)
     if steps < 0:
         raise RuntimeError(f"number of steps must be non-negative, got {steps}")
     for t in (start, end):
@@ -387,7 +402,9 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **options: An
             )
     start, end = (t.item() if isinstance(t, Tensor) else t for t in (start, end))
     exponents = np.linspace(start, end, steps)
-    return tensor(base**exponents, dtype=options.get("dtype") or dtypes.get_default_dtype())
+    return tensor(
+        base**exponents, dtype=dtype or dtypes.get_default_dtype(), device=device, requires_grad=requires_grad
+    )
 
 
 @makes
@@ -405,22 +422,34 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, 
     return _finish((rows.reshape((n, 1)) == columns).to(d), requires_grad)
 
 
-@makes
-def tril_indices(row: int, col: int, offset: int = 0, **options: Any) -> Tensor:
-    """Row and column numbers of the lower triangle."""
+def _check_triangle(function: str, row: int, col: int, dtype: Any, ignored: dict) -> None:
+    if ignored:
+        refuse_unknown(function, ignored)
+    if dtype not in (dtypes.int64, dtypes.int32):
+        raise NotImplementedError(f"{function}() makes tensors of dtype torch.int64 or torch.int32, not {dtype}")
     for which, size in (("row", row), ("col", col)):
         if size < 0:
             raise RuntimeError(f"{which} must be non-negative, got {size}")
-    return tensor(np.stack(np.tril_indices(row, offset, col)))
 
 
 @makes
-def triu_indices(row: int, col: int, offset: int = 0, **options: Any) -> Tensor:
-    """Row and column numbers of the upper triangle."""
-    for which, size in (("row", row), ("col", col)):
-        if size < 0:
-            raise RuntimeError(f"{which} must be non-negative, got {size}")
-    return tensor(np.stack(np.triu_indices(row, offset, col)))
+def tril_indices(
+    row: int, col: int, offset: int = 0, *, dtype: Any = dtypes.int64, device: Any = None, requires_grad: bool = False,
+    **ignored: Any,
+) -> Tensor:  # fmt: skip
+    """Row and column numbers of the lower triangle, of dtype int64 or int32."""
+    _check_triangle("tril_indices", row, col, dtype, ignored)
+    return tensor(np.stack(np.tril_indices(row, offset, col)), dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+@makes
+def triu_indices(
+    row: int, col: int, offset: int = 0, *, dtype: Any = dtypes.int64, device: Any = None, requires_grad: bool = False,
+    **ignored: Any,
+) -> Tensor:  # fmt: skip
+    """Row and column numbers of the upper triangle, of dtype int64 or int32."""
+    _check_triangle("triu_indices", row, col, dtype, ignored)
+    return tensor(np.stack(np.triu_indices(row, offset, col)), dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 @checked
@@ -462,9 +491,9 @@ def _new(make: Any) -> Any:
 
 
 Tensor.new_zeros, Tensor.new_ones, Tensor.new_empty = _new(zeros), _new(ones), _new(empty)  # type: ignore[attr-defined]
-Tensor.new_full = lambda self, size, fill_value, *, dtype=None, device=None, **o: full(  # type: ignore[attr-defined]
-    size, fill_value, dtype=dtype or self.dtype, device=device or self.device
-)  # type: ignore[attr-defined]
+Tensor.new_full = lambda self, size, fill_value, *, dtype=None, device=None, requires_grad=False, **o: full(  # type: ignore[attr-defined]
+    size, fill_value, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad
+)
 Tensor.new_tensor = lambda self, data, *, dtype=None, device=None, requires_grad=False, **o: tensor(  # type: ignore[attr-defined]
     data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad
 )

@@ -308,7 +308,29 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     return tensor(data, dtype=dtype, device=device)
 
 
-asarray = as_tensor
+@functools.partial(checked, public=False)
+def asarray(
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool | None = None
+) -> Tensor:
+    """`obj` as a tensor, sharing memory where that is possible, as the array API has it.
+
+    copy: True for memory of its own, False to raise ValueError where there is no other way. requires_grad: whether the
+    tensor requires a gradient; unless given, it does if `obj` is a tensor that does.
+    """
+    shares = isinstance(obj, Tensor) or (hasattr(obj, "__array__") and not isinstance(obj, np.generic))
+    if copy is False and not shares:
+        raise ValueError("can't alias arbitrary sequence into a tensor.")
+    made = plain = as_tensor(obj, None if shares else dtype, None if shares else device)
+    if shares:
+        made = made.to(device=device, dtype=dtype)
+        if copy is False and made is not plain:
+            wanted = f"device {made.device}" if made.device != plain.device else f"dtype {made.dtype}"
+            raise ValueError(f"can't alias tensor with dtype {plain.dtype} into {wanted}.")
+        if copy and made is plain:
+            made = made.clone()
+    if requires_grad is None or made.requires_grad == requires_grad:
+        return made
+    return made.requires_grad_() if requires_grad else made.detach()
 
 
 @hot

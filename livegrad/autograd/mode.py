@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import _thread
-import functools
-import inspect
 import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 from ..native import hot, slotted
+from ..utils._contextlib import decorated
 
 
 @slotted
@@ -186,40 +185,7 @@ class _Switch:
         return _Switch(self.wanted, self.inference)
 
     def __call__(self, function: Callable) -> Callable:
-        if inspect.isclass(function):
-            function.__init__ = self(function.__init__)  # type: ignore[misc]
-            return function
-        if inspect.isgeneratorfunction(function):
-
-            @functools.wraps(function)
-            def generator(*args: Any, **kwargs: Any) -> Any:
-                # The mode is set whenever the generator runs, and what it was before whenever it waits.
-                running = function(*args, **kwargs)
-                resume, given = running.send, None
-                while True:
-                    try:
-                        with self._fresh():
-                            item = resume(given)
-                    except StopIteration as stop:
-                        return stop.value
-                    try:
-                        given = yield item
-                        resume = running.send
-                    except GeneratorExit:
-                        with self._fresh():
-                            running.close()
-                        raise
-                    except BaseException as error:
-                        resume, given = running.throw, error
-
-            return generator
-
-        @functools.wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with self._fresh():
-                return function(*args, **kwargs)
-
-        return wrapped
+        return decorated(function, self._fresh)
 
 
 def _used(switch: _Switch, function: tuple) -> Any:

@@ -245,6 +245,7 @@ def normal(
     generator: Any = None,
     dtype: Any = None,
     device: Any = None,
+    requires_grad: bool = False,
     **ignored: Any,
 ) -> Tensor:
     """Normal numbers; mean and std are numbers (with a size) or tensors."""
@@ -274,8 +275,8 @@ def normal(
     shape, d = _sizes((size,)), floating(dtype)
     draw = draw_of(generator, where, shape)
     if draw is not None:
-        return _drawn(draw.normal(d, float(mean), float(std)))
-    return numbers_of(generator, shape, d, True, float(mean), float(std))
+        return _drawn(draw.normal(d, float(mean), float(std)), requires_grad)
+    return _finish(numbers_of(generator, shape, d, True, float(mean), float(std)), requires_grad)
 
 
 @with_out

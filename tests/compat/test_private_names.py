@@ -98,3 +98,71 @@ def test_torch_has_itself_by_its_name():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr
+
+
+@pytest.mark.parametrize("module", ["livegrad", "torch"])
+def test_context_managers_that_decorate(module):
+    base = importlib.import_module(f"{module}.utils._contextlib")
+    seen = []
+
+    class noted(base._DecoratorContextManager):
+        def __init__(self, name):
+            self.name = name
+
+        def __enter__(self):
+            seen.append(f"in {self.name}")
+
+        def __exit__(self, *exc):
+            seen.append(f"out {self.name}")
+
+        def clone(self):
+            return type(self)(self.name)
+
+    class plain(base._NoParamDecoratorContextManager):
+        def __enter__(self):
+            seen.append("plain")
+
+        def __exit__(self, *exc):
+            pass
+
+    @noted("a")
+    def count(n):
+        for i in range(n):
+            got = yield i
+            seen.append(got)
+        return "end"
+
+    @plain
+    def f():
+        return 1
+
+    @plain()
+    def g():
+        return 2
+
+    running = count(2)
+    assert next(running) == 0 and running.send("x") == 1
+    with pytest.raises(StopIteration, match="end"):
+        running.send("y")
+    assert (f(), g()) == (1, 2)
+    assert seen == ["in a", "out a", "in a", "x", "out a", "in a", "y", "out a", "plain", "plain"]
+
+
+def test_groups_of_tensors_by_dtype():
+    for module in (livegrad, pytest.importorskip("torch")):
+        utils = importlib.import_module(f"{module.__name__}.utils._foreach_utils")
+        a, b, c = module.ones(1), module.ones(1, dtype=module.float64), module.zeros(1)
+        groups = utils._group_tensors_by_device_and_dtype([[a, b, c], [c, None, a]], with_indices=True)
+        made = {str(dtype): (lists, indices) for (device, dtype), (lists, indices) in groups.items()}
+        lists, indices = made["torch.float32"]
+        assert lists[0][0] is a and lists[0][1] is c and lists[1][1] is a and list(indices) == [0, 2]
+        assert made["torch.float64"][0][1] == [None] and list(made["torch.float64"][1]) == [1]
+        assert utils._has_foreach_support([a, None], a.device) in (True, False)
+
+
+def test_bases_of_layers_have_pytorchs_names():
+    for module in (livegrad, pytest.importorskip("torch")):
+        conv, dropout = (importlib.import_module(f"{module.__name__}.nn.modules.{n}") for n in ("conv", "dropout"))
+        assert isinstance(module.nn.Conv2d(1, 1, 1), conv._ConvNd)
+        assert isinstance(module.nn.ConvTranspose1d(1, 1, 1), (conv._ConvTransposeNd, conv._ConvNd))
+        assert issubclass(conv._ConvTransposeNd, conv._ConvNd) and issubclass(module.nn.Dropout2d, dropout._DropoutNd)

@@ -19,7 +19,7 @@ def _tuple(value, n):
     return (value,) * n if isinstance(value, int) else tuple(value)
 
 
-class _Conv(Module):
+class _ConvNd(Module):
     __constants__ = [
         "stride", "padding", "dilation", "groups", "padding_mode", "output_padding", "in_channels", "out_channels",
         "kernel_size",
@@ -96,7 +96,7 @@ class _Conv(Module):
         return text
 
 
-class _Forward(_Conv):
+class _Forward(_ConvNd):
     def __init__(
         self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True,
         padding_mode="zeros", device=None, dtype=None,
@@ -165,7 +165,7 @@ class Conv3d(_Forward):
     _spatial = 3
 
 
-class _Transposed(_Conv):
+class _ConvTransposeNd(_ConvNd):
     def __init__(
         self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, groups=1, bias=True,
         dilation=1, padding_mode="zeros", device=None, dtype=None,
@@ -211,7 +211,7 @@ class _Transposed(_Conv):
         return convolve(input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation)
 
 
-class ConvTranspose1d(_Transposed):
+class ConvTranspose1d(_ConvTransposeNd):
     """The transposed convolution of (N, C, L) or (C, L): maps shapes as the gradient of `Conv1d` does.
 
     ``output_padding``, or ``output_size`` of the call, chooses among the sizes that a stride leaves open.
@@ -220,7 +220,7 @@ class ConvTranspose1d(_Transposed):
     _spatial = 1
 
 
-class ConvTranspose2d(_Transposed):
+class ConvTranspose2d(_ConvTransposeNd):
     """The transposed convolution of (N, C, H, W) or (C, H, W): maps shapes as the gradient of `Conv2d` does.
 
     ``output_padding``, or ``output_size`` of the call, chooses among the sizes that a stride leaves open.
@@ -235,7 +235,7 @@ class ConvTranspose2d(_Transposed):
     _spatial = 2
 
 
-class ConvTranspose3d(_Transposed):
+class ConvTranspose3d(_ConvTransposeNd):
     """The transposed convolution of (N, C, D, H, W) or (C, D, H, W): maps shapes as the gradient of `Conv3d` does.
 
     ``output_padding``, or ``output_size`` of the call, chooses among the sizes that a stride leaves open.

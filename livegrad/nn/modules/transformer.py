@@ -18,7 +18,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _activation(name):
+def _get_activation_fn(name):
     if callable(name):
         return name
     if name not in ("relu", "gelu"):
@@ -70,7 +70,7 @@ class _Layer(Module):
             setattr(self, f"norm{k}", LayerNorm(d_model, eps=layer_norm_eps, bias=bias, **options))
         for k in range(1, count + 1):
             setattr(self, f"dropout{k}", Dropout(dropout))
-        self.activation = _activation(activation)
+        self.activation = _get_activation_fn(activation)
 
     def _torch_attributes(self):
         """What PyTorch's class keeps beside these attributes, for files that it is to read: 0 for no shortcut."""

@@ -8,7 +8,7 @@ import livegrad
 
 from .. import functional as F
 from ..module import Module
-from ..modules.conv import _Transposed
+from ..modules.conv import _ConvTransposeNd
 from . import parametrize
 from .weight_norm import _length
 
@@ -264,5 +264,5 @@ def spectral_norm(
     """
     weight = _tensor_of(module, name)
     if dim is None:
-        dim = 1 if isinstance(module, _Transposed) else 0
+        dim = 1 if isinstance(module, _ConvTransposeNd) else 0
     return parametrize.register_parametrization(module, name, _SpectralNorm(weight, n_power_iterations, dim, eps))

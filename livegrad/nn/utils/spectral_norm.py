@@ -3,7 +3,7 @@
 import livegrad
 
 from ..functional import normalize
-from ..modules.conv import _Transposed
+from ..modules.conv import _ConvTransposeNd
 
 __all__ = ["remove_spectral_norm", "spectral_norm"]
 
@@ -59,7 +59,7 @@ def spectral_norm(module, name="weight", n_power_iterations=1, eps=1e-12, dim=No
         if isinstance(hook, SpectralNorm) and hook.name == name:
             raise RuntimeError(f"Cannot register two spectral_norm hooks on the same parameter {name}")
     if dim is None:
-        dim = 1 if isinstance(module, _Transposed) else 0
+        dim = 1 if isinstance(module, _ConvTransposeNd) else 0
     hook = SpectralNorm(name, n_power_iterations, dim, eps)
     weight = module._parameters[name]
     if weight is None:
