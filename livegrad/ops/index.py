@@ -125,28 +125,58 @@ def _added_rows(kind: str) -> Kernel:
     return Kernel(lambda: ("added rows", kind), lambda: added_rows.source(kind), added_rows.FORMATS, 1)
 
 
-def add_rows(target: np.ndarray, source: np.ndarray, index: Any) -> bool:
-    """Add rows at the rows of `target` that an index names, in order, as np.add.at does, which is much slower.
+def _rows_named(index: tuple, shape: tuple) -> tuple[np.ndarray, int] | None:
+    """(places, dims): an index as one of rows, where the first `dims` dimensions are one dimension of rows.
 
-    False, with nothing done, where there is no kernel for it: for other dtypes and layouts, sources that broadcast,
-    and indices of more than the first dimension.
+    None for any other index than whole dimensions, then arrays of ints, then perhaps more whole dimensions.
     """
-    if len(index) != 1 or not isinstance(index[0], np.ndarray) or index[0].dtype.kind != "i":
-        return False
-    kind = _ADDED.get(target.dtype)
-    places = index[0]
-    rows, columns = places.size, numel(target.shape[1:])
-    if kind is None or source.dtype != target.dtype or source.shape != places.shape + target.shape[1:]:
-        return False
-    if not rows or not columns or not target.flags.c_contiguous or not _added_rows(kind).available(rows * columns):
-        return False
+    index = tuple(index)
+    while index and index[-1].__class__ is slice and index[-1] == EVERY:
+        index = index[:-1]
+    before = next((d for d, i in enumerate(index) if isinstance(i, np.ndarray)), len(index))
+    arrays_of = index[before:]
+    if not arrays_of or not all(isinstance(i, np.ndarray) and i.dtype.kind == "i" for i in arrays_of):
+        return None
+    if not all(i.__class__ is slice and i == EVERY for i in index[:before]):
+        return None
+    places: Any = None
+    for i, size in zip(arrays_of, shape[before:]):
+        if not i.size or not size:
+            return None
+        least = i.min()
+        if least < -size or i.max() >= size:
+            return None  # NumPy says what is wrong
+        i = i % size if least < 0 else i
+        places = i if places is None else places * size + i
     places = np.ascontiguousarray(places, np.int64).reshape(-1)
-    least = places.min()
-    if least < -len(target) or places.max() >= len(target):
-        return False  # NumPy says what is wrong
-    if least < 0:
-        places = places % len(target)
+    if before:
+        each = numel(shape[before : before + len(arrays_of)])
+        firsts = np.arange(0, numel(shape[:before]) * each, each)
+        places = (firsts[:, None] + places).reshape(-1)
+    return places, before + len(arrays_of)
+
+
+def add_rows(target: np.ndarray, source: np.ndarray, index: Any) -> bool:
+    """Add at the places of `target` that an index names, in order, as np.add.at does, which is much slower.
+
+    False, with nothing done, where this is not for it: other dtypes, layouts and indices (see `_rows_named`).
+    """
+    kind = _ADDED.get(target.dtype)
+    if kind is None or source.dtype != target.dtype or not target.flags.c_contiguous:
+        return False
+    found = _rows_named(index, target.shape)
+    if found is None:
+        return False
+    places, dims = found
+    rows, columns = places.size, numel(target.shape[dims:])
+    if source.size != rows * columns:  # one that broadcasts
+        return False
     source = np.ascontiguousarray(source)
+    if columns == 1:
+        np.add.at(target.reshape(-1), places, source.reshape(-1))
+        return True
+    if not columns or not _added_rows(kind).available(rows * columns):
+        return False
     kernel = _added_rows(kind)
     args = kernel.pack(address(target), address(source), address(places), rows, columns)
     items = -(-columns * target.itemsize // machine.host_vector_bytes())
