@@ -8,6 +8,9 @@ from against_torch import outcome, same, torch
 
 import livegrad
 from livegrad import nn
+from livegrad.codegen.kernels import Policy
+from livegrad.llvm import machine
+from livegrad.runtime import alignments
 
 CASES = {
     "rows": ([[1, 2, 2], [3, 3, 1]], [6, 4], [3, 2], {}),
@@ -41,6 +44,29 @@ def test_without_a_batch():
         logs = m.linspace(-1, 1, 20).reshape(5, 4).log_softmax(1)
         found.append(m.nn.functional.ctc_loss(logs, m.tensor([1, 2]), m.tensor(5), m.tensor(2)))
     same(*found)
+
+
+@pytest.mark.skipif(not machine.compiler_available(), reason="needs llvmlite")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("layout", ["plain", "batch first"])
+def test_kernels_against_numpy(dtype, layout, monkeypatch):
+    monkeypatch.setattr(Policy, "mode", "always")
+    rng = np.random.default_rng(0)
+    logs = np.log(rng.dirichlet(np.ones(21), (7, 5) if layout == "plain" else (5, 7)).astype(dtype))
+    logs = logs if layout == "plain" else logs.swapaxes(0, 1)
+    labels = rng.integers(1, 21, (5, 9))
+    labels[:, 4] = labels[:, 3]
+    lengths, sizes = np.array([7, 1, 6, 7, 3]), np.array([5, 1, 0, 9, 2])  # the fourth has no alignment
+    found = alignments.alignments(logs, labels, lengths, sizes, 0, True)
+    assert isinstance(found, alignments.Walked)
+    wanted = alignments.Alignments(logs.astype(np.float64), labels, lengths, sizes, 0)
+    np.testing.assert_allclose(found.loss, wanted.loss, rtol=1e-12)
+    assert np.isinf(found.loss[3])
+    g = rng.standard_normal(5)
+    rtol = 1e-5 if dtype is np.float32 else 1e-11
+    gradients = found.gradient(g, True), wanted.gradient(g, True)
+    assert gradients[0].dtype == dtype
+    np.testing.assert_allclose(*gradients, rtol=rtol, atol=rtol)
 
 
 def test_sum_over_alignments():
