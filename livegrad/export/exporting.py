@@ -52,9 +52,9 @@ def export(
     >>> net, x = nn.Sequential(nn.Linear(3, 2), nn.ReLU()), livegrad.ones(4, 3)
     >>> program = livegrad.export.export(net, (x,), dynamic_shapes=({0: livegrad.export.Dim("batch")},))
     >>> print(program.graph_module.code.strip())
-    def forward(self, p_0_weight, p_0_bias, input):
-        linear = torch.nn.functional.linear(input, p_0_weight, p_0_bias);  input = p_0_weight = p_0_bias = None
-        relu = torch.nn.functional.relu(linear);  linear = None
+    def forward(self, p_0_weight, p_0_bias, input_1):
+        linear = torch.nn.functional.linear(input_1, p_0_weight, p_0_bias);  input_1 = p_0_weight = p_0_bias = None
+        relu = linear.relu();  linear = None
         return (relu,)
     >>> tuple(program.module()(livegrad.ones(7, 3)).shape)
     (7, 2)

@@ -171,11 +171,13 @@ def add_rows(target: np.ndarray, source: np.ndarray, index: Any) -> bool:
     rows, columns = places.size, numel(target.shape[dims:])
     if source.size != rows * columns:  # one that broadcasts
         return False
+    if not source.size:
+        return True
     source = np.ascontiguousarray(source)
     if columns == 1:
         np.add.at(target.reshape(-1), places, source.reshape(-1))
         return True
-    if not columns or not _added_rows(kind).available(rows * columns):
+    if not _added_rows(kind).available(rows * columns):
         return False
     kernel = _added_rows(kind)
     args = kernel.pack(address(target), address(source), address(places), rows, columns)
