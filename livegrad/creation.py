@@ -15,7 +15,9 @@ from .from_data import _finish, _from_numpy_copy, from_numpy, number_as, tensor
 from .lazy import backend
 from .lazy.value import from_array
 from .native import hot
+from .observe import WATCH
 from .ops.arguments import checked, refuse_unknown
+from .ops.batching import batch_like
 from .ops.instruction import refuse
 from .ops.registry import check_out, write_out
 from .overriding import COMPUTE, OVERRIDES, Public, announced, overridden
@@ -193,7 +195,8 @@ def _like(make: Any) -> Any:
             refuse_unknown(make.__name__ + "_like", ignored)
         d = input.dtype if dtype is None else dtypes.given(dtype, function.__name__)
         options = {"dtype": d, "device": device or input.device, "requires_grad": requires_grad}
-        return make(input._shape, *args, **options)
+        made = make(input._shape, *args, **options)
+        return made if WATCH.batcher is None else batch_like(made, input)
 
     function.__name__ = function.__qualname__ = make.__name__ + "_like"
     function.__doc__ = f"`{make.__name__}` with the shape and dtype of `input`."
@@ -485,14 +488,15 @@ def _new(make: Any) -> Any:
         if ignored:
             refuse_unknown("new_" + make.__name__, ignored)
         options = {"dtype": dtype or self.dtype, "device": device or self.device, "requires_grad": requires_grad}
-        return make(*size, **options)
+        made = make(*size, **options)
+        return made if WATCH.batcher is None else batch_like(made, self)
 
     return method
 
 
 Tensor.new_zeros, Tensor.new_ones, Tensor.new_empty = _new(zeros), _new(ones), _new(empty)  # type: ignore[attr-defined]
-Tensor.new_full = lambda self, size, fill_value, *, dtype=None, device=None, requires_grad=False, **o: full(  # type: ignore[attr-defined]
-    size, fill_value, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad
+Tensor.new_full = lambda self, size, fill_value, *, dtype=None, device=None, requires_grad=False, **o: batch_like(  # type: ignore[attr-defined]
+    full(size, fill_value, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad), self
 )
 Tensor.new_tensor = lambda self, data, *, dtype=None, device=None, requires_grad=False, **o: tensor(  # type: ignore[attr-defined]
     data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad

@@ -22,6 +22,7 @@ from .lazy.value import Value
 from .native.holding import public as _are_public
 from .ops import dispatch
 from .ops.arguments import check_public
+from .ops.batch_rules import along
 from .ops.geometry import normal_dim
 from .ops.instruction import SCALAR_TYPE_NAMES
 from .ops.operator import on_either
@@ -113,9 +114,26 @@ C2C: Any = operator(
     grads={"x": lambda g, dims, forward, scale: on_either(C2C, g, dims=dims, forward=not forward, scale=scale)},
     node="FftC2C",
     anywhere=True,
+    batch=along("dims"),
 )
-R2C = operator("fft_r2c", _r2c, tensors=("x",), grads={"x": _r2c_gradient}, node="FftR2C", anywhere=True)
-C2R = operator("fft_c2r", _c2r, tensors=("x",), grads={"x": _c2r_gradient}, node="FftC2R", anywhere=True)
+R2C = operator(
+    "fft_r2c",
+    _r2c,
+    tensors=("x",),
+    grads={"x": _r2c_gradient},
+    node="FftR2C",
+    anywhere=True,
+    batch=along("dims"),
+)
+C2R = operator(
+    "fft_c2r",
+    _c2r,
+    tensors=("x",),
+    grads={"x": _c2r_gradient},
+    node="FftC2R",
+    anywhere=True,
+    batch=along("dims"),
+)
 
 
 # --- arguments --------------------------------------------------------------------------------------------------

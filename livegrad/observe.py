@@ -56,13 +56,17 @@ class Observer:
 
 @slotted
 class _Watch:
-    """observer: who watches, or None. bound: the bound on pending work in force while every record is looked at."""
+    """observer: who watches, or None. bound: the bound on pending work in force while every record is looked at.
 
-    __slots__ = ("observer", "bound")
+    batcher: what applies operators to batches (see `ops.batching`) while `func.vmap` runs a function, or None.
+    """
+
+    __slots__ = ("observer", "bound", "batcher")
 
     def __init__(self) -> None:
         self.observer: Observer | None = None
         self.bound: int | None = None
+        self.batcher: Any = None
 
 
 WATCH = _Watch()

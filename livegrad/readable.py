@@ -13,6 +13,7 @@ from .autograd.mode import MODE
 from .described import Described
 from .lazy.reuse import OVERWRITTEN
 from .lazy.storage import Alias, Counter, pinned_alone
+from .lazy.value import BATCHED, Unbatched
 from .native import hot
 from .runtime import array as arrays
 from .runtime.array import numel
@@ -28,6 +29,7 @@ class Readable(Described):
 
     if TYPE_CHECKING:  # a slot of `Tensor`
         _edge: Any
+        _v: Any
 
     @hot
     def item(self) -> Any:
@@ -142,7 +144,13 @@ class Readable(Described):
         if n != 1:
             what = "no values" if n == 0 else "more than one value"
             raise RuntimeError(f"Boolean value of Tensor with {what} is ambiguous")
-        return bool(self.item())
+        try:
+            return bool(self.item())
+        except Unbatched:
+            raise Unbatched(
+                "vmap: It looks like you're attempting to use a Tensor in some data-dependent control flow. We don't "
+                "support that yet, please file an issue at https://github.com/pytorch/pytorch/issues ."
+            ) from None
 
     def __float__(self) -> float:
         return float(_real_item(self, "double"))
@@ -206,6 +214,10 @@ class Readable(Described):
         from .printing import tensor_repr
 
         edge = self._edge
+        v = self._v
+        if v is not None and v.weight >= BATCHED:
+            batch = v.params[0]
+            return f"BatchedTensor(lvl={batch.level}, bdim=0, value=\n    {batch.tensor}\n)".replace("\n ", "\n     ")
         if self.is_meta:
             return self._text_without_data(prefix)
         return tensor_repr(

@@ -17,9 +17,10 @@ from . import dtypes
 from .autograd import node as nodes
 from .autograd.mode import MODE
 from .autograd.node import AccumulateGrad, Hooks, Node, RemovableHandle, hooks_of, next_seq, shown
+from .lazy import value as values
 from .lazy.reuse import OVERWRITTEN
 from .lazy.storage import Alias, Counter, Storage, adopt
-from .lazy.value import UNDEFERRED, Value, from_array
+from .lazy.value import BATCHED, UNDEFERRED, Value, from_array
 from .llvm import service
 from .native import hot, hottest, slotted
 from .readable import Readable
@@ -46,6 +47,16 @@ def _overriding() -> Any:
     return overriding
 
 
+def batch_alias(t: Tensor, silent: bool) -> Tensor:
+    """The same batch without history; replaced by `ops.batching`, which depends on this module."""
+    raise RuntimeError("batches are not loaded")
+
+
+def batch_assign(t: Tensor, v: Value, since: int | None) -> None:
+    """Replace the content of a batch; replaced by `ops.batch_writes`, which depends on this module."""
+    raise RuntimeError("batches are not loaded")
+
+
 @hottest
 def wrap(v: Value) -> Tensor:
     """A tensor that holds a value."""
@@ -62,6 +73,22 @@ def wrap(v: Value) -> Tensor:
     else:
         v.owner = _ref(t)
     return t
+
+
+def _refuse_batch() -> None:
+    raise RuntimeError(
+        "You are attempting to call Tensor.requires_grad_() (or perhaps using torch.autograd.functional.* APIs) inside "
+        "of a function being transformed by a functorch transform. This is unsupported, please attempt to use the "
+        "functorch transforms (e.g. grad, vjp, jacrev, jacfwd, hessian) or call requires_grad_() outside of a function "
+        "being transformed instead."
+    )
+
+
+def _refuse_backward() -> None:
+    raise RuntimeError(
+        "backward() called inside a functorch transform. This is not supported, please use functorch.grad or "
+        "functorch.vjp instead or call backward() outside of functorch transforms."
+    )
 
 
 def _warn_of_no_grad() -> None:
@@ -198,6 +225,8 @@ class Tensor(Readable):
         a = self._s
         if a is None:
             v = self._v
+            if v.weight >= BATCHED:
+                values.batch_hook(v)
             if v.owner is not None and v.owner is not OVERWRITTEN and v.owner() is self:
                 v.owner = None
             a = self._s = Alias(Storage(v), None, Counter(self._ver))
@@ -242,6 +271,9 @@ class Tensor(Readable):
         a = self._s
         if a is None:
             old = self._v
+            if old.weight >= BATCHED or v.weight >= BATCHED:
+                batch_assign(self, v, since)
+                return
             if old is v:
                 self._ver += 1
                 return
@@ -311,6 +343,8 @@ class Tensor(Readable):
         if requires_grad:
             if self._edge is None:
                 require_floating(self.dtype)
+                if self._v is not None and self._v.weight >= BATCHED:
+                    _refuse_batch()
                 held = self.__dict__.pop("_held_grad", None)
                 self._edge = AccumulateGrad(self)
                 self._edge.grad = held
@@ -413,6 +447,8 @@ class Tensor(Readable):
         Raises RuntimeError if nothing was recorded, or the graph's kept values have been freed by an earlier backward.
         """
         functions = _autograd()
+        if self._v is not None and self._v.weight >= BATCHED:
+            _refuse_backward()
         if gradient is None and inputs is None and not create_graph:
             functions.backward_from(self, bool(retain_graph))
         else:
@@ -444,6 +480,8 @@ class Tensor(Readable):
 
     @hot
     def _alias(self, silent: bool) -> Tensor:
+        if self._v is not None and self._v.weight >= BATCHED:
+            return batch_alias(self, silent)
         a = self._storage()
         t = _new(Tensor)
         t._v = None

@@ -26,12 +26,13 @@ def run(
     keep_graph: bool,
     recording: bool,
     capture: dict[tuple[Node, int], Any] | None = None,
+    silent: bool = False,
 ) -> None:
     """Send gradients from `roots` (node, output number, gradient) through the graph.
 
-    Gradients are values, or tensors if `recording`. Leaves accumulate, unless `capture` names the (node, output
-    number) pairs whose gradients are wanted: then those are put there, nothing accumulates, and only nodes on the way
-    to one of them run.
+    Gradients are values, or tensors if `recording`, with a history unless it is `silent`. Leaves accumulate, unless
+    `capture` names the (node, output number) pairs whose gradients are wanted: then those are put there, nothing
+    accumulates, and only nodes on the way to one of them run.
 
     A node is run when no newer one is left. All nodes that send it gradients are newer, so it has received them all.
     """
@@ -47,7 +48,7 @@ def run(
     beginnings, RUNNING.roots = RUNNING.roots, roots
     try:
         own.blocks = []  # those of this pass do not put back what was on in the middle of it
-        MODE.grad = recording
+        MODE.grad = recording and not silent
         _walk(roots, keep_graph, recording, capture, useful, through, early, Anomaly.on and Anomaly.check_nan, place)
     except Exception as error:
         RUNNING.after.clear()

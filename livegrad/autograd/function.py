@@ -8,6 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..lazy.value import Value
+from ..observe import WATCH
+from ..ops.batch_loops import loop
+from ..ops.batching import level_of
 from ..ops.dispatch import record_site
 from ..tensor import Tensor, wrap
 from .mode import MODE, enable_grad, no_grad
@@ -255,6 +258,8 @@ class Function:
             bound = inspect.signature(cls.forward).bind(*(() if separate else (None,)), *args, **kwargs)
             bound.apply_defaults()
             args = bound.args if separate else bound.args[1:]
+        if WATCH.batcher is not None and any(map(level_of, args)):
+            return cls._of_batch(args)
         ctx = object.__new__(FunctionNode)
         ctx.cls = cls
         ctx.to_save = ctx.saved = None
@@ -276,6 +281,16 @@ class Function:
         results = list(made) if several else [made]
         ctx._record(args, results)
         return tuple(results) if several else results[0]
+
+    @classmethod
+    def _of_batch(cls, args: tuple) -> Any:
+        """Run for batches: by the static method ``vmap``, if there is one, else for one example after the other."""
+        rule = getattr(cls, "vmap", None)
+        if rule is None:
+            return loop(cls.apply, args, {})
+        from .batches import by_rule
+
+        return by_rule(rule, args)
 
 
 def once_differentiable(function: Callable) -> Callable:

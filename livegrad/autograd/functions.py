@@ -8,6 +8,7 @@ from typing import Any
 
 from ..lazy.value import Value, from_array
 from ..native import hot
+from ..observe import WATCH
 from ..overriding import asks
 from ..runtime import array as arrays
 from ..tensor import Tensor, wrap
@@ -154,11 +155,32 @@ def grad(
 
         return tuple(None if c[0] is None else stack(c) for c in zip(*rows))
     keep = create_graph if retain_graph is None else retain_graph
+    if WATCH.batcher is not None:
+        from . import batches
+
+        if batches.batched((*outs, *ins, *given)):
+            options = {"allow_unused": allow_unused, "materialize_grads": materialize_grads}
+            return batches.gradients(outs, ins, given, keep, create_graph, options)
+    return run(outs, ins, given, keep, create_graph, False, allow_unused, materialize_grads)
+
+
+def run(
+    outs: tuple,
+    ins: tuple,
+    given: tuple,
+    keep: bool,
+    create_graph: bool,
+    batched: bool,
+    allow_unused: bool | None,
+    materialize_grads: bool,
+) -> tuple:
+    """`grad`, of tuples. batched: whether gradients that are given are batches, and so have to go on as tensors."""
     for t in ins:
         if t._edge is None:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     capture: dict[tuple[Node, int], Any] = {(t._edge, t._nr): None for t in ins}
-    engine.run(_roots(outs, given, create_graph), keep, create_graph, capture)
+    recording = create_graph or batched
+    engine.run(_roots(outs, given, recording), keep, recording, capture, not create_graph)
     result: list = []
     for i, t in enumerate(ins):
         g = capture[t._edge, t._nr]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
-from .. import random
-from ..autograd.mode import MODE
-from ..ops.joining import stack
-from ..ops.splitting import unbind
+from ..ops.batching import hide, running, show
+from ..ops.joining import cat
 from ..tensor import Tensor
 from ..utils._pytree import _broadcast_to_and_flatten, tree_flatten, tree_unflatten
 
@@ -18,13 +17,17 @@ def vmap(
 ) -> Callable:
     """The function that applies `func` to every slice of its arguments along a dimension, and stacks the results.
 
-    `func` is called once for each slice, so any Python may be in it, also what depends on numbers; it takes the time
-    of a loop. chunk_size is accepted, and changes nothing.
+    `func` is called once. The tensors that it is given have the shape of one slice and stand for all of them: each
+    operator works on the whole batch. So their elements cannot be read in `func`, nor can it branch on them. An
+    operator that has no rule for batches is applied to one slice after the other.
 
     in_dims: the dimension of each positional argument, nested as the arguments are; None for what is the same for all,
-    as keyword arguments are. out_dims:
-    where the new dimension of each result is. randomness: "error" raises RuntimeError where `func` draws random
-    numbers, "different" draws for each slice, "same" gives all slices the same numbers.
+    as keyword arguments are. out_dims: where the new dimension of each result is; None for a result that is the same
+    for all. randomness: "error" raises RuntimeError where `func` draws random numbers, "different" draws for each
+    slice, "same" gives all slices the same numbers. chunk_size: so many slices at a time, to save memory.
+
+    Raises ValueError for dimensions that do not fit the arguments, RuntimeError where elements are read or where an
+    in-place operator would write different slices into one tensor.
 
     >>> import livegrad
     >>> dot = livegrad.func.vmap(livegrad.dot)
@@ -35,20 +38,68 @@ def vmap(
         raise RuntimeError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}")
     if chunk_size is not None and chunk_size <= 0:
         raise ValueError(f"vmap: chunk_size should be None or greater than 0. (got {chunk_size})")
+    name = getattr(func, "__name__", repr(func))
 
+    def once(leaves: list, dims: list, spec: Any, size: int, kwargs: dict) -> tuple[list, Any, list]:
+        """The results of all slices at once, flat, their structure, and where the dimension of each is."""
+        with running(size, randomness) as level:
+            given = [x if d is None else hide(x, level.number, d) for x, d in zip(leaves, dims)]
+            made, structure = tree_flatten(func(*tree_unflatten(given, spec), **kwargs))
+            where = _out_dims(name, out_dims, structure)
+            return [_whole(name, x, d, level) for x, d in zip(made, where)], structure, where
+
+    @functools.wraps(func)
     def batched(*args: Any, **kwargs: Any) -> Any:
-        name = getattr(func, "__name__", repr(func))
         leaves, spec = tree_flatten(args)
         dims = _in_dims(name, in_dims, args, leaves, spec)
         size = _size(name, leaves, dims)
-        slices = [None if d is None else _slices(x, d) for x, d in zip(leaves, dims)]
-        outputs: list = []
-        for i in range(size):
-            one = tree_unflatten([x if s is None else s(i) for x, s in zip(leaves, slices)], spec)
-            outputs.append(_with_randomness(randomness, i, size, func, one, kwargs))
-        return _stacked(name, outputs, out_dims)
+        if chunk_size is None or chunk_size >= size:
+            made, structure, _ = once(leaves, dims, spec, size, kwargs)
+            return tree_unflatten(made, structure)
+        chunks = []
+        for start in range(0, size, chunk_size):
+            n = min(chunk_size, size - start)
+            part = [x if d is None else x.narrow(d, start, n) for x, d in zip(leaves, dims)]
+            chunks.append(once(part, dims, spec, n, kwargs))
+        _, structure, where = chunks[0]
+        joined = [
+            parts[0] if d is None else cat(parts, _place(d, parts[0]))
+            for d, *parts in zip(where, *[c[0] for c in chunks])
+        ]
+        return tree_unflatten(joined, structure)
 
     return batched
+
+
+def _place(d: int, t: Tensor) -> int:
+    return d % t.dim()
+
+
+def _whole(name: str, x: Any, d: int | None, level: Any) -> Any:
+    """A result of `func` with the dimension of the batch."""
+    found = show(x, level.number) if isinstance(x, Tensor) else None
+    if d is None:
+        if found is not None:
+            raise ValueError(f"vmap({name}, ...): `{name}` can not return a BatchedTensor when out_dim is None")
+        return x
+    if not isinstance(x, Tensor):
+        raise ValueError(
+            f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(x)}. Did you mean to set out_dims= "
+            "to None for output?"
+        )
+    if found is None:
+        found = x.expand(level.size, *x.shape)  # type: ignore[attr-defined]
+    return found.movedim(0, d) if d else found  # type: ignore[attr-defined]
+
+
+def _out_dims(name: str, out_dims: Any, structure: Any) -> list:
+    where = _broadcast_to_and_flatten(out_dims, structure)
+    if where is None:
+        raise ValueError(
+            f"vmap({name}, ..., out_dims={out_dims})(<inputs>): out_dims is not compatible with the structure of "
+            f"outputs. out_dims has structure {tree_flatten(out_dims)[1]} but outputs has structure {structure}."
+        )
+    return where
 
 
 def _in_dims(name: str, in_dims: Any, args: tuple, leaves: list, spec: Any) -> list:
@@ -91,63 +142,13 @@ def _in_dims(name: str, in_dims: Any, args: tuple, leaves: list, spec: Any) -> l
 def _size(name: str, leaves: list, dims: list) -> int:
     sizes = [x.shape[d] for x, d in zip(leaves, dims) if d is not None]
     if not sizes:
-        raise ValueError(f"vmap({name}, in_dims=None, ...)(<inputs>): at least one input must have a mapped dimension.")
+        raise ValueError("vmap: Expected at least one Tensor to vmap over")
     if any(n != sizes[0] for n in sizes):
         raise ValueError(
             f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {sizes} for the "
             "mapped dimension"
         )
-    if not sizes[0]:
-        raise ValueError("vmap: the mapped dimension has size 0, so there is nothing to call the function with")
     return sizes[0]
-
-
-def _slices(x: Tensor, d: int) -> Callable:
-    """What gives slice i along a dimension.
-
-    Those of a leaf are outputs of one node, so that their gradients become one by a single copy. Others may be changed
-    in place, as outputs of one node may not.
-    """
-    if MODE.grad and x.requires_grad and x.is_leaf:
-        return unbind(x, d).__getitem__
-    return lambda i: x.select(d, i)
-
-
-def _with_randomness(randomness: str, i: int, size: int, func: Callable, args: tuple, kwargs: dict) -> Any:
-    """The call for slice i. What is the same for all slices is drawn anew from the same state each time."""
-    if randomness == "different" or (randomness == "error" and i):
-        return func(*args, **kwargs)
-    before = random.get_rng_state()
-    made = func(*args, **kwargs)
-    if randomness == "same":
-        if i < size - 1:
-            random.set_rng_state(before)
-    elif not random.get_rng_state().equal(before):
-        raise RuntimeError(
-            "vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' "
-            "randomness flags on vmap or perform the randomness operation out of vmap"
-        )
-    return made
-
-
-def _stacked(name: str, outputs: list, out_dims: Any) -> Any:
-    flat = [tree_flatten(o) for o in outputs]
-    spec = flat[0][1]
-    for leaves, _ in flat:
-        for x in leaves:
-            if not isinstance(x, Tensor):
-                raise ValueError(
-                    f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(x)}. Did you mean to set "
-                    "out_dims= to None for output?"
-                )
-    where = _broadcast_to_and_flatten(out_dims, spec)
-    if where is None:
-        raise ValueError(
-            f"vmap({name}, ..., out_dims={out_dims})(<inputs>): out_dims is not compatible with the structure of "
-            f"outputs. out_dims has structure {tree_flatten(out_dims)[1]} but outputs has structure {spec}."
-        )
-    made = [flat[0][0][k] if d is None else stack([leaves[k] for leaves, _ in flat], d) for k, d in enumerate(where)]
-    return tree_unflatten(made, spec)
 
 
 __all__ = ["vmap"]

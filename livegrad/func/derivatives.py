@@ -12,8 +12,12 @@ from typing import Any
 
 from .. import autograd
 from ..autograd.mode import MODE, enable_grad
+from ..creation import arange, zeros
+from ..ops.batching import RUNNING, hide_all, lift, show_all
+from ..ops.joining import cat
 from ..tensor import Tensor
 from ..utils._pytree import TreeSpec, tree_flatten, tree_map_only, tree_unflatten
+from .batch import vmap
 
 
 class _Variables:
@@ -25,7 +29,7 @@ class _Variables:
             if not isinstance(x, Tensor):
                 raise RuntimeError(f"{name}: Expected all inputs to be Tensors, got {type(x).__name__}")
         self.recording = MODE.grad
-        self.tensors = [x.view_as(x) if x.requires_grad and MODE.grad else x.detach().requires_grad_() for x in given]
+        self.tensors = [_variable(x) for x in given]
         self.own = {x._edge for x in self.tensors if x._edge.is_leaf}
 
     def trees(self) -> Any:
@@ -52,6 +56,18 @@ class _Variables:
     def gradients(self, outputs: list, seeds: list, record: bool, keep: bool = True) -> list:
         """The gradients by the variables; zeros where an output does not depend on one."""
         return _gradients(outputs, self.tensors, seeds, record, keep)
+
+
+def _variable(x: Tensor) -> Tensor:
+    """A tensor to differentiate by: one for each example, within `vmap`."""
+    levels = RUNNING.levels
+    if not levels:
+        return x.view_as(x) if x.requires_grad and MODE.grad else x.detach().requires_grad_()  # type: ignore[attr-defined]
+    batch = lift(x, levels)
+    if batch.requires_grad and MODE.grad:
+        return batch.view_as(batch)  # type: ignore[attr-defined]
+    numbers = [level.number for level in levels]
+    return hide_all(show_all(batch, numbers).detach().requires_grad_(), numbers)
 
 
 def _gradients(outputs: list, inputs: list, seeds: list, record: bool, keep: bool = True) -> list:
@@ -202,7 +218,7 @@ class _Push:
             self.outputs, self.spec = tree_flatten(self.made)
             _check_tensors(name, self.outputs)
             self.record = variables.outside(self.outputs)
-            self.seeds = [o.new_zeros(o.shape).requires_grad_() for o in self.outputs]
+            self.seeds = [_variable(zeros(o.shape, dtype=o.dtype, device=o.device)) for o in self.outputs]
             self.slopes = variables.gradients(self.outputs, self.seeds, True)
 
     def __call__(self, tangents: list) -> Any:
@@ -255,23 +271,44 @@ def linearize(func: Callable, *primals: Any) -> tuple:
     return push.value(), lambda *tangents: push(_tangents("linearize", push.variables.spec, tangents))
 
 
-def _basis(x: Tensor) -> list:
-    """The unit vectors of a tensor's space."""
+def _basis(tensors: list, start: int, stop: int) -> list:
+    """Unit vectors of the space of several tensors together, one after the other: parts for each, in rows."""
     made = []
-    for i in range(x.numel()):
-        unit = x.new_zeros(x.numel())
-        unit[i] = 1
-        made.append(unit.reshape(x.shape))
+    before = 0
+    for t in tensors:
+        n = t.numel()
+        rows = zeros((stop - start, n), dtype=t.dtype, device=t.device)
+        low, high = max(start - before, 0), min(stop - before, n)
+        if low < high:
+            places = arange(low, high, device=t.device)
+            rows[places + (before - start), places] = 1
+        made.append(rows.reshape((stop - start, *t.shape)))
+        before += n
     return made
+
+
+def _images(push: Callable, tensors: list, chunk_size: int | None, randomness: str = "error") -> list:
+    """What a linear function of tensors makes of all unit vectors of their space: lists of rows, one list a result."""
+    total = sum(t.numel() for t in tensors)
+    step = min(chunk_size or total, total)
+    parts = []
+    for start in range(0, total, max(step, 1)):
+        units = _basis(tensors, start, min(start + step, total))
+        if step == 1:
+            parts.append([t.unsqueeze(0) for t in push(*[u.squeeze(0) for u in units])])
+        else:
+            parts.append(vmap(push, randomness=randomness)(*units))
+    return [cat(found) if len(found) > 1 else found[0] for found in zip(*parts)]
 
 
 def jacrev(
     func: Callable, argnums: int | tuple = 0, *, has_aux: bool = False, chunk_size: int | None = None,
     _preallocate_and_copy: bool = False,
 ) -> Callable:  # fmt: skip
-    """The function that gives the Jacobian of `func`, row by row: of shape (output's..., input's...).
+    """The function that gives the Jacobian of `func`, of shape (output's..., input's...).
 
-    Nested as the output is, and inside that as the input is. chunk_size is accepted: rows are computed one by one.
+    Nested as the output is, and inside that as the input is. All rows are computed together, by `vmap`; chunk_size: so
+    many at a time, to save memory.
 
     >>> import livegrad
     >>> livegrad.func.jacrev(lambda x: x ** 2)(livegrad.tensor([1.0, 2.0]))
@@ -289,26 +326,22 @@ def jacrev(
         out = vjp(inner, chosen, has_aux=has_aux)
         outputs, spec = tree_flatten(out[0])
         inputs, input_spec = tree_flatten(chosen)
-        table = []
-        for k, output in enumerate(outputs):
-            rows = []
-            for unit in _basis(output):
-                seeds = [unit if j == k else o.new_zeros(o.shape) for j, o in enumerate(outputs)]
-                rows.append(tree_flatten(out[1](tree_unflatten(seeds, spec)))[0])
-            table.append(tree_unflatten(_assembled(rows, output, inputs), input_spec))
+        sizes = [o.numel() for o in outputs]
+        if sum(sizes):
+            found = _images(
+                lambda *seeds: tree_flatten(out[1](tree_unflatten(list(seeds), spec)))[0], outputs, chunk_size
+            )
+        else:
+            found = [x.new_zeros((0, *x.shape)) for x in inputs]
+        by_output = zip(*[rows.split(sizes) for rows in found])
+        table = [
+            tree_unflatten([rows.reshape(*o.shape, *x.shape) for rows, x in zip(parts, inputs)], input_spec)
+            for o, parts in zip(outputs, by_output)
+        ]
         made = tree_unflatten(table, spec)
         return (made, out[2]) if has_aux else made
 
     return transformed
-
-
-def _assembled(rows: list, output: Tensor, inputs: list) -> list:
-    """Rows of the Jacobian as one tensor for each input."""
-    from ..ops.joining import stack
-
-    if not rows:
-        return [x.new_zeros((*output.shape, *x.shape)) for x in inputs]
-    return [stack([row[k] for row in rows]).reshape(*output.shape, *x.shape) for k, x in enumerate(inputs)]
 
 
 def _check_chunk(name: str, chunk_size: int | None) -> None:
@@ -317,34 +350,29 @@ def _check_chunk(name: str, chunk_size: int | None) -> None:
 
 
 def jacfwd(func: Callable, argnums: int | tuple = 0, has_aux: bool = False, *, randomness: str = "error") -> Callable:
-    """The function that gives the Jacobian of `func`, column by column: less work than `jacrev` for few inputs.
+    """The function that gives the Jacobian of `func`, all columns together: less work than `jacrev` for few inputs.
 
     >>> import livegrad
     >>> livegrad.func.jacfwd(lambda x: x.sin())(livegrad.tensor([0.0]))
     tensor([[1.]])
     """
-    from ..ops.joining import stack
 
     def transformed(*args: Any, **kwargs: Any) -> Any:
         chosen = _chosen("jacfwd", args, argnums)
         push = _Push("jacfwd", lambda tree: func(*_replaced(args, argnums, tree), **kwargs), (chosen,), has_aux)
         inputs, spec = tree_flatten(chosen)
-        by_input = []
-        for k, x in enumerate(inputs):
-            columns = []
-            for unit in _basis(x):
-                tangents = [unit if j == k else y.new_zeros(y.shape) for j, y in enumerate(inputs)]
-                columns.append(tree_flatten(push(tangents))[0])
-            by_input.append(columns)
-        table = []
-        for k, output in enumerate(push.outputs):
-            parts = [
-                stack([column[k] for column in columns], -1).reshape(*output.shape, *x.shape)
-                if columns
-                else output.new_zeros((*output.shape, *x.shape))
-                for columns, x in zip(by_input, inputs)
-            ]
-            table.append(tree_unflatten(parts, spec))
+        sizes = [x.numel() for x in inputs]
+        if sum(sizes):
+            found = _images(lambda *tangents: tree_flatten(push(list(tangents)))[0], inputs, None, randomness)
+        else:
+            found = [o.new_zeros((0, *o.shape)) for o in push.outputs]
+        table = [
+            tree_unflatten(
+                [columns.movedim(0, -1).reshape(*o.shape, *x.shape) for columns, x in zip(rows.split(sizes), inputs)],
+                spec,
+            )
+            for o, rows in zip(push.outputs, found)
+        ]
         made = tree_unflatten(table, push.spec)
         return (made, _released(push.aux, push.record)) if has_aux else made
 

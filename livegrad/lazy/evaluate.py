@@ -30,7 +30,7 @@ from .batch import BATCH, BATCHES, launch_jobs
 from .plans import MAP_PLANS, MAX_PLANS, MapPlan, layouts, plan_map
 from .program import linearize
 from .reuse import OVERWRITTEN, ValueLost, empty_reused, reusable, take
-from .value import EAGER, Bound, Value, settle, take_memory
+from .value import BATCHED, EAGER, Bound, Value, settle, take_memory
 
 # A piece of many operators on few elements that has no kernel (yet) is run operator by operator: each of them has one
 # by then, in most programs, and calling it takes a fraction of what NumPy takes. So chains that are different each time
@@ -53,6 +53,9 @@ def _noticed_end(root: Value) -> bool:
 @hot
 def evaluate(root: Value, reason: str) -> None:
     """Make `root` ready."""
+    if root.weight >= BATCHED:
+        values.batch_hook(root)
+        return
     if EAGER and reason == "bound reached" and _noticed_end(root):
         return
     if WATCH.bound is not None and reason == "bound reached" and WATCH.observer.recorded(root):  # type: ignore[union-attr]
@@ -81,7 +84,7 @@ def evaluate_all(roots: Iterable[Value], reason: str) -> None:
     if native.Start.left:
         native.launched()
     with lock:
-        waiting = [v for v in roots if v.array is None]
+        waiting = [v for v in roots if v.array is None and v.weight < BATCHED]
         _heaviest_first(waiting)
         try:
             _together(waiting, reason)

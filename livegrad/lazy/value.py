@@ -17,7 +17,10 @@ OPERATOR = 4
 LEAF_CAP = 16
 DEFAULT_LIMIT = 64 * OPERATOR
 # A value over memory that the outside can see (NumPy's) weighs more than any limit: what reads it runs at once.
-UNDEFERRED = 1 << 60
+UNDEFERRED = 1 << 48
+# A value that stands for a batch whose dimension is hidden (see `ops.batching`) weighs just this, more than any others
+# together. What is made of it weighs more, and so comes to `batch_hook` before anything else is done with it.
+BATCHED = 1 << 61
 
 
 @slotted
@@ -80,6 +83,23 @@ class Value:
 def evaluate_hook(value: Value, reason: str) -> None:
     """Replaced by `lazy.evaluate` when it is imported (it depends on this module, not the reverse)."""
     raise RuntimeError("the evaluator is not loaded")
+
+
+class Unbatched(RuntimeError):
+    """Somebody reads the elements of a batch as if they were those of one example."""
+
+    def __init__(
+        self,
+        text: str = "vmap: It looks like you're calling .item() on a Tensor. We don't support vmap over calling "
+        ".item() on a Tensor, please try to rewrite what you're doing with other operations. If error is occurring "
+        "somewhere inside PyTorch internals, please file a bug report.",
+    ):
+        super().__init__(text)
+
+
+def batch_hook(value: Value) -> None:
+    """Replaced by `ops.batching`: make a pending value of batches a batch itself, or refuse to read one's elements."""
+    raise RuntimeError("batches are not loaded")
 
 
 class MixedDevices(RuntimeError):

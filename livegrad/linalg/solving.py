@@ -8,6 +8,7 @@ from ..lazy import backend
 from ..lazy.value import Value
 from ..ops import reported
 from ..ops.arguments import check_public
+from ..ops.batch_rules import trailing
 from ..ops.decompositions import SOLVE, SOLVE_TRIANGULAR, LinAlgError, library
 from ..ops.dispatch import broadcast_shapes
 from ..ops.matmul import _either
@@ -41,6 +42,7 @@ INV = operator(
     grads={"x": lambda g, result: -_either(_either(result.mH, g), result.mH)},
     node="LinalgInvEx",
     anywhere=True,
+    batch=trailing,
 )
 
 
@@ -129,6 +131,7 @@ DET = operator(
     grads={"x": lambda g, x, result: (g * result.conj()).unsqueeze(-1).unsqueeze(-1) * on_either(INV, x).mH},
     node="LinalgDet",
     anywhere=True,
+    batch=trailing,
 )
 
 
@@ -148,6 +151,7 @@ LOGABSDET = operator(
     tensors=("x",),
     grads={"x": lambda g, x: g.unsqueeze(-1).unsqueeze(-1) * on_either(INV, x).mH},
     anywhere=True,
+    batch=trailing,
 )
 
 
@@ -163,6 +167,7 @@ SIGNDET = operator(
     tensors=("x",),
     grads={"x": _turning},
     anywhere=True,
+    batch=trailing,
 )
 
 

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..lazy.value import Unbatched
 from ..native import hot
 from ..overriding import COMPUTE, OVERRIDES, Public, announced, foreign, overridden
 from ..runtime.refusal import OutOfMemoryError
 from ..tensor import Tensor
+from .batch_loops import loop
 
 # What functions that make tensors take and have no use for: there is one layout, and memory is pinned by itself.
 WITHOUT_USE = frozenset(("layout", "pin_memory", "memory_format", "names", "size", "dtype", "device", "requires_grad"))
@@ -84,6 +86,8 @@ def checked(f: Callable, method: bool = False, prefix: str = "", public: bool = 
         try:
             return f(*args, **kwargs)
         except Exception as error:
+            if isinstance(error, Unbatched):
+                return loop(f, args, kwargs)
             if public:
                 made = foreign(entry, args, kwargs, f.__name__ if method else "")
                 if made is not COMPUTE:

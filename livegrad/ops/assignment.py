@@ -14,11 +14,14 @@ from ..lazy import backend
 from ..lazy.places import shape_of
 from ..lazy.value import Value, from_array
 from ..native import hot
+from ..observe import WATCH
 from ..runtime import array as arrays
 from ..runtime.array import numel
 from ..tensor import Tensor, wrap
-from . import dispatch, writes
+from . import batch_index, dispatch, writes
 from .arguments import type_name
+from .batch_rules import indexed
+from .batching import as_batch
 from .casting import autocasts
 from .copying import broadcast, checked_number, clone, copied, filled
 from .elementwise_functions import where
@@ -61,6 +64,7 @@ INDEX_CLEAR = operator(
     grads={"x": lambda g, index: on_either(INDEX_CLEAR, g, index=index)},
     holds=("index",),
     anywhere=True,
+    batch=indexed,
 )
 
 
@@ -82,6 +86,7 @@ INDEX_PUT = operator(
     },
     holds=("index",),
     anywhere=True,
+    batch=indexed,
 )
 INDEX_ADD = operator(
     "index_put",
@@ -93,6 +98,7 @@ INDEX_ADD = operator(
     },
     holds=("index",),
     anywhere=True,
+    batch=indexed,
 )
 
 
@@ -142,7 +148,16 @@ def _drops(index: Any) -> bool:
 @hot
 def setitem(x: Tensor, index: Any, value: Any) -> None:
     """x[index] = value, in place; `value` broadcasts."""
-    window = direct_window(x, index) if x._edge is None and _drops(index) else None
+    if WATCH.batcher is not None:
+        batch_index.write(x, index, value, _setitem)
+        return
+    _setitem(x, index, value)
+
+
+@hot
+def _setitem(x: Tensor, index: Any, value: Any) -> None:
+    direct = x._edge is None and WATCH.batcher is None and _drops(index)
+    window = direct_window(x, index) if direct else None
     if window is None:
         window, left = basic(x, items_of(x, index))
         for i in left:
@@ -237,13 +252,19 @@ Tensor.__setitem__ = setitem  # type: ignore[attr-defined]
 @autocasts
 def index_put(x: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False) -> Tensor:
     """A copy of x with `values` written (or added) at x[indices]."""
-    made = clone(x)
+    made = clone(x if WATCH.batcher is None else as_batch(x, (*indices, values)))
     index_put_(made, indices, values, accumulate)
     return made
 
 
 def index_put_(x: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False) -> Tensor:
     """Write (or add) `values` at x[indices], in place."""
+    if WATCH.batcher is not None:
+        return batch_index.in_place(_index_put_, x, (*indices, values), indices, values, accumulate)
+    return _index_put_(x, indices, values, accumulate)
+
+
+def _index_put_(x: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool) -> Tensor:
     window, left = basic(x, items_of(x, tuple(slice(None) if i is None else i for i in indices)))
     if accumulate or any(i is not None for i in left):
         _check_dtypes(x, values, None if accumulate else left)

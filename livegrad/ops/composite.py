@@ -16,6 +16,7 @@ from ..lazy.value import Value
 from ..native import hot
 from ..tensor import Tensor, wrap
 from . import dispatch, writes
+from .batch_rules import along, trailing
 from .casting import autocasts
 from .copying import clone
 from .dims import back_to, dims_of
@@ -193,6 +194,7 @@ _LARGEST = operator(
     tensors=("apart",),
     grads={"apart": lambda g, apart, result: apart.sign() * g.unsqueeze(-1) * apart.abs().eq(result.unsqueeze(-1))},
     node="Cdist",
+    batch=trailing,
 )
 # How many coordinates differ, which no small change of one does.
 _COUNT = operator(
@@ -201,6 +203,7 @@ _COUNT = operator(
     tensors=("apart",),
     grads={"apart": lambda g, apart: g.unsqueeze(-1) * 0.0 * apart.sign()},
     node="Cdist",
+    batch=trailing,
 )
 
 
@@ -375,6 +378,7 @@ NANSUM = operator(
     tensors=("x",),
     grads={"x": lambda g, x, x_shape, dims: back_to(g, x_shape, dims) * x.isnan().logical_not()},
     anywhere=True,
+    batch=along("dims"),
 )
 
 

@@ -13,6 +13,7 @@ from ..lazy.value import Value
 from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch
+from .batch_rules import along
 from .casting import autocasts
 from .geometry import normal_dim
 from .instruction import SCALAR_TYPE_NAMES
@@ -119,6 +120,7 @@ CROSS = operator(
         "y": lambda g, x, dim: _cross_again(g, x.conj(), dim),
     },
     anywhere=True,
+    batch=along("dim"),
 )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..native import hot
 from ..precision import REGIONS
 from ..tensor import Tensor
+from . import conv_batches  # noqa: F401 (the rules of batches)
 from .arguments import settled
 from .conv import BIASED_TRANSPOSED, CONVOLUTION, PLAIN, TRANSPOSED
 from .instruction import SCALAR_TYPE_NAMES

@@ -13,10 +13,13 @@ from ..devices import cpu
 from ..lazy.turned import contiguous_copy
 from ..lazy.value import Value, from_array, pending
 from ..native import hot
+from ..observe import WATCH
 from ..runtime import array as arrays
 from ..runtime.array import FEW_BYTES, numel
 from ..tensor import Tensor, wrap
-from . import dispatch, writes
+from . import batch_writes, dispatch, writes
+from .batch_rules import trailing
+from .batching import level_of
 from .instruction import CAST
 from .operator import on_either
 from .registry import operator, public
@@ -28,6 +31,7 @@ CLONE = operator(
     tensors=("x",),
     grads={"x": lambda g: g},
     anywhere=True,
+    batch=trailing,
 )
 
 
@@ -68,7 +72,7 @@ def _zeros(x: Value) -> Value:
     return from_array(arrays.full_on(x.device, x.shape, x.dtype, 0))
 
 
-ZEROS = operator("zeros", _zeros, tensors=("x",), anywhere=True)
+ZEROS = operator("zeros", _zeros, tensors=("x",), anywhere=True, batch=trailing)
 
 
 def _copy(x: Value, src: Value) -> Value:
@@ -133,6 +137,8 @@ def _tensor_of(number: Any) -> Tensor:
 def copied(self: Tensor, src: Tensor, label: str) -> Tensor:
     if src.device is not self.device:
         src = src.to(self.device)  # type: ignore[attr-defined]
+    if WATCH.batcher is not None and (level_of(self) or level_of(src)):
+        return batch_writes.write(self, src, copied, label)
     writes.check_in_place(self, MODE.grad, repeated=src is self)
     recorded = MODE.grad and (self._edge is not None or src._edge is not None)
     if recorded:
@@ -192,6 +198,8 @@ def fill_(self: Tensor, value: Any) -> Tensor:
 
 @hot
 def filled(self: Tensor, value: Any, label: str) -> Tensor:
+    if WATCH.batcher is not None and level_of(self):
+        return batch_writes.write(self, self, _filled_whole, value, label)
     writes.check_in_place(self, MODE.grad, repeated=True)
     d = self.dtype
     number = checked_number(value, d)
@@ -205,6 +213,10 @@ def filled(self: Tensor, value: Any, label: str) -> Tensor:
     result = wrap(from_array(arrays.full_on(self.device, self._shape, d, number)))
     FILL.record((result,), (_meta(self),), (self,), label, {"value": number})
     return writes.assign_result(self, result)
+
+
+def _filled_whole(whole: Tensor, itself: Tensor, value: Any, label: str) -> None:
+    filled(whole, value, label)
 
 
 def _fill_window(self: Tensor, number: Any) -> None:

@@ -16,6 +16,7 @@ from ..lazy import backend
 from ..lazy.value import Value, from_array
 from ..runtime import array as arrays
 from ..runtime import numpy_threads
+from .batch_rules import broadcasting, trailing
 from .instruction import SCALAR_TYPE_NAMES
 from .matmul import _either
 from .operator import on_either
@@ -76,6 +77,7 @@ SOLVE = operator(
     },
     node="LinalgSolveEx",
     anywhere=True,
+    batch=broadcasting,
 )
 
 
@@ -109,6 +111,7 @@ CHOLESKY = operator(
     grads={"x": _cholesky_gradient},
     node="LinalgCholeskyEx",
     anywhere=True,
+    batch=trailing,
 )
 
 
@@ -144,6 +147,7 @@ EIGH = operator(
     tensors=("x",),
     grads={"x": _eigh_gradient},
     anywhere=True,
+    batch=trailing,
 )
 
 
@@ -173,6 +177,7 @@ EIG = operator(
     tensors=("x",),
     grads={"x": _eig_gradient},
     anywhere=True,
+    batch=trailing,
 )
 
 
@@ -221,6 +226,7 @@ SVD = operator(
     tensors=("x",),
     grads={"x": _svd_gradient},
     anywhere=True,
+    batch=trailing,
 )
 
 
@@ -240,6 +246,7 @@ SVD_WHOLE = operator(
     tensors=("x",),
     grads={"x": _svd_whole_gradient},
     anywhere=True,
+    batch=trailing,
 )
 
 
@@ -254,7 +261,12 @@ def _qr_gradient(g: Any, result: Any, result_1: Any) -> Any:
 
 
 QR = operator(
-    "linalg_qr", lambda x: _parts("qr", x, mode="reduced"), tensors=("x",), grads={"x": _qr_gradient}, anywhere=True
+    "linalg_qr",
+    lambda x: _parts("qr", x, mode="reduced"),
+    tensors=("x",),
+    grads={"x": _qr_gradient},
+    anywhere=True,
+    batch=trailing,
 )
 
 
@@ -275,6 +287,7 @@ QR_WHOLE = operator(
         )
     },
     anywhere=True,
+    batch=trailing,
 )
 
 
@@ -316,7 +329,14 @@ def _tolerance(x: Any) -> Any:
     return x.ready().native()[..., None] if x.__class__ is Value else x
 
 
-PINV = operator("linalg_pinv", _pinv, tensors=("x",), grads={"x": _pinv_gradient}, anywhere=True)
+PINV = operator(
+    "linalg_pinv",
+    _pinv,
+    tensors=("x",),
+    grads={"x": _pinv_gradient},
+    anywhere=True,
+    batch=trailing,
+)
 
 
 def _triangle(a: Value, upper: bool, unitriangular: bool) -> Any:
@@ -368,4 +388,5 @@ SOLVE_TRIANGULAR = operator(
         "b": lambda g, a, upper, unitriangular: _triangular(a.mH, g, not upper, unitriangular),
     },
     anywhere=True,
+    batch=broadcasting,
 )

@@ -21,6 +21,8 @@ from ..runtime.array import numel
 from ..runtime.few import place_of_extreme
 from ..tensor import Tensor, wrap
 from . import rows
+from .batch_rules import along, composed
+from .batching import level_of, of_whole
 from .dims import back_to, count_over, dims_of, kept_shape
 from .geometry import normal_dim
 from .instruction import real_only
@@ -73,15 +75,30 @@ def share_evenly(g: Any, x: Any, result: Any) -> Any:
     return (g / other.logical_not().sum()).masked_zero(other)
 
 
-AMAX = operator("amax", extreme("amax"), tensors=("x",), grads={"x": _share_among_ties}, anywhere=True)
+AMAX = operator(
+    "amax", extreme("amax"), tensors=("x",), grads={"x": _share_among_ties}, anywhere=True, batch=along("dims")
+)
 
 
-AMIN = operator("amin", extreme("amin"), tensors=("x",), grads={"x": _share_among_ties}, anywhere=True)
+AMIN = operator(
+    "amin", extreme("amin"), tensors=("x",), grads={"x": _share_among_ties}, anywhere=True, batch=along("dims")
+)
 
+
+_AMAX_OF = {
+    "max": lambda x, dims, keepdim: amax(x, dims, keepdim),
+    "min": lambda x, dims, keepdim: amin(x, dims, keepdim),
+}
 
 MAX, MIN = (
     operator(
-        name, extreme("a" + name), tensors=("x",), grads={"x": share_evenly}, node=name.capitalize(), anywhere=True
+        name,
+        extreme("a" + name),
+        tensors=("x",),
+        grads={"x": share_evenly},
+        node=name.capitalize(),
+        anywhere=True,
+        batch=composed(_AMAX_OF[name]),
     )
     for name in ("max", "min")
 )
@@ -185,8 +202,10 @@ def _refuse_bool(name: str, x: Tensor) -> None:
 @hot
 def _argument(x: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tensor:
     real_only(x, RuntimeError(f"{'argmax' if largest else 'argmin'}(): does not support complex input"))
-    v = x._value()
     name = "argmax" if largest else "argmin"
+    if WATCH.batcher is not None and level_of(x):
+        return _argument_of_batch(x, dim, keepdim, largest)
+    v = x._value()
     if x.numel() == 0 and (dim is None or x._shape[dim] == 0):
         if dim is not None:
             _refuse_empty(name, x._shape, (normal_dim(dim, x.dim()),))
@@ -206,6 +225,13 @@ def _argument(x: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tenso
         return wrap(from_array(arrays.full_on(x.device, (), dtypes.int64, 0)))
     found = _arg(v, largest, d)[0]
     return wrap(found if keepdim else renamed(found, tuple([n for i, n in enumerate(x._shape) if i != d])))
+
+
+def _argument_of_batch(x: Tensor, dim: int | None, keepdim: bool, largest: bool) -> Tensor:
+    d = 0 if dim is None or not x._shape else normal_dim(dim, x.dim())
+    rows = x.reshape(-1) if dim is None or not x._shape else x  # type: ignore[attr-defined]
+    made = of_whole(rows, _argument, d + 1, keepdim and dim is not None and bool(x._shape), largest)
+    return made.reshape((1,) * x.dim()) if keepdim and dim is None else made
 
 
 @public("argmax", kind="reduction")
@@ -233,6 +259,8 @@ def _along(x: Tensor, dim: int, keepdim: bool, largest: bool, result: Any) -> An
         return result(x.clone(), _argument(x, 0, False, largest))
     if not x._shape[d]:
         _refuse_empty("max" if largest else "min", x._shape, (d,))
+    if WATCH.batcher is not None and level_of(x):
+        return of_whole(x, _along, d + 1, keepdim, largest, result)
     label = ("Max" if largest else "Min") + "Backward"
     if x.device is not cpu:
         return _along_elsewhere(x, d, keepdim, largest, result, label)

@@ -12,13 +12,16 @@ from ..lazy import backend
 from ..lazy.places import Index, Strict
 from ..lazy.value import Value, from_array
 from ..native import hot
+from ..observe import WATCH
 from ..runtime import array as arrays
 from ..runtime import pool
 from ..runtime.array import SMALL
 from ..runtime.raw import peek, poke
 from ..tensor import Tensor, from_native, wrap
-from . import dispatch
+from . import batch_index, dispatch
 from .along import all_within, along
+from .batch_rules import picked_along, trailing
+from .batching import level_of, of_wholes
 from .geometry import normal_dim
 from .index import INDEX, INDEX_BACKWARD, grid
 from .indices import EVERY, advanced, as_index, as_numbers, beyond, held_places
@@ -145,6 +148,7 @@ GATHER_BACKWARD = operator(
     grads={"x": lambda g, index, dim: on_either(GATHER, g, index=index, dim=dim)},
     holds=("index",),
     anywhere=True,
+    batch=picked_along,
 )
 GATHER = operator(
     "gather",
@@ -153,11 +157,16 @@ GATHER = operator(
     grads={"x": lambda g, x_shape, index, dim: on_either(GATHER_BACKWARD, g, shape=x_shape, index=index, dim=dim)},
     holds=("index",),
     anywhere=True,
+    batch=picked_along,
 )
 
 
 # The element of a tensor without dimensions, which has but one.
-_NUMBER = operator("gather", _copied, tensors=("x",), grads={"x": lambda g: g}, anywhere=True)
+_NUMBER = operator("gather", _copied, tensors=("x",), grads={"x": lambda g: g}, anywhere=True, batch=trailing)
+
+
+def _gather_of_batch(x: Tensor, d: int, index: Tensor) -> Tensor:
+    return of_wholes((x, index), lambda x, index: gather(x, d + 1, index))
 
 
 @public("gather", kind="library", op=GATHER)
@@ -172,6 +181,10 @@ def gather(x: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> 
                 f"Index tensor must have the same number of dimensions as input tensor: got {len(shape)} and {x.dim()}"
             )
         return gather(x.reshape(-1), 0, index.reshape(-1)).reshape(shape)
+    if WATCH.batcher is not None and level_of(index):
+        if not shape:
+            return gather(x.reshape(1), 0, index.reshape(1)).reshape(())
+        return _gather_of_batch(x, d, index)
     if not shape:
         index_array("gather", index, x, d)
         return _NUMBER.apply((x,))
@@ -209,6 +222,8 @@ def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor
 
 
 def _gather_along(x: Tensor, index: Tensor, d: int) -> Tensor:
+    if WATCH.batcher is not None and level_of(index):
+        return of_wholes((x, index), lambda x, index: _gather_along(x, index, d + 1))
     if index.device is cpu:
         return GATHER.apply((x,), index=index_array("take_along_dim", index, x, d), dim=d)
     return gather(x, d, index.where(index >= 0, index + x._shape[d]))
@@ -221,6 +236,8 @@ def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
     d = normal_dim(dim, x.dim())
     if index.dim() > 1:
         raise IndexError("index_select(): Index is supposed to be a vector")
+    if WATCH.batcher is not None and level_of(index):
+        return batch_index.at(x, d, index)
     a = index_array("index_select", index if index._shape else index.reshape(1), x, d)
     if not x._shape:
         if index.numel() != 1:
@@ -232,6 +249,8 @@ def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
 
 def rows_at(table: Tensor, index: Tensor) -> Tensor:
     """The rows of a table that an index of any shape names: what an embedding is."""
+    if WATCH.batcher is not None and level_of(index):
+        return batch_index.at(table, 0, index)
     try:
         a = index_array("index_select", index, table, 0)
     except IndexError as error:

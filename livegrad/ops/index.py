@@ -16,12 +16,15 @@ from ..lazy.places import Along, Distinct
 from ..lazy.value import Value, from_array
 from ..llvm import machine
 from ..native import hot
+from ..observe import WATCH
 from ..runtime import array as arrays
 from ..runtime import pool
 from ..runtime.array import FEW_BYTES, SMALL, numel
 from ..runtime.raw import address, peek, poke
 from ..tensor import Tensor
+from . import batch_index
 from .along import slices_at
+from .batch_rules import indexed
 from .indices import EVERY, advanced, as_index, basic, items_of, slice_bounds
 from .operator import on_either
 from .registry import operator
@@ -214,6 +217,7 @@ INDEX_BACKWARD = operator(
     grads={"x": lambda g, index: on_either(INDEX, g, index=index)},
     holds=("index",),
     anywhere=True,
+    batch=indexed,
 )
 
 
@@ -221,12 +225,16 @@ def _index_gradient(g: Any, x_shape: tuple, index: Any) -> Any:
     return on_either(INDEX_BACKWARD, g, shape=x_shape, index=index)
 
 
-INDEX = operator("index", _index_value, tensors=("x",), grads={"x": _index_gradient}, holds=("index",), anywhere=True)
+INDEX = operator(
+    "index", _index_value, tensors=("x",), grads={"x": _index_gradient}, holds=("index",), anywhere=True, batch=indexed
+)
 
 
 @hot
 def getitem(x: Tensor, index: Any) -> Tensor:
     """x[index]: ints, slices, None and Ellipsis give a view; masks and integer tensors a copy."""
+    if WATCH.batcher is not None:
+        return batch_index.read(x, index, _getitem)
     if x._edge is None:
         made = direct_window(x, index)
         if made is not None:

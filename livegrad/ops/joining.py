@@ -18,7 +18,7 @@ from ..runtime import moves, pool
 from ..runtime.array import FEW_BYTES, contiguous_strides, is_contiguous, numel
 from ..runtime.raw import peek, poke
 from ..tensor import Tensor, wrap
-from . import dispatch
+from . import batch_rules, dispatch
 from .arguments import checked
 from .geometry import normal_dim
 from .registry import FUNCTIONS, operator, with_numpy_names, write_out
@@ -155,7 +155,15 @@ def _cat_gradient(g: Any, shapes: tuple, dim: int) -> list:
     return out
 
 
-CAT = operator("cat", _cat_value, tensors=("tensors",), grads={"tensors": _cat_gradient}, variadic=True, anywhere=True)
+CAT = operator(
+    "cat",
+    _cat_value,
+    tensors=("tensors",),
+    grads={"tensors": _cat_gradient},
+    variadic=True,
+    anywhere=True,
+    batch=batch_rules.joined,
+)
 
 
 @hot
@@ -181,6 +189,7 @@ BORDERED = operator(
     grads={"x": _bordered_gradient},
     node="ConstantPadNd",
     anywhere=True,
+    batch=batch_rules.bordered,
 )
 
 
@@ -329,7 +338,13 @@ def _stack_gradient(g: Any, shapes: tuple, dim: int) -> list:
 
 
 STACK = operator(
-    "stack", _stack_value, tensors=("tensors",), grads={"tensors": _stack_gradient}, variadic=True, anywhere=True
+    "stack",
+    _stack_value,
+    tensors=("tensors",),
+    grads={"tensors": _stack_gradient},
+    variadic=True,
+    anywhere=True,
+    batch=batch_rules.joined,
 )
 
 for _function, _names in ((cat, ("cat", "concat", "concatenate")), (stack, ("stack",))):

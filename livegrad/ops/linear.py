@@ -17,6 +17,7 @@ from ..runtime import blas, gemm, pool
 from ..runtime.array import FEW_BYTES, numel
 from ..runtime.raw import peek, poke
 from ..tensor import Tensor
+from .batch_rules import composed, rows_by_weight
 from .casting import autocasts
 from .copying import checked_number
 from .dims import accumulator, dims_of
@@ -180,6 +181,7 @@ LINEAR = operator(
     node="Addmm",
     through={"weight": "TBackward0"},
     anywhere=True,
+    batch=rows_by_weight,
 )
 LINEAR_NO_BIAS = operator(
     "linear",
@@ -189,6 +191,7 @@ LINEAR_NO_BIAS = operator(
     node="Mm",
     through={"weight": "TBackward0"},
     anywhere=True,
+    batch=rows_by_weight,
 )
 
 
@@ -236,6 +239,7 @@ ADDMM = operator(
         "b": hot(lambda g, a: _transposed_by(a, g)),
     },
     anywhere=True,
+    batch=composed(lambda input, a, b: a @ b + input),
 )
 
 
@@ -261,7 +265,20 @@ def _scaled_sum(input: Value, a: Value, b: Value, alpha: Any, beta: Any) -> Valu
     return _half_sum(a, b, input, alpha, beta) if _is_half(a) else _sum(_matmul(a, b), input, alpha, beta)
 
 
-def _scaled(name: str, turned: Any, of_turned: Any, function: Any = _scaled_sum) -> Any:
+def _sum_of(factors: Any) -> Any:
+    """The rule of batches for what adds a product of `factors` to something."""
+
+    def function(input: Any, a: Any, b: Any, alpha: Any, beta: Any) -> Any:
+        made = factors(a, b)
+        made = made if alpha == 1 else made * alpha
+        return made if beta == 0 else made + (input if beta == 1 else input * beta)
+
+    return composed(function)
+
+
+def _scaled(
+    name: str, turned: Any, of_turned: Any, function: Any = _scaled_sum, factors: Any = lambda a, b: a @ b
+) -> Any:
     """A product with something added; the gradients by a and b, from the scaled gradient."""
     return operator(
         name,
@@ -273,6 +290,7 @@ def _scaled(name: str, turned: Any, of_turned: Any, function: Any = _scaled_sum)
             "b": lambda g, a, b_shape, alpha: of_turned(a, g * _conjugated(alpha), b_shape),
         },
         anywhere=True,
+        batch=_sum_of(factors),
     )
 
 
@@ -290,12 +308,14 @@ SCALED_ADDBMM = _scaled(
     lambda g, b, s: _by_transposed(_for_batch(g, s), b),
     lambda a, g, s: _transposed_by(a, _for_batch(g, s)),
     lambda input, a, b, alpha, beta: _sum(sum_value(_matmul(a, b), (0,), False), input, alpha, beta),
+    lambda a, b: (a @ b).sum(0),
 )
 SCALED_ADDR = _scaled(
     "addr",
     lambda g, b, s: _either(g, _conjugate(b)),
     lambda a, g, s: _either(_conjugate(a), g),
     lambda input, a, b, alpha, beta: _sum(a.unsqueeze(1) * b, input, alpha, beta),
+    lambda a, b: a.unsqueeze(1) * b,
 )
 
 

@@ -286,7 +286,9 @@ def nll(
     if input.device is not cpu or input._shape[dim] <= FEW_CLASSES:
         args["index"] = index
         op = ROWS_NLL[logits]
-        return op._apply((input,), label, args) if WATCH.observer is None else op.apply((input,), label, **args)
+        if WATCH.observer is None and WATCH.batcher is None:
+            return op._apply((input,), label, args)
+        return op.apply((input,), label, **args)
     if logits:
         args["index"] = index
         return _CROSS_ENTROPY.recorded(input, label, args)

@@ -11,7 +11,7 @@ from ..autograd.node import cast_value
 from ..devices import cpu
 from ..lazy import backend
 from ..lazy.program import broadcast_strides, merged_dims
-from ..lazy.value import Value, from_array
+from ..lazy.value import Value, from_array, reshaped
 from ..native import hot
 from ..observe import WATCH
 from ..precision import REGIONS
@@ -20,6 +20,7 @@ from ..runtime import blas, pool, tiles
 from ..runtime.array import numel
 from ..tensor import Tensor, wrap
 from . import dispatch, writes
+from .batch_rules import product
 from .instruction import SCALAR_TYPE_NAMES
 from .instruction import type_in_c as _type_in_c
 from .registry import operator, public
@@ -143,8 +144,13 @@ def _batched(a: Value, b: Value) -> Value:
     n = b.shape[-1]
     kind = _KINDS.get(a.dtype)
     if kind is not None and a.device is cpu and blas.available and len(lead) >= 1:
+        if k == 1:
+            return a * b  # type: ignore[operator]
         x, y = a.ready(), b.ready()
         xs, ys = _batch_stride(x, lead), _batch_stride(y, lead)
+        if ys == 0 and lead[0] > 1 and x.contiguous and a.shape[:-2] == lead:  # one matrix, by which all are multiplied
+            one = reshaped(b, y.offset, y.shape[-2:], y.strides[-2:])
+            return _product(a.reshape((-1, k)), one).reshape((*lead, m, n))  # type: ignore[attr-defined]
         if xs is not None and ys is not None:
             out = arrays.empty((*lead, m, n), a.dtype)
             observer = WATCH.observer
@@ -313,6 +319,7 @@ MATMUL = operator(
     grads={"a": _gradient_a, "b": _gradient_b},
     node="Mm",
     anywhere=True,
+    batch=product,
 )
 
 

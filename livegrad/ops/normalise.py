@@ -11,9 +11,11 @@ from ..devices import cpu
 from ..lazy.rows import adds_up
 from ..lazy.value import Value
 from ..native import hot
+from ..observe import WATCH
 from ..runtime.array import numel
 from ..tensor import Tensor, wrap
 from . import rows
+from .batching import hide, level_of, show
 from .dims import cast_like
 from .operator import Operator
 from .rowprogram import RowProgram, total
@@ -178,6 +180,27 @@ def _by_place(shape: tuple, dims: tuple, affine: tuple, x: Value) -> bool:
 _made: dict[tuple, Normaliser] = {}
 
 
+def _of_batch(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, shape: tuple, dims: tuple, affine: tuple, eps: float,
+    label: str, centred: bool,
+) -> tuple:  # fmt: skip
+    """`normalise` where some tensors are batches."""
+    level = max(level_of(t) for t in (x, weight, bias) if t is not None)
+    whole = show(x, level)
+    if whole is not None and all(t is None or level_of(t) < level for t in (weight, bias)):
+        wide = {"shape": (whole._shape[0], *shape), "dims": tuple([d + 1 for d in dims]), "affine": affine}
+        made = normalise(whole, weight, bias, **wide, eps=eps, label=label, centred=centred)
+        return tuple([hide(t, level) for t in made])
+    viewed: Any = x.reshape(shape)  # type: ignore[attr-defined]
+    mean = viewed.mean(dims, keepdim=True) if centred else None
+    centre = viewed if mean is None else viewed - mean
+    spread = centre.square().mean(dims, keepdim=True)
+    y = centre * (spread + eps).rsqrt()
+    y = y if weight is None else y * weight.reshape(affine)  # type: ignore[attr-defined]
+    y = y if bias is None else y + bias.reshape(affine)  # type: ignore[attr-defined]
+    return (y.reshape(x._shape), *[t.detach() for t in (spread, mean) if t is not None])
+
+
 @hot
 def normalise(
     x: Tensor,
@@ -198,6 +221,8 @@ def normalise(
     is divided by the root of its mean square instead. Returns the result and, without a record, the mean squares (the
     biased variances) and if centred the means, which keep the dimensions.
     """
+    if WATCH.batcher is not None and any(t is not None and level_of(t) for t in (x, weight, bias)):
+        return _of_batch(x, weight, bias, shape, dims, affine, eps, label, centred)
     key = (centred, weight is not None, bias is not None)
     op = _made.get(key)
     if op is None:

@@ -11,6 +11,7 @@ from ..lazy.value import Value
 from ..native import hot
 from ..tensor import Tensor
 from . import dispatch
+from .batch_rules import along
 from .casting import autocasts
 from .dims import dims_of, kept_shape, need_floating
 from .extremes import extreme
@@ -33,7 +34,13 @@ def _euclidean_gradient(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple
 
 
 NORM = operator(
-    "norm", _euclidean, tensors=("x",), grads={"x": _euclidean_gradient}, node="LinalgVectorNorm", anywhere=True
+    "norm",
+    _euclidean,
+    tensors=("x",),
+    grads={"x": _euclidean_gradient},
+    node="LinalgVectorNorm",
+    anywhere=True,
+    batch=along("dims"),
 )
 
 
@@ -66,8 +73,7 @@ def _norm_of_order_gradient(g: Any, x: Any, result: Any, x_shape: tuple, p: floa
 
 NORM_OF_ORDER = operator(
     "norm_of_order", _norm_of_order, tensors=("x",), grads={"x": _norm_of_order_gradient}, node="LinalgVectorNorm",
-    anywhere=True,
-)  # fmt: skip
+    anywhere=True, batch=along("dims"))  # fmt: skip
 
 
 @public("norm", kind="reduction", op=NORM)

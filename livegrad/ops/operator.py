@@ -88,6 +88,7 @@ class Operator:
     anywhere: whether forward takes values on any device. Else it runs on the CPU, with copies there and back.
     without_data: whether forward takes values on the device "meta". Else it gets zeros in their place, on the CPU.
     holds: names of arguments that say where elements lie. Nodes whose gradients read one are freed by going backward.
+    batch: how it is applied to whole batches (see `ops.batching`); without one, it is to one example after the other.
     """
 
     __slots__ = (
@@ -101,6 +102,7 @@ class Operator:
         "anywhere",
         "without_data",
         "holds",
+        "batch",
         "_plans",
     )
 
@@ -120,6 +122,7 @@ class Operator:
         self.anywhere = False
         self.without_data = False
         self.holds: tuple = ()
+        self.batch: Callable | None = None
         self._plans: dict[tuple, tuple] = {}
 
     def __repr__(self) -> str:
@@ -128,6 +131,8 @@ class Operator:
     @hot
     def apply(self, tensors: Sequence[Tensor], label: str | None = None, **args: Any) -> Any:
         """Run on tensors, and record."""
+        if WATCH.batcher is not None:
+            return WATCH.batcher.operator(self, tensors, label, args)
         if WATCH.observer is not None:
             return WATCH.observer.operator(self, tensors, label, args)
         return self._apply(tensors, label, args)

@@ -10,9 +10,11 @@ from .. import dtypes
 from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value, from_array
+from ..observe import WATCH
 from ..runtime import array as arrays
 from ..runtime.interpreter import library
 from ..tensor import Tensor, wrap
+from .batching import level_of, of_whole
 from .copying import clone
 from .extremes import share_evenly
 from .gather import GATHER
@@ -120,6 +122,8 @@ def sort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = F
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         return Sort(clone(x), place_zero(x))
+    if WATCH.batcher is not None and level_of(x):
+        return of_whole(x, sort, d + 1, descending)
     return Sort(*picked(x, _order(_native(x), d, descending), d, "SortBackward"))
 
 
@@ -142,6 +146,8 @@ def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = 
         raise RuntimeError("selected index k out of range")
     if x.dim() == 0:
         return TopK(clone(x), place_zero(x))
+    if WATCH.batcher is not None and level_of(x):
+        return of_whole(x, topk, k, d + 1, largest, sorted)
     return TopK(*picked(x, _first(_native(x), k, d, largest), d, "TopkBackward"))
 
 
@@ -157,6 +163,8 @@ def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}")
     if x.dim() == 0:
         return KthValue(clone(x), wrap(backend.copied(np.zeros((), np.int64))))
+    if WATCH.batcher is not None and level_of(x):
+        return of_whole(x, kthvalue, k, d + 1, keepdim)
     if x.dtype is dtypes.bool_:
         raise NotImplementedError("\"kthvalue_cpu\" not implemented for 'Bool'")
     index = _first(_native(x), k, d, False)[(slice(None),) * d + (slice(k - 1, k),)]
@@ -187,6 +195,8 @@ def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         return Median(clone(x), place_zero(x))
+    if WATCH.batcher is not None and level_of(x):
+        return of_whole(x, median, d + 1, keepdim)
     a = comparable(_native(x))
     xp = library(a)
     if not a.shape[d]:
@@ -210,6 +220,8 @@ def mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
         from ..creation import zeros
 
         return Mode(x.clone(), zeros((), dtype=dtypes.int64, device=x.device))
+    if WATCH.batcher is not None and level_of(x):
+        return of_whole(x, mode, d + 1, keepdim)
     a = np.moveaxis(comparable(x.detach()._to_numpy()), d, -1)
     if a.shape[-1] == 0:
         raise IndexError(f"mode(): Expected reduction dim {d} to have non-zero size.")

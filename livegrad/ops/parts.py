@@ -18,6 +18,7 @@ from ..native import hot
 from ..runtime import array as arrays
 from ..tensor import Tensor
 from . import dispatch, writes
+from .batch_rules import broadcasting
 from .instruction import SCALAR_TYPE_NAMES
 from .operator import on_either
 from .registry import ELEMENTWISE, FUNCTIONS, named, operator
@@ -240,6 +241,7 @@ COMPLEX = operator(
         "imag": lambda g, imag_shape: _part(g, 1, imag_shape),
     },
     anywhere=True,
+    batch=broadcasting,
 )
 
 

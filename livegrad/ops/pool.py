@@ -26,6 +26,7 @@ from ..runtime.pooling import Window
 from ..tensor import wrap
 from . import dispatch, scalar
 from .assignment import INDEX_PUT
+from .batch_rules import trailing
 from .index import INDEX, INDEX_BACKWARD
 from .operator import on_either
 from .registry import ELEMENTWISE, elementwise, operator
@@ -114,6 +115,7 @@ MAX_POOL = operator(
         )
     },
     anywhere=True,
+    batch=trailing,
 )
 
 
@@ -209,6 +211,7 @@ AVG_POOL = operator(
     grads={"x": lambda g, window, n: on_either(AVG_SPREAD, g, window=window, n=n)},
     holds=("window",),
     anywhere=True,
+    batch=trailing,
 )
 AVG_SPREAD = operator(
     "avg_pool_backward",
@@ -216,6 +219,7 @@ AVG_SPREAD = operator(
     tensors=("x",),
     grads={"x": lambda g, window, n: on_either(AVG_POOL, g, window=window, n=n)},
     anywhere=True,
+    batch=trailing,
 )
 
 

@@ -12,6 +12,7 @@ from ..autograd.node import cast_value
 from ..lazy import backend
 from ..lazy.value import Value
 from ..tensor import Tensor
+from .batch_rules import merged, trailing
 from .conv import _wide
 from .operator import on_either
 from .registry import operator, public
@@ -95,6 +96,7 @@ PIXEL_SHUFFLE = operator(
     tensors=("x",),
     grads={"x": lambda g, factor: on_either(PIXEL_UNSHUFFLE, g, factor=factor)},
     anywhere=True,
+    batch=trailing,
 )
 PIXEL_UNSHUFFLE = operator(
     "pixel_unshuffle",
@@ -102,6 +104,7 @@ PIXEL_UNSHUFFLE = operator(
     tensors=("x",),
     grads={"x": lambda g, factor: on_either(PIXEL_SHUFFLE, g, factor=factor)},
     anywhere=True,
+    batch=trailing,
 )
 
 
@@ -118,6 +121,7 @@ CHANNEL_SHUFFLE = operator(
     tensors=("x",),
     grads={"x": lambda g, x_shape, groups: on_either(CHANNEL_SHUFFLE, g, groups=x_shape[1] // groups)},
     anywhere=True,
+    batch=merged,
 )
 
 

@@ -10,9 +10,11 @@ from ..lazy import backend
 from ..lazy.reduce import reduce as run_reduction
 from ..lazy.value import Value, pending, renamed
 from ..native import hot
+from ..observe import WATCH
 from ..precision import REGIONS
 from ..tensor import Tensor, wrap
 from . import dispatch
+from .batch_rules import along
 from .casting import autocasts
 from .dims import accumulator, back_to, cast_like, count_over, dims_of, kept_shape
 from .instruction import SCALAR_TYPE_NAMES
@@ -43,6 +45,7 @@ SUM = operator(
     tensors=("x",),
     grads={"x": hot(lambda g, x_shape, x_dtype, dims: cast_like(back_to(g, x_shape, dims), x_dtype))},
     anywhere=True,
+    batch=along("dims"),
 )
 Value.sum = lambda v, dims=None, keepdim=False: sum_value(v, dims_of(dims, len(v.shape)), keepdim)  # type: ignore[attr-defined]
 
@@ -56,7 +59,8 @@ def sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None)
     if dtype is not None:
         dtype = dtypes.given(dtype, "sum")
     label = "SumBackward0" if dim is None else "SumBackward1"
-    return SUM._apply((x,), label, {"dims": dims_of(dim, x.dim()), "keepdim": keepdim, "dtype": dtype})
+    args = {"dims": dims_of(dim, x.dim()), "keepdim": keepdim, "dtype": dtype}
+    return SUM._apply((x,), label, args) if WATCH.batcher is None else WATCH.batcher.operator(SUM, (x,), label, args)
 
 
 _DIVIDE_BY_NUMBER = ELEMENTWISE["div"].scalar_tables[float]
@@ -85,6 +89,7 @@ MEAN = operator(
     tensors=("x",),
     grads={"x": mean_gradient},
     anywhere=True,
+    batch=along("dims"),
 )
 
 
@@ -101,7 +106,8 @@ def mean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
             f"Got: {SCALAR_TYPE_NAMES[d]}"
         )
     label = "MeanBackward0" if dim is None else "MeanBackward1"
-    return MEAN._apply((x,), label, {"dims": dims_of(dim, x.dim()), "keepdim": keepdim, "dtype": dtype})
+    args = {"dims": dims_of(dim, x.dim()), "keepdim": keepdim, "dtype": dtype}
+    return MEAN._apply((x,), label, args) if WATCH.batcher is None else WATCH.batcher.operator(MEAN, (x,), label, args)
 
 
 @hot
@@ -151,8 +157,9 @@ PROD_OF_OTHERS = operator(
     grads={"x": _prod_of_others_gradient},
     node="ProdOfOthers",
     anywhere=True,
+    batch=along("dims"),
 )
-PROD = operator("prod", _prod, tensors=("x",), grads={"x": _prod_gradient}, anywhere=True)
+PROD = operator("prod", _prod, tensors=("x",), grads={"x": _prod_gradient}, anywhere=True, batch=along("dims"))
 SUM.without_data = MEAN.without_data = True
 
 
@@ -178,11 +185,18 @@ def prod(x: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any
 
 def _truth(name: str) -> Any:
     @hot
+    def forward(x: Value, dims: tuple, keepdim: bool) -> Value:
+        made = reduced(cast_value(x, dtypes.bool_), name, dims, keepdim, dtypes.bool_)
+        return cast_value(made, dtypes.uint8 if x.dtype is dtypes.uint8 else dtypes.bool_)
+
+    op = operator(name, forward, tensors=("x",), anywhere=True, batch=along("dims"))
+
+    @hot
     def function(x: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-        v = x._value()
-        out = dtypes.uint8 if x.dtype is dtypes.uint8 else dtypes.bool_
-        made = reduced(cast_value(v, dtypes.bool_), name, dims_of(dim, x.dim()), keepdim, dtypes.bool_)
-        return wrap(cast_value(made, out))
+        dims = dims_of(dim, x.dim())
+        if WATCH.batcher is not None:
+            return op.apply((x,), dims=dims, keepdim=keepdim)
+        return wrap(forward(x._value(), dims, keepdim))
 
     function.__name__ = name
     function.__doc__ = f"Whether {name} of the elements are true (not zero), over all or some dimensions."

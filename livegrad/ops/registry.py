@@ -33,13 +33,14 @@ from typing import Any
 
 import numpy as np
 
-from ..lazy.value import Value
+from ..lazy.value import Unbatched, Value
 from ..native import HOT, front, hot
 from ..overriding import COMPUTE, OVERRIDES, Public, announced, foreign, overridden
 from ..site import warn
 from ..tensor import Tensor
 from . import dispatch, writes
 from .arguments import checked, explain, refuse_types, type_name
+from .batch_loops import loop
 from .instruction import ElementwiseOp, type_in_c
 from .operator import Operator
 from .parameters import parameters
@@ -287,13 +288,19 @@ def operator(
     through: dict[str, str] | None = None,
     anywhere: bool = False,
     holds: tuple = (),
+    batch: Callable | None = None,
 ) -> Operator:
-    """Declare an operator by a function of values and its gradients; returns the `Operator`."""
+    """Declare an operator by a function of values and its gradients; returns the `Operator`.
+
+    batch: how it is applied to a batch whose dimension is hidden: a rule of `ops.batching`. Without one, `func.vmap`
+    applies it to one example after the other.
+    """
     label = (node or "".join(p.capitalize() for p in name.split("_"))) + "Backward"
     made = Operator(name, forward, tensors, grads or {}, label, variadic)
     made.through = through or {}
     made.anywhere = anywhere
     made.holds = holds
+    made.batch = batch
     return made
 
 
@@ -451,11 +458,14 @@ def with_out(f: Callable, number_first: Callable | None = None) -> Callable:
         try:
             made = chosen(*args, **kwargs)
         except Exception as error:
-            made = foreign(entry, args, kwargs)
-            if made is not COMPUTE:
-                return made
-            explain(error, chosen, args, kwargs)
-            raise
+            if isinstance(error, Unbatched):
+                made = loop(chosen, args, kwargs)
+            else:
+                made = foreign(entry, args, kwargs)
+                if made is not COMPUTE:
+                    return made
+                explain(error, chosen, args, kwargs)
+                raise
         if out is None:
             return made
         if isinstance(made, tuple):

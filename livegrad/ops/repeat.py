@@ -14,6 +14,7 @@ from ..runtime import array as arrays
 from ..runtime import moves
 from ..tensor import Tensor, from_native
 from .arguments import checked
+from .batch_rules import along, repeated
 from .copying import clone
 from .geometry import normal_dim, sizes_of
 from .index import INDEX
@@ -32,7 +33,7 @@ def _repeat_gradient(g: Any, x_shape: tuple, reps: tuple, between: tuple) -> Any
     return parts.sum(tuple(range(0, len(between), 2))).reshape(x_shape)
 
 
-REPEAT = operator("repeat", _repeated, tensors=("x",), grads={"x": _repeat_gradient}, anywhere=True)
+REPEAT = operator("repeat", _repeated, tensors=("x",), grads={"x": _repeat_gradient}, anywhere=True, batch=repeated)
 
 
 def repeat(x: Tensor, *repeats: Any) -> Tensor:
@@ -120,7 +121,12 @@ def _flipped(x: Value, dims: tuple) -> Value:
 
 
 FLIP = operator(
-    "flip", _flipped, tensors=("x",), grads={"x": lambda g, dims: on_either(FLIP, g, dims=dims)}, anywhere=True
+    "flip",
+    _flipped,
+    tensors=("x",),
+    grads={"x": lambda g, dims: on_either(FLIP, g, dims=dims)},
+    anywhere=True,
+    batch=along("dims"),
 )
 
 
@@ -156,6 +162,7 @@ ROLL = operator(
     tensors=("x",),
     grads={"x": lambda g, shift, dim: on_either(ROLL, g, shift=-shift % g.shape[dim], dim=dim)},
     anywhere=True,
+    batch=along("dim"),
 )
 
 

@@ -23,6 +23,7 @@ from ..llvm import service
 from ..runtime import array as arrays
 from ..runtime import pool
 from . import dispatch
+from .batch_rules import trailing
 from .index import INDEX
 from .operator import on_either
 from .registry import ELEMENTWISE, operator
@@ -156,10 +157,18 @@ def _resample_gradient(g: Any, tables: tuple) -> Any:
 
 
 # tables: one for each of the last dimensions.
-RESAMPLE = operator("resample", _resample, tensors=("x",), grads={"x": _resample_gradient}, anywhere=True)
+RESAMPLE = operator(
+    "resample", _resample, tensors=("x",), grads={"x": _resample_gradient}, anywhere=True, batch=trailing
+)
 # As a pooling its node is freed by going backward, like those of other windows.
 RESAMPLE_POOL = operator(
-    "resample", _resample, tensors=("x",), grads={"x": _resample_gradient}, holds=("tables",), anywhere=True
+    "resample",
+    _resample,
+    tensors=("x",),
+    grads={"x": _resample_gradient},
+    holds=("tables",),
+    anywhere=True,
+    batch=trailing,
 )
 
 

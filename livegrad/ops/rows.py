@@ -13,6 +13,7 @@ from ..lazy.value import Value
 from ..native import hot
 from ..runtime.array import numel
 from . import dispatch
+from .batch_rules import along
 from .instruction import SCALAR_TYPE_NAMES
 from .operator import Operator
 from .parameters import parameters
@@ -120,6 +121,6 @@ def row_operator(name: str, formula: Callable, gradient: Callable, node: str | N
         dim = args[-1]
         return apply(backward, args[:-1], dim if isinstance(dim, tuple) else (dim,))
 
-    made = operator(name, forward, tensors=("x",), grads={"x": flow}, node=node, anywhere=True)
+    made = operator(name, forward, tensors=("x",), grads={"x": flow}, node=node, anywhere=True, batch=along("dim"))
     made.grads["x"].names = (*names, "dim")
     return made

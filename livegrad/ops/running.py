@@ -12,8 +12,11 @@ from ..lazy import backend
 from ..lazy.scan import run as run_scan
 from ..lazy.value import Value
 from ..native import hot
+from ..observe import WATCH
 from ..tensor import Tensor, wrap
 from . import dispatch, scalar
+from .batch_rules import along
+from .batching import level_of, of_whole
 from .casting import autocasts
 from .copying import clone
 from .gather import GATHER, index_array
@@ -51,9 +54,15 @@ REVERSE_CUMSUM = operator(
     tensors=("x",),
     grads={"x": lambda g, dim: on_either(CUMSUM, g, dim=dim)},
     anywhere=True,
+    batch=along("dim"),
 )
 CUMSUM = operator(
-    "cumsum", _cumsum, tensors=("x",), grads={"x": lambda g, dim: on_either(REVERSE_CUMSUM, g, dim=dim)}, anywhere=True
+    "cumsum",
+    _cumsum,
+    tensors=("x",),
+    grads={"x": lambda g, dim: on_either(REVERSE_CUMSUM, g, dim=dim)},
+    anywhere=True,
+    batch=along("dim"),
 )
 
 
@@ -123,6 +132,7 @@ CUMPROD = operator(
     tensors=("x",),
     grads={"x": _cumprod_gradient},
     anywhere=True,
+    batch=along("dim"),
 )
 
 
@@ -180,6 +190,7 @@ LOGCUMSUMEXP = operator(
     tensors=("x",),
     grads={"x": _logcumsumexp_gradient},
     anywhere=True,
+    batch=along("dim"),
 )
 
 
@@ -199,7 +210,11 @@ def logcumsumexp(x: Tensor, dim: int) -> Tensor:
 
 # On devices; on the CPU NumPy's is used.
 EXTREMES = operator(
-    "running_extremes", lambda x, dim, name: run_scan(x, name, dim, x.dtype), tensors=("x",), anywhere=True
+    "running_extremes",
+    lambda x, dim, name: run_scan(x, name, dim, x.dtype),
+    tensors=("x",),
+    anywhere=True,
+    batch=along("dim"),
 )
 
 
@@ -222,6 +237,8 @@ def _running_extreme(x: Tensor, dim: int, largest: bool, result: Any) -> Any:
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         return result(clone(x), place_zero(x))
+    if WATCH.batcher is not None and level_of(x):
+        return of_whole(x, _running_extreme, d + 1, largest, result)
     if x.device is not cpu:
         return result(*_extremes_elsewhere(x, d, "cummax" if largest else "cummin"))
     a = comparable(x._to_numpy())

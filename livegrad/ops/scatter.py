@@ -12,12 +12,15 @@ from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value, from_array
 from ..native import hot
+from ..observe import WATCH
 from ..runtime import array as arrays
 from ..tensor import Tensor, wrap
 from . import writes
 from .along import along
 from .arguments import type_name
 from .assignment import INDEX_CLEAR, check_slices, cleared
+from .batch_rules import picked_along
+from .batching import level_of, of_wholes
 from .casting import autocasts
 from .copying import checked_number, clone
 from .elementwise_functions import where
@@ -110,6 +113,7 @@ SCATTER = operator(
     grads={"x": _scatter_gradient_x, "source": _scatter_gradient_source},
     holds=("index",),
     anywhere=True,
+    batch=picked_along,
 )
 SCATTER_ADD = operator(
     "scatter",
@@ -118,6 +122,7 @@ SCATTER_ADD = operator(
     grads={"x": lambda g: g, "source": _scatter_gradient_source},
     holds=("index",),
     anywhere=True,
+    batch=picked_along,
 )
 
 
@@ -160,6 +165,10 @@ def _checked_places(name: str, x: Tensor, d: int, index: Tensor, src: Tensor) ->
     return a
 
 
+def _scatter_of_batch(name: str, x: Tensor, d: int, index: Tensor, src: Tensor, reduce: str | None) -> Tensor:
+    return of_wholes((x, index, src), lambda x, index, src: _scatter(name, x, d + 1, index, src, reduce))
+
+
 @hot
 def _scatter(name: str, x: Tensor, dim: int, index: Tensor, src: Any, reduce: str | None) -> Tensor:
     """What the forms of scatter have in common. `name` is the function's; a number as `src` stands for all elements."""
@@ -176,6 +185,8 @@ def _scatter(name: str, x: Tensor, dim: int, index: Tensor, src: Any, reduce: st
             name, x if shape else x.reshape(1), dim, index if index._shape else index.reshape(1),
             src if src._shape else src.reshape(1), reduce,
         ).reshape(shape)  # fmt: skip
+    if WATCH.batcher is not None and level_of(index):
+        return _scatter_of_batch(name, x, d, index, src, reduce)
     a = _checked_places(name, x, d, index, src)
     if a is None:
         return clone(x)
@@ -315,6 +326,7 @@ SCATTER_REDUCE = operator(
     grads={"x": _gradient_x, "src": _gradient_src},
     holds=("index",),
     anywhere=True,
+    batch=picked_along,
 )
 SCATTER_SUM = operator(
     "scatter_reduce",
@@ -326,6 +338,7 @@ SCATTER_SUM = operator(
     },
     holds=("index",),
     anywhere=True,
+    batch=picked_along,
 )
 SCATTER_MEAN = operator(
     "scatter_reduce",
@@ -385,6 +398,10 @@ def _combined_into(
     if not shape or not index._shape or not src._shape:
         x, index, src = (t if t._shape else t.reshape(1) for t in (x, index, src))
         return _combined_into(name, x, dim, index, src, reduce, include_self).reshape(shape)
+    if WATCH.batcher is not None and level_of(index):
+        return of_wholes(
+            (x, index, src), lambda x, index, src: _combined_into(name, x, d + 1, index, src, reduce, include_self)
+        )
     a = _checked_places(name, x, d, index, src)
     if a is None:
         return clone(x)

@@ -11,6 +11,7 @@ from ..native import hot
 from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch, rows
+from .batch_rules import along
 from .casting import autocasts
 from .dims import dims_of, kept_shape
 from .geometry import normal_dim
@@ -44,7 +45,9 @@ def _logsumexp_gradient(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple
     return g.reshape(shape) * (x - lse.masked_zero(lse.eq(-math.inf))).exp()
 
 
-LOGSUMEXP = operator("logsumexp", _logsumexp, tensors=("x",), grads={"x": _logsumexp_gradient}, anywhere=True)
+LOGSUMEXP = operator(
+    "logsumexp", _logsumexp, tensors=("x",), grads={"x": _logsumexp_gradient}, anywhere=True, batch=along("dims")
+)
 
 
 @public("logsumexp", kind="reduction", op=LOGSUMEXP)

@@ -9,8 +9,10 @@ from .. import dtypes
 from ..autograd.mode import MODE
 from ..lazy.value import Value
 from ..native import hot
+from ..observe import WATCH
 from ..runtime.refusal import OutOfMemoryError
 from ..tensor import Tensor
+from .batching import level_of, of_whole
 from .geometry import normal_dim
 from .joining import CAT, STACK
 from .operator import Operator
@@ -46,6 +48,8 @@ def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple:
                 f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), "
                 f"but got split_sizes={sizes}"
             )
+    if WATCH.batcher is not None and level_of(x):
+        return of_whole(x, split, split_size_or_sections if isinstance(split_size_or_sections, int) else sizes, d + 1)
     offset, shape, strides = x._geometry()
     out = []
     for s in sizes:
@@ -173,6 +177,8 @@ def unbind(x: Tensor, dim: int = 0) -> tuple:
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
+    if WATCH.batcher is not None and level_of(x):
+        return of_whole(x, unbind, d + 1)
     return _several(x, _slices(x, d), UNBIND, "UnbindBackward", dim=d)
 
 

@@ -13,6 +13,7 @@ from ..lazy.value import Value
 from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch
+from .batch_rules import trailing
 from .geometry import normal_dim
 from .operator import on_either
 from .registry import ELEMENTWISE, operator, public
@@ -37,7 +38,7 @@ def _triangle(name: str) -> Any:
 
     op = operator(
         name, forward, tensors=("x",), grads={"x": lambda g, diagonal: on_either(op, g, diagonal=diagonal)},
-        anywhere=True,
+        anywhere=True, batch=trailing,
     )  # fmt: skip
 
     def public_form(x: Tensor, diagonal: int = 0) -> Tensor:

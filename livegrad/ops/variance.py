@@ -14,6 +14,7 @@ from ..native import hot
 from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch, rows
+from .batch_rules import along
 from .dims import count_over, dims_of, kept_shape, need_floating
 from .reduce import mean
 from .registry import ELEMENTWISE, operator, public
@@ -121,7 +122,7 @@ def _var_gradient(g: Any, x: Any, x_shape: tuple, dims: tuple, correction: float
     return rows.apply(_VAR_GRADIENT, (g.reshape(kept_shape(x_shape, dims)), x), dims, (float(n), scale))
 
 
-VAR = operator("var", _var, tensors=("x",), grads={"x": _var_gradient}, anywhere=True)
+VAR = operator("var", _var, tensors=("x",), grads={"x": _var_gradient}, anywhere=True, batch=along("dims"))
 
 
 @hot
@@ -139,7 +140,7 @@ def _std_gradient(g: Any, x: Any, result: Any, x_shape: tuple, dims: tuple, corr
     return _var_gradient(ratio.masked_zero(zero), x, x_shape, dims, correction)
 
 
-STD = operator("std", _std, tensors=("x",), grads={"x": _std_gradient}, anywhere=True)
+STD = operator("std", _std, tensors=("x",), grads={"x": _std_gradient}, anywhere=True, batch=along("dims"))
 
 
 @public("var", kind="reduction", op=VAR)

@@ -146,7 +146,7 @@ def view(x: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Tensor:
             "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
             "contiguous subspaces). Use .reshape(...) instead."
         )
-    if x._edge is None:  # nothing to record
+    if _unrecorded(x):
         return x._window(offset, new, found)
     return RESHAPE.apply((x,), new=new)
 
@@ -170,7 +170,7 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
     if x._edge is not None:
         if not x.is_contiguous():
             label = "UnsafeViewBackward" if found is None else "ReshapeAliasBackward"
-    elif found is not None:  # nothing to record
+    elif found is not None and WATCH.batcher is None:  # nothing to record
         return x._window(offset, new, found)
     return RESHAPE.apply((x,), label=label, new=new)
 
@@ -222,8 +222,8 @@ def unflatten(x: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
 
 @hot
 def _unrecorded(x: Tensor) -> bool:
-    """Whether a view is a window and nothing else: no step of a graph, and nobody watches."""
-    return x._edge is None and WATCH.observer is None
+    """Whether a view is a window and nothing else: no step of a graph, of no batch, and nobody watches."""
+    return x._edge is None and WATCH.observer is None and WATCH.batcher is None
 
 
 @hot

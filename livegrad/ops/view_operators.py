@@ -21,6 +21,7 @@ from ..runtime import moves
 from ..runtime.array import contiguous_strides
 from ..tensor import Tensor, wrap
 from . import dispatch
+from .batch_rules import embedded, permuted, views
 from .geometry import (
     as_strided_geometry,
     diagonal_geometry,
@@ -56,6 +57,7 @@ class View(Operator):
         held(self, "geometry")
         self.relabels = relabels
         self.grads = {"x": Rule(gradient)}
+        self.batch = views
 
     def _on_value(self, v: Value, **args: Any) -> Value:
         return self.of_value(v, args)
@@ -132,6 +134,7 @@ RESHAPE = View("reshape", reshape_geometry, hot(lambda g, x_shape: g.reshape(x_s
 UNSQUEEZE = View("unsqueeze", unsqueeze_geometry, hot(lambda g, x_shape: g.reshape(x_shape)), "Unsqueeze", True)
 SQUEEZE = View("squeeze", squeeze_geometry, hot(lambda g, x_shape: g.reshape(x_shape)), "Squeeze", True)
 PERMUTE = View("permute", permute_geometry, hot(lambda g, dims: g.permute(_inverse(dims))), "Permute")
+PERMUTE.batch = permuted
 EXPAND = View("expand", expand_geometry, lambda g, x_shape: g.sum_to_size(x_shape), "Expand")
 SELECT = View(
     "select", select_geometry, lambda g, x_shape, dim, index: embed(g, SELECT, x_shape, dim=dim, index=index), "Select"
@@ -220,6 +223,7 @@ EMBED = operator(
     grads={"x": lambda g, view, args: on_either(view, g, **args)},
     node="Embed",
     anywhere=True,
+    batch=embedded,
 )
 
 

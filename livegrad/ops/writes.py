@@ -11,8 +11,11 @@ from ..autograd.node import next_seq, retain_from_here
 from ..lazy.turned import contiguous_copy
 from ..lazy.value import from_array, pending
 from ..native import hot
+from ..observe import WATCH
 from ..runtime.array import numel
 from ..tensor import Tensor
+from . import batch_writes
+from .batching import level_of
 from .dispatch import call, cast
 from .instruction import ElementwiseOp, Instruction
 
@@ -119,6 +122,8 @@ def assign_result(t: Tensor, result: Tensor, fresh: bool = True, since: int | No
     """
     if result is t:
         return t
+    if WATCH.batcher is not None and (level_of(t) or level_of(result)):
+        return batch_writes.assign(t, result, since, assign_result, check_in_place)
     if result._shape != t._shape:
         raise RuntimeError(
             f"output with shape {list(t._shape)} doesn't match the broadcast shape {list(result._shape)}"
@@ -185,6 +190,9 @@ def rebase_views(base: Tensor, a: Any) -> None:
 @hot
 def update(t: Tensor, op: ElementwiseOp, others: tuple, numbers: tuple) -> None:
     """Replace `t` by an operator of it, other tensors and numbers, unrecorded: what optimizers do in every step."""
+    if WATCH.batcher is not None:
+        assign_result(t, call(op, (t, *others, *numbers)))
+        return
     v = t._v if t._v is not None else t._read()
     dtype, shape = v.dtype, v.shape
     operands = [v]

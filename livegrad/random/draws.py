@@ -14,8 +14,10 @@ from ..creation import _sizes, makes
 from ..from_data import _finish, _from_numpy_copy, of_few
 from ..lazy.value import Value, from_array
 from ..native import hot
+from ..observe import WATCH
 from ..ops import dispatch
 from ..ops.arguments import checked, refuse_unknown
+from ..ops.batch_loops import DRAWS, drawn
 from ..ops.instruction import SCALAR_TYPE_NAMES
 from ..ops.registry import ELEMENTWISE, with_out
 from ..runtime import array as arrays
@@ -40,6 +42,13 @@ def made_of(a: np.ndarray, shape: tuple, d: dtypes.dtype, requires_grad: bool = 
 @hot
 def scaled_mask(shape: tuple, d: dtypes.dtype, p: float) -> Tensor:
     """1 / p with probability p, else 0: the numbers of the CPU's own stream that ``bernoulli_(p)`` draws, over p."""
+    if WATCH.batcher is not None:
+        return drawn(_scaled_mask, shape, d, p)
+    return _scaled_mask(shape, d, p)
+
+
+@hot
+def _scaled_mask(shape: tuple, d: dtypes.dtype, p: float) -> Tensor:
     number = d.np.type
     made = arrays.empty(shape, d)
     stream = stream_of(None)
@@ -392,6 +401,20 @@ def randint_like(
         low, high = 0, low
     return randint(low, high, input._shape, dtype=dtype or input.dtype, device=device or input.device)
 
+
+def _sized_first(draw: Any, lead: tuple, args: tuple, kwargs: dict) -> Tensor:
+    shape = _sizes((kwargs.pop("size"),) if "size" in kwargs else args)
+    return draw((*lead, *shape), **kwargs)
+
+
+def _sized_last(draw: Any, lead: tuple, args: tuple, kwargs: dict) -> Tensor:
+    if "size" in kwargs:
+        return draw(*args, **{**kwargs, "size": (*lead, *_sizes((kwargs["size"],)))})
+    return draw(*args[:-1], (*lead, *_sizes((args[-1],))), **kwargs)
+
+
+# How they draw for whole batches at once.
+DRAWS.update(rand=_sized_first, randn=_sized_first, randint=_sized_last, normal=_sized_last)
 
 Tensor.bernoulli = bernoulli  # type: ignore[attr-defined]
 Tensor.multinomial = multinomial  # type: ignore[attr-defined]

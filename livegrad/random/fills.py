@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from ..autograd.mode import MODE
 from ..counter import of_any_dtype
 from ..lazy.value import Value
 from ..native import hot
+from ..observe import WATCH
 from ..ops import writes
+from ..ops.batch_loops import filled
 from ..tensor import Tensor, wrap
 from .draws import few_of, floating, made_of, numbers_of
 from .generators import Generator, draw_of, stream_of
@@ -140,5 +143,18 @@ def geometric_(self: Tensor, p: float, *, generator: Any = None) -> Tensor:
     return _overwrite(self, stream_of(generator).geometric(self.numel(), self.dtype.np, p))
 
 
+def _fills(f: Any) -> Any:
+    """A method that fills batches as well."""
+
+    @functools.wraps(f)
+    @hot
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if WATCH.batcher is not None:
+            return filled(f, self, args, kwargs)
+        return f(self, *args, **kwargs)
+
+    return method
+
+
 for _method in (uniform_, normal_, random_, bernoulli_, exponential_, cauchy_, log_normal_, geometric_):
-    setattr(Tensor, _method.__name__, _method)
+    setattr(Tensor, _method.__name__, _fills(_method))

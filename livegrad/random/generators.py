@@ -11,7 +11,9 @@ from ..counter import STATE_BYTES, Counter
 from ..from_data import _from_numpy_copy
 from ..llvm import service
 from ..native import hot
+from ..observe import WATCH
 from ..ops.arguments import checked, type_name
+from ..ops.batch_loops import look_at_draw
 from ..tensor import Tensor
 
 if TYPE_CHECKING:
@@ -154,6 +156,8 @@ def seed_cuda(seed: int) -> None:
 @hot
 def counter_of(generator: Generator | None, where: devices.device) -> Counter | None:
     """The counter to draw with for a tensor on a device; None for the CPU's own stream."""
+    if WATCH.batcher is not None:
+        look_at_draw()
     if generator is not None and not isinstance(generator, Generator):
         raise TypeError(f"argument 'generator' must be torch.Generator, not {type_name(generator)}")
     if generator is not None and generator.device.type != where.type and not PORTABLE.on:
@@ -188,6 +192,8 @@ def _without_data(shape: tuple) -> Any:
 
 @hot
 def stream_of(generator: Generator | None) -> Stream:
+    if WATCH.batcher is not None:
+        look_at_draw()
     return (default_generator if generator is None else generator)._stream
 
 

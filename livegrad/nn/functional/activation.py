@@ -11,6 +11,7 @@ import numpy as np
 import livegrad
 from livegrad.lazy.value import Value
 from livegrad.native import hot
+from livegrad.ops.batch_rules import along
 from livegrad.ops.casting import autocasts
 from livegrad.ops.joining import CAT
 from livegrad.ops.registry import elementwise, operator
@@ -431,7 +432,14 @@ def _glu_gradient(g, x, dim):
     return CAT.forward(parts, dim=dim) if g.__class__ is Value else CAT.apply(parts, dim=dim)
 
 
-GLU = operator("glu", _glu, tensors=("x",), grads={"x": _glu_gradient}, anywhere=True)
+GLU = operator(
+    "glu",
+    _glu,
+    tensors=("x",),
+    grads={"x": _glu_gradient},
+    anywhere=True,
+    batch=along("dim"),
+)
 
 
 @hot

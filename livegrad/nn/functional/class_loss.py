@@ -6,7 +6,9 @@ import livegrad
 
 from ...devices import cpu
 from ...native import hot
+from ...observe import WATCH
 from ...ops.along import values_within
+from ...ops.batching import level_of, of_wholes
 from ...ops.casting import autocasts
 from ...ops.indices import check_within, span
 from ...ops.loss import nll
@@ -75,6 +77,8 @@ def check_class_weight(weight, classes):
 def _nll(log_probabilities, target, weight, ignore_index, reduction, logits=False):
     if reduction != "mean" and reduction != "sum" and reduction != "none":
         raise ValueError(f"{reduction} is not a valid value for reduction")
+    if WATCH.batcher is not None and (level_of(log_probabilities) or level_of(target)):
+        return _nll_of_batch(log_probabilities, target, weight, ignore_index, reduction, logits)
     shape = log_probabilities._shape
     class_dim = 0 if len(shape) == 1 else 1
     classes = shape[class_dim]
@@ -88,6 +92,26 @@ def _nll(log_probabilities, target, weight, ignore_index, reduction, logits=Fals
             divisor = numel(column) if reduction == "mean" else None
             return nll(log_probabilities, class_dim, places.reshape(column), wanted, divisor, None, None, logits)
     return _nll_of_any(log_probabilities, target, weight, ignore_index, reduction, logits, class_dim, column, wanted)
+
+
+def _nll_of_batch(log_probabilities, target, weight, ignore_index, reduction, logits):
+    """The same where these are batches: all terms at once, and what each example makes of its own."""
+
+    def terms(input, target):
+        flat = _nll(input.reshape(-1, *rest), target.reshape(-1, *rest[1:]), None, ignore_index, "none", logits)
+        return flat.reshape(target._shape)
+
+    rest = log_probabilities._shape[1:] if log_probabilities.dim() > 1 else log_probabilities._shape
+    losses = of_wholes((log_probabilities, target), terms)
+    factor = None
+    if weight is not None:
+        check_class_weight(weight, rest[0])
+        factor = weight.detach()[target.where(target != ignore_index, 0)]
+        losses = losses * factor
+    if reduction != "mean":
+        return losses if reduction == "none" else losses.sum()
+    counted = (target != ignore_index).to(losses.dtype)
+    return losses.sum() / (counted if factor is None else counted * factor).sum()
 
 
 def _nll_of_any(log_probabilities, target, weight, ignore_index, reduction, logits, class_dim, column, wanted):
