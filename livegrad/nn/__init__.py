@@ -14,7 +14,7 @@ from . import attention, functional, init, modules, parallel, parameter, utils
 from .module import Module
 from .modules import *  # noqa: F403
 from .parallel import DataParallel
-from .parameter import Buffer, Parameter, UninitializedParameter
+from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 
 if TYPE_CHECKING:  # checkers do not follow a computed __all__
     from .modules.activation import *  # noqa: F403
@@ -46,6 +46,7 @@ __all__ = [
     "DataParallel",
     "Module",
     "Parameter",
+    "UninitializedBuffer",
     "UninitializedParameter",
     "attention",
     "functional",

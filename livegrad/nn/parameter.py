@@ -7,7 +7,7 @@ from livegrad.native import slotted
 from livegrad.overriding import disabled_torch_function_impl, overrides
 from livegrad.tensor import Tensor
 
-__all__ = ["Buffer", "Parameter", "UninitializedParameter", "is_lazy"]
+__all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "is_lazy"]
 
 
 class _Kind(type):
@@ -76,23 +76,8 @@ class Parameter(Tensor, metaclass=_Kind):
         return _rebuild_parameter, (self.data, self.requires_grad, OrderedDict())
 
 
-class UninitializedParameter(Parameter):
-    """A parameter that has no shape yet: `materialize` gives it one, and makes it an ordinary `Parameter`.
-
-    For modules that learn their sizes from the first input. Asked for its shape before, it raises RuntimeError.
-
-    >>> from livegrad.nn.parameter import UninitializedParameter
-    >>> p = UninitializedParameter()
-    >>> p.materialize((2, 3))
-    >>> type(p).__name__, p.shape
-    ('Parameter', torch.Size([2, 3]))
-    """
-
-    def __new__(cls, requires_grad=True, device=None, dtype=None):
-        return Parameter.__new__(cls, livegrad.empty(0, device=device, dtype=dtype), requires_grad)
-
-    def __init__(self, requires_grad=True, device=None, dtype=None):
-        """Everything happens in ``__new__``."""
+class UninitializedTensorMixin:
+    """What parameters and buffers without a shape have in common."""
 
     @property
     def shape(self):
@@ -106,7 +91,7 @@ class UninitializedParameter(Parameter):
         """Gives it a shape, and memory whose numbers are any: initialise them."""
         device, dtype = self.device if device is None else device, self.dtype if dtype is None else dtype
         self.data = livegrad.empty(shape, device=device, dtype=dtype)
-        self.__class__ = Parameter
+        self.__class__ = self.cls_to_become
 
     def __deepcopy__(self, memo):
         if id(self) not in memo:
@@ -114,10 +99,31 @@ class UninitializedParameter(Parameter):
         return memo[id(self)]
 
     def __repr__(self):
-        return "<UninitializedParameter>"
+        return f"<{type(self).__name__}>"
 
     def __reduce_ex__(self, protocol):
-        return UninitializedParameter, (self.requires_grad, self.device, self.dtype)
+        return type(self), (self.requires_grad, self.device, self.dtype)
+
+
+class UninitializedParameter(UninitializedTensorMixin, Parameter):
+    """A parameter that has no shape yet: `materialize` gives it one, and makes it an ordinary `Parameter`.
+
+    For modules that learn their sizes from the first input. Asked for its shape before, it raises RuntimeError.
+
+    >>> from livegrad.nn.parameter import UninitializedParameter
+    >>> p = UninitializedParameter()
+    >>> p.materialize((2, 3))
+    >>> type(p).__name__, p.shape
+    ('Parameter', torch.Size([2, 3]))
+    """
+
+    cls_to_become = Parameter
+
+    def __new__(cls, requires_grad=True, device=None, dtype=None):
+        return Parameter.__new__(cls, livegrad.empty(0, device=device, dtype=dtype), requires_grad)
+
+    def __init__(self, requires_grad=True, device=None, dtype=None):
+        """Everything happens in ``__new__``."""
 
 
 class Buffer(Tensor, metaclass=_Kind):
@@ -155,6 +161,26 @@ class Buffer(Tensor, metaclass=_Kind):
         return _rebuild_buffer, (self.data, self.persistent)
 
 
+class UninitializedBuffer(UninitializedTensorMixin, Buffer):
+    """A buffer that has no shape yet: `materialize` gives it one, and makes it an ordinary `Buffer`.
+
+    >>> from livegrad.nn.parameter import UninitializedBuffer
+    >>> b = UninitializedBuffer()
+    >>> b.materialize((2, 3))
+    >>> type(b).__name__, b.shape
+    ('Buffer', torch.Size([2, 3]))
+    """
+
+    cls_to_become = Buffer
+
+    def __new__(cls, requires_grad=False, device=None, dtype=None, persistent=True):
+        data = livegrad.empty(0, device=device, dtype=dtype, requires_grad=requires_grad)
+        return Buffer.__new__(cls, data, persistent=persistent)
+
+    def __init__(self, requires_grad=False, device=None, dtype=None, persistent=True):
+        """Everything happens in ``__new__``."""
+
+
 def _rebuild_parameter(data, requires_grad, backward_hooks):
     """What a pickled parameter calls. The third argument is always empty: hooks are not saved."""
     return Parameter(data, requires_grad)
@@ -168,5 +194,5 @@ _MARKS: dict[type, str] = {Parameter: "_is_param", Buffer: "_is_buffer"}
 
 
 def is_lazy(parameter):
-    """Whether a parameter still waits for its shape."""
-    return isinstance(parameter, UninitializedParameter)
+    """Whether a parameter or a buffer still waits for its shape."""
+    return isinstance(parameter, UninitializedTensorMixin)
