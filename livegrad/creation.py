@@ -203,7 +203,25 @@ def _like(make: Any) -> Any:
     return checked(function)
 
 
-empty_like, zeros_like, ones_like, full_like = _like(empty), _like(zeros), _like(ones), _like(full)
+empty_like, zeros_like, ones_like = _like(empty), _like(zeros), _like(ones)
+
+
+@checked
+@hot
+def full_like(
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **ignored: Any,
+) -> Tensor:
+    """`full` with the shape and dtype of `input`."""
+    if ignored:
+        refuse_unknown("full_like", ignored)
+    d = input.dtype if dtype is None else dtypes.given(dtype, "full_like")
+    return full(input._shape, fill_value, dtype=d, device=device or input.device, requires_grad=requires_grad)
 
 
 @hot

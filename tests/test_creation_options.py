@@ -68,3 +68,10 @@ def test_asarray():
                 module.asarray(given, copy=False, **options)
         with pytest.raises(RuntimeError, match="nly Tensors of floating point"):
             module.asarray(3, requires_grad=True)
+
+
+def test_full_like_takes_its_number_by_name():
+    for module in (livegrad, torch):
+        made = module.full_like(module.ones(2), fill_value=0.5)
+        assert made.tolist() == [0.5, 0.5]
+        assert module.full_like(module.ones(2), fill_value=3, dtype=module.int64).tolist() == [3, 3]

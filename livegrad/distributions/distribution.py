@@ -128,10 +128,15 @@ class Distribution:
         return self.entropy().exp()
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """The same distribution with a larger batch, its parameters broadcast."""
-        made = object.__new__(type(self))
+        """The same distribution with a larger batch, its parameters broadcast.
+
+        _instance: what to fill, for subclasses: what they have set there stays.
+        """
+        made = object.__new__(type(self)) if _instance is None else _instance
         batch = livegrad.Size(batch_shape)
         for name, value in self.__dict__.items():
+            if _instance is not None and name in _instance.__dict__:
+                continue
             if isinstance(value, livegrad.Tensor):
                 value = value.expand((*batch, *value.shape[len(self._batch_shape) :]))
             elif isinstance(value, Distribution):
@@ -139,6 +144,15 @@ class Distribution:
             made.__dict__[name] = value
         made._batch_shape = batch
         return made
+
+    def _get_checked_instance(self, cls: type, _instance: Any = None) -> Any:
+        """What `expand` of a subclass fills: `_instance`, or a new one if the class has not made `__init__` its own."""
+        if _instance is None and type(self).__init__ is not cls.__init__:  # type: ignore[misc]
+            raise NotImplementedError(
+                f"Subclass {type(self).__name__} of {cls.__name__} that defines a custom __init__ method "
+                "must also define a custom .expand() method."
+            )
+        return object.__new__(type(self)) if _instance is None else _instance
 
     def _extended_shape(self, sample_shape: Any = ()) -> Any:
         return livegrad.Size((*sample_shape, *self._batch_shape, *self._event_shape))

@@ -69,8 +69,10 @@ class TransformedDistribution(Distribution):
         batch = livegrad.Size(batch_shape)
         transform = ComposeTransform(self.transforms)
         base_shape = transform.inverse_shape(batch + self._event_shape)
-        made = object.__new__(type(self))
+        made = object.__new__(type(self)) if _instance is None else _instance
         for name, value in self.__dict__.items():
+            if _instance is not None and name in _instance.__dict__:
+                continue
             own = isinstance(value, livegrad.Tensor) and tuple(value.shape) == tuple(self._batch_shape)
             made.__dict__[name] = value.expand(tuple(batch)) if own else value
         made.base_dist = self.base_dist.expand(base_shape[: len(base_shape) - len(self.base_dist.event_shape)])

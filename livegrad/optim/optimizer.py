@@ -130,15 +130,19 @@ class Optimizer:
         for group in groups:
             self.add_param_group(dict(group))
 
-    def _set_up(self):
-        """What is not saved: hooks, and whether a step has been made.
+    def _patch_step_function(self):
+        """Put hooks around the step of an optimizer's class.
 
-        A class gets hooks around its step when the first of its optimizers is made, and not where it is defined: one
-        that wraps another optimizer, and never calls `Optimizer.__init__`, has no hooks of its own.
+        A class gets them when the first of its optimizers is made, and not where it is defined: one that wraps another
+        optimizer, and never calls `Optimizer.__init__`, has no hooks of its own unless it calls this.
         """
         kind = type(self)
         if not getattr(kind.step, "hooked", False):
             kind.step = _with_hooks(kind.step)
+
+    def _set_up(self):
+        """What is not saved: hooks, and whether a step has been made."""
+        self._patch_step_function()
         self._opt_called = False
         self._optimizer_step_pre_hooks = OrderedDict()
         self._optimizer_step_post_hooks = OrderedDict()

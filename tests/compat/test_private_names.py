@@ -3,6 +3,7 @@
 import importlib
 import subprocess
 import sys
+from collections import OrderedDict
 
 import pytest
 
@@ -166,3 +167,26 @@ def test_bases_of_layers_have_pytorchs_names():
         assert isinstance(module.nn.Conv2d(1, 1, 1), conv._ConvNd)
         assert isinstance(module.nn.ConvTranspose1d(1, 1, 1), (conv._ConvTransposeNd, conv._ConvNd))
         assert issubclass(conv._ConvTransposeNd, conv._ConvNd) and issubclass(module.nn.Dropout2d, dropout._DropoutNd)
+
+
+@pytest.mark.parametrize("name", ["livegrad", "torch"])
+def test_an_optimizer_around_another_has_hooks_if_it_asks_for_them(name):
+    module = importlib.import_module(name)
+
+    class Around(module.optim.Optimizer):
+        def __init__(self, inner):
+            self.inner = inner
+            self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks = OrderedDict(), OrderedDict()
+            self._patch_step_function()
+
+        def step(self, closure=None):
+            return self.inner.step(closure)
+
+    p = module.nn.Parameter(module.ones(1))
+    optimizer = Around(module.optim.SGD([p], lr=1.0))
+    seen = []
+    optimizer.register_step_post_hook(lambda *args: seen.append(p.item()))
+    p.grad = module.ones(1)
+    optimizer.step()
+    assert seen == [0.0]
+    assert p._cdata == p._cdata != module.ones(1)._cdata
