@@ -9,7 +9,7 @@ from . import hooks, state
 from .hook_registration import HookRegistration
 from .hooks import GlobalHooks, RemovableHandle
 from .parameter import Buffer, Parameter
-from .registry import Registry
+from .registry import Registry, shows
 from .running import pop, push
 from .tensors import OfAllTensors
 
@@ -73,6 +73,7 @@ class Module(OfAllTensors, HookRegistration):
     call_super_init = False
     training: bool
     _version = 1  # of the layout of the state dictionary; subclasses that changed theirs raise it
+    _shows_members = True  # whether parameters, buffers and children are ordinary attributes
     _hooked = False  # whether a call has to look at hooks at all: set on the instance, or here by a global hook
 
     def __init__(self, *args, **kwargs):
@@ -108,6 +109,7 @@ class Module(OfAllTensors, HookRegistration):
     def __init_subclass__(cls, **kwargs):
         """Keep functions that a class names, as in ``activation = torch.tanh``, from becoming its methods."""
         super().__init_subclass__(**kwargs)
+        cls._shows_members = cls.__getattr__ is Module.__getattr__
         if not cls.__module__.startswith(_LIBRARY):
             for name, value in list(vars(cls).items()):
                 if _is_public(value):
@@ -197,7 +199,7 @@ class Module(OfAllTensors, HookRegistration):
     def _put(self, registry, name, value):
         """Registers ``value``, and makes it an attribute even where the registry is a plain dictionary."""
         registry[name] = value
-        if not hasattr(type(self), name):
+        if shows(type(self), name):
             self.__dict__[name] = value
 
     def _forget(self, name, keep=None):

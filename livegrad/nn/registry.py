@@ -7,11 +7,17 @@ import weakref
 from .running import GENERATION
 
 
+def shows(kind, name):
+    """Whether what is registered under a name is an ordinary attribute of modules of a class."""
+    return kind._shows_members and not hasattr(kind, name)
+
+
 class Registry(dict):
     """A module's parameters, buffers or children, by name.
 
     Whatever is registered is an ordinary attribute of the module as well, so that reading ``self.weight`` is a plain
-    attribute lookup and never the slow ``__getattr__``. A name that the module's class defines is left to the class.
+    attribute lookup and never the slow ``__getattr__``. A name that the module's class defines is left to the class,
+    and all are if it has a ``__getattr__`` of its own, which is to be asked each time.
     """
 
     __slots__ = ("_owner",)
@@ -29,7 +35,7 @@ class Registry(dict):
             attributes = owner.__dict__
             if "_searched" in attributes:
                 GENERATION[0] += 1
-            if not hasattr(type(owner), name):
+            if shows(type(owner), name):
                 attributes[name] = value
 
     def __delitem__(self, name):
