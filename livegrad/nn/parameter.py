@@ -105,7 +105,7 @@ class UninitializedTensorMixin:
         return type(self), (self.requires_grad, self.device, self.dtype)
 
 
-class UninitializedParameter(UninitializedTensorMixin, Parameter):
+class UninitializedParameter(UninitializedTensorMixin, Parameter):  # type: ignore[misc]
     """A parameter that has no shape yet: `materialize` gives it one, and makes it an ordinary `Parameter`.
 
     For modules that learn their sizes from the first input. Asked for its shape before, it raises RuntimeError.
@@ -161,7 +161,7 @@ class Buffer(Tensor, metaclass=_Kind):
         return _rebuild_buffer, (self.data, self.persistent)
 
 
-class UninitializedBuffer(UninitializedTensorMixin, Buffer):
+class UninitializedBuffer(UninitializedTensorMixin, Buffer):  # type: ignore[misc]
     """A buffer that has no shape yet: `materialize` gives it one, and makes it an ordinary `Buffer`.
 
     >>> from livegrad.nn.parameter import UninitializedBuffer

@@ -39,7 +39,7 @@ class LazyModuleMixin:
     tensor([0., 1., 2.], grad_fn=<MulBackward0>)
     """
 
-    cls_to_become = None
+    cls_to_become: type | None = None
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
