@@ -91,7 +91,8 @@ class Run(TorchFunctionMode):
 
     Each node's meta has: "val", the shape and dtype of a result as tensors on the meta device, or a size; "site", the
     user's line; "varies", whether it depends on inputs or on chance; "constant", what it is where it does not;
-    "aliases", for a change in place, nodes whose results share the memory that changes.
+    "moving", the dimensions whose size may change (set by `freeze`); "aliases", for a change in place, nodes whose
+    results share the memory that changes.
     """
 
     def __init__(self) -> None:
@@ -126,13 +127,14 @@ class Run(TorchFunctionMode):
             self._nodes[id(value)] = node
             node.meta["val"] = livegrad.empty(tuple(value.shape), dtype=value.dtype, device="meta")
             if not node.meta["varies"] and node.op != "placeholder":
-                node.meta["constant"] = value.detach().clone()  # type: ignore[attr-defined]
+                node.meta["known"] = value.detach().clone()  # type: ignore[attr-defined]
 
     def _aliases(self, t: Tensor) -> list[Node]:
         """Nodes of other tensors that share the memory of one."""
-        shared = t._s
-        others = [k for k in self._kept if k is not t and k._s is shared] if shared is not None else []
-        return [self._nodes[id(k)] for k in others]
+        if t._s is None:
+            return []
+        shared = t._s.storage
+        return [self._nodes[id(k)] for k in self._kept if k is not t and k._s is not None and k._s.storage is shared]
 
     # --- what is recorded -------------------------------------------------------------------------------------------
 
@@ -180,6 +182,7 @@ class Run(TorchFunctionMode):
         given, named = self._argument(tuple(args)), {k: self._argument(v) for k, v in kwargs.items()}
         node = self.graph.create_node(kind, target, given, named)
         node.meta["site"] = here()
+        node.meta["sized"] = any(n.meta.get("sized") for n in node.all_input_nodes)
         return node
 
     def _argument(self, a: Any) -> Any:
@@ -214,7 +217,7 @@ class Run(TorchFunctionMode):
 
     def _sized(self, name: str, args: tuple, kwargs: dict, made: Any) -> Any:
         node = self._nodes.get(id(args[0]))
-        if node is None or not node.meta["varies"]:
+        if node is None or not (node.meta["varies"] or node.meta.get("sized")):
             return made
         if name in ("numel", "nelement"):
             return self._size(node, "numel", (), made)
@@ -227,7 +230,7 @@ class Run(TorchFunctionMode):
         key = (of, method, args)
         if key not in self._sizes:
             self._sizes[key] = self._node("call_method", method, (of, *args), {})
-            self._sizes[key].meta.update(varies=False, val=int(value))
+            self._sizes[key].meta.update(varies=False, sized=True, val=int(value))
         return Dimension.made(value, self._sizes[key], self)
 
     def computed(self, function: Callable, args: tuple, value: int) -> Dimension:
@@ -298,6 +301,9 @@ def freeze(first: Run, second: Run) -> None:
             )
     for a, b in zip(mine, others):
         value = a.meta.get("val")
+        if isinstance(value, Tensor):
+            sizes = zip(value.shape, b.meta["val"].shape)
+            a.meta["moving"] = tuple([d for d, (m, n) in enumerate(sizes) if m != n])
         computed = a.op == "call_function" and bool(a.all_input_nodes)  # of sizes that change, though it may not
         if a.op != "placeholder" and not computed and value.__class__ is int and value == b.meta["val"]:
             for user in list(a.users):
@@ -310,6 +316,19 @@ def freeze(first: Run, second: Run) -> None:
     for node in reversed(unused):
         if not node.users:
             first.graph.erase_node(node)
+    _find_constants(first.graph)
+
+
+def _find_constants(graph: Graph) -> None:
+    fixed: set[Node] = set()
+    for node in graph.nodes:
+        known = node.meta.pop("known", None)
+        size = node.meta.get("val").__class__ is int
+        if node.meta.get("varies") or size or not all(n in fixed for n in node.all_input_nodes):
+            continue
+        fixed.add(node)
+        if known is not None:
+            node.meta["constant"] = known
 
 
 def _replaced(user: Node, node: Node, value: int) -> tuple:

@@ -130,6 +130,7 @@ def _written(node: Node) -> dict:
     return {
         "name": node.name, "op": node.op, "target": target, "args": _encoded(node.args),
         "kwargs": _encoded(node.kwargs), "val": described, "varies": node.meta.get("varies"),
+        "moving": node.meta.get("moving", ()),
     }  # fmt: skip
 
 
@@ -186,7 +187,7 @@ def _read(graph: Graph, each: dict, nodes: dict[str, Node]) -> Node:
     value = each["val"]
     if isinstance(value, dict):
         value = livegrad.empty(value["shape"], dtype=getattr(livegrad, value["dtype"]), device="meta")
-    node.meta.update(val=value, varies=each["varies"], site=None)
+    node.meta.update(val=value, varies=each["varies"], moving=each["moving"], site=None)
     return node
 
 
