@@ -179,6 +179,8 @@ def replace(made: dict[int, Any], held: set[int] | frozenset = frozenset()) -> N
         stays = held if isinstance(owner, types.ModuleType) else frozenset()
         for name, value in list(vars(owner).items()):
             new = None if id(value) in stays else made.get(id(value))
+            if vars(owner).get(name) is not value:  # another thread has put something else there, as overrides do
+                continue
             if new is not None:
                 setattr(owner, name, new)
             elif isinstance(value, types.FunctionType):
