@@ -224,7 +224,8 @@ def _full(x: Tensor, dims: tuple, sizes: list, norm: str | None, forward: bool) 
         return dispatch.cast(x, x.dtype.to_complex())
     if x.is_complex():
         return C2C.apply((x,), dims=dims, forward=forward, scale=scale)
-    return R2C.apply((x,), dims=dims, forward=forward, scale=scale, halved=False)
+    label = "FftC2CBackward" if len(dims) > 1 else None
+    return R2C.apply((x,), label, dims=dims, forward=forward, scale=scale, halved=False)
 
 
 def _to_half(x: Tensor, dims: tuple, sizes: list, norm: str | None, forward: bool) -> Tensor:

@@ -8,6 +8,7 @@ from ..autograd.mode import MODE
 from ..ops import reported
 from ..ops.arguments import check_public
 from ..ops.decompositions import CHOLESKY, EIG, EIGH, QR, QR_WHOLE, SVD, SVD_WHOLE, LinAlgError
+from ..ops.operator import name_nodes
 from ..ops.registry import FUNCTIONS
 from ..ops.results import named
 from ..tensor import Tensor
@@ -50,7 +51,7 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     except LinAlgError:
         raise_first(reported.cholesky(A.detach())[1], _NO_FACTOR.format("cholesky"))
         raise
-    return found.mH if upper else found
+    return name_nodes(found.mH, "LinalgCholeskyExBackward") if upper else found
 
 
 _CHOLESKY_EX, _INV_EX = named("linalg_cholesky_ex", "L info"), named("linalg_inv_ex", "inverse info")
@@ -68,7 +69,7 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False, o
     found, info = reported.cholesky(A)
     if check_errors:
         raise_first(info, _NO_FACTOR.format("cholesky_ex"))
-    return _CHOLESKY_EX(*written(out, found.mH if upper else found, info))
+    return _CHOLESKY_EX(*written(out, name_nodes(found.mH, "LinalgCholeskyExBackward") if upper else found, info))
 
 
 def qr(A: Tensor, mode: str = "reduced") -> Any:

@@ -12,7 +12,7 @@ from ..ops.batch_rules import trailing
 from ..ops.decompositions import SOLVE, SOLVE_TRIANGULAR, LinAlgError, library
 from ..ops.dispatch import broadcast_shapes
 from ..ops.matmul import _either
-from ..ops.operator import on_either
+from ..ops.operator import name_nodes, on_either
 from ..ops.registry import operator
 from ..ops.results import named
 from ..overriding import asks
@@ -108,7 +108,7 @@ def inv_ex(A: Tensor, *, check_errors: bool = False, out: tuple | None = None) -
     found, info = reported.inverse(A)
     if check_errors:
         raise_first(info, _NO_INVERSE.format("inv_ex"))
-    return _INV_EX(*written(out, found, info))
+    return _INV_EX(*written(out, name_nodes(found, "LinalgInvExBackward", A), info))
 
 
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
@@ -121,7 +121,7 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
         raise_first(info, _NO_SOLUTION.format("solve_ex"))
     if not left:
         return _SOLVE_EX(found.mT, info)
-    return _SOLVE_EX(found.squeeze(-1) if vector else found, info)
+    return _SOLVE_EX(name_nodes(found.squeeze(-1), "LinalgSolveExBackward") if vector else found, info)
 
 
 DET = operator(

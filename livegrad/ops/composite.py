@@ -24,7 +24,7 @@ from .extremes import AMAX
 from .geometry import normal_dim
 from .instruction import SCALAR_TYPE_NAMES, real_only
 from .matmul import dot_as
-from .operator import there
+from .operator import name_nodes, there
 from .reduce import sum_value
 from .registry import ELEMENTWISE, FUNCTIONS, elementwise, function, operator, public, write_out
 from .scalar import eq, where
@@ -81,7 +81,7 @@ def nan_to_num(x: Tensor, nan: float = 0.0, posinf: float | None = None, neginf:
         parts = nan_to_num(FUNCTIONS["view_as_real"](x), nan, posinf, neginf)
         return FUNCTIONS["view_as_complex"](parts)
     if not x.dtype.is_floating_point:
-        return x.clone()
+        return name_nodes(x.clone(), "Rot90Backward")
     limits = dtypes.finfo(x.dtype)
     high, low = limits.max if posinf is None else posinf, limits.min if neginf is None else neginf
     return dispatch.call(ELEMENTWISE["_nan_to_num"], (x, 0.0 if nan is None else nan, high, low))
@@ -119,14 +119,14 @@ def trace(x: Tensor) -> Tensor:
     """The sum of a matrix's diagonal."""
     if x.dim() != 2:
         raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {x.dim()}")
-    return x.diagonal().sum()
+    return name_nodes(x.diagonal().sum(), "TraceBackward")
 
 
 @public("dist")
 @autocasts
 def dist(x: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of the difference."""
-    return (x - other).norm(p)
+    return name_nodes((x - other).norm(p), "DistBackward")
 
 
 @public("renorm")
@@ -330,7 +330,9 @@ def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
 
 
 Tensor.fill_diagonal_ = fill_diagonal_  # type: ignore[attr-defined]
-Tensor.narrow_copy = lambda self, dim, start, length: self.narrow(dim, start, length).clone()  # type: ignore[attr-defined]
+Tensor.narrow_copy = lambda self, dim, start, length: name_nodes(  # type: ignore[attr-defined]
+    self.narrow(dim, start, length).clone(), "NarrowCopyBackward"
+)
 
 
 def _reshaping_in_place(name: str) -> Any:
@@ -445,10 +447,10 @@ def rot90(x: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
         raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
     k %= 4
     if k == 0:
-        return x.clone()
+        return name_nodes(x.clone(), "Rot90Backward")
     if k == 2:
-        return x.flip(a, b)
-    return x.flip(b).transpose(a, b) if k == 1 else x.transpose(a, b).flip(b)
+        return name_nodes(x.flip(a, b), "Rot90Backward")
+    return name_nodes(x.flip(b).transpose(a, b) if k == 1 else x.transpose(a, b).flip(b), "Rot90Backward")
 
 
 @public("kron", samples=_samples((_ROWS, [[1.0, 2.0]]), (_ROWS, _ROWS)))

@@ -26,6 +26,7 @@ from .batching import level_of, of_whole
 from .dims import back_to, count_over, dims_of, kept_shape
 from .geometry import normal_dim
 from .instruction import real_only
+from .operator import shows
 from .reduce import reduced
 from .registry import operator, public
 from .results import Max, Min
@@ -123,6 +124,7 @@ def amin(x: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 
 
 @public("aminmax", kind="reduction")
+@shows("AminmaxBackward")
 def aminmax(x: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """(smallest, largest), over all elements or one dimension."""
     real_only(x, "aminmax_cpu")

@@ -15,6 +15,7 @@ from ..lazy.places import Distinct
 from ..lazy.value import Value, from_array
 from ..native import hot
 from ..runtime import array as arrays
+from ..runtime.refusal import OutOfMemoryError
 from ..tensor import Tensor
 from .along import all_within
 from .view import select, unsqueeze
@@ -54,8 +55,15 @@ def as_index(i: Any, where: device) -> Any:
                 return cast_value(i.detach()._value(), dtypes.bool_)
             return as_numbers(i)
         a = i._to_numpy()
-        return a.astype(np.bool_) if i.dtype is dtypes.uint8 else a.copy()
+        return a.astype(np.bool_) if i.dtype is dtypes.uint8 else _copy(a)
     return _as_array(i)
+
+
+def _copy(a: np.ndarray) -> np.ndarray:
+    try:
+        return a.copy()
+    except MemoryError as error:  # of one that is expanded, and takes none itself
+        raise OutOfMemoryError(f"out of memory in indexing: {error}") from None
 
 
 def _as_array(i: Any) -> np.ndarray:

@@ -14,6 +14,7 @@ from . import writes
 from .casting import autocasts
 from .geometry import normal_dim
 from .instruction import SCALAR_TYPE_NAMES
+from .operator import name_nodes, shows
 from .registry import FUNCTIONS, function, named, public
 from .results import named as result_type
 
@@ -72,7 +73,7 @@ def slogdet(x: Tensor) -> Any:
 @autocasts
 def cholesky(x: Tensor, upper: bool = False) -> Tensor:
     """The lower triangle L, or the upper one, of x = L @ L.T."""
-    return _linalg().cholesky(x, upper=upper)
+    return name_nodes(_linalg().cholesky(x, upper=upper), "CholeskyBackward", x)
 
 
 @named("cholesky_solve")
@@ -93,7 +94,7 @@ def cholesky_solve(x: Tensor, L: Tensor, upper: bool = False) -> Tensor:
         )
     lower = L.mH if upper else L
     solve = _linalg().solve_triangular
-    return solve(lower.mH, solve(lower, x, upper=False), upper=True)
+    return name_nodes(solve(lower.mH, solve(lower, x, upper=False), upper=True), "CholeskySolveBackward")
 
 
 @named("cholesky_inverse")
@@ -105,7 +106,8 @@ def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
         raise RuntimeError(
             f"cholesky_inverse: A must be batches of square matrices, but they have the shape {list(L.shape)}"
         )
-    return cholesky_solve(eye(L.shape[-1], dtype=L.dtype, device=L.device), L, upper)
+    made = cholesky_solve(eye(L.shape[-1], dtype=L.dtype, device=L.device), L, upper)
+    return name_nodes(made, "CholeskyInverseBackward")
 
 
 @named("pinverse")
@@ -255,6 +257,7 @@ def ldexp(x: Tensor, other: Tensor) -> Tensor:
 
 
 @function
+@shows("BlockDiagBackward")
 def block_diag(*tensors: Tensor) -> Tensor:
     """Matrices along the diagonal of a larger one.
 

@@ -308,6 +308,32 @@ class Operator:
         return tuple(out)
 
 
+def name_nodes(made: Any, label: str, *given: Any) -> Any:
+    """What a function of several operators gives, with the name that PyTorch has for its node; returns it.
+
+    made: a tensor, or several, of which those are named that an operator with stated gradients made last; not one that
+    was `given`. label: without the number at its end, where that is 0.
+    """
+    for t in made if isinstance(made, tuple) else (made,):
+        node = t._edge
+        if node.__class__ is OpNode and all(node is not x._edge for x in given if isinstance(x, Tensor)):
+            node.label = label
+    return made
+
+
+def shows(label: str) -> Callable:
+    """Decorator for a function of several operators: what it gives shows `label` as the name of its node."""
+
+    def decorate(f: Callable) -> Callable:
+        @functools.wraps(f)
+        def function(*args: Any, **options: Any) -> Any:
+            return name_nodes(f(*args, **options), label, *args)
+
+        return function
+
+    return decorate
+
+
 def there(function: Callable) -> Callable:
     """Decorator for a function of a tensor that calls the array library: its device is the current one meanwhile."""
 

@@ -20,7 +20,7 @@ from .extremes import share_evenly
 from .gather import GATHER
 from .geometry import normal_dim
 from .instruction import real_only
-from .operator import on_either, there
+from .operator import name_nodes, on_either, there
 from .registry import named, operator, public
 from .results import KthValue, Median, Mode, Sort, TopK
 
@@ -116,15 +116,16 @@ _NO_ORDER = RuntimeError(" Sort does not support complex dtypes on CPU")
 
 @public("sort", kind="library")
 @there
-def sort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Any:
+def sort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool | None = None) -> Any:
     """(values, indices) in order along a dimension."""
     real_only(x, _NO_ORDER)
     d = normal_dim(dim, x.dim())
+    label = "SortBackward" if stable is None else "SortBackward1"
     if x.dim() == 0:
-        return Sort(clone(x), place_zero(x))
+        return Sort(name_nodes(clone(x), label), place_zero(x))
     if WATCH.batcher is not None and level_of(x):
         return of_whole(x, sort, d + 1, descending)
-    return Sort(*picked(x, _order(_native(x), d, descending), d, "SortBackward"))
+    return Sort(*picked(x, _order(_native(x), d, descending), d, label))
 
 
 @public("argsort", kind="library")
@@ -145,7 +146,7 @@ def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = 
     if not 0 <= k <= (x._shape[d] if x.dim() else 1):
         raise RuntimeError("selected index k out of range")
     if x.dim() == 0:
-        return TopK(clone(x), place_zero(x))
+        return TopK(name_nodes(clone(x), "TopkBackward"), place_zero(x))
     if WATCH.batcher is not None and level_of(x):
         return of_whole(x, topk, k, d + 1, largest, sorted)
     return TopK(*picked(x, _first(_native(x), k, d, largest), d, "TopkBackward"))
@@ -162,14 +163,16 @@ def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     if not 1 <= k <= (x._shape[d] if x.dim() else 1):
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}")
     if x.dim() == 0:
-        return KthValue(clone(x), wrap(backend.copied(np.zeros((), np.int64))))
+        return KthValue(name_nodes(clone(x), "KthvalueBackward"), wrap(backend.copied(np.zeros((), np.int64))))
     if WATCH.batcher is not None and level_of(x):
         return of_whole(x, kthvalue, k, d + 1, keepdim)
     if x.dtype is dtypes.bool_:
         raise NotImplementedError("\"kthvalue_cpu\" not implemented for 'Bool'")
     index = _first(_native(x), k, d, False)[(slice(None),) * d + (slice(k - 1, k),)]
     values, places = picked(x, index, d, "KthvalueBackward")
-    return KthValue(values, places) if keepdim else KthValue(values.squeeze(d), places.squeeze(d))
+    if keepdim:
+        return KthValue(values, places)
+    return KthValue(name_nodes(values.squeeze(d), "KthvalueBackward"), places.squeeze(d))
 
 
 def _median(x: Value) -> Value:
@@ -194,7 +197,7 @@ def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
         return MEDIAN.apply((x,))
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
-        return Median(clone(x), place_zero(x))
+        return Median(name_nodes(clone(x), "MedianBackward1"), place_zero(x))
     if WATCH.batcher is not None and level_of(x):
         return of_whole(x, median, d + 1, keepdim)
     a = comparable(_native(x))
@@ -206,8 +209,10 @@ def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     if a.dtype.kind == "f":
         missing = xp.isnan(a)
         index = xp.where(missing.any(axis=d, keepdims=True), xp.argmax(missing, axis=d, keepdims=True), index)
-    values, places = picked(x, index, d, "MedianBackward")
-    return Median(values, places) if keepdim else Median(values.squeeze(d), places.squeeze(d))
+    values, places = picked(x, index, d, "MedianBackward1")
+    if keepdim:
+        return Median(values, places)
+    return Median(name_nodes(values.squeeze(d), "MedianBackward1"), places.squeeze(d))
 
 
 @named("mode")
@@ -219,7 +224,7 @@ def mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     if x.dim() == 0:
         from ..creation import zeros
 
-        return Mode(x.clone(), zeros((), dtype=dtypes.int64, device=x.device))
+        return Mode(name_nodes(clone(x), "ModeBackward"), zeros((), dtype=dtypes.int64, device=x.device))
     if WATCH.batcher is not None and level_of(x):
         return of_whole(x, mode, d + 1, keepdim)
     a = np.moveaxis(comparable(x.detach()._to_numpy()), d, -1)
@@ -230,5 +235,5 @@ def mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
         values, inverse, counts = np.unique(a[at], return_inverse=True, return_counts=True)
         places[at] = np.flatnonzero(inverse == counts.argmax())[-1]
     index = wrap(backend.copied(places)).to(x.device).unsqueeze(d)  # type: ignore[attr-defined]
-    values = x.gather(d, index)
-    return Mode(values, index) if keepdim else Mode(values.squeeze(d), index.squeeze(d))
+    values = name_nodes(x.gather(d, index), "ModeBackward")
+    return Mode(values, index) if keepdim else Mode(name_nodes(values.squeeze(d), "ModeBackward"), index.squeeze(d))

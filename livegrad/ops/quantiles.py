@@ -15,6 +15,7 @@ from .copying import clone
 from .extremes import share_evenly
 from .geometry import normal_dim
 from .instruction import real_only
+from .operator import name_nodes
 from .order import comparable, picked, place_zero
 from .registry import operator, public
 from .results import NanMedian
@@ -133,11 +134,13 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
         return NANMEDIAN.apply((input,))
     d = normal_dim(dim, input.dim())
     if input.dim() == 0:
-        return NanMedian(clone(input), place_zero(input))
+        return NanMedian(name_nodes(clone(input), "NanmedianBackward1"), place_zero(input))
     a = comparable(input._to_numpy())
     if not a.shape[d]:
         raise IndexError(f"nanmedian(): Expected reduction dim {d} to have non-zero size.")
     counted = (~np.isnan(a) if a.dtype.kind == "f" else np.ones_like(a, np.bool_)).sum(d, keepdims=True)
     index = np.take_along_axis(np.argsort(a, axis=d, kind="stable"), np.maximum(counted - 1, 0) // 2, d)
-    values, places = picked(input, index, d, "NanmedianBackward")
-    return NanMedian(values, places) if keepdim else NanMedian(values.squeeze(d), places.squeeze(d))
+    values, places = picked(input, index, d, "NanmedianBackward1")
+    if keepdim:
+        return NanMedian(values, places)
+    return NanMedian(name_nodes(values.squeeze(d), "NanmedianBackward1"), places.squeeze(d))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .. import dtypes
@@ -145,9 +146,20 @@ def _prod_of_others(x: Value, dims: tuple, whole: bool) -> Value:
 
 
 def _prod_of_others_gradient(g: Any, x: Any, x_shape: tuple, dims: tuple) -> Any:
-    raise RuntimeError(
-        "the second derivative of prod() is not available where an element is zero; shift the input away from zero"
-    )
+    """Row i, column k: the product of all elements but i and k, for all pairs, so it may be differentiated again."""
+    values = x if x.__class__ is Value else x._value()
+    rest = [d for d in range(len(x_shape)) if d not in dims]
+    order = (*rest, *dims)
+    moved = [x_shape[d] for d in order]
+    rows = (*moved[: len(rest)], -1)
+    n = math.prod(x_shape[d] for d in dims)
+    same = backend.copied(backend.of(values).eye(n, dtype=values.dtype.np))
+    one = same if x.__class__ is Value else wrap(same)
+    others = x.permute(order).reshape(rows).unsqueeze(-2) * (1 - one) + one
+    pairs = on_either(PROD_OF_OTHERS, others, dims=(len(rest) + 1,), whole=False) * (1 - one)
+    made = (g.permute(order).reshape(rows).unsqueeze(-1) * pairs.conj()).sum(-2)
+    back = sorted(range(len(order)), key=order.__getitem__)
+    return made.reshape(tuple(moved)).permute(back)
 
 
 PROD_OF_OTHERS = operator(

@@ -18,7 +18,7 @@ from .batch_rules import along, repeated
 from .copying import clone
 from .geometry import normal_dim, sizes_of
 from .index import INDEX
-from .operator import on_either
+from .operator import name_nodes, on_either
 from .registry import operator, public, with_numpy_names
 
 
@@ -140,7 +140,7 @@ def flip(x: Tensor, *dims: Any) -> Tensor:
     if len(wanted) != len(listed):
         twice = next(d for d in listed if listed.count(d) > 1)
         raise RuntimeError(f"dim {twice} appears multiple times in the list of dims")
-    return FLIP.apply((x,), dims=tuple(sorted(wanted))) if wanted else clone(x)
+    return FLIP.apply((x,), dims=tuple(sorted(wanted))) if wanted else name_nodes(clone(x), "FlipBackward")
 
 
 def _rolled(x: Value, shift: int, dim: int) -> Value:
@@ -170,7 +170,7 @@ ROLL = operator(
 def roll(x: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """Shift around along dimensions, or over the flattened tensor."""
     if dims is None or dims in ((), []):
-        return roll(x.reshape(-1), shifts, 0).reshape(x._shape)
+        return name_nodes(roll(x.reshape(-1), shifts, 0).reshape(x._shape), "RollBackward", x)
     shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
     dims = (dims,) if isinstance(dims, int) else tuple(dims)
     if not shifts:
@@ -184,4 +184,4 @@ def roll(x: Tensor, shifts: Any, dims: Any = None) -> Tensor:
         n = x._shape[d]
         if n:
             x = ROLL.apply((x,), shift=s % n, dim=d)
-    return x if x.numel() else x.clone()  # never the tensor itself
+    return x if x.numel() else name_nodes(x.clone(), "RollBackward")  # never the tensor itself

@@ -22,7 +22,7 @@ from .copying import clone
 from .gather import GATHER, index_array
 from .geometry import normal_dim
 from .instruction import SCALAR_TYPE_NAMES, real_only
-from .operator import on_either
+from .operator import name_nodes, on_either
 from .order import comparable, picked, place_zero
 from .registry import ELEMENTWISE, FUNCTIONS, elementwise, operator, public
 from .results import CumMax, CumMin
@@ -205,7 +205,11 @@ def logcumsumexp(x: Tensor, dim: int) -> Tensor:
         return (x - top).exp().cumsum(d).log() + top  # type: ignore[attr-defined]
     if not x.is_floating_point():
         raise NotImplementedError(f"\"logcumsumexp_out_cpu\" not implemented for '{SCALAR_TYPE_NAMES[x.dtype]}'")
-    return LOGCUMSUMEXP.apply((x,), dim=d, backwards=False) if x.dim() and x.numel() else clone(x)
+    return (
+        LOGCUMSUMEXP.apply((x,), dim=d, backwards=False)
+        if x.dim() and x.numel()
+        else name_nodes(clone(x), "LogcumsumexpBackward")
+    )
 
 
 # On devices; on the CPU NumPy's is used.
@@ -236,7 +240,7 @@ def _running_extreme(x: Tensor, dim: int, largest: bool, result: Any) -> Any:
     real_only(x, "cummax_cpu" if largest else "cummin_cpu")
     d = normal_dim(dim, x.dim())
     if x.dim() == 0:
-        return result(clone(x), place_zero(x))
+        return result(name_nodes(clone(x), "CummaxBackward" if largest else "CumminBackward"), place_zero(x))
     if WATCH.batcher is not None and level_of(x):
         return of_whole(x, _running_extreme, d + 1, largest, result)
     if x.device is not cpu:

@@ -27,7 +27,7 @@ from .elementwise_functions import where
 from .gather import GATHER, index_array
 from .geometry import normal_dim
 from .index import INDEX_BACKWARD, elsewhere, grid
-from .operator import on_either
+from .operator import name_nodes, on_either
 from .registry import named, operator, public
 
 
@@ -397,7 +397,8 @@ def _combined_into(
     shape = x._shape
     if not shape or not index._shape or not src._shape:
         x, index, src = (t if t._shape else t.reshape(1) for t in (x, index, src))
-        return _combined_into(name, x, dim, index, src, reduce, include_self).reshape(shape)
+        made = _combined_into(name, x, dim, index, src, reduce, include_self).reshape(shape)
+        return name_nodes(made, _LABELS[name])
     if WATCH.batcher is not None and level_of(index):
         return of_wholes(
             (x, index, src), lambda x, index, src: _combined_into(name, x, d + 1, index, src, reduce, include_self)

@@ -15,7 +15,7 @@ from ..tensor import Tensor
 from . import dispatch
 from .batch_rules import trailing
 from .geometry import normal_dim
-from .operator import on_either
+from .operator import name_nodes, on_either
 from .registry import ELEMENTWISE, operator, public
 from .view_operators import DIAGONAL, EMBED
 
@@ -61,7 +61,7 @@ def diag(x: Tensor, diagonal: int = 0) -> Tensor:
         raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {x.dim()}D")
     if x.dim() == 1:
         return diag_embed(x, diagonal)
-    return x.diagonal(diagonal).clone()
+    return name_nodes(x.diagonal(diagonal).clone(), "DiagonalBackward0_copy", x)
 
 
 @public("diag_embed", kind="library")
@@ -73,7 +73,7 @@ def diag_embed(x: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Te
     if not x._shape:
         raise IndexError("Dimension out of range: diag_embed() needs a tensor with dimensions")
     if (a, b) != (x.dim() - 1, x.dim()):
-        return diag_embed(x, offset).movedim((-2, -1), (a, b))
+        return name_nodes(diag_embed(x, offset).movedim((-2, -1), (a, b)), "DiagEmbedBackward", x)
     n = x._shape[-1] + abs(offset)
     k = x.dim()
     shape = x._shape[:-1] + (n, n)

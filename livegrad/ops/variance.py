@@ -16,6 +16,7 @@ from ..tensor import Tensor
 from . import dispatch, rows
 from .batch_rules import along
 from .dims import count_over, dims_of, kept_shape, need_floating
+from .operator import shows
 from .reduce import mean
 from .registry import ELEMENTWISE, operator, public
 from .rowprogram import RowProgram, largest_number, smallest_number, total
@@ -168,6 +169,7 @@ def std(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False,
 
 
 @public("var_mean", kind="reduction", method=False)
+@shows("VarMeanBackward")
 def var_mean(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Any:
     """(variance, mean)"""
     spread = var(x, dim, unbiased, keepdim, correction=correction)
@@ -175,6 +177,7 @@ def var_mean(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = F
 
 
 @public("std_mean", kind="reduction", method=False)
+@shows("StdMeanBackward")
 def std_mean(x: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Any:
     """(standard deviation, mean)"""
     spread = std(x, dim, unbiased, keepdim, correction=correction)

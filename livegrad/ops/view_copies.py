@@ -8,6 +8,7 @@ from typing import Any
 
 from ..tensor import Tensor
 from . import writes
+from .operator import name_nodes, shows
 from .registry import FUNCTIONS, named
 
 _VIEWS = (
@@ -16,10 +17,17 @@ _VIEWS = (
 )
 
 
+def _copy_of(shown: Tensor, of: Tensor) -> Tensor:
+    """A copy of what a view shows; its node is called after the view's."""
+    made = shown.clone()
+    node = shown._edge
+    return made if node is None or node is of._edge else name_nodes(made, f"{node.name()}_copy", of, shown)
+
+
 def _copied(name: str, view: Callable) -> Callable:
     def function(input: Tensor, *args: Any, **kwargs: Any) -> Any:  # noqa: A002
         made = view(input, *args, **kwargs)
-        return tuple([x.clone() for x in made]) if isinstance(made, tuple) else made.clone()
+        return tuple([_copy_of(x, input) for x in made]) if isinstance(made, tuple) else _copy_of(made, input)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"What `{name.removesuffix('_copy')}` shows, in memory of its own."
@@ -39,7 +47,7 @@ for _name in _VIEWS.split():
 @named("view_copy", method=False)
 def view_copy(input: Tensor, size: Any = None, dtype: Any = None) -> Tensor:  # noqa: A002
     """What `view` shows, in memory of its own."""
-    return input.view(size if dtype is None else dtype).clone()  # type: ignore[attr-defined,no-any-return]
+    return _copy_of(input.view(size if dtype is None else dtype), input)  # type: ignore[attr-defined]
 
 
 @named("slice_copy", method=False)
@@ -52,13 +60,13 @@ def slice_copy(input: Tensor, dim: int = 0, start: Any = None, end: Any = None, 
 @named("unfold_copy", method=False)
 def unfold_copy(input: Tensor, dimension: int, size: int, step: int) -> Tensor:  # noqa: A002
     """What `Tensor.unfold` shows, in memory of its own."""
-    return input.unfold(dimension, size, step).clone()  # type: ignore[attr-defined,no-any-return]
+    return _copy_of(input.unfold(dimension, size, step), input)  # type: ignore[attr-defined]
 
 
 @named("alias_copy", method=False)
 def alias_copy(input: Tensor) -> Tensor:  # noqa: A002
     """A copy."""
-    return input.clone()
+    return name_nodes(input.clone(), "AliasBackward0_copy")  # type: ignore[no-any-return]
 
 
 @named("as_strided_scatter")
@@ -75,7 +83,8 @@ def as_strided_scatter(input: Tensor, src: Tensor, size: Any, stride: Any, stora
 
 
 for _name in ("chunk", "split", "split_with_sizes"):  # in PyTorch they share memory without saying so to autograd
-    _safe = functools.wraps(getattr(Tensor, _name))(_method(_name))
+    _label = "UnsafeSplitWithSizesBackward" if _name.endswith("sizes") else "UnsafeSplitBackward"
+    _safe = shows(_label)(functools.wraps(getattr(Tensor, _name))(_method(_name)))
     named(f"unsafe_{_name}")(_safe)
 
 for _name in ("addbmm", "addr", "i0", "mvlgamma", "polygamma", "renorm"):

@@ -321,3 +321,10 @@ def test_lengths_in_half_precision():
         return made, x.grad
 
     assert_same(run(livegrad), run(torch), rtol=2e-3)
+
+
+def test_more_indices_than_there_is_memory_for_results():
+    index = livegrad.zeros(1, dtype=livegrad.int64).expand(10**13)
+    for program in (lambda x: x[index], lambda x: x.index_select(0, index), lambda x: x.take(index)):
+        with pytest.raises(RuntimeError, match="out of memory"):
+            program(livegrad.ones(3))

@@ -261,3 +261,22 @@ def test_a_graph_is_freed_as_in_pytorch(name):
             {k: to_livegrad(v) for k, v in kwargs.items()},
         )  # fmt: skip
         assert ours == theirs, (args, kwargs)
+
+
+@pytest.mark.parametrize("dim", [None, 0, 1])
+@pytest.mark.parametrize("seed", range(8))
+def test_derivatives_of_products_with_zeros(dim, seed):
+    torch = pytest.importorskip("torch")
+    draws = np.random.default_rng(seed)
+    numbers = draws.integers(-2, 3, (2, 3, 4) if seed % 2 else (3, 3)).astype(float)
+    found = []
+    for m in (livegrad, torch):
+        x = m.tensor(numbers, requires_grad=True)
+        y = x.prod() if dim is None else x.prod(dim)
+        derivatives = [(y * m.linspace(1, 2, y.numel(), dtype=m.float64).reshape(y.shape)).sum()]
+        for _ in range(3):
+            (g,) = m.autograd.grad(derivatives[-1].sum(), x, create_graph=True)
+            derivatives.append(g * m.linspace(-1, 2, g.numel(), dtype=m.float64).reshape(g.shape))
+        found.append([d.detach().numpy() for d in derivatives])
+    for mine, theirs in zip(*found):
+        np.testing.assert_allclose(mine, theirs, atol=1e-9)

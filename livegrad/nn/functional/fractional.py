@@ -4,6 +4,7 @@ import numpy as np
 
 import livegrad
 from livegrad.ops.casting import autocasts
+from livegrad.ops.operator import name_nodes
 
 __all__ = [
     "fractional_max_pool2d", "fractional_max_pool2d_with_indices", "fractional_max_pool3d",
@@ -59,8 +60,11 @@ def _pooled(n, input, kernel_size, output_size, output_ratio, _random_samples):
     flat = livegrad.from_numpy(np.ascontiguousarray(places.reshape(*planes, -1))).to(input.device)
     rows = batched.reshape(*planes, -1).gather(2, flat).reshape(*planes, *wanted, -1)
     largest, which = rows.max(-1)
+    name_nodes(largest, f"FractionalMaxPool{n}DBackward")
     indices = flat.reshape(*planes, *wanted, -1).gather(-1, which.unsqueeze(-1)).squeeze(-1)
-    return (largest, indices) if input.dim() == n + 2 else (largest.squeeze(0), indices.squeeze(0))
+    if input.dim() == n + 2:
+        return largest, indices
+    return name_nodes(largest.squeeze(0), f"FractionalMaxPool{n}DBackward"), indices.squeeze(0)
 
 
 def _pool(n):

@@ -10,6 +10,7 @@ from livegrad.native import hot
 from livegrad.ops.casting import autocasts
 from livegrad.ops.composite import broadcast_tensors
 from livegrad.ops.instruction import SCALAR_TYPE_NAMES
+from livegrad.ops.operator import name_nodes
 from livegrad.ops.scalar import abs as abs_
 from livegrad.ops.scalar import eq, exp, log, log1p, maximum, minimum, sigmoid, square, where
 from livegrad.site import warn
@@ -161,8 +162,10 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
         if not bool(((input >= 0) & (input <= 1)).all()):
             raise RuntimeError("all elements of input should be between 0 and 1")
     if weight is None:
-        return _bce(input, target, reduction=reduction)
-    return reduce_loss(_bce(input, target, reduction="none") * weight, reduction)
+        made = _bce(input, target, reduction=reduction)
+    else:
+        made = reduce_loss(_bce(input, target, reduction="none") * weight, reduction)
+    return name_nodes(made, "BinaryCrossEntropyBackward", input, target)
 
 
 @autocasts

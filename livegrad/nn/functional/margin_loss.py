@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import livegrad
+from livegrad.ops.operator import name_nodes
 
 from ...ops.casting import autocasts
 from ...ops.indices import span
@@ -169,7 +170,7 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=
     loss = MARGINS.apply((x,), index=index.detach()._value(), p=int(p), margin=float(margin)) / x.size(1)
     if weight is not None:
         loss = loss * weight[index]
-    return reduce_loss(loss.reshape(target.shape), reduction)
+    return name_nodes(reduce_loss(loss.reshape(target.shape), reduction), "MultiMarginLossBackward", input)
 
 
 @autocasts
@@ -190,4 +191,4 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
     terms = (1 - x.gather(1, safe).unsqueeze(2) + x.unsqueeze(1)).clamp_min(0)
     counted = listed.unsqueeze(2) & ~chosen.unsqueeze(1)
     loss = (terms * counted).sum((1, 2)) / x.size(1)
-    return reduce_loss(loss.reshape(input.shape[:-1]), reduction)
+    return name_nodes(reduce_loss(loss.reshape(input.shape[:-1]), reduction), "MultilabelMarginLossBackward", input)

@@ -3,6 +3,7 @@
 import livegrad
 from livegrad.native import hot
 from livegrad.ops.joining import bordered
+from livegrad.ops.operator import name_nodes
 
 __all__ = ["pad"]
 
@@ -47,7 +48,8 @@ def pad(input, pad, mode="constant", value=None):
         if left or right:
             indices = _INDICES[mode](input, dim, left, right)
             result = result.index_select(dim, livegrad.tensor(indices, device=input.device))
-    return result
+    label = _LABELS.get(mode)
+    return name_nodes(result, f"{label}{len(ends)}DBackward", input) if label else result
 
 
 @hot
@@ -91,4 +93,5 @@ def _wrapped(input, dim, left, right):
     return [kept[i % len(kept)] for i in range(-max(left, 0), len(kept) + max(right, 0)) if len(kept)]
 
 
+_LABELS = {"reflect": "ReflectionPad", "replicate": "ReplicationPad"}
 _INDICES = {"reflect": _reflected, "replicate": _replicated, "circular": _wrapped}
