@@ -397,6 +397,7 @@ def linspace(
     return _finish(_from_numpy_copy(a, d), requires_grad, where)
 
 
+@hot
 def _few_between(start: Any, end: Any, steps: int) -> Tensor:
     """`linspace` in float32, in the same arithmetic, without NumPy's arrays."""
     first, last = np.float32(start), np.float32(end)

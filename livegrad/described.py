@@ -45,6 +45,7 @@ class Described(Registered):
         return v.device if v is not None else self._s.storage.device
 
     @property
+    @hot
     def ndim(self) -> int:
         return len(self._shape)
 

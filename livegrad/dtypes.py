@@ -25,6 +25,7 @@ class dtype:
 
     __slots__ = ("name", "np", "itemsize", "category", "kind", "is_signed", "index", "compute_kind")
 
+    @hot
     def __init__(self, name: str, np_dtype: Any, category: int, kind: str, signed: bool, index: int, itemsize: int = 0):
         self.name = name
         if np_dtype is not None:
@@ -64,6 +65,7 @@ class dtype:
         """
         return REAL_OF.get(self, self)
 
+    @hot
     def to_complex(self) -> dtype:
         """The complex dtype whose parts have this dtype; a complex dtype itself. Half types give complex64.
 
@@ -326,6 +328,7 @@ class finfo(_Limits):
 class iinfo(_Limits):
     """Limits of an integer dtype: ``max``, ``min``, ``bits``."""
 
+    @hot
     def __init__(self, d: dtype):
         if d.category != INTEGRAL:
             raise TypeError(f"iinfo() needs an integer dtype, got {d}")
@@ -352,6 +355,7 @@ class Size(tuple):
 
     __str__ = __repr__
 
+    @hot
     def __getitem__(self, i: Any) -> Any:
         got = tuple.__getitem__(self, i)
         return Size(got) if isinstance(i, slice) else got

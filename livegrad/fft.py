@@ -19,6 +19,7 @@ from .devices import available
 from .from_data import _finish, _from_numpy_copy
 from .lazy import backend
 from .lazy.value import Value
+from .native import hot
 from .native.holding import public as _are_public
 from .ops import dispatch
 from .ops.arguments import check_public
@@ -39,12 +40,14 @@ __all__ = [
 # forward: the exponent is negative. scale: what every result is multiplied by; the sums themselves are not scaled.
 
 
+@hot
 def _scaled(a: Any, scale: float) -> Value:
     if scale != 1:
         a *= scale
     return backend.fresh(a)
 
 
+@hot
 def _complex(library: Any, a: Any, dims: tuple, forward: bool) -> Any:
     """Over one dimension by the function for one, which has less to find out."""
     if len(dims) == 1:
@@ -56,6 +59,7 @@ def _c2c(x: Value, dims: tuple, forward: bool, scale: float) -> Value:
     return _scaled(_complex(backend.of(x).fft, x.native(), dims, forward), scale)
 
 
+@hot
 def _r2c(x: Value, dims: tuple, forward: bool, scale: float, halved: bool) -> Value:
     """halved: of the last of the dimensions only the half that is not the conjugate of the other."""
     library = backend.of(x).fft
@@ -139,6 +143,7 @@ C2R = operator(
 # --- arguments --------------------------------------------------------------------------------------------------
 
 
+@hot
 def _factor(norm: str | None, n: int, forward: bool) -> float:
     """What a transform of n points is multiplied by."""
     if norm == "ortho":
@@ -150,6 +155,7 @@ def _factor(norm: str | None, n: int, forward: bool) -> float:
     raise RuntimeError(f'Invalid normalization mode: "{norm}"')
 
 
+@hot
 def _ready(x: Tensor, over_complex: bool = False) -> Tensor:
     """In a dtype that is transformed: integers become the default dtype."""
     d = x.dtype
@@ -178,6 +184,7 @@ def _resized(x: Tensor, dims: tuple, sizes: Sequence[int | None]) -> Tensor:
     return pad(x, added) if any(added) else x
 
 
+@hot
 def _one(x: Tensor, dim: int) -> tuple:
     if not x.dim():
         raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
@@ -205,10 +212,12 @@ def _several(x: Tensor, s: Any, dim: Any) -> tuple[tuple, list]:
     return dims, list(s) if s is not None else [None] * len(dims)
 
 
+@hot
 def _points(x: Tensor, dims: tuple) -> int:
     return math.prod(x.shape[d] for d in dims)
 
 
+@hot
 def _given(out: Tensor | None, made: Tensor) -> Tensor:
     return made if out is None else write_out(out, made)
 
@@ -216,6 +225,7 @@ def _given(out: Tensor | None, made: Tensor) -> Tensor:
 # --- what all of them do ----------------------------------------------------------------------------------------
 
 
+@hot
 def _full(x: Tensor, dims: tuple, sizes: list, norm: str | None, forward: bool) -> Tensor:
     """Between complex numbers; real ones are taken as such."""
     x = _resized(_ready(x), dims, sizes)
@@ -228,6 +238,7 @@ def _full(x: Tensor, dims: tuple, sizes: list, norm: str | None, forward: bool) 
     return R2C.apply((x,), label, dims=dims, forward=forward, scale=scale, halved=False)
 
 
+@hot
 def _to_half(x: Tensor, dims: tuple, sizes: list, norm: str | None, forward: bool) -> Tensor:
     """From real numbers to half of their spectrum."""
     x = _resized(_ready(x), dims, sizes)
@@ -247,6 +258,7 @@ def _from_half(x: Tensor, dims: tuple, sizes: list, norm: str | None, forward: b
     return C2R.apply((x,), dims=dims, forward=forward, scale=scale, n=n)
 
 
+@hot
 def _refuse_complex(x: Tensor, text: str) -> None:
     if x.is_complex():
         raise RuntimeError(text.format(SCALAR_TYPE_NAMES[x.dtype]))
@@ -309,6 +321,7 @@ def ihfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None =
 # --- several dimensions -----------------------------------------------------------------------------------------
 
 
+@hot
 def fftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None, *, out: Any = None) -> Tensor:
     """`fft` along several dimensions: all of them, the last len(s), or those named; s: the size along each."""
     return _given(out, _full(input, *_several(input, s, dim), norm, True))

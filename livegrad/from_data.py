@@ -103,6 +103,7 @@ def _check_nested(data: Any) -> tuple:
     return (len(data), *first)
 
 
+@hot
 def _regular(data: Any) -> tuple | None:
     """(numbers, shape, their type) of nested lists and tuples of equal lengths that hold numbers of one type.
 

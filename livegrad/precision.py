@@ -11,7 +11,7 @@ from typing import Any
 
 from . import dtypes
 from .blocks import over
-from .native import slotted
+from .native import hot, slotted
 
 
 class State(threading.local):
@@ -30,6 +30,7 @@ class State(threading.local):
         self.casts: dict[tuple, tuple] = {}
 
     @property
+    @hot
     def enabled(self) -> frozenset[str]:
         if self.regions:
             self._leave()

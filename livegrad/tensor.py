@@ -300,6 +300,7 @@ class Tensor(Readable):
             return None
         return a.counter.n, a.counter.now, _site(), since or next_seq()
 
+    @hot
     def _written(self, since: int | None = None) -> Any:
         """The memory as the backend's array, for changing it in place now; this counts as one change."""
         a = self._storage()

@@ -75,6 +75,7 @@ def backward_from(output: Tensor, keep_graph: bool) -> None:
     engine.run([(edge, output._nr, _seed(output, None, False))], keep_graph, False)
 
 
+@hot
 def _as_tuple(x: Any) -> tuple:
     return (x,) if isinstance(x, Tensor) else tuple(x)
 

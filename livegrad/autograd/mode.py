@@ -188,6 +188,7 @@ class _Switch:
         return decorated(function, self._fresh)
 
 
+@hot
 def _used(switch: _Switch, function: tuple) -> Any:
     """Support both `@no_grad()` and `@no_grad`."""
     return switch(function[0]) if function else switch
@@ -205,6 +206,7 @@ def no_grad(*function: Callable) -> Any:
     return _used(_Switch(False), function)
 
 
+@hot
 def enable_grad(*function: Callable) -> Any:
     """Record again inside `no_grad`. A context manager and a decorator."""
     return _used(_Switch(True), function)

@@ -309,6 +309,7 @@ class Face(Storage):
 
     __slots__ = ("source",)
 
+    @hot
     def __init__(self, source: Storage, dtype: Any):
         self.source = source
         self.dtype = dtype
@@ -320,6 +321,7 @@ class Face(Storage):
     pinned = property(lambda self: self.source.pinned)  # type: ignore[assignment]
     views = property(lambda self: self.source.views)  # type: ignore[assignment]
 
+    @hot
     def _reread(self, array: Array | None) -> Any:
         """The whole memory of the source's, in this dtype."""
         if array is None:
@@ -366,13 +368,16 @@ class Face(Storage):
     def own(self) -> bool:
         return self.source.own()
 
+    @hot
     def pin(self) -> Array:
         return self._reread(self.source.pin())
 
+    @hot
     def register(self, tensor: Any) -> None:
         self.source.register(tensor)
 
 
+@hot
 def face_of(storage: Storage, dtype: Any) -> Storage:
     """A storage's memory as numbers of another dtype."""
     source = storage.source if isinstance(storage, Face) else storage

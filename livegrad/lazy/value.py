@@ -66,12 +66,14 @@ class Value:
         return self.ready().native()
 
     @property
+    @hot
     def ndim(self) -> int:
         return len(self.shape)
 
     def numel(self) -> int:
         return numel(self.shape)
 
+    @hot
     def dim(self) -> int:
         return len(self.shape)
 

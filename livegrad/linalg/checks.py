@@ -25,11 +25,13 @@ def check_square(name: str, x: Tensor) -> None:
         raise RuntimeError(f"linalg.{name}: Low precision dtypes not supported. Got {x.dtype}")
 
 
+@hot
 def check_matrix(name: str, x: Tensor) -> None:
     if x.dim() < 2:
         raise RuntimeError(f"linalg.{name}: The input tensor A must have at least 2 dimensions.")
 
 
+@hot
 def check_floating(name: str, x: Tensor) -> None:
     if x.dtype.category < dtypes.FLOATING:
         raise RuntimeError(f"linalg.{name}: Expected a floating point or complex tensor as input. Got {x.dtype}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..autograd.mode import MODE
+from ..native import hot
 from ..ops import reported
 from ..ops.arguments import check_public
 from ..ops.decompositions import CHOLESKY, EIG, EIGH, QR, QR_WHOLE, SVD, SVD_WHOLE, LinAlgError
@@ -136,11 +137,13 @@ def eigvals(A: Tensor) -> Tensor:
     return EIG.apply((A,))[0]
 
 
+@hot
 def _check_triangle(UPLO: str) -> None:
     if UPLO.upper() not in ("L", "U"):
         raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
 
 
+@hot
 def eigh(A: Tensor, UPLO: str = "L") -> Any:
     """(eigenvalues, eigenvectors) of symmetric or Hermitian matrices, of which one triangle is read; smallest first."""
     _check_triangle(UPLO)

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from .. import dtypes
+from ..native import hot
 from ..ops.arguments import check_public
 from ..ops.dims import dims_of
 from ..tensor import Tensor
@@ -16,6 +17,7 @@ from .solving import inv_ex
 __all__ = ["cond", "matrix_norm", "norm", "vector_norm"]
 
 
+@hot
 def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """A vector norm, or, for two dimensions and ord "fro", "nuc", 2, -2, 1, -1 or infinity, a matrix norm."""
     two = dim is not None and not isinstance(dim, int) and len(dim) == 2
@@ -32,6 +34,7 @@ def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, 
     return vector_norm(A, ord, dim, keepdim, dtype=dtype)
 
 
+@hot
 def vector_norm(x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The norm of order `ord` over dimensions, all of them unless given."""
     check_floating("vector_norm", x)

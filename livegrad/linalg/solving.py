@@ -6,6 +6,7 @@ from typing import Any
 
 from ..lazy import backend
 from ..lazy.value import Value
+from ..native import hot
 from ..ops import reported
 from ..ops.arguments import check_public
 from ..ops.batch_rules import trailing
@@ -46,6 +47,7 @@ INV = operator(
 )
 
 
+@hot
 def inv(A: Tensor) -> Tensor:
     """The inverse of square matrices. Raises RuntimeError for a singular one."""
     check_square("inv", A)
@@ -56,6 +58,7 @@ def inv(A: Tensor) -> Tensor:
         raise
 
 
+@hot
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """X such that A @ X = B, or X @ A = B if not `left`, for square A (..., n, n) and B (..., n, k) or (n,)."""
     B, vector = _right_hand("solve", A, B, left)
@@ -65,6 +68,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     return made.squeeze(-1) if vector else made
 
 
+@hot
 def _found(A: Tensor, B: Tensor) -> Tensor:
     try:
         return SOLVE.apply((A, B))
@@ -73,6 +77,7 @@ def _found(A: Tensor, B: Tensor) -> Tensor:
         raise
 
 
+@hot
 def _right_hand(name: str, A: Tensor, B: Tensor, left: bool) -> tuple:
     """The right hand side as matrices, a batch as large as A's, and whether it was vectors; checked."""
     check_square(name, A)
@@ -135,6 +140,7 @@ DET = operator(
 )
 
 
+@hot
 def det(A: Tensor) -> Tensor:
     """The determinant of square matrices. Its gradient needs an invertible matrix."""
     check_square("det", A)

@@ -26,6 +26,8 @@ def resolve(description: Sequence) -> Any:
     kind, *rest = description
     if kind == "tuple":
         return tuple(resolve(part) for part in rest)
+    if kind == "frozenset":
+        return frozenset(resolve(part) for part in rest)
     if kind == "builtin":
         return {"None": None, "True": True, "False": False}.get(rest[0], getattr(builtins, rest[0], None))
     if kind == "types":

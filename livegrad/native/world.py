@@ -193,6 +193,8 @@ def literal(value: Any) -> tuple:
         return ("str", value)
     if isinstance(value, tuple):
         return ("tuple", *[literal(x) for x in value])
+    if isinstance(value, frozenset):
+        return ("frozenset", *sorted([literal(x) for x in value], key=repr))
     raise Unsupported(f"a constant of type {type(value).__name__}")
 
 

@@ -26,6 +26,7 @@ from .batch_loops import loop
 WITHOUT_USE = frozenset(("layout", "pin_memory", "memory_format", "names", "size", "dtype", "device", "requires_grad"))
 
 
+@hot
 def refuse_unknown(function: str, given: dict[str, Any], known: Collection[str] = WITHOUT_USE) -> None:
     """TypeError for a keyword argument that a function does not have."""
     for name in given:

@@ -54,6 +54,7 @@ def _kernels(kind: str, masked: bool, columns: int) -> tuple:
 class _Sizes:
     """The sizes of a call: batch, heads, queries, keys, columns; `wide` columns and `padded` keys fill vectors."""
 
+    @hot
     def __init__(self, q: tuple, keys: int, kind: str, causal: bool):
         self.batch, self.heads, self.queries, self.columns = q
         lanes = lanes_of(kind)

@@ -31,6 +31,7 @@ from .scalar import eq, where
 
 
 @public("isclose")
+@hot
 def isclose(x: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
     """Elementwise |x - other| <= atol + rtol * |other|."""
     for name, tolerance in (("rtol", rtol), ("atol", atol)):
@@ -52,6 +53,7 @@ def isclose(x: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, 
 
 
 @public("allclose")
+@hot
 def allclose(x: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
     """Whether every pair of elements is close."""
     return bool(isclose(x, other, rtol, atol, equal_nan).all())
@@ -61,11 +63,12 @@ _FEW, _SOME = 32, 1 << 13  # numbers that are compared as lists in less time tha
 
 
 @public("equal")
+@hot
 def equal(x: Tensor, other: Tensor) -> bool:
     """Whether both have the same shape and elements."""
     if x._shape != other._shape:
         return False
-    if x.dtype is other.dtype and x.device is other.device is cpu:
+    if x.dtype is other.dtype and x.device is cpu and other.device is cpu:
         n = x.numel()
         if n <= _FEW:
             return x.tolist() == other.tolist()  # NaN differs from itself: each list has numbers of its own
@@ -236,6 +239,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
     return _COUNT.apply((apart,)) if p == 0 else dispatch.call(ELEMENTWISE["_distance"], (apart.norm(p, -1),))
 
 
+@hot
 def _histogram(a: np.ndarray, bins: int, low: float, high: float) -> np.ndarray:
     """The counts of `numpy.histogram`, which takes several times as long for few elements."""
     edges = np.arange(bins + 1.0)
@@ -248,6 +252,7 @@ def _histogram(a: np.ndarray, bins: int, low: float, high: float) -> np.ndarray:
 
 
 @function
+@hot
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out: Tensor | None = None) -> Tensor:
     """Counts of elements in equal bins between min and max (the data's own range if both are 0)."""
     if not input.is_floating_point():

@@ -10,6 +10,7 @@ import numpy as np
 from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value
+from ..native import hot
 from ..runtime.array import numel
 from ..tensor import Tensor
 from . import dispatch
@@ -23,6 +24,7 @@ from .registry import operator, public
 
 
 @public("outer", kind="library", aliases=("ger",))
+@hot
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """The outer product of two vectors."""
     for name, t in (("self", input), ("vec2", vec2)):
@@ -91,6 +93,7 @@ def _paired(a: Tensor, left: list, b: Tensor, right: list) -> list:
 _FEW = 1 << 10  # elements of which NumPy makes a cross product in less time than a kernel is launched
 
 
+@hot
 def _crossed(x: Value, y: Value, dim: int) -> Value:
     if x.device is cpu and x.dtype.itemsize >= 4 and numel(x.shape) <= _FEW:
         return _few_crossed(x.native(), y.native(), (slice(None),) * dim)
@@ -126,18 +129,19 @@ CROSS = operator(
 
 @public("cross")
 @autocasts
+@hot
 def cross(x: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The cross product of vectors of three components, along a dimension: the first of size 3 if it is not given."""
     if dim is None:
-        dim = next((d for d, n in enumerate(x.shape) if n == 3), None)
-        if dim is None:
+        if 3 not in x._shape:
             raise RuntimeError("no dimension of size 3 in input")
+        dim = x._shape.index(3)
     if x.dim() != other.dim():
         raise RuntimeError(
             f"linalg.cross: inputs must have the same number of dimensions: got {list(x.shape)} and {list(other.shape)}"
         )
     dim = normal_dim(dim, x.dim())
-    if x.shape[dim] != 3 or other.shape[dim] != 3:
+    if x._shape[dim] != 3 or other._shape[dim] != 3:
         raise RuntimeError(
             f"linalg.cross: inputs dimension {dim} must have length 3. Got {x.shape[dim]} and {other.shape[dim]}"
         )

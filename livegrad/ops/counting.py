@@ -10,6 +10,7 @@ from .. import dtypes
 from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import from_array
+from ..native import hot
 from ..runtime import array as arrays
 from ..runtime.interpreter import library
 from ..tensor import Tensor, wrap
@@ -32,6 +33,7 @@ def on_device(x: Tensor, name: str) -> Any:
 
 @function
 @there
+@hot
 def unique(
     input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,
     dim: int | None = None,
@@ -88,6 +90,7 @@ Tensor.unique_consecutive = unique_consecutive  # type: ignore[attr-defined]
 
 @public("bincount", kind="library")
 @there
+@hot
 def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each non-negative integer occurs, or the sum of its weights."""
     if x.dtype.category != dtypes.INTEGRAL:
@@ -192,6 +195,7 @@ def searchsorted(
 
 
 @function
+@hot
 def bucketize(
     input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False, out: Tensor | None = None
 ) -> Tensor:

@@ -14,6 +14,7 @@ from .. import dtypes
 from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value, from_array
+from ..native import hot
 from ..runtime import array as arrays
 from ..runtime import numpy_threads
 from .batch_rules import broadcasting, trailing
@@ -50,10 +51,12 @@ def library(name: str, *values: Value, **options: Any) -> Any:
         raise LinAlgError(f"linalg.{name}: {error} (for input of shape {shapes})") from None
 
 
+@hot
 def solve_value(a: Value, b: Value) -> Value:
     return backend.fresh(library("solve", a, b))
 
 
+@hot
 def _parts(name: str, x: Value, **options: Any) -> tuple:
     return tuple(backend.copied(part) for part in library(name, x, **options))
 

@@ -443,7 +443,12 @@ def value_call(op: ElementwiseOp, args: tuple) -> Value:
 def value_function(op: ElementwiseOp, reflected: bool = False) -> Callable:
     """The method of values for an operator; `reflected` swaps two operands."""
     if len(op.names) != 2:
-        return lambda self, *others: value_call(op, (self, *others))
+
+        @hot
+        def method(self: Value, *others: Any) -> Value:
+            return value_call(op, (self, *others))
+
+        return method
     same, with_scalar = op.same_tt, op.scalar_tables
     pattern = "st" if reflected else "ts"
 

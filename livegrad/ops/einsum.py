@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Sequence
 
+from ..native import hot
 from ..tensor import Tensor
 from .arguments import type_name
 from .registry import FUNCTIONS, function
@@ -167,6 +168,7 @@ def _diagonals(t: Tensor, term: str) -> tuple[Tensor, str]:
     return t, term
 
 
+@hot
 def _contract(a: Tensor, ta: str, b: Tensor, tb: str, later: str) -> tuple[Tensor, str]:
     """Two operands as one batched matrix product: batch letters, those of a, those of b; shared others are summed."""
     left, right, product, shape, letters = _plan(ta, tuple(a._shape), tb, tuple(b._shape), later)
@@ -175,6 +177,7 @@ def _contract(a: Tensor, ta: str, b: Tensor, tb: str, later: str) -> tuple[Tenso
     return made if shape == made._shape else made.reshape(shape), letters
 
 
+@hot
 def _arranged(t: Tensor, dropped: tuple, order: tuple | None, wide: tuple | None, shape: tuple | None) -> Tensor:
     """An operand without what is summed beforehand, its dimensions in order, of their full sizes, and grouped."""
     if dropped:

@@ -133,6 +133,7 @@ def fmod(input: Tensor, other: Any) -> Tensor:
 
 
 @public("addcmul", kind="elementwise", inplace=True)
+@hot
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 * tensor2"""
     return dispatch.call(ELEMENTWISE["_addcmul"], (input, tensor1, tensor2, value))
@@ -150,6 +151,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 
 
 @public("lerp", kind="elementwise", inplace=True)
+@hot
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """input + weight * (end - input)"""
     for name, x in (("end", end), ("weight", weight)):
@@ -159,6 +161,7 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
 
 
 @public("round", kind="elementwise", inplace=True)
+@hot
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """Round to the nearest integer, or to so many decimals; halves go to even."""
     if decimals == 0:

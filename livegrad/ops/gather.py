@@ -310,6 +310,7 @@ def take(x: Tensor, index: Tensor) -> Tensor:
 
 
 @public("nonzero", kind="library")
+@hot
 def nonzero(x: Tensor, *, as_tuple: bool = False) -> Any:
     """Indices of the elements that are not zero: one row each, or one tensor per dimension."""
     if x.device is not cpu:
@@ -329,6 +330,7 @@ def nonzero(x: Tensor, *, as_tuple: bool = False) -> Any:
     return wrap(backend.fresh(rows))
 
 
+@hot
 def _coordinates(a: np.ndarray) -> list:
     """For each dimension the indices of the elements that are not zero, by dividing their places in the whole array."""
     left = np.flatnonzero(a if a.dtype == bool else a != 0)

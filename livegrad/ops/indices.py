@@ -128,6 +128,7 @@ def _items_of(x: Tensor, items: list) -> list:
     return items[:rest] + [EVERY] * (n - used) + [i for i in items[rest + 1 :] if i is not Ellipsis]
 
 
+@hot
 def _dimensions_used(i: Any) -> int:
     """How many dimensions one item of an index, which is not None, Ellipsis or a truth value, is for."""
     if isinstance(i, (Tensor, np.ndarray)):

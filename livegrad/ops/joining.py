@@ -323,6 +323,7 @@ def _stack_pieces(tensors: list) -> Tensor | None:
     return wrap(from_array(made))
 
 
+@hot
 def _stack_value(values: list, dim: int) -> Value:
     shape = values[0].shape
     out = arrays.empty_on(values[0].device, shape[:dim] + (len(values),) + shape[dim:], values[0].dtype)

@@ -319,6 +319,7 @@ SCALED_ADDR = _scaled(
 )
 
 
+@hot
 def _added(input: Tensor, shape: tuple) -> Tensor:
     """What is added to a product of some shape: it may be broadcast to it, but not the other way round."""
     return input if input._shape == shape else input.expand(shape)  # type: ignore[attr-defined]
@@ -333,6 +334,7 @@ def _same_dtypes(which: str, a: Tensor, b: Tensor) -> None:
 
 @public("addmm", kind="library", inplace=True)
 @autocasts
+@hot
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * (mat1 @ mat2)"""
     _same_dtypes("self and mat2", input, mat2)

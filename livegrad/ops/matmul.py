@@ -60,6 +60,7 @@ def _product(a: Value, b: Value, turn_a: bool = False, turn_b: bool = False) -> 
     return _by_library(_transposed(a) if turn_a else a, _transposed(b) if turn_b else b)
 
 
+@hot
 def _by_library(a: Value, b: Value) -> Value:
     """Other devices, and what the BLAS does not do: other dtypes (half types in float32), odd strides."""
     if a.device is not cpu:

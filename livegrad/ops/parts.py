@@ -28,6 +28,7 @@ from .view_operators import CLEAR, EXTRACT, INSERT, SELECT, Meta, View
 # --- the views --------------------------------------------------------------------------------------------------
 
 
+@hot
 def parts_of(offset: int, shape: tuple, strides: tuple) -> tuple:
     """Where the parts of complex numbers lie, which lie so."""
     return 2 * offset, (*shape, 2), (*[2 * s for s in strides], 1)
@@ -62,6 +63,7 @@ class Recast(View):
         made.uses += 1
         return made
 
+    @hot
     def _apply(self, tensors: Sequence[Tensor], label: str | None, args: dict) -> Tensor:
         t = tensors[0]
         found = self.geometry(*t._geometry())
@@ -134,6 +136,7 @@ def view_as_complex(input: Tensor) -> Tensor:
 
 
 @named("real", method=False)
+@hot
 def real(input: Tensor) -> Tensor:
     """The real parts of complex numbers, in the same memory; a real tensor itself."""
     return select(view_as_real(input), -1, 0) if input.is_complex() else input
@@ -219,6 +222,7 @@ def record_part_strided(view: Tensor, base: Tensor) -> None:
 # --- making complex numbers -------------------------------------------------------------------------------------
 
 
+@hot
 def _joined(real: Value, imag: Value) -> Value:
     made = arrays.empty_on(real.device, dispatch.broadcast_shapes(real.shape, imag.shape), real.dtype.to_complex())
     both = made.native()
@@ -245,6 +249,7 @@ COMPLEX = operator(
 )
 
 
+@hot
 def _check_parts(name: str, x: Tensor, y: Tensor) -> None:
     if not (x.is_floating_point() and y.is_floating_point()):
         raise RuntimeError(

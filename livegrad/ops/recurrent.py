@@ -24,6 +24,7 @@ from ..codegen.product import lanes_of
 from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value, from_array
+from ..native import hot
 from ..observe import library
 from ..precision import REGIONS, STATE
 from ..runtime import array as arrays
@@ -73,15 +74,18 @@ def _kernel(mode: str, kind: str, vectors: int) -> Kernel:
     return Kernel(lambda: ("recurrent", *options), lambda: source(*options), codegen.FORMATS, 1)
 
 
+@hot
 def _kind(dtype: dtypes.dtype) -> str | None:
     return {dtypes.float32: "f32", dtypes.float64: "f64"}.get(dtype)
 
 
+@hot
 def _padded(units: int, kind: str) -> int:
     lanes = lanes_of(kind)
     return -(-units // lanes) * lanes
 
 
+@hot
 def _kernels_ready(mode: str, dtype: dtypes.dtype, units: int, work: int) -> bool:
     """Whether the work can be done by kernels now."""
     kind = _kind(dtype)
@@ -92,6 +96,7 @@ def _kernels_ready(mode: str, dtype: dtypes.dtype, units: int, work: int) -> boo
 
 
 @library("recurrent")
+@hot
 def _launch(kernel: Kernel, rows: Rows, pointers: tuple, numbers: tuple, work: int) -> None:
     args = kernel.pack(*pointers, *numbers)
     each = max(1, work // max(rows.batch, 1))
@@ -123,6 +128,7 @@ def _wide_rows(v: Value, shape: tuple, padded: int) -> Any:
     return out
 
 
+@hot
 def _narrowed(a: Any, units: int, shape: tuple) -> Value:
     """(..., padded) as a value of (..., units), in `shape`."""
     if a.shape[-1] == units:
@@ -130,6 +136,7 @@ def _narrowed(a: Any, units: int, shape: tuple) -> Value:
     return backend.copied(a.native()[..., :units].reshape(shape))
 
 
+@hot
 def pack(w: np.ndarray, units: int) -> np.ndarray:
     """Recurrent weights (parts * units, units) by panels of one vector of units: [panel][k][part][lane]."""
     parts = w.shape[0] // units
@@ -137,6 +144,7 @@ def pack(w: np.ndarray, units: int) -> np.ndarray:
     return np.ascontiguousarray(w.reshape(parts, units // lanes, lanes, units).transpose(1, 3, 0, 2))
 
 
+@hot
 def _address(a: np.ndarray) -> int:
     return a.__array_interface__["data"][0]
 
@@ -146,6 +154,7 @@ _INPUT_SLOTS = {"LSTM": ((0, 4, 0),), "GRU": ((0, 2, 0), (2, 1, 3)), "RNN_TANH":
 _PARTS = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 
 
+@hot
 def _bias(mode: str, b_ih: np.ndarray | None, b_hh: np.ndarray | None, size: int, dtype: Any) -> np.ndarray:
     """What is added to each slot."""
     if b_ih is None:
@@ -159,6 +168,7 @@ def _bias(mode: str, b_ih: np.ndarray | None, b_hh: np.ndarray | None, size: int
 # --- the operator -----------------------------------------------------------------------------------------------
 
 
+@hot
 def _forward(
     mode: str, x: Value, h0: Value, c0: Value, w_ih: Value, w_hh: Value, b_ih: Value | None = None,
     b_hh: Value | None = None, *, reverse: bool, rows: Rows, keep: bool,
@@ -211,6 +221,7 @@ def _forward(
     return (*outs, from_array(gates), from_array(hidden), from_array(memory)) if keep else outs
 
 
+@hot
 def _matrix(v: Value, columns: int) -> Any:
     """The array as contiguous rows."""
     a = v.ready()

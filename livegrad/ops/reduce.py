@@ -177,6 +177,7 @@ SUM.without_data = MEAN.without_data = True
 
 @public("prod", kind="reduction", op=PROD)
 @autocasts
+@hot
 def prod(x: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The product over all elements or one dimension; dtype: what the elements are converted to first."""
     if dtype is not None:

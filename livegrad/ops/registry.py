@@ -213,6 +213,7 @@ def _with_result(kwargs: dict, out: Any) -> dict:
     return {**kwargs, "out": out}
 
 
+@hot
 def _computed(op: ElementwiseOp, entry: Public, args: tuple) -> Any:
     """The result for arguments in any mixture; what one makes of it that is foreign, and overrides it."""
     made = foreign(entry, args, {})

@@ -63,6 +63,7 @@ def tile(x: Tensor, *dims: Any) -> Tensor:
 
 
 @public("repeat_interleave", kind="library")
+@hot
 def repeat_interleave(
     x: Tensor, repeats: int | Tensor | None = None, dim: int | None = None, *, output_size: int | None = None
 ) -> Tensor:
@@ -108,6 +109,7 @@ def _counts(repeats: Tensor) -> np.ndarray:
     return counts
 
 
+@hot
 def _sized(made: Tensor, output_size: int | None, d: int = 0) -> Tensor:
     if output_size is not None and made._shape[d] != output_size:
         raise RuntimeError(f"repeat_interleave: Invalid output_size, expected {made._shape[d]} but got {output_size}")
@@ -143,6 +145,7 @@ def flip(x: Tensor, *dims: Any) -> Tensor:
     return FLIP.apply((x,), dims=tuple(sorted(wanted))) if wanted else name_nodes(clone(x), "FlipBackward")
 
 
+@hot
 def _rolled(x: Value, shift: int, dim: int) -> Value:
     """Each element `shift` places further along a dimension; 0 <= shift < its size."""
     made = arrays.empty_on(x.device, x.shape, x.dtype)
@@ -167,6 +170,7 @@ ROLL = operator(
 
 
 @public("roll", kind="library")
+@hot
 def roll(x: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """Shift around along dimensions, or over the flattened tensor."""
     if dims is None or dims in ((), []):

@@ -20,6 +20,7 @@ from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value, from_array
 from ..llvm import service
+from ..native import hot
 from ..runtime import array as arrays
 from ..runtime import pool
 from . import dispatch
@@ -93,6 +94,7 @@ def _kernel(kind: str, last: bool) -> Kernel:
     return _kernels[key]
 
 
+@hot
 def _along(x: Value, table: Table, dim: int) -> Value:
     """A row-major float or integer value resampled along one dimension."""
     a = x.native()
@@ -132,6 +134,7 @@ def _elsewhere(x: Value, table: Table, dim: int) -> Value:
     return total
 
 
+@hot
 def _resample(x: Value, tables: tuple) -> Value:
     dtype = x.dtype
     if x.device is not cpu:

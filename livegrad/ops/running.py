@@ -122,6 +122,7 @@ def _recorded_cumprod_gradient(g: Tensor, x: Tensor, dim: int) -> Tensor:
     return FUNCTIONS["cat"](parts, dim)
 
 
+@hot
 def _cumprod(x: Value, dim: int) -> Value:
     return _running("cumprod", x, dim)
 
@@ -138,6 +139,7 @@ CUMPROD = operator(
 
 @public("cumprod", kind="library", op=CUMPROD, inplace=True)
 @autocasts
+@hot
 def cumprod(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running products along a dimension."""
     if dtype is not None:

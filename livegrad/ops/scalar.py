@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from ..native import hot
 from .scalar_numpy import NUMPY
 
 
@@ -317,6 +318,7 @@ shl = Primitive("shl")
 shr = Primitive("shr")
 
 
+@hot
 def postorder(expr: Any) -> list[Expr]:
     """The nodes of an expression, arguments before what uses them, each once."""
     order: list[Expr] = []

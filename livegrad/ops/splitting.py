@@ -130,6 +130,7 @@ def split_with_sizes(x: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tup
 
 
 @public("chunk", kind="view")
+@hot
 def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple:
     """Views of so many equal pieces along a dimension (the last may be smaller, or missing)."""
     if not x._shape:
@@ -172,6 +173,7 @@ def tensor_split(x: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple:
 
 
 @public("unbind", kind="view")
+@hot
 def unbind(x: Tensor, dim: int = 0) -> tuple:
     """Views of every index of a dimension."""
     d = normal_dim(dim, x.dim())

@@ -96,6 +96,7 @@ def _unsqueeze_value(v: Value, dim: int) -> Value:
     return _reshape_value(v, v.shape[:dim] + (1,) + v.shape[dim:])
 
 
+@hot
 def _slice_value(v: Value, dim: int, start: int, step: int, length: int) -> Value:
     return SLICE.forward(v, dim=dim, start=start, step=step, length=length)
 
@@ -460,6 +461,7 @@ def as_strided(x: Tensor, size: Any, stride: Any, storage_offset: int | None = N
     return AS_STRIDED.apply((x,), size=size, stride=stride, start=start, base=x._geometry())
 
 
+@hot
 def _mT(x: Tensor) -> Tensor:
     if x.dim() < 2:
         raise RuntimeError("tensor.mT is only supported on matrices or batches of matrices. Got a tensor of fewer dims")

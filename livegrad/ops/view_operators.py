@@ -59,6 +59,7 @@ class View(Operator):
         self.grads = {"x": Rule(gradient)}
         self.batch = views
 
+    @hot
     def _on_value(self, v: Value, **args: Any) -> Value:
         return self.of_value(v, args)
 
@@ -71,6 +72,7 @@ class View(Operator):
         found = self.geometry(array.offset, array.shape, array.strides, **args)
         return self.copy(v, **args) if found is None else reshaped(v, *found)
 
+    @hot
     def copy(self, v: Value, **args: Any) -> Value:
         """The result where no window will do (only reshaping comes to that)."""
         fresh = from_array(arrays.copied(v.ready())) if v.device.type == "meta" else backend.copied(v.native())

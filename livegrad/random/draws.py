@@ -213,6 +213,7 @@ def randint(
     return made_of(stream_of(generator).random_int(low, high, n, d.np), shape, d, requires_grad)
 
 
+@hot
 def _check_range(n: int, d: dtypes.dtype) -> None:
     """Raise where the integers 0 to n - 1 are not all numbers of a dtype."""
     if d is dtypes.bool_ or d.is_complex:

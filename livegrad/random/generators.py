@@ -49,6 +49,7 @@ class Generator:
         return self._made.setdefault("stream", Stream())
 
     @property
+    @hot
     def _state(self) -> Any:
         """What is drawn from now."""
         return self._counter if self.device is not devices.cpu or PORTABLE.on else self._stream
@@ -69,6 +70,7 @@ class Generator:
     def initial_seed(self) -> int:
         return self._state.initial if self._state is self._counter else self._stream.initial_seed()
 
+    @hot
     def get_state(self) -> Tensor:
         """The state, as bytes: 5056 of the CPU's, 16 of a CUDA device's and inside of `portable`."""
         return _from_numpy_copy(self._state.get_state(), dtypes.uint8)
@@ -214,6 +216,7 @@ def initial_seed() -> int:
     return default_generator.initial_seed()
 
 
+@hot
 def get_rng_state() -> Tensor:
     """The state of the default generator, as bytes."""
     return default_generator.get_state()

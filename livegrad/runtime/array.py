@@ -280,6 +280,7 @@ class Array:
         return Array(self.block, offset, shape, strides, self.dtype, is_contiguous(shape, strides))
 
 
+@hot
 def reread(a: Array, dtype: dtypes.dtype, offset: int, shape: tuple, strides: tuple) -> Array:
     """A window onto an array's memory that reads it as another dtype; offset and strides in elements of that one."""
     if a.device is not cpu:

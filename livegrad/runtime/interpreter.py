@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ..native import hot
 from ..ops.scalar import Expr, postorder
 from ..ops.scalar_numpy import COMPLEX, LACKING, NUMPY
 
 
+@hot
 def _compute_dtype(d: Any) -> np.dtype:
     return np.dtype(np.float32) if d.compute_kind == "f32" else d.np
 
@@ -59,6 +61,7 @@ def _special(name: str) -> Any:
     return getattr(importlib.import_module("cupyx.scipy.special"), {"lgamma": "gammaln"}.get(name, name))
 
 
+@hot
 def _call(name: str, args: list, dtype: np.dtype) -> Any:
     if dtype.kind == "b" and name in _BOOL:
         return _BOOL[name](*args)
@@ -110,6 +113,7 @@ def _shift(name: str, x: Any, y: Any) -> Any:
     return np.where(inside, np.right_shift(x, amount), beyond).astype(x.dtype)
 
 
+@hot
 def _converted(a: Any, dtype: np.dtype) -> Any:
     """An array in another dtype. Of complex numbers real dtypes hold the real part."""
     if a.dtype.kind == "c" and dtype.kind not in "cb":
@@ -133,6 +137,7 @@ def run_instruction(instr: Any, operands: list, params: tuple) -> Any:
         return _converted(made, instr.dtype.np)
 
 
+@hot
 def run_piece(nodes: list) -> list:
     """Every node of a linearised piece, in order; returns native arrays, which may need broadcasting to their shape."""
     device = nodes[-1].device

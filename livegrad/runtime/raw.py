@@ -11,6 +11,7 @@ import numpy as np
 from ..native import hot
 
 
+@hot
 def peek(address: int, nbytes: int) -> bytes:
     """What lies in memory now (`native` writes this out)."""
     return ctypes.string_at(address, nbytes)

@@ -13,6 +13,7 @@ import struct
 import numpy as np
 
 from ..llvm import cache
+from ..native import hot
 from ..runtime.raw import address
 
 _WORTH = 1 << 17  # elements asked for, in one call or several, before compiling
@@ -46,6 +47,7 @@ def shuffle(words: np.ndarray, out: np.ndarray) -> bool:
     return call is not None
 
 
+@hot
 def apply(function: int, x: np.ndarray, out: np.ndarray) -> bool:
     """`out[i] = function(x[i])` for a C function of one float64 at an address; False where there is no compiler."""
     call = _load().get("apply")

@@ -14,12 +14,15 @@ import numpy as np
 
 from livegrad.sampling import compiled
 
+from ..native import hot
+
 
 def log(x: np.ndarray) -> np.ndarray:
     """Natural logarithm; -inf at 0."""
     return _over("log", x)
 
 
+@hot
 def log1p(x: np.ndarray) -> np.ndarray:
     """Natural logarithm of 1 + x."""
     return _over("log1p", x)
@@ -42,6 +45,7 @@ def tan(x: np.ndarray) -> np.ndarray:
     return _over("tan", x)
 
 
+@hot
 def _over(name: str, x: np.ndarray) -> np.ndarray:
     x = np.ascontiguousarray(x, np.float64)
     address = _address(name) if compiled.worth_it(x.size) else None

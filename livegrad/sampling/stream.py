@@ -62,6 +62,7 @@ class Stream:
     def initial_seed(self) -> int:
         return self._engine.seed
 
+    @hot
     def get_state(self) -> np.ndarray:
         """The state as PyTorch's `get_state` gives it: 5056 bytes."""
         waiting = self._waiting[:1]
@@ -136,6 +137,7 @@ class Stream:
         bits &= np.uint64(2**53 - 1)
         return bits.view(np.int64)
 
+    @hot
     def _unit64(self, n: int) -> np.ndarray:
         unit = self._bits53(n).astype(np.float64)
         unit *= 2.0**-53
@@ -401,6 +403,7 @@ class Stream:
             raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma:g}")
         return _cast(fma64(libm.tan(math.pi * (self._unit64(n) - 0.5)), sigma, median), dtype)
 
+    @hot
     def multinomial(self, probs: np.ndarray, num_samples: int, replacement: bool = False) -> np.ndarray:
         """Indices drawn by the weights in the last dimension of `probs` (one or two dimensions)."""
         probs = np.asarray(probs)

@@ -205,6 +205,7 @@ def _apply(function, inplace, input, *numbers):
     return function(input, *numbers)
 
 
+@hot
 def relu(input, inplace=False):
     """max(x, 0)."""
     return input.relu_() if inplace else input.relu()
@@ -220,6 +221,7 @@ def relu6(input, inplace=False):
     return hardtanh(input, 0.0, 6.0, inplace)
 
 
+@hot
 def elu(input, alpha=1.0, inplace=False):
     """x for x > 0, else alpha (exp(x) - 1)."""
     return _apply(_elu, inplace, input, alpha)
@@ -252,6 +254,7 @@ def selu_(input):
     return selu(input, True)
 
 
+@hot
 def gelu(input, *, approximate="none"):
     """x Φ(x), where Φ is the normal distribution function; ``approximate="tanh"`` uses the tanh formula for it."""
     if approximate == "none":
@@ -261,6 +264,7 @@ def gelu(input, *, approximate="none"):
     raise RuntimeError("approximate argument must be either none or tanh.")
 
 
+@hot
 def silu(input, inplace=False):
     """x sigmoid(x), also called swish."""
     return _apply(_silu, inplace, input)
@@ -272,11 +276,13 @@ def mish(input, inplace=False):
 
 
 @autocasts
+@hot
 def softplus(input, beta=1.0, threshold=20.0):
     """log(1 + exp(beta x)) / beta: a smooth relu. Linear where beta x exceeds ``threshold``."""
     return _softplus(input, beta, threshold)
 
 
+@hot
 def leaky_relu(input, negative_slope=0.01, inplace=False):
     """x for x > 0, else negative_slope x."""
     return _apply(_leaky_relu, inplace, input, negative_slope)
@@ -388,16 +394,19 @@ def threshold_(input, *args, **kwargs):
     return threshold(input, *args, **kwargs, inplace=True)
 
 
+@hot
 def sigmoid(input):
     """1 / (1 + exp(-x))."""
     return input.sigmoid()
 
 
+@hot
 def logsigmoid(input):
     """log(sigmoid(x)), without overflow."""
     return _logsigmoid(input)
 
 
+@hot
 def tanh(input):
     """The hyperbolic tangent."""
     return input.tanh()

@@ -3,12 +3,14 @@
 import livegrad
 from livegrad.ops.attention import attention_weights, scaled_dot_product_attention
 
+from ...native import hot
 from .affine import linear
 from .dropouts import dropout
 
 __all__ = ["multi_head_attention_forward", "scaled_dot_product_attention"]
 
 
+@hot
 def canonical_mask(mask, name, dtype, other_name="", other=None, check_other=True):
     """A mask as numbers to add: where a boolean one is True, minus infinity. None for None."""
     if mask is None:
@@ -20,6 +22,7 @@ def canonical_mask(mask, name, dtype, other_name="", other=None, check_other=Tru
     return livegrad.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(mask, float("-inf"))
 
 
+@hot
 def _projected(query, key, value, weight, bias):
     """Query, key and value times their thirds of one weight; as one product where they are the same tensor."""
     width = query.size(-1)
@@ -33,6 +36,7 @@ def _projected(query, key, value, weight, bias):
     return tuple(linear(x, w, b) for x, w, b in zip((query, key, value), weight.chunk(3), biases))
 
 
+@hot
 def _check_shapes(query, key, value, key_padding_mask, attn_mask, num_heads):
     """Whether there is a batch; AssertionError where shapes do not go together."""
     if query.dim() not in (2, 3):

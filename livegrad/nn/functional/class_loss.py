@@ -65,6 +65,7 @@ def _refuse_class_shapes(input, target):
         raise RuntimeError(f"Expected target size {expected}, got {list(target.shape)}")
 
 
+@hot
 def check_class_weight(weight, classes):
     if weight is not None and (weight.dim() != 1 or weight.size(0) != classes):
         raise RuntimeError(

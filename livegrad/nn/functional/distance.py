@@ -16,6 +16,7 @@ def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):
 
 
 @autocasts
+@hot
 def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     """The cosine of the angle between ``x1`` and ``x2`` along ``dim``; their shapes broadcast."""
     x1, x2 = broadcast_tensors(x1, x2)

@@ -5,6 +5,7 @@ import warnings
 from livegrad.ops import resample as tables
 from livegrad.ops.casting import autocasts
 
+from ...native import hot
 from .pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
 __all__ = ["interpolate", "upsample", "upsample_bilinear", "upsample_nearest"]
@@ -96,6 +97,7 @@ def interpolate(
     return tables.RESAMPLE.apply((input,), label, tables=tuple(made))
 
 
+@hot
 def _check_sizes(before, after):
     if min(*before, *after) > 0:
         return
@@ -104,6 +106,7 @@ def _check_sizes(before, after):
     raise RuntimeError(f"Input and output sizes should be greater than 0, but got input ({told[0]}) output ({told[1]})")
 
 
+@hot
 def _table(mode, before, after, scale, align, antialias):
     if mode.startswith("nearest"):
         return tables.nearest(before, after, scale, mode == "nearest-exact")

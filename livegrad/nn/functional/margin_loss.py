@@ -5,6 +5,7 @@ from __future__ import annotations
 import livegrad
 from livegrad.ops.operator import name_nodes
 
+from ...native import hot
 from ...ops.casting import autocasts
 from ...ops.indices import span
 from ...ops.margin import MARGINS
@@ -149,6 +150,7 @@ def _rows_of_classes(input):
 
 
 @autocasts
+@hot
 def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=None, reduce=None, reduction="mean"):
     """max(0, margin - input[target] + input[i]) to the power p (1 or 2), summed over the other classes i, over C.
 

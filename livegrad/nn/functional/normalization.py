@@ -22,11 +22,13 @@ def _update_running(running, observed, momentum):
             running.mul_(1 - momentum).add_(observed.detach().reshape(-1), alpha=momentum)
 
 
+@hot
 def _check_channels(name, tensor, channels):
     if tensor is not None and tensor.numel() != channels:
         raise RuntimeError(f"{name} should contain {channels} elements not {tensor.numel()}")
 
 
+@hot
 def batch_norm(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
     """Normalises every channel (dimension 1) of ``input``, then scales and shifts it.
 
@@ -145,6 +147,7 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
 
 
 @autocasts
+@hot
 def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
     """Normalises every group of channels of every sample of (N, C, *); then scales and shifts per channel."""
     if input.dim() < 2:

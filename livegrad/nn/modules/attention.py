@@ -2,6 +2,7 @@
 
 import livegrad
 
+from ...native import hot
 from .. import functional as F
 from .. import init
 from ..module import Module
@@ -90,6 +91,7 @@ class MultiheadAttention(Module):
             if bias is not None:
                 init.xavier_normal_(bias)
 
+    @hot
     def forward(
         self, query, key, value, key_padding_mask=None, need_weights=True, attn_mask=None, average_attn_weights=True,
         is_causal=False,

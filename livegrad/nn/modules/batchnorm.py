@@ -2,6 +2,7 @@
 
 import livegrad
 
+from ...native import hot
 from .. import functional as F
 from .. import init
 from ..module import Module
@@ -58,6 +59,7 @@ class _NormBase(Module):
             if self.bias is not None:
                 init.zeros_(self.bias)
 
+    @hot
     def _check_input_dim(self, input):
         raise NotImplementedError
 
@@ -82,6 +84,7 @@ class _NormBase(Module):
 
 
 class _BatchNorm(_NormBase):
+    @hot
     def _count_batch(self):
         """Counts a batch in training; how much it moves the running statistics."""
         momentum = 0.0 if self.momentum is None else self.momentum
@@ -91,6 +94,7 @@ class _BatchNorm(_NormBase):
                 momentum = 1.0 / float(self.num_batches_tracked)
         return momentum
 
+    @hot
     def forward(self, input):
         self._check_input_dim(input)
         momentum = self._count_batch()
@@ -108,6 +112,7 @@ class _BatchNorm(_NormBase):
         )
 
 
+@hot
 def _expect(input, allowed):
     if input.dim() not in allowed:
         text = " or ".join(f"{dimensions}D" for dimensions in allowed)
@@ -128,6 +133,7 @@ class BatchNorm1d(_BatchNorm):
     1
     """
 
+    @hot
     def _check_input_dim(self, input):
         _expect(input, (2, 3))
 
@@ -135,6 +141,7 @@ class BatchNorm1d(_BatchNorm):
 class BatchNorm2d(_BatchNorm):
     """`BatchNorm1d` for (N, C, H, W)."""
 
+    @hot
     def _check_input_dim(self, input):
         _expect(input, (4,))
 
@@ -142,6 +149,7 @@ class BatchNorm2d(_BatchNorm):
 class BatchNorm3d(_BatchNorm):
     """`BatchNorm1d` for (N, C, D, H, W)."""
 
+    @hot
     def _check_input_dim(self, input):
         _expect(input, (5,))
 
@@ -160,6 +168,7 @@ class SyncBatchNorm(_BatchNorm):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
         self.process_group = process_group
 
+    @hot
     def _check_input_dim(self, input):
         if input.dim() < 2:
             raise ValueError(f"expected at least 2D input (got {input.dim()}D input)")

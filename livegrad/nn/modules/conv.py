@@ -4,6 +4,7 @@ import math
 
 import livegrad
 
+from ...native import hot
 from .. import functional as F
 from .. import init
 from ..module import Module
@@ -120,6 +121,7 @@ class _Forward(_ConvNd):
         """What PyTorch's class keeps beside these attributes, for files that it is to read."""
         return {"_reversed_padding_repeated_twice": self._borders()}
 
+    @hot
     def forward(self, input):
         convolve = getattr(F, f"conv{self._spatial}d")
         padding = self.padding
@@ -205,6 +207,7 @@ class _ConvTransposeNd(_ConvNd):
             )
         return tuple(size - low for size, low in zip(wanted, lowest))
 
+    @hot
     def forward(self, input, output_size=None):
         convolve = getattr(F, f"conv_transpose{self._spatial}d")
         extra = self._output_padding(input, output_size)

@@ -4,6 +4,7 @@ import numbers
 
 import livegrad
 
+from ...native import hot
 from .. import functional as F
 from .. import init
 from ..module import Module
@@ -50,6 +51,7 @@ class LayerNorm(Module):
             if self.bias is not None:
                 init.zeros_(self.bias)
 
+    @hot
     def forward(self, input):
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
@@ -81,6 +83,7 @@ class RMSNorm(Module):
         if self.elementwise_affine:
             init.ones_(self.weight)
 
+    @hot
     def forward(self, x):
         return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
@@ -118,6 +121,7 @@ class GroupNorm(Module):
             if self.bias is not None:
                 init.zeros_(self.bias)
 
+    @hot
     def forward(self, input):
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
@@ -140,6 +144,7 @@ class LocalResponseNorm(Module):
         self.beta = beta
         self.k = k
 
+    @hot
     def forward(self, input):
         return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
 

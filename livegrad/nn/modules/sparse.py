@@ -2,6 +2,7 @@
 
 import livegrad
 
+from ...native import hot
 from .. import functional as F
 from .. import init
 from ..module import Module
@@ -59,6 +60,7 @@ class Embedding(Module):
             with livegrad.no_grad():
                 self.weight[self.padding_idx].fill_(0)
 
+    @hot
     def forward(self, input):
         return F.embedding(
             input, self.weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.sparse
@@ -143,6 +145,7 @@ class EmbeddingBag(Module):
             with livegrad.no_grad():
                 self.weight[self.padding_idx].fill_(0)
 
+    @hot
     def forward(self, input, offsets=None, per_sample_weights=None):
         return F.embedding_bag(
             input, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.mode, self.sparse,
