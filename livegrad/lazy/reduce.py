@@ -40,8 +40,8 @@ class ReducePlan:
 
 
 _reduce_plans: dict[tuple, ReducePlan] = kernels.holds_plans({})
-# Those of a single segment, over an operand that lies in memory, row-major: by what is known without looking further.
-_row_major_plans: dict[tuple, ReducePlan] = kernels.holds_plans({})
+# Those of a single segment, over an operand that lies in memory: by what is known without looking further.
+_ready_plans: dict[tuple, ReducePlan] = kernels.holds_plans({})
 
 
 @hot
@@ -59,8 +59,8 @@ def reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str = "r
     if native.Start.left:
         native.launched()
     a = x.array
-    if a is not None and a.contiguous and WATCH.observer is None and a.device is cpu:
-        plan = _row_major_plans.get((name, acc, a.dtype, a.shape, axes))
+    if a is not None and WATCH.observer is None and a.device is cpu:
+        plan = _ready_plans.get((name, acc, a.dtype, a.shape, axes, None if a.contiguous else a.strides))
         if plan is not None and kernels.Policy.mode != "never":
             return _again(a, plan, axes, acc)
     with lock:
@@ -69,7 +69,7 @@ def reduce(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: str = "r
 
 @hot
 def _again(a: Array, plan: ReducePlan, axes: tuple, acc: dtypes.dtype) -> Value:
-    """Reduce what is in memory, row-major, as the like of it was reduced before."""
+    """Reduce what is in memory as the like of it was reduced before."""
     made = arrays.empty(_left(a.shape, axes), acc)
     kernel = plan.kernel
     args = kernel.pack(made.ptr, a.ptr, plan.count) if plan.divides else kernel.pack(made.ptr, a.ptr)
@@ -117,10 +117,11 @@ def reduce_array(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: st
         args = kernel.pack(made.ptr, *pointers, *params) + plan.tail
         pool.enqueue(kernel.address, args, plan.total, plan.grain)
         finish_outside(leaves)
-        if plan.partial is None and piece is None and not count and x.array.contiguous:
-            if len(_row_major_plans) >= MAX_PLANS:
-                _row_major_plans.clear()
-            _row_major_plans[name, acc, source, shape, axes] = plan
+        if plan.partial is None and piece is None and not count:
+            if len(_ready_plans) >= MAX_PLANS:
+                _ready_plans.clear()
+            a = x.array
+            _ready_plans[name, acc, source, shape, axes, None if a.contiguous else a.strides] = plan
         if plan.partial is not None:
             # Combine the partial results the same way.
             again = reduce_array(value.from_array(made), name, (1,), acc, "partial results", count or plan.count)

@@ -1,7 +1,7 @@
-"""Evaluating a single operator on ready operands of its own shape: most of what a program reads one by one.
+"""Evaluating a single operator on ready operands: most of what a program reads one by one.
 
 It is what `evaluate` does with a piece of one node, where everything but the addresses is known from before: the plan
-is found by instruction and shape alone, and nothing is made but the result.
+is found by the instruction, the shape and how the operands lie, and nothing is made but the result.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from ..codegen import kernels
-from ..codegen.layout import CONTIGUOUS
 from ..devices import cpu
 from ..native import hot, slotted
 from ..observe import WATCH
@@ -17,53 +16,66 @@ from ..runtime import pool
 from ..runtime.array import Array
 from ..runtime.memory import allocate
 from ..runtime.refusal import out_of_memory_for
-from .plans import finish_outside
+from .plans import finish_outside, layouts
 from .reuse import OVERWRITTEN
 from .value import Value, settle
 
-MAX_SHAPES = 256  # of one instruction
+MAX_SHAPES = 1024  # of one instruction, and ways in which operands lie
 
 
 @slotted
 class Single:
-    """How an instruction is launched over a shape, each operand in row-major memory of its own."""
+    """How an instruction is launched over a shape, on operands that lie in one way."""
 
-    __slots__ = ("kernel", "total", "grain", "nbytes", "strides")
+    __slots__ = ("kernel", "total", "grain", "nbytes", "strides", "tail")
+
+
+@hot
+def _key(operands: tuple, shape: tuple) -> tuple:
+    """What a launch is known by: the shape, and how operands lie, unless all are row-major and of that shape."""
+    for o in operands:
+        a = o.array
+        if not a.contiguous or (a.shape is not shape and a.shape != shape):
+            return shape, layouts(operands, shape)
+    return shape
 
 
 def remember(piece: Any, plan: Any) -> None:
     """Note the plan of a piece of one node, if `run` may evaluate the like of it from now on."""
-    plan.noted = True
     root = piece.nodes[-1]
     instr = root.instr
-    if len(piece.leaves) != len(root.operands) or plan.tail or not plan.total:
-        return  # some operand comes twice, or is read over and over
-    if plan.classes is None or any(c != CONTIGUOUS for c in plan.classes):
+    if any(o.array is None for o in root.operands):
+        return  # its memory was used again
+    plan.noted = True
+    if not plan.total or len(piece.leaves) != len(root.operands):
+        return  # there is nothing to do, or some operand comes twice
+    if any(leaf is not o for leaf, o in zip(piece.leaves, root.operands)):
         return
     made = Single()
+    made.tail = plan.tail
     made.kernel, made.total, made.grain = plan.kernel, plan.total, plan.grain
     made.nbytes, made.strides = plan.sizes[0], plan.strides
     if len(instr.singles) >= MAX_SHAPES:
         instr.singles.clear()
-    instr.singles[root.shape] = made
+    instr.singles[_key(root.operands, root.shape)] = made
 
 
 @hot
 def run(root: Value) -> bool:
     """Evaluate `root`, which is pending; False where that is not for this module, and nothing was done."""
-    shape = root.shape
-    single = root.instr.singles.get(shape)
-    if single is None or WATCH.observer is not None or root.device is not cpu or kernels.Policy.mode == "never":
+    singles = root.instr.singles
+    if not singles or WATCH.observer is not None or root.device is not cpu or kernels.Policy.mode == "never":
         return False
     operands = root.operands
     before = None
     for o in operands:
-        a = o.array
-        if a is None or o is before or not a.contiguous or o.owner is OVERWRITTEN:
-            return False
-        if a.shape is not shape and a.shape != shape:
+        if o.array is None or o is before or o.owner is OVERWRITTEN:
             return False
         before = o
+    shape = root.shape
+    single = singles.get(_key(operands, shape))
+    if single is None:
+        return False
     n = len(operands)
     params = root.params
     try:
@@ -83,6 +95,8 @@ def run(root: Value) -> bool:
         return False
     else:
         args = pack(made.ptr, *[o.array.ptr for o in operands], *params)  # type: ignore[union-attr]
+    if single.tail:
+        args = args + single.tail
     pool.enqueue(single.kernel.address, args, single.total, single.grain)
     finish_outside(operands)
     settle(root, made)

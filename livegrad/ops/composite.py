@@ -118,6 +118,7 @@ def diff(x: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, ap
 
 @public("trace")
 @autocasts
+@hot
 def trace(x: Tensor) -> Tensor:
     """The sum of a matrix's diagonal."""
     if x.dim() != 2:

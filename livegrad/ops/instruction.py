@@ -49,7 +49,7 @@ class Instruction:
         self.scalar_positions = tuple(i for i, p in enumerate(pattern) if p == "s")
         self.keeps_inputs, self.keeps_result = op.keeps(pattern, compute.category == dtypes.COMPLEX)
         self.relabels = False
-        self.singles: dict[tuple, Any] = {}  # shape -> how it is launched alone (`lazy.single`)
+        self.singles: dict[tuple, Any] = {}  # how it is launched alone, by shape (`lazy.single`)
         BY_ID[self.id] = self
 
     def __repr__(self) -> str:
