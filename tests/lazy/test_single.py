@@ -53,6 +53,18 @@ def test_seen_again_it_is_evaluated_alone():
     np.testing.assert_allclose(made.numpy(), ready((3, 7), 2).numpy() * ready((3, 7), 3).numpy())
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_so_are_operands_that_lie_in_another_way(layout):
+    change = LAYOUTS[layout]
+    with livegrad.compiling("always"):
+        (change(ready((5, 5), 0)) - ready((5,), 1)[: len(change(ready((5, 5), 0))[0])]).numpy()
+        x = change(ready((5, 5), 2))
+        v = ready((5,), 3)[: len(x[0])]
+        made = x - v
+        assert single.run(made._value())
+    np.testing.assert_allclose(made.numpy(), x.numpy() - v.numpy())
+
+
 def test_not_what_is_pending_or_overwritten():
     with livegrad.compiling("always"):
         x, y = ready((3, 7), 0), ready((3, 7), 1)

@@ -3,6 +3,8 @@
 import threading
 from typing import Any
 
+from livegrad.runtime import raw
+
 LOCK = threading.RLock()
 LOG: list = []
 counter = 0
@@ -225,6 +227,18 @@ def raising(n):
 
 def fails_inside(items):
     return [raising(x) for x in items]
+
+
+def array_over(source, shape, strides):
+    return raw.array_at(raw.address(source), source.dtype, shape, strides, source)
+
+
+def allowed(name, known=frozenset(("a", "b"))):
+    return name in known
+
+
+def left_out(name):
+    return WithInit(name).b, allowed(name), allowed(name, (name,))
 
 
 def recursive(n):

@@ -12,6 +12,7 @@ import threading
 import types
 
 import hot_programs as programs
+import numpy as np
 import pytest
 
 import livegrad
@@ -164,6 +165,14 @@ CASES = {
     "locked": [([1, 2], 2), ([1], 3), (5, 1)],
     "raising": [(1,), (5,), ("a",)],
     "fails_inside": [([1, 2],), ([1, 7],)],
+    "array_over": [
+        (np.arange(6), (2, 3), None),
+        (np.arange(6.0), (3,), (16,)),
+        (np.arange(6), (2, 2, 2), (0, 8, 8)),
+        (np.arange(3), (), None),
+        (np.arange(3), (0, 2), None),
+    ],
+    "left_out": [("a",), ("c",)],
     "recursive": [(1,), (10,)],
     "unbound": [(True,), (False,)],
     "ping": [(10,)],
