@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..lazy.value import Unbatched
-from ..ops.batching import RUNNING, hide, hide_all, level_of, levels_of, lift, show, show_all
+from ..ops.batching import RUNNING, hide, hide_all, level_of, levels_of, lift, running, show, show_all, shown
 from ..ops.joining import stack
 from ..tensor import Tensor
 from . import functions
@@ -55,6 +55,15 @@ def _one_by_one(outputs: tuple, inputs: tuple, seeds: list, create_graph: bool, 
         own = tuple([s if w is None else w.select(0, i) for s, w in zip(seeds, wholes)])  # type: ignore[attr-defined]
         rows.append(functions.grad(outputs, inputs, own, True, create_graph, **options))
     return tuple([None if c[0] is None else hide_all(stack(c), [level]) for c in zip(*rows)])
+
+
+def of_each(outputs: tuple, inputs: tuple, given: tuple, create_graph: bool, options: dict) -> tuple:
+    """The gradients for each of several seeds, which lie along the first dimension of those that are given."""
+    size = next((len(g) for g in given if g is not None), 1)
+    with running(size, "different") as level:
+        seeds = tuple([None if g is None else hide(g, level.number) for g in given])
+        made = functions.grad(outputs, inputs, seeds, True, create_graph, **options)
+        return tuple([None if g is None else shown(g, level.number, size) for g in made])
 
 
 class VmapInfo(NamedTuple):

@@ -42,26 +42,26 @@ def jacobian(func: Callable, inputs: Any, create_graph: bool = False, strict: bo
     tensor([[2., 0.],
             [0., 4.]])
     """
-    from ..ops.joining import stack
-
     with enable_grad():
         xs = _prepared(_tuple(inputs), create_graph)
         made = func(*xs)
         table = []
         for output in _tuple(made):
-            rows = []
-            for i in range(output.numel()):
-                seed = output.new_zeros(output.numel())
-                seed[i] = 1
-                rows.append(_gradients([output], xs, [seed.reshape(output.shape)], create_graph))
-            parts = [
-                stack([row[k] for row in rows]).reshape(*output.shape, *x.shape)
-                if rows
-                else output.new_zeros((*output.shape, *x.shape))
-                for k, x in enumerate(xs)
-            ]
+            rows = _rows(output, xs, create_graph)
+            parts = [r.reshape(*output.shape, *x.shape) for r, x in zip(rows, xs)]
             table.append(_like(tuple(parts), inputs))
     return _like(tuple(table), made)
+
+
+def _rows(output: Tensor, xs: tuple, create_graph: bool) -> tuple:
+    """The gradients of each element of an output, by all inputs: all at once."""
+    from ..creation import eye
+
+    n = output.numel()
+    if not n or not output.requires_grad:
+        return tuple(x.new_zeros((n, *x.shape)) for x in xs)
+    seeds = eye(n, dtype=output.dtype, device=output.device).reshape(n, *output.shape)
+    return grad(output, xs, seeds, True, create_graph, is_grads_batched=True, materialize_grads=True)
 
 
 def hessian(func: Callable, inputs: Any, create_graph: bool = False, strict: bool = False, **ignored: Any) -> Any:

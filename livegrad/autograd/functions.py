@@ -140,21 +140,10 @@ def grad(
     outs, ins = _as_tuple(outputs), _as_tuple(inputs)
     given = (None,) * len(outs) if grad_outputs is None else _as_tuple(grad_outputs)
     if is_grads_batched:
-        rows = [
-            grad(
-                outs,
-                ins,
-                tuple(None if g is None else g[i] for g in given),
-                True,
-                create_graph,
-                allow_unused=allow_unused,
-                materialize_grads=materialize_grads,
-            )  # fmt: skip
-            for i in range(len(given[0]))
-        ]
-        from ..ops.joining import stack
+        from . import batches
 
-        return tuple(None if c[0] is None else stack(c) for c in zip(*rows))
+        options = {"allow_unused": allow_unused, "materialize_grads": materialize_grads}
+        return batches.of_each(outs, ins, given, create_graph, options)
     keep = create_graph if retain_graph is None else retain_graph
     if WATCH.batcher is not None:
         from . import batches
