@@ -218,7 +218,7 @@ _LAZY = {
         ("alpha_dropout", "batch_norm", "binary_cross_entropy_with_logits", "constant_pad_nd", "cosine_embedding_loss",
          "ctc_loss", "dropout", "embedding", "embedding_bag", "feature_alpha_dropout", "feature_dropout", "group_norm",
          "hinge_embedding_loss", "instance_norm", "kl_div", "layer_norm", "margin_ranking_loss", "poisson_nll_loss",
-         "triplet_margin_loss"), "flat"),
+         "triplet_margin_loss", "_log_softmax_backward_data", "_softmax_backward_data"), "flat"),
     **dict.fromkeys(
         ("bilinear", "celu", "celu_", "cosine_similarity", "hardshrink", "pairwise_distance", "pdist", "prelu",
          "rms_norm", "rrelu", "rrelu_", "selu", "selu_", "threshold", "threshold_"), "nn.functional"),

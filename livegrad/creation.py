@@ -506,6 +506,8 @@ def _new(make: Any) -> Any:
     ) -> Tensor:
         if ignored:
             refuse_unknown("new_" + make.__name__, ignored)
+            if "size" in ignored:
+                size = (ignored["size"],)
         options = {"dtype": dtype or self.dtype, "device": device or self.device, "requires_grad": requires_grad}
         made = make(*size, **options)
         return made if WATCH.batcher is None else batch_like(made, self)

@@ -154,3 +154,15 @@ ctc_loss = _loss(F.ctc_loss, 4, ("blank", "reduction", "zero_infinity"))
 
 for _name in __all__:
     globals()[_name] = asks(globals()[_name])
+
+
+def _softmax_backward_data(grad_output: Any, output: Any, dim: int, input_dtype: Any) -> Any:
+    """The gradient of the input of a softmax along `dim`, of its result and that one's gradient, in `input_dtype`."""
+    flow = (grad_output - (grad_output * output).sum(dim, keepdim=True)) * output
+    return flow.to(input_dtype)
+
+
+def _log_softmax_backward_data(grad_output: Any, output: Any, dim: int, input_dtype: Any) -> Any:
+    """The same for the logarithm of a softmax."""
+    flow = grad_output - output.exp() * grad_output.sum(dim, keepdim=True)
+    return flow.to(input_dtype)

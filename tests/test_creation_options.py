@@ -75,3 +75,12 @@ def test_full_like_takes_its_number_by_name():
         made = module.full_like(module.ones(2), fill_value=0.5)
         assert made.tolist() == [0.5, 0.5]
         assert module.full_like(module.ones(2), fill_value=3, dtype=module.int64).tolist() == [3, 3]
+
+
+def test_new_tensors_take_their_size_by_name():
+    for module in (livegrad, torch):
+        x = module.ones(1, dtype=module.float64)
+        for make in (x.new_zeros, x.new_ones, x.new_empty):
+            made = make(size=(2, 3))
+            assert made.shape == (2, 3) and made.dtype == module.float64
+        assert x.new_full(size=(2,), fill_value=3.0).tolist() == [3.0, 3.0]

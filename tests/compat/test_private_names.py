@@ -190,3 +190,18 @@ def test_an_optimizer_around_another_has_hooks_if_it_asks_for_them(name):
     optimizer.step()
     assert seen == [0.0]
     assert p._cdata == p._cdata != module.ones(1)._cdata
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_gradients_of_softmax_by_their_own_names(name):
+    torch = pytest.importorskip("torch")
+    found = []
+    for module in (livegrad, torch):
+        x = module.linspace(-1, 1, 6, dtype=module.float64).view(2, 3).requires_grad_()
+        y = getattr(x, name)(-1)
+        g = module.arange(6.0, dtype=module.float64).view(2, 3)
+        (expected,) = module.autograd.grad(y, x, g)
+        made = getattr(module, f"_{name}_backward_data")(g, y.detach(), -1, module.float64)
+        assert module.allclose(made, expected)
+        found.append(made.tolist())
+    assert found[0] == [pytest.approx(row) for row in found[1]]
