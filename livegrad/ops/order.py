@@ -29,10 +29,50 @@ def comparable(a: Any) -> Any:
     return a.astype(np.float32) if a.dtype.kind not in "fiub" else a
 
 
+_MANY = 2048  # elements that are worth being packed
+_LOW = (1 << 32) - 1
+
+
+def _packs(a: Any) -> bool:
+    """Whether elements and their places fit together into 64 bits, and are many enough."""
+    if library(a) is not np or a.size < _MANY or a.dtype.kind not in "fiub":
+        return False
+    if a.dtype.itemsize <= 4:
+        return True
+    return a.dtype.kind == "i" and int(a.max()) - int(a.min()) <= 0x7FFFFFFF
+
+
+def _packed(a: np.ndarray, dim: int, descending: bool) -> np.ndarray:
+    """Whole numbers in the order of the elements and, where those are equal, of their places; `dim` comes last.
+
+    NumPy sorts such numbers with vectors, many times faster than it finds an order that is stable. The upper half is
+    the element: of a float its bits, those of negative ones turned around; the lower half is its place.
+    """
+    rows = np.moveaxis(a, dim, -1)
+    if rows.dtype.kind == "f":
+        rows = np.ascontiguousarray(rows, np.float32) + np.float32(0)  # which makes 0 of -0
+        bits = rows.view(np.int32)
+        high = (bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))).astype(np.int64)
+        high[np.isnan(rows)] = 0x7FFFFFFF
+    else:
+        high = rows.astype(np.int64)
+        if rows.dtype.itemsize == 8:
+            high -= high.min()
+    if descending:
+        np.invert(high, out=high)
+    high <<= 32
+    high |= np.arange(rows.shape[-1])
+    return high
+
+
 def _order(a: Any, dim: int, descending: bool) -> Any:
     """Indices that sort stably; NaN counts as the largest. For arrays of NumPy and of CuPy."""
     xp = library(a)
     a = comparable(a)
+    if _packs(a):
+        packed = _packed(a, dim, descending)
+        packed.sort(axis=-1)
+        return np.moveaxis(packed & _LOW, -1, dim)
     if not descending:
         return xp.argsort(a, axis=dim, kind="stable")
     # Sorting the reversed array and reversing the result keeps equal elements in order.
@@ -42,26 +82,53 @@ def _order(a: Any, dim: int, descending: bool) -> Any:
 
 
 _FEW, _LONG = 16, 1024  # the part of a row that is few, of a row that is long enough for a search to be worth it
+_BLOCKS = 4  # blocks of a row that is searched, for each element that is looked for
+
+
+def _bound(rows: np.ndarray, k: int, descending: bool) -> np.ndarray:
+    """For each row one of its numbers, with k or some more elements that come no later in the order.
+
+    A row is cut into blocks, by places modulo their number; the k-th of the first elements of each is such a number.
+    """
+    blocks = _BLOCKS * k
+    whole = rows[..., : rows.shape[-1] // blocks * blocks].reshape(*rows.shape[:-1], -1, blocks)
+    if descending:  # NaN is sorted as the largest
+        return np.partition(whole.max(axis=-2), blocks - k, axis=-1)[..., blocks - k]
+    return np.partition(np.fmin.reduce(whole, axis=-2), k - 1, axis=-1)[..., k - 1]
 
 
 def _first(a: Any, k: int, dim: int, descending: bool) -> Any:
     """The first k of `_order`; where they are few of many, they are found before they are sorted."""
     n = a.shape[dim]
-    if library(a) is not np or n < _LONG or k * _FEW > n or not k or not a.size:
-        return _order(a, dim, descending)[(slice(None),) * dim + (slice(k),)]
-    rows = np.moveaxis(comparable(a), dim, -1)
-    found = np.empty((*rows.shape[:-1], k), np.int64)
-    for at in np.ndindex(rows.shape[:-1]):
-        row = rows[at]
-        # The number that is k-th, behind which there are k - 1 at most; NaN is sorted as the largest.
-        if descending:
-            last = np.partition(row, n - k)[n - k]
-            places = np.flatnonzero(~(row < last))
-        else:
-            last = np.partition(row, k - 1)[k - 1]
-            places = np.flatnonzero(row <= last) if last == last else np.arange(n)
-        found[at] = places[_order(row[places], 0, descending)[:k]]
-    return np.moveaxis(found, -1, dim)
+    a = comparable(a)
+    if library(a) is np and k and a.size and n >= _LONG and k * _FEW <= n:
+        rows = np.ascontiguousarray(np.moveaxis(a, dim, -1))
+        bounds = _bound(rows, k, descending)
+        found = np.empty((*rows.shape[:-1], k), np.int64)
+        for at in np.ndindex(rows.shape[:-1]):
+            row, bound = rows[at], bounds[at]
+            if descending:
+                places = np.flatnonzero(~(row < bound))
+            else:
+                places = np.flatnonzero(row <= bound) if bound == bound else np.arange(n)
+            found[at] = places[_order(row[places], 0, descending)[:k]]
+        return np.moveaxis(found, -1, dim)
+    if _packs(a) and 0 < k < n:
+        packed = _packed(a, dim, descending)
+        packed.partition(k - 1, axis=-1)
+        return np.moveaxis(np.sort(packed[..., :k], axis=-1) & _LOW, -1, dim)
+    return _order(a, dim, descending)[(slice(None),) * dim + (slice(k),)]
+
+
+def _at(a: Any, k: int, dim: int) -> Any:
+    """The index of element k of `_order`, upwards; the dimension stays, with size 1."""
+    a = comparable(a)
+    here = (slice(None),) * dim + (slice(k, k + 1),)
+    if not _packs(a):
+        return _order(a, dim, False)[here]
+    packed = _packed(a, dim, False)
+    packed.partition(k, axis=-1)
+    return np.moveaxis(packed[..., k : k + 1] & _LOW, -1, dim)
 
 
 def picked(x: Tensor, index: Any, dim: int, label: str) -> tuple[Tensor, Tensor]:
@@ -168,7 +235,7 @@ def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
         return of_whole(x, kthvalue, k, d + 1, keepdim)
     if x.dtype is dtypes.bool_:
         raise NotImplementedError("\"kthvalue_cpu\" not implemented for 'Bool'")
-    index = _first(_native(x), k, d, False)[(slice(None),) * d + (slice(k - 1, k),)]
+    index = _at(_native(x), k - 1, d)
     values, places = picked(x, index, d, "KthvalueBackward")
     if keepdim:
         return KthValue(values, places)
@@ -205,7 +272,7 @@ def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     if not a.shape[d]:
         raise IndexError(f"median(): Expected reduction dim {d} to have non-zero size.")
     middle = (a.shape[d] - 1) // 2
-    index = xp.argsort(a, axis=d, kind="stable")[(slice(None),) * d + (slice(middle, middle + 1),)]
+    index = _at(a, middle, d)
     if a.dtype.kind == "f":
         missing = xp.isnan(a)
         index = xp.where(missing.any(axis=d, keepdims=True), xp.argmax(missing, axis=d, keepdims=True), index)
