@@ -13,7 +13,7 @@ import livegrad
 # From the bottom up. A name stands for a module, or for a package with all that is in it (but for its `__init__` where
 # that has a place of its own); what is not listed is the top layer.
 LAYERS = [
-    "blocks capsules futures settings typed version",
+    "blocks capsules decorating futures settings typed version",
     "llvm",
     "backends devices native.__init__ observe site",
     "dtypes formats precision",

@@ -8,8 +8,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from ..decorating import decorated
 from ..native import hot, slotted
-from ..utils._contextlib import decorated
 
 
 @slotted
