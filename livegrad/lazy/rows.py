@@ -1,6 +1,6 @@
 """Running row programs (`ops.rowprogram`): how their operands are laid out, and which way they run.
 
-Operands that lie in memory are launched `again` as those of the same shapes, strides and dtypes were before.
+Operands that lie in memory, row-major, are launched `again` as those of the same shapes and dtypes were before.
 
 A row program runs as one kernel, with the pending work that feeds it. Where there are few rows and they are long, it
 runs as reductions and elementwise kernels instead, which share one row among the threads; which it is depends on sizes
@@ -61,15 +61,14 @@ _launches: dict[tuple, Launch] = kernels.holds_plans({})
 
 @hot
 def _described(program: RowProgram, given: Any, dims: tuple, results: tuple) -> tuple | None:
-    """What a launch is known by, where all operands lie in the CPU's memory; else None."""
+    """What a launch is known by, where all operands lie in the CPU's memory, row-major; else None."""
     key: list = [program, dims, results]
     for v in given:
         a = v.array
-        if a is None or a.device is not cpu:
+        if a is None or not a.contiguous or a.device is not cpu:
             return None
         key.append(a.shape)
         key.append(a.dtype)
-        key.append(None if a.contiguous else a.strides)
     return tuple(key)
 
 
