@@ -157,7 +157,8 @@ def _network(name: str, mode: str, like: str) -> Callable:
         packed = "batch_sizes" in kwargs or (len(args) > 2 and isinstance(args[2], Tensor))
         return (of_packed if packed else plain)(*args, **kwargs)
 
-    plain.__name__ = of_packed.__name__ = network.__name__ = network.__qualname__ = name
+    for function in (plain, of_packed, network):
+        function.__name__ = function.__qualname__ = name
     network.__doc__ = (
         f"The layers of {like} as a function: (output, h). Arguments are those of `lstm`, but for hx, which is one "
         "state (layers * directions, B, units)."

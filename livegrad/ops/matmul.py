@@ -149,7 +149,8 @@ def _batched(a: Value, b: Value) -> Value:
             return a * b  # type: ignore[operator]
         x, y = a.ready(), b.ready()
         xs, ys = _batch_stride(x, lead), _batch_stride(y, lead)
-        if ys == 0 and lead[0] > 1 and x.contiguous and a.shape[:-2] == lead:  # one matrix, by which all are multiplied
+        one_for_all = ys == 0 and lead[0] > 1 and k and a.shape[:-2] == lead
+        if one_for_all and x.contiguous:  # one matrix, by which all are multiplied
             one = reshaped(b, y.offset, y.shape[-2:], y.strides[-2:])
             return _product(a.reshape((-1, k)), one).reshape((*lead, m, n))  # type: ignore[attr-defined]
         if xs is not None and ys is not None:

@@ -356,7 +356,8 @@ def test_installed_functions_look_like_themselves():
     unit.install(wait=True)
     assert unit.installed(), unit.failure()
     add = livegrad.Tensor.__add__
-    add = getattr(add, "raw", add)  # where another test has overridden functions
+    if isinstance(add, types.FunctionType):  # where another test has overridden functions
+        add = add.__wrapped__
     assert type(add).__name__ == "compiled_function"
     linear = livegrad.nn.functional.linear
     assert type(linear).__name__ == "compiled_function"
