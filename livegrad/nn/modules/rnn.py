@@ -181,9 +181,11 @@ class RNNBase(Module):
             made = function(input, batch_sizes, states, *rest)
         return (*made, None)[:3]
 
-    @hot
     def _prepared(self, input, states, names):
-        """The input as a batch, the states as (layers * directions, batch, size), and how to undo it."""
+        """The input as a batch, the states as (layers * directions, batch, size), and how to undo it.
+
+        Not compiled: a mode that follows the module is told of the sizes that are read here.
+        """
         if isinstance(input, PackedSequence):
             data, batch_sizes, order, back = input
             batch = int(batch_sizes[0])
