@@ -9,7 +9,6 @@ from livegrad import recurrences
 from livegrad.ops import recurrent
 from livegrad.overriding import OVERRIDES
 
-from ...native import hot
 from .. import init
 from ..module import Module
 from ..parameter import Parameter
@@ -27,6 +26,7 @@ def _draw(module):
         init.uniform_(weight, -bound, bound)
 
 
+# These are not compiled: a mode that follows a module is told of the sizes that it reads.
 class RNNBase(Module):
     """What RNN, LSTM and GRU share: the parameters, the checks, and going through layers and directions.
 
@@ -110,7 +110,6 @@ class RNNBase(Module):
         """Nothing: the weights are read where they are."""
 
     @property
-    @hot
     def all_weights(self):
         """The parameters of each layer and direction."""
         return [[getattr(self, name) for name in names] for names in self._all_weights]
@@ -131,7 +130,6 @@ class RNNBase(Module):
             text += f", bidirectional={self.bidirectional}"
         return text
 
-    @hot
     def check_input(self, input, batch_sizes):
         """Raise where the input's dtype, rank or last size is not what the layer takes."""
         weight = getattr(self, self._all_weights[0][0])
@@ -148,18 +146,15 @@ class RNNBase(Module):
                 f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {input.size(-1)}"
             )
 
-    @hot
     def get_expected_hidden_size(self, batch, size):
         """The shape of a state."""
         return (self.num_layers * (2 if self.bidirectional else 1), batch, size)
 
-    @hot
     def check_hidden_size(self, hx, expected, msg="Expected hidden size {}, got {}"):
         """Raise where a state's shape is not the expected one."""
         if tuple(hx.size()) != expected:
             raise RuntimeError(msg.format(expected, list(hx.size())))
 
-    @hot
     def _run(self, input, batch_sizes, h, c):
         """All layers and directions: (output, h, c)."""
         if OVERRIDES.on:  # which are told of the function of the main namespace
@@ -182,10 +177,7 @@ class RNNBase(Module):
         return (*made, None)[:3]
 
     def _prepared(self, input, states, names):
-        """The input as a batch, the states as (layers * directions, batch, size), and how to undo it.
-
-        Not compiled: a mode that follows the module is told of the sizes that are read here.
-        """
+        """The input as a batch, the states as (layers * directions, batch, size), and how to undo it."""
         if isinstance(input, PackedSequence):
             data, batch_sizes, order, back = input
             batch = int(batch_sizes[0])
@@ -212,7 +204,6 @@ class RNNBase(Module):
         self.check_input(data, batch_sizes)
         return data, batch_sizes, states, batch, batched, back
 
-    @hot
     def _finished(self, original, y, states, batched, back):
         if isinstance(original, PackedSequence):
             y = PackedSequence(y, *original[1:])
@@ -227,7 +218,6 @@ class RNNBase(Module):
 class _OneState(RNNBase):
     """RNN and GRU: their state is one tensor."""
 
-    @hot
     def forward(self, input, hx=None):
         data, batch_sizes, states, batch, batched, back = self._prepared(input, None if hx is None else (hx,), "hx")
         shape = self.get_expected_hidden_size(batch, self.hidden_size)
@@ -302,7 +292,6 @@ class LSTM(RNNBase):
     def __init__(self, *args, **kwargs):
         super().__init__("LSTM", *args, **kwargs)
 
-    @hot
     def forward(self, input, hx=None):
         states = None if hx is None else (hx[0], hx[1])
         data, batch_sizes, states, batch, batched, back = self._prepared(input, states, "hx and cx")
@@ -391,7 +380,6 @@ class RNNCell(RNNCellBase):
         super().__init__(input_size, hidden_size, bias, 1, device, dtype)
         self.nonlinearity = nonlinearity
 
-    @hot
     def forward(self, input, hx=None):
         if self.nonlinearity not in ("tanh", "relu"):
             raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
@@ -412,7 +400,6 @@ class LSTMCell(RNNCellBase):
     def __init__(self, input_size, hidden_size, bias=True, device=None, dtype=None):
         super().__init__(input_size, hidden_size, bias, 4, device, dtype)
 
-    @hot
     def forward(self, input, hx=None):
         return self._step("LSTM", input, None if hx is None else tuple(hx))
 
@@ -423,6 +410,5 @@ class GRUCell(RNNCellBase):
     def __init__(self, input_size, hidden_size, bias=True, device=None, dtype=None):
         super().__init__(input_size, hidden_size, bias, 3, device, dtype)
 
-    @hot
     def forward(self, input, hx=None):
         return self._step("GRU", input, None if hx is None else (hx,))[0]
