@@ -111,7 +111,7 @@ def test_a_batch_gives_what_its_examples_give_and_their_gradients(name):
 
 
 @needs_torch
-@pytest.mark.parametrize("name", [n for n in NAMES if CASES[n].torch_function is not None and n != "as_strided"])
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "as_strided" and torch and CASES[n].torch_function])
 def test_a_batch_gives_what_it_gives_in_pytorch(name):
     for sample, _ in samples(CASES[name]):
         expected = attempt(sample.in_torch)
