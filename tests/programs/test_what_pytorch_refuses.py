@@ -159,8 +159,8 @@ def strike(*_): raise KeyboardInterrupt
 signal.signal(signal.SIGALRM, strike)
 was_struck = 0
 for k in range(300):
-    signal.setitimer(signal.ITIMER_REAL, 20e-6 + k * 0.7e-6)
     try:
+        signal.setitimer(signal.ITIMER_REAL, 20e-6 + k * 0.7e-6)
         for _ in range(100_000):
             with livegrad.eager():
                 pass
