@@ -27,8 +27,10 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     >>> from livegrad import nn
     >>> layer = nn.AdaptiveLogSoftmaxWithLoss(8, 20, cutoffs=[4, 10])
     >>> output, loss = layer(livegrad.randn(3, 8), livegrad.tensor([0, 5, 19]))
-    >>> output.shape, layer.log_prob(livegrad.randn(3, 8)).exp().sum(1)
-    (torch.Size([3]), tensor([1.0000, 1.0000, 1.0000], grad_fn=<SumBackward1>))
+    >>> output.shape
+    torch.Size([3])
+    >>> livegrad.allclose(layer.log_prob(livegrad.randn(3, 8)).exp().sum(1), livegrad.ones(3))
+    True
     """
 
     def __init__(self, in_features, n_classes, cutoffs, div_value=4.0, head_bias=False, device=None, dtype=None):
