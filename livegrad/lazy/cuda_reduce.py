@@ -74,7 +74,7 @@ def run(
         _plans[key] = plan
     kernel = plan.launch.kernel
     if not driver.loadable(kernel, index):
-        return interpret_reduction(x, piece, name, axes, acc, out_shape), "tier 0"
+        return interpret_reduction(x, piece, name, axes, acc, out_shape, count), "tier 0"
     made = memory.empty(out_shape if plan.segments == 1 else (plan.segments, numel(out_shape)), acc, x.device)
     args = kernel.pack(memory.address(made), *map(cuda.word, leaves), *params) + plan.launch.tail
     driver.launch(plan.launch, index, args)

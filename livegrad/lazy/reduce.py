@@ -108,7 +108,7 @@ def reduce_array(x: Value, name: str, axes: tuple, acc: dtypes.dtype, reason: st
         made = filled(out_shape, name, acc, x.device)
     elif not (kernel.address and kernels.Policy.mode != "never") and not kernel.available(plan.elements):
         how = "tier 0"
-        made = interpret_reduction(x, piece, name, axes, acc, out_shape)
+        made = interpret_reduction(x, piece, name, axes, acc, out_shape, count)
     else:
         made = arrays.empty(out_shape if plan.partial is None else plan.partial, acc)
         pointers = [leaf.array.ptr for leaf in leaves]
@@ -207,14 +207,16 @@ def filled(shape: tuple, name: str, acc: dtypes.dtype, device: Any) -> Array:
     return arrays.full_on(device, shape, acc, number)
 
 
-def interpret_reduction(x: Value, piece: Any, name: str, axes: tuple, acc: dtypes.dtype, out_shape: tuple) -> Array:
+def interpret_reduction(
+    x: Value, piece: Any, name: str, axes: tuple, acc: dtypes.dtype, out_shape: tuple, count: int
+) -> Array:
     made = arrays.empty_on(x.device, out_shape, acc)
     with backend.on(x.device):
         if piece is None:
             native = x.native()
         else:
             native = interpreter.broadcast(interpreter.run_piece(piece.nodes)[-1], x.shape)
-        made.native()[...] = interpreter.reduce(name, native, axes, acc)
+        made.native()[...] = interpreter.reduce(name, native, axes, acc, count)
     return made
 
 

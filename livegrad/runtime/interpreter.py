@@ -161,14 +161,17 @@ def broadcast(a: Any, shape: tuple) -> Any:
     return np.broadcast_to(a, shape)
 
 
-def reduce(name: str, array: Any, axes: tuple, acc: Any) -> Any:
-    """A reduction without a kernel; `acc` is the dtype of accumulation and of the result."""
+def reduce(name: str, array: Any, axes: tuple, acc: Any, count: int = 0) -> Any:
+    """A reduction without a kernel; `acc` is the dtype of accumulation and of the result.
+
+    count: how many elements a mean of partial sums is over; 0 where `array` holds the elements themselves.
+    """
     if name in ("any", "all"):
         return getattr(np, name)(array.astype(bool, copy=False), axis=axes)
     converted = _converted(array, _compute_dtype(acc))
     with np.errstate(all="ignore"):
         if name == "mean":
-            return np.sum(converted, axis=axes) / _compute_dtype(acc).type(_count(array.shape, axes))
+            return np.sum(converted, axis=axes) / _compute_dtype(acc).type(count or _count(array.shape, axes))
         return getattr(np, name)(converted, axis=axes)
 
 
