@@ -149,7 +149,7 @@ def source(kind: str, b_transposed: bool) -> str:
     define_rows(g.module, "panel", kind, (True,) * len(g.vectors))
     if len(g.vectors) > 2:
         define_rows(g.module, "pair", kind, (True,) * 2)
-    define_rows(g.module, "vector", kind, (True,), masked=True)
+    define_rows(g.module, "vector", kind, (True,), partly="sc")
     with b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as items:
         of_panels = b.udiv(items.i, n["groups"])
         first = b.mul(b.urem(items.i, n["groups"]), n["group"])

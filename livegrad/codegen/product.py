@@ -40,16 +40,16 @@ _NUMBERS = ("a.row", "a.k", "b.row", "c.row", "c.vector", "s.row", "k", "lanes")
 _PARAMETERS = [*(("ptr", f"%{p}") for p in "abcs"), *(("i64", f"%{n}") for n in _NUMBERS)]
 
 
-def define_rows(module: Module, name: str, kind: str, from_start: Sequence[bool], masked: bool = False) -> None:
+def define_rows(module: Module, name: str, kind: str, from_start: Sequence[bool], partly: str = "") -> None:
     """Define `@name`: C[r, panel] = (S[r, panel] +) sum over k of A[r, k] * B[k, panel], for some number of rows.
 
     The panel has one vector for each item of `from_start`, which says whether the sum starts from S, and not from 0.
-    The vectors of a row of B are adjacent; those of S are as far apart as C's. With `masked`, only the first lanes of
-    each vector of S and C exist, as many as the call says. See `call_rows`.
+    The vectors of a row of B are adjacent; those of S are as far apart as C's. partly: which matrices, of "bsc", have
+    only the first lanes of the last vector, as many as the call says. See `call_rows`.
     """
     most = rows_in_registers(len(from_start))
     for rows in range(1, most + 1):
-        _define_block(module, f"{name}.{rows}", kind, from_start, masked, rows)
+        _define_block(module, f"{name}.{rows}", kind, from_start, partly, rows)
     b = module.function(name, [*_PARAMETERS, ("i64", "%count")], kernel=False)
 
     def number(value: int) -> Reg:
@@ -84,28 +84,31 @@ def define_rows(module: Module, name: str, kind: str, from_start: Sequence[bool]
     b.label(done)
 
 
-def _define_block(module: Module, name: str, kind: str, from_start: Sequence[bool], masked: bool, rows: int) -> None:
+def _define_block(module: Module, name: str, kind: str, from_start: Sequence[bool], partly: str, rows: int) -> None:
     """A block of so many rows, its sums in registers."""
     width = lanes_of(kind)
     b = module.function(name, _PARAMETERS, width, kernel=False)
     vectors = range(len(from_start))
-    mask = b.icmp("slt", b.iota("i64"), b.splat(Reg("%lanes", "i64"))) if masked else None
+    mask = b.icmp("slt", b.iota("i64"), b.splat(Reg("%lanes", "i64"))) if partly else None
     a = [b.gep("%a", kind, b.mul(b.const("i64", r, 1), Reg("%a.row", "i64"))) for r in range(rows)]
 
     def place(matrix: str, r: int, v: int) -> str:
         row = b.gep(f"%{matrix}", kind, b.mul(b.const("i64", r, 1), Reg(f"%{matrix}.row", "i64")))
         return b.gep(row, kind, b.mul(b.const("i64", v, 1), Reg("%c.vector", "i64")))
 
+    def loaded(matrix: str, place: str, v: int) -> Reg:
+        if mask is not None and matrix in partly and v == len(from_start) - 1:
+            return b.load_some(place, kind, mask)
+        return b.load(place, kind)
+
     def start(r: int, v: int) -> Reg:
-        if not from_start[v]:
-            return b.const(kind, 0.0)
-        return b.load(place("s", r, v), kind) if mask is None else b.load_some(place("s", r, v), kind, mask)
+        return loaded("s", place("s", r, v), v) if from_start[v] else b.const(kind, 0.0)
 
     first = [start(r, v) for r in range(rows) for v in vectors]
     with b.loop(0, Reg("%k", "i64"), 1, first) as sums:
         row = b.gep("%b", kind, b.mul(sums.i, Reg("%b.row", "i64")))
         column = b.mul(sums.i, Reg("%a.k", "i64"))
-        right = [b.load(b.gep(row, kind, v * width), kind) for v in vectors]
+        right = [loaded("b", b.gep(row, kind, v * width), v) for v in vectors]
         following: list[Reg] = []
         for r in range(rows):
             left = b.splat(b.load(b.gep(a[r], kind, column), kind, width=1))
@@ -115,10 +118,10 @@ def _define_block(module: Module, name: str, kind: str, from_start: Sequence[boo
     for r in range(rows):
         for v in vectors:
             total = sums.values[r * len(vectors) + v]
-            if mask is None:
-                b.store(total, place("c", r, v))
-            else:
+            if mask is not None and "c" in partly and v == len(from_start) - 1:
                 b.store_some(total, place("c", r, v), mask)
+            else:
+                b.store(total, place("c", r, v))
 
 
 def call_rows(

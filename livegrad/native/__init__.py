@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 
 from ..settings import unusable
 
-# After so many launches code that is on disk is read, and after so many more what is missing is made: by then the
-# program is one that runs for a while. A process that makes code is looked after every so many.
+# After so many launches and operators code that is on disk is read, and after so many more what is missing is made: by
+# then the program is one that runs for a while. A process that makes code is looked after every so many.
 READ_AFTER, MAKE_AFTER, LOOK_EVERY = 8, 150, 200
 
 F = TypeVar("F", bound=Callable)
@@ -44,7 +44,10 @@ HOMES: dict[type, str] = {}
 
 
 class Start:
-    """Counts launches until the next step towards compiled functions. left: how many are left, 0 if none is to come."""
+    """Counts launches and operators until the next step towards compiled functions.
+
+    left: so many, 0 if none is to come.
+    """
 
     mode = os.environ.get("LIVEGRAD_NATIVE", "") or "1"
     if mode not in ("0", "1", "always"):
@@ -64,7 +67,7 @@ class Start:
 
 
 def launched() -> None:
-    """Called for each launch while `Start.left` is not 0."""
+    """Called for each launch, and each operator of a function of values, while `Start.left` is not 0."""
     Start.left = max(Start.left - 1, 0)  # threads may count at the same time
     if Start.left == 0:
         from ..llvm import machine, service

@@ -10,13 +10,12 @@ from .. import dtypes
 from ..autograd.node import cast_value
 from ..devices import cpu
 from ..lazy import backend
-from ..lazy.program import broadcast_strides, merged_dims
 from ..lazy.value import Value, from_array, reshaped
 from ..native import hot
 from ..observe import WATCH
 from ..precision import REGIONS
 from ..runtime import array as arrays
-from ..runtime import blas, pool, tiles
+from ..runtime import blas, pool, small_product, tiles
 from ..runtime.array import numel
 from ..tensor import Tensor, wrap
 from . import dispatch, writes
@@ -74,12 +73,7 @@ def _by_library(a: Value, b: Value) -> Value:
         return cast_value(made, a.dtype)
     x, y = a.native(), b.native()
     kind = _KINDS.get(a.dtype)
-    if (
-        kind is not None
-        and a.device is cpu
-        and blas.available
-        and (x.ndim == 2 or y.ndim == 2 or x.shape[:-2] == y.shape[:-2])
-    ):
+    if kind is not None and a.device is cpu and blas.available:
         fixed = [v if _plain(v) else backend.copied(v.native()) for v in (a, b)]
         if fixed[0] is not a or fixed[1] is not b:
             return _matmul(*fixed)
@@ -140,47 +134,90 @@ def _plain(v: Value) -> bool:
 @hot
 def _batched(a: Value, b: Value) -> Value:
     """Stacks of matrices with broadcast leading dimensions."""
-    lead = dispatch.broadcast_shapes(a.shape[:-2], b.shape[:-2]) if a.shape[:-2] != b.shape[:-2] else a.shape[:-2]
+    a_lead, b_lead = a.shape[:-2], b.shape[:-2]
+    lead = a_lead if a_lead == b_lead else dispatch.broadcast_shapes(a_lead, b_lead)
     m, k = a.shape[-2:]
     n = b.shape[-1]
     kind = _KINDS.get(a.dtype)
-    if kind is not None and a.device is cpu and blas.available and len(lead) >= 1:
-        if k == 1:
-            return a * b  # type: ignore[operator]
-        x, y = a.ready(), b.ready()
-        xs, ys = _batch_stride(x, lead), _batch_stride(y, lead)
-        one_for_all = ys == 0 and lead[0] > 1 and k and a.shape[:-2] == lead
-        if one_for_all and x.contiguous:  # one matrix, by which all are multiplied
-            one = reshaped(b, y.offset, y.shape[-2:], y.strides[-2:])
-            return _product(a.reshape((-1, k)), one).reshape((*lead, m, n))  # type: ignore[attr-defined]
-        if xs is not None and ys is not None:
-            out = arrays.empty((*lead, m, n), a.dtype)
-            observer = WATCH.observer
-            token = None
-            if observer is not None:
-                token = observer.begin_call("batched gemm", (a.shape, b.shape), 2 * numel(out.shape) * k)
-            done = blas.batched(
-                kind, numel(lead), m, n, k, x.ptr, xs, *x.strides[-2:], y.ptr, ys, *y.strides[-2:], out.ptr, m * n, n
-            )
-            if observer is not None:
-                observer.end(token, "")
-            if x.block.outside or y.block.outside:
-                pool.finish()
-            if done:
-                return from_array(out)
-    return _by_library(a, b)
+    if kind is None or a.device is not cpu or not blas.available:
+        return _by_library(a, b)
+    if k == 1:
+        return a * b  # type: ignore[operator]
+    x, y = a.ready(), b.ready()
+    steps = _steps(x, y, lead)
+    if steps is None:
+        return _batched(_over_all(a, lead), _over_all(b, lead))
+    outer, inner, x_outer, x_inner, y_outer, y_inner = steps
+    one_for_all = y_outer == 0 and y_inner == 0 and outer * inner > 1 and k
+    if one_for_all and x.contiguous and a_lead == lead:  # one matrix, by which all are multiplied
+        one = reshaped(b, y.offset, y.shape[-2:], y.strides[-2:])
+        return _product(a.reshape((-1, k)), one).reshape((*lead, m, n))  # type: ignore[attr-defined]
+    x_rows, x_columns = x.strides[-2:]
+    y_rows, y_columns = y.strides[-2:]
+    out = arrays.empty((*lead, m, n), a.dtype)
+    observer = WATCH.observer
+    token = None
+    if observer is not None:
+        token = observer.begin_call("batched gemm", (a.shape, b.shape), 2 * outer * inner * m * n * k)
+    done = small_product.product(
+        kind, outer, inner, m, n, k, x.ptr, x_outer, x_inner, x_rows, x_columns, y.ptr, y_outer, y_inner, y_rows,
+        y_columns, out.ptr, n,
+    )  # fmt: skip
+    if not done:
+        size = out.dtype.itemsize
+        done = True
+        for group in range(outer):
+            done = done and blas.batched(
+                kind, inner, m, n, k, x.ptr + group * x_outer * size, x_inner, x_rows, x_columns,
+                y.ptr + group * y_outer * size, y_inner, y_rows, y_columns, out.ptr + group * inner * m * n * size,
+                m * n, n,
+            )  # fmt: skip
+    if observer is not None:
+        observer.end(token, "")
+    if x.block.outside or y.block.outside:
+        pool.finish()
+    return from_array(out) if done else _by_library(a, b)
+
+
+def _over_all(v: Value, lead: tuple) -> Value:
+    """A copy of a stack of matrices, as long as all leading dimensions say."""
+    return backend.copied(np.broadcast_to(v.native(), (*lead, *v.shape[-2:])))
+
+
+@hot
+def _steps(x: Any, y: Any, lead: tuple) -> tuple[int, int, int, int, int, int] | None:
+    """How to walk through two stacks of matrices together, as groups of matrices; None where that takes three loops.
+
+    That is: how many groups, and matrices in each; then for x and for y the distances of groups, and of matrices.
+    """
+    outer = inner = 1
+    x_outer = x_inner = y_outer = y_inner = 0
+    x_missing, y_missing = len(lead) + 2 - len(x.shape), len(lead) + 2 - len(y.shape)
+    for d in range(len(lead) - 1, -1, -1):
+        n = lead[d]
+        if n == 1:
+            continue
+        x_step = x.strides[d - x_missing] if d >= x_missing and x.shape[d - x_missing] != 1 else 0
+        y_step = y.strides[d - y_missing] if d >= y_missing and y.shape[d - y_missing] != 1 else 0
+        if inner == 1:
+            inner, x_inner, y_inner = n, x_step, y_step
+        elif outer == 1:
+            if x_step == x_inner * inner and y_step == y_inner * inner:
+                inner *= n
+            else:
+                outer, x_outer, y_outer = n, x_step, y_step
+        elif x_step == x_outer * outer and y_step == y_outer * outer:
+            outer *= n
+        else:
+            return None
+    return outer, inner, x_outer, x_inner, y_outer, y_inner
 
 
 @hot
 def _batch_stride(x: Any, lead: tuple) -> int | None:
     """The one step from matrix to matrix over all leading dimensions, if there is one."""
-    if len(lead) == 1 and len(x.shape) == 3:
-        return x.strides[0] if x.shape == (*lead, *x.shape[-2:]) and lead[0] != 1 else 0
-    strides = broadcast_strides(x, (*lead, *x.shape[-2:]))[:-2]
-    sizes, merged, _ = merged_dims(lead, [strides])
-    if not sizes:
-        return 0
-    return merged[0][0] if len(sizes) == 1 else None
+    steps = _steps(x, x, lead)
+    return steps[3] if steps is not None and steps[0] == 1 else None
 
 
 @hot

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .. import dtypes
+from .. import dtypes, native
 from ..autograd.mode import MODE
 from ..autograd.node import OpNode, sequence
 from ..autograd.saving import SAVING, pack_saved
@@ -139,6 +139,8 @@ class Operator:
 
     @hot
     def _apply(self, tensors: Sequence[Tensor], label: str | None, args: dict) -> Any:
+        if native.Start.left:
+            native.launched()
         values = []
         device = None
         for t in tensors:
