@@ -379,6 +379,8 @@ def linspace(
         made.imag = linspace(first.imag, last.imag, steps, dtype=d.to_real())._to_numpy()
         return _finish(_from_numpy_copy(made, d), requires_grad, where)
     d = dtype or dtypes.get_default_dtype()
+    if d.category < dtypes.FLOATING:
+        start, end = _whole_ends("linspace", start, end, d)
     if d is dtypes.float32 and 1 < steps <= SMALL and where is CPU:
         return _finish(_few_between(start, end, steps), requires_grad)
     # Counted from both ends in the dtype itself, so that the last number is `end` exactly.
@@ -395,6 +397,15 @@ def linspace(
     else:
         a = np.full(steps, start, work)
     return _finish(_from_numpy_copy(a, d), requires_grad, where)
+
+
+def _whole_ends(function: str, start: Any, end: Any, dtype: dtypes.dtype) -> tuple:
+    """Both ends as numbers of an integer dtype, in which steps between them are counted."""
+    from .ops.copying import checked_number
+
+    if dtype is dtypes.bool_:
+        raise NotImplementedError(f"\"{function}_cpu\" not implemented for 'Bool'; use an integer dtype and .bool()")
+    return checked_number(start, dtype), checked_number(end, dtype)
 
 
 @hot
@@ -423,10 +434,11 @@ def logspace(
                 f"logspace only supports 0-dimensional start and end tensors, but got one with {t.dim()} dimension(s)"
             )
     start, end = (t.item() if isinstance(t, Tensor) else t for t in (start, end))
+    d = dtype or dtypes.get_default_dtype()
+    if d.category < dtypes.FLOATING:
+        start, end = _whole_ends("logspace", start, end, d)
     exponents = np.linspace(start, end, steps)
-    return tensor(
-        base**exponents, dtype=dtype or dtypes.get_default_dtype(), device=device, requires_grad=requires_grad
-    )
+    return tensor(base**exponents, dtype=d, device=device, requires_grad=requires_grad)
 
 
 @makes

@@ -12,7 +12,7 @@ import livegrad
 
 from .lazy import backend
 from .ops.arguments import type_name
-from .ops.operator import Operator
+from .ops.operator import Operator, without_derivative
 from .ops.registry import check_out, operator, write_out
 from .overriding import asks
 from .special_values import bessel, gamma, polynomials
@@ -66,13 +66,6 @@ def _pair(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
     return tuple(livegrad.broadcast_tensors(a.to(dtype), b.to(dtype)))  # type: ignore[return-value]
 
 
-def _refused(name: str) -> Callable:
-    def gradient(g: Any) -> Any:
-        raise NotImplementedError(f"the derivative for '{name}' is not implemented.")
-
-    return gradient
-
-
 def _density(a: Any, x: Any) -> Any:
     return _DENSITY.forward(a, x) if not isinstance(a, Tensor) else _DENSITY.apply((a, x))
 
@@ -83,19 +76,19 @@ def _zeta_over(s: Any, q: Any) -> Any:
 
 _DENSITY: Operator = operator(
     "_gamma_density", lambda a, x: _computed(gamma.gamma_density, a, x), tensors=("a", "x"),
-    grads={"a": _refused("igamma: input"), "x": lambda g, a, x, result: g * result * ((a - 1) / x - 1)},
+    grads={"a": without_derivative("igamma: input"), "x": lambda g, a, x, result: g * result * ((a - 1) / x - 1)},
 )  # fmt: skip
 _LOWER = operator(
     "_igamma", lambda a, x: _computed(gamma.gammainc, a, x), tensors=("a", "x"), node="Igamma",
-    grads={"a": _refused("igamma: input"), "x": lambda g, a, x: g * _density(a, x)},
+    grads={"a": without_derivative("igamma: input"), "x": lambda g, a, x: g * _density(a, x)},
 )  # fmt: skip
 _UPPER = operator(
     "_igammac", lambda a, x: _computed(gamma.gammaincc, a, x), tensors=("a", "x"), node="Igammac",
-    grads={"a": _refused("igammac: input"), "x": lambda g, a, x: -g * _density(a, x)},
+    grads={"a": without_derivative("igammac: input"), "x": lambda g, a, x: -g * _density(a, x)},
 )  # fmt: skip
 _ZETA: Operator = operator(
     "_zeta", lambda s, q: _computed(gamma.zeta, s, q), tensors=("s", "q"), node="SpecialZeta",
-    grads={"s": _refused("zeta"), "q": lambda g, s, q: -g * s * _zeta_over(s, q)},
+    grads={"s": without_derivative("zeta"), "q": lambda g, s, q: -g * s * _zeta_over(s, q)},
 )  # fmt: skip
 
 

@@ -13,11 +13,13 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+import numpy as np
+
 from ..devices import cpu
 from ..native import hot, slotted
 from ..runtime import array as arrays
 from ..runtime import moves, pool
-from ..runtime.array import Array, contiguous_strides, is_contiguous, numel
+from ..runtime.array import Array, contiguous_strides, is_contiguous, numel, overlapping
 from ..runtime.refusal import no_copy
 from .reuse import OVERWRITTEN
 from .turned import contiguous_copy
@@ -208,7 +210,13 @@ class Storage:
             self._hold(v)
             return
         source = v.native() if self.device.type != "meta" else None
-        moves.assign(self.window(alias, stale), source)
+        target = self.window(alias, stale)
+        if alias.layout is not None and source is not None and overlapping(alias.layout[1], alias.layout[2]):
+            # An element may be shown several times, of which the operator changed one: that one counts.
+            changed = (target != source) & ((target == target) | (source == source))
+            target[changed] = np.broadcast_to(source, target.shape)[changed]
+            return
+        moves.assign(target, source)
 
     @hot
     def window(self, alias: Alias, stale: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..devices import cpu
 from ..lazy import backend
-from ..lazy.value import from_array
+from ..lazy.value import Value, from_array
 from ..native import hot
 from ..runtime import array as arrays
 from ..runtime.interpreter import library
@@ -17,9 +17,9 @@ from ..tensor import Tensor, wrap
 from . import dispatch
 from .geometry import normal_dim
 from .instruction import SCALAR_TYPE_NAMES, real_only
-from .operator import there
+from .operator import there, without_derivative
 from .order import comparable
-from .registry import FUNCTIONS, function, public, write_out
+from .registry import FUNCTIONS, function, operator, public, write_out
 
 
 def on_device(x: Tensor, name: str) -> Any:
@@ -29,6 +29,24 @@ def on_device(x: Tensor, name: str) -> Any:
 
         ledger.note("synchronize", 0, f"{name}(), whose size depends on the elements,")
     return x.detach()._value().native()
+
+
+# What was found among the elements, by an operator that has no derivative.
+_FOUND = {
+    name: operator(
+        name, lambda x, found: found, tensors=("x",), grads={"x": without_derivative(name)}, node=node, anywhere=True
+    )
+    for name, node in (
+        ("_unique2", "Unique2"),
+        ("unique_dim", "UniqueDim"),
+        ("unique_consecutive", "UniqueConsecutive"),
+    )
+}
+
+
+def _distinct(x: Tensor, found: Value, name: str) -> Tensor:
+    """`found`, which requires a gradient where x does: asking for that gradient raises."""
+    return _FOUND[name].apply((x,), found=found) if x.requires_grad else wrap(found)
 
 
 @function
@@ -44,7 +62,7 @@ def unique(
         dim = normal_dim(dim, input.dim())
     a = comparable(on_device(input, "unique"))
     values, inverse, counts = library(a).unique(a, return_inverse=True, return_counts=True, axis=dim)
-    out = [wrap(backend.copied(values.astype(input.dtype.np)))]
+    out = [_distinct(input, backend.copied(values.astype(input.dtype.np)), "_unique2" if dim is None else "unique_dim")]
     if return_inverse:
         shape = input._shape if dim is None else (input._shape[dim],)
         out.append(wrap(backend.copied(inverse.reshape(shape).astype(np.int64))))
@@ -76,7 +94,8 @@ def unique_consecutive(
     new = np.concatenate((np.ones(min(n, 1), bool), differs.any(tuple(range(1, differs.ndim)))))
     starts = np.flatnonzero(new)
     found = along[starts]
-    out = [wrap(backend.copied(found if dim is None else np.moveaxis(found, 0, dim)))]
+    values = backend.copied(found if dim is None else np.moveaxis(found, 0, dim))
+    out = [_distinct(input, values, "unique_consecutive")]
     if return_inverse:
         inverse = np.cumsum(new) - 1
         out.append(wrap(backend.copied(inverse.reshape(a.shape) if dim is None else inverse)))

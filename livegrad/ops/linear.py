@@ -307,7 +307,7 @@ SCALED_ADDBMM = _scaled(
     "addbmm",
     lambda g, b, s: _by_transposed(_for_batch(g, s), b),
     lambda a, g, s: _transposed_by(a, _for_batch(g, s)),
-    lambda input, a, b, alpha, beta: _sum(sum_value(_matmul(a, b), (0,), False), input, alpha, beta),
+    lambda input, a, b, alpha, beta: _sum(sum_value(_matmul(a, b), (0,), False, a.dtype), input, alpha, beta),
     lambda a, b: (a @ b).sum(0),
 )
 SCALED_ADDR = _scaled(

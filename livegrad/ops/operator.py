@@ -27,6 +27,15 @@ def _any_floating(tensors: tuple) -> bool:
     return any(t.dtype.category >= dtypes.FLOATING for t in tensors)
 
 
+def without_derivative(name: str) -> Callable:
+    """The gradient formula of what has none: nothing wrong is computed silently, going backward through it raises."""
+
+    def gradient(g: Any) -> Any:
+        raise NotImplementedError(f"the derivative for '{name}' is not implemented.")
+
+    return gradient
+
+
 # Where a gradient formula finds what it reads.
 G, ARGUMENT, KEPT, SHAPE, DTYPE = range(5)
 

@@ -42,6 +42,7 @@ class Table:
         self.weight = np.ascontiguousarray(weight, np.float64)
         self.single = self.weight.astype(np.float32)
         self._transposed: Table | None = None
+        self._whole: tuple[Any, int] | None = None
         self._there: dict[Any, list[tuple[Value, Value]]] = {}
 
     def there(self, where: Any, dtype: dtypes.dtype) -> list[tuple[Value, Value]]:
@@ -60,6 +61,27 @@ class Table:
         if self._transposed is None:
             self._transposed = self._transpose()
         return self._transposed
+
+    @property
+    def whole(self) -> tuple[Any, int]:
+        """The weights as whole numbers of 16 bits, and how many of their bits stand behind the point.
+
+        What images of bytes are resampled with: an element that several taps name, as beyond an edge, counts once,
+        with the sum of their weights.
+        """
+        if self._whole is None:
+            weight = self.weight.copy()
+            for t in range(1, len(weight)):
+                for earlier in range(t):
+                    same = self.index[t] == self.index[earlier]
+                    weight[earlier][same] += weight[t][same]
+                    weight[t][same] = 0
+            most, bits = weight.max(initial=0), 0
+            while bits < 22 and int(0.5 + most * (1 << (bits + 1))) < 1 << 15:
+                bits += 1
+            weight *= 1 << bits
+            self._whole = np.trunc(weight + np.copysign(0.5, weight)).astype(np.int32), bits
+        return self._whole
 
     def _transpose(self) -> Table:
         taps, outputs = self.index.shape
@@ -114,9 +136,16 @@ def _along(x: Value, table: Table, dim: int) -> Value:
             )  # fmt: skip
             pool.launch(kernel.address, args, rows, max(1, SERIAL_WORK * rows // work))
             return from_array(made)
-    total = np.zeros(shape)
     spread = [1] * a.ndim
     spread[dim] = outputs
+    if x.dtype is dtypes.uint8:
+        weights, bits = table.whole
+        whole = np.full(shape, 1 << bits >> 1, np.int32)
+        for index, weight in zip(table.index, weights):
+            whole += a.take(index, dim) * weight.reshape(spread)
+        made.native()[...] = np.clip(whole >> bits, 0, 255)
+        return from_array(made)
+    total = np.zeros(shape)
     for index, weight in zip(table.index, table.weight):
         total += a.take(index, dim) * weight.reshape(spread)
     made.native()[...] = total if a.dtype.kind == "f" else np.rint(total)

@@ -225,7 +225,7 @@ def in_place(function: Callable, name: str) -> Callable:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         since = next_seq() if MODE.grad else None
         if self._edge is not None or self._s is not None:
-            check_in_place(self, MODE.grad, repeated)
+            check_in_place(self, MODE.grad, repeated and not (MODE.grad and self._edge is not None))
             if self._s is not None:
                 for other in args:
                     if isinstance(other, Tensor):

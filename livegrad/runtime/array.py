@@ -54,6 +54,20 @@ def is_contiguous(shape: tuple, strides: tuple) -> bool:
 
 
 @hot
+def overlapping(shape: tuple, strides: tuple) -> bool:
+    """Whether a window shows some element of memory more than once, as `expand` and `unfold` make them.
+
+    Of strides that interlock in an unusual way, as those of (2, 3) elements 3 and 2 apart, it is said as well.
+    """
+    reach = 0  # how far the dimensions seen so far go
+    for stride, n in sorted([(s, n) for n, s in zip(shape, strides) if n > 1]):
+        if stride <= reach:
+            return 0 not in shape
+        reach += stride * (n - 1)
+    return False
+
+
+@hot
 def numel(shape: tuple) -> int:
     n = 1
     for s in shape:

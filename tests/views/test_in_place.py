@@ -410,3 +410,10 @@ def test_numpy_of_what_requires_grad_within_no_grad():
     assert x.tolist() == [5.0, 1.0]
     with pytest.raises(RuntimeError, match="detach"):
         x.numpy()
+
+
+def test_masked_fill_of_what_is_shown_several_times_is_not_recorded():
+    x = livegrad.ones(1, 4, requires_grad=True)
+    shown = (x * 2).expand(3, 4)
+    with pytest.raises(RuntimeError, match="refers to a single memory location"):
+        shown.masked_fill_(livegrad.zeros(3, 4, dtype=livegrad.bool), 1.0)

@@ -48,6 +48,8 @@ def _pooled(n, input, kernel_size, output_size, output_ratio, _random_samples):
     planes = tuple(batched.shape[:2])
     if _random_samples is None:
         _random_samples = livegrad.rand(*planes, n, dtype=input.dtype, device=input.device)
+    if _random_samples.dtype is livegrad.bfloat16:  # which NumPy does not have
+        _random_samples = _random_samples.float()
     drawn = _random_samples.detach().cpu().numpy().reshape(-1, _random_samples.shape[-2], n)[: planes[0]]
     places = np.zeros((), dtype=np.int64)
     for d in range(n):

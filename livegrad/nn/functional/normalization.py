@@ -135,11 +135,14 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
 def rms_norm(input, normalized_shape, weight=None, eps=None):
     """Divides by the root of the mean square over the last dimensions; then scales.
 
-    ``eps`` is the dtype's machine epsilon unless given.
+    ``eps`` is the machine epsilon unless given: that of the dtype in which it is computed, float32 for half types.
     """
     dims, affine = _rows(input, normalized_shape, weight, None, "")
     if eps is None:
-        eps = livegrad.finfo(input.dtype).eps
+        eps = livegrad.finfo(livegrad.float32 if input.dtype.itemsize == 2 else input.dtype).eps
+    if input.is_complex():
+        made = input * (input.square().mean(dims, keepdim=True) + eps).rsqrt()
+        return made if weight is None else made * weight
     label = "FusedRmsNormBackward0"
     return normalise(
         input, weight, None, shape=input._shape, dims=dims, affine=affine, eps=eps, label=label, centred=False
