@@ -10,7 +10,7 @@ from ..native import hot
 from ..ops import reported
 from ..ops.arguments import check_public
 from ..ops.batch_rules import trailing
-from ..ops.decompositions import SOLVE, SOLVE_TRIANGULAR, LinAlgError, library
+from ..ops.decompositions import SOLVE, SOLVE_TRIANGULAR, LinAlgError, inverse_value, library
 from ..ops.dispatch import broadcast_shapes
 from ..ops.matmul import _either
 from ..ops.operator import name_nodes, on_either
@@ -38,7 +38,7 @@ _NO_SOLUTION = "torch.linalg.{}:{{at}} The solver failed because the input matri
 
 INV = operator(
     "linalg_inv",
-    lambda x: backend.fresh(library("inv", x)),
+    inverse_value,
     tensors=("x",),
     grads={"x": lambda g, result: -_either(_either(result.mH, g), result.mH)},
     node="LinalgInvEx",

@@ -6,6 +6,7 @@ are distinct, matrices have full rank. Elsewhere it is infinite or not a number,
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from ..lazy import backend
 from ..lazy.value import Value, from_array
 from ..native import hot
 from ..runtime import array as arrays
-from ..runtime import numpy_threads
+from ..runtime import lapack, numpy_threads
+from ..tensor import wrap
+from . import dispatch
 from .batch_rules import broadcasting, trailing
 from .instruction import SCALAR_TYPE_NAMES
 from .matmul import _either
@@ -52,8 +55,47 @@ def library(name: str, *values: Value, **options: Any) -> Any:
 
 
 @hot
+def _of_one_batch(a: Value, b: Value) -> tuple | None:
+    """The arrays of matrices a and b with the same leading dimensions; None where `lapack` is not for them."""
+    if a.device is not cpu or a.dtype is not b.dtype or len(a.shape) < 2 or len(b.shape) < 2:
+        return None
+    x, y = a.ready(), b.ready()
+    if not lapack.usable(x):
+        return None
+    lead = a.shape[:-2]
+    if lead != b.shape[:-2]:
+        lead = dispatch.broadcast_shapes(lead, b.shape[:-2])
+        x = _spread(x, lead)
+        y = _spread(y, lead)
+    return x, y
+
+
+def _spread(x: Any, lead: tuple) -> Any:
+    shape = (*lead, *x.shape[-2:])
+    return x.view(x.offset, shape, (0,) * (len(shape) - len(x.shape)) + x.strides)
+
+
+@hot
 def solve_value(a: Value, b: Value) -> Value:
-    return backend.fresh(library("solve", a, b))
+    both = _of_one_batch(a, b)
+    made = None if both is None else lapack.solution(both[0], both[1])
+    return backend.fresh(library("solve", a, b)) if made is None else from_array(made)
+
+
+@hot
+def _cholesky(x: Value) -> Value:
+    made = None
+    if x.device is cpu and len(x.shape) > 1 and lapack.usable(x.ready()):
+        made = lapack.cholesky(x.ready())
+    return backend.copied(library("cholesky", x)) if made is None else from_array(made)
+
+
+@hot
+def inverse_value(x: Value) -> Value:
+    """The inverses of matrices."""
+    if x.device is cpu and len(x.shape) > 1 and lapack.usable(x.ready()):
+        return solve_value(x, _pattern(x, 1, 0, 0))
+    return backend.fresh(library("inv", x))
 
 
 @hot
@@ -85,14 +127,25 @@ SOLVE = operator(
 
 
 def _pattern(like: Any, diagonal: float, below: float, above: float, dtype: Any = None) -> Any:
-    """A square matrix with a number on, below and above its diagonal: a value or a tensor as `like` is, of its size."""
-    from ..tensor import wrap
+    """A square matrix with a number on, below and above its diagonal: a value or a tensor as `like` is, of its size.
 
-    xp, n, d = backend.of(like if like.__class__ is Value else like._value()), like.shape[-1], (dtype or like.dtype).np
-    with backend.on(like.device):
-        ones = xp.ones((n, n), d)
-        v = backend.copied(xp.eye(n, dtype=d) * diagonal + xp.tril(ones, -1) * below + xp.triu(ones, 1) * above)
+    It is to be read only.
+    """
+    n = like.shape[-1]
+    make = _kept_pattern if n <= _KEPT else _made_pattern
+    v = make(n, diagonal, below, above, dtype or like.dtype, like.device)
     return v if like.__class__ is Value else wrap(v)
+
+
+_KEPT = 128  # rows of the largest pattern that is kept for the next who asks
+
+
+def _made_pattern(n: int, diagonal: float, below: float, above: float, dtype: Any, where: Any) -> Value:
+    made = np.tri(n, n, -1) * below + np.tri(n, n, -1).T * above + np.eye(n) * diagonal
+    return from_array(arrays.moved(backend.copied(made.astype(dtype.np)).ready(), where))
+
+
+_kept_pattern = functools.lru_cache(128)(_made_pattern)
 
 
 def _on_diagonal(x: Any, dtype: Any) -> Any:
@@ -102,14 +155,14 @@ def _on_diagonal(x: Any, dtype: Any) -> Any:
 
 def _cholesky_gradient(g: Any, result: Any) -> Any:
     inner = _either(result.mH, g) * _pattern(g, 0.5, 1, 0)
-    left = transposed_solution(result, inner)
-    both = transposed_solution(result, left.mH)
+    left = _triangular(result.mH, inner, True, False)
+    both = _triangular(result.mH, left.mH, True, False)
     return (both + both.mH) * 0.5
 
 
 CHOLESKY = operator(
     "linalg_cholesky",
-    lambda x: backend.copied(library("cholesky", x)),
+    _cholesky,
     tensors=("x",),
     grads={"x": _cholesky_gradient},
     node="LinalgCholeskyEx",
@@ -363,7 +416,15 @@ def _by_substitution(a: Any, b: Any, upper: bool) -> Any:
     return x
 
 
+@hot
 def _solve_triangular(a: Value, b: Value, upper: bool, unitriangular: bool) -> Value:
+    both = _of_one_batch(a, b)
+    if both is not None:
+        return from_array(lapack.triangular(both[0], both[1], upper, unitriangular))
+    return _solve_triangle_of(a, b, upper, unitriangular)
+
+
+def _solve_triangle_of(a: Value, b: Value, upper: bool, unitriangular: bool) -> Value:
     part = _triangle(a, upper, unitriangular)
     try:
         return backend.fresh(library("solve", backend.copied(part), b))

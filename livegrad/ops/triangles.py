@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from .. import dtypes
 from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value
-from ..runtime.array import numel
+from ..native import hot
 from ..tensor import Tensor
 from . import dispatch
 from .batch_rules import trailing
@@ -19,16 +20,27 @@ from .operator import name_nodes, on_either
 from .registry import ELEMENTWISE, operator, public
 from .view_operators import DIAGONAL, EMBED
 
-_SMALL = 1 << 14  # elements which NumPy has done before a kernel is launched
+_KEPT = 1 << 14  # elements of the largest triangle that is kept as truth values for the next who asks
+
+
+@functools.lru_cache(64)
+def _lower(rows: int, columns: int, diagonal: int) -> Value:
+    """Whether an element is on or below a diagonal, to be read only."""
+    return backend.copied(np.tri(rows, columns, diagonal, dtype=bool))
 
 
 def _triangle(name: str) -> Any:
+    @hot
     def forward(x: Value, diagonal: int) -> Value:
-        if x.device is cpu and numel(x.shape) < _SMALL:
-            kept = np.tri(*x.shape[-2:], diagonal if name == "tril" else diagonal - 1, dtype=bool)
-            a = x.native()
-            nothing = np.zeros((), a.dtype)
-            return backend.fresh(np.where(kept, a, nothing) if name == "tril" else np.where(kept, nothing, a))
+        n, m = x.shape[-2:]
+        if x.device is not cpu or n * m > _KEPT:
+            return _compared(x, diagonal)
+        nothing = False if x.dtype is dtypes.bool_ else 0
+        if name == "tril":
+            return dispatch.value_call(ELEMENTWISE["_where"], (_lower(n, m, diagonal), x, nothing))
+        return dispatch.value_call(ELEMENTWISE["_where"], (_lower(n, m, diagonal - 1), nothing, x))
+
+    def _compared(x: Value, diagonal: int) -> Value:
         rows, columns = (backend.count(n, 1, x.device) for n in x.shape[-2:])
         nothing = False if x.dtype is dtypes.bool_ else 0
         above = columns.reshape((1, -1)) - rows.reshape((-1, 1))
@@ -41,6 +53,7 @@ def _triangle(name: str) -> Any:
         anywhere=True, batch=trailing,
     )  # fmt: skip
 
+    @hot
     def public_form(x: Tensor, diagonal: int = 0) -> Tensor:
         if x.dim() < 2:
             raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")

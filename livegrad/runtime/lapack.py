@@ -1,0 +1,364 @@
+"""Small linear algebra: routines of LAPACK, from our own OpenBLAS, that kernels call for one matrix after another.
+
+A kernel copies a matrix from where it lies, in any strides, into the order that the routine wants, calls it, and copies
+the result into its place. Matrices are row-major; LAPACK's are column-major, so what it sees of one in place is the
+transpose. Real numbers only; large matrices are left to NumPy where there are several threads, which its library uses.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import struct
+from typing import Any
+
+from .. import dtypes
+from ..llvm import cache
+from ..native import hot, slotted
+from . import blas, openblas, pool
+from .array import Array, copied, empty, numel
+from .raw import peek
+
+__all__ = ["cholesky", "solution", "usable", "triangular"]
+
+_LARGE = 256  # rows of a matrix that several threads are faster with
+# Cubes of rows: matrices of so many together are not worth a second thread; one of so many is worth to be computed
+# without the interpreter's lock.
+_SHORT, _LONG = 200_000, 1_000_000
+
+_TEXT = """
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+
+; Copies a matrix from elements with one pair of strides to elements with another.
+define internal void @move_KIND(i64 %to, i64 %to.row, i64 %to.column, i64 %of, i64 %of.row, i64 %of.column, i64 %rows,
+                                i64 %columns) alwaysinline {
+entry:
+  %to.p = inttoptr i64 %to to ptr
+  %of.p = inttoptr i64 %of to ptr
+  %some = mul i64 %rows, %columns
+  %any = icmp sgt i64 %some, 0
+  br i1 %any, label %row, label %done
+row:
+  %i = phi i64 [ 0, %entry ], [ %i.next, %row.end ]
+  %ti = mul i64 %i, %to.row
+  %si = mul i64 %i, %of.row
+  br label %column
+column:
+  %j = phi i64 [ 0, %row ], [ %j.next, %column ]
+  %tj = mul i64 %j, %to.column
+  %sj = mul i64 %j, %of.column
+  %t = add i64 %ti, %tj
+  %s = add i64 %si, %sj
+  %s.p = getelementptr TYPE, ptr %of.p, i64 %s
+  %t.p = getelementptr TYPE, ptr %to.p, i64 %t
+  %x = load TYPE, ptr %s.p
+  store TYPE %x, ptr %t.p
+  %j.next = add i64 %j, 1
+  %more = icmp slt i64 %j.next, %columns
+  br i1 %more, label %column, label %row.end
+row.end:
+  %i.next = add i64 %i, 1
+  %again = icmp slt i64 %i.next, %rows
+  br i1 %again, label %row, label %done
+done:
+  ret void
+}
+
+; The lower factor L of A = L L^T; zeros above it. What LAPACK sees is the upper one.
+define void @cholesky_KIND(ptr %args, i64 %begin, i64 %end) {
+entry:
+CHOLESKY
+  %size = alloca i32
+  %n.short = trunc i64 %n to i32
+  store i32 %n.short, ptr %size
+  %which = alloca i8
+  store i8 85, ptr %which ; U
+  %nn = mul i64 %n, %n
+  br label %loop
+loop:
+  %t = phi i64 [ %begin, %entry ], [ %t.next, %next ]
+  %o1 = mul i64 %t, %nn
+  %o2 = mul i64 %o1, SIZE
+  %o = add i64 %out, %o2
+  %a1 = mul i64 %t, %a.batch
+  %a2 = mul i64 %a1, SIZE
+  %a.t = add i64 %a, %a2
+  call void @move_KIND(i64 %o, i64 %n, i64 1, i64 %a.t, i64 %a.row, i64 %a.column, i64 %n, i64 %n)
+  %o.p = inttoptr i64 %o to ptr
+  %info.p = getelementptr i32, ptr %info, i64 %t
+  call void %potrf(ptr %which, ptr %size, ptr %o.p, ptr %size, ptr %info.p, i64 1)
+  br label %row
+row:
+  %i = phi i64 [ 0, %loop ], [ %i.next, %row.end ]
+  %i.next = add i64 %i, 1
+  %last = icmp sge i64 %i.next, %n
+  br i1 %last, label %next, label %row.end
+row.end:
+  %r1 = mul i64 %i, %n
+  %r2 = add i64 %r1, %i.next
+  %r.p = getelementptr TYPE, ptr %o.p, i64 %r2
+  %left = sub i64 %n, %i.next
+  %bytes = mul i64 %left, SIZE
+  call void @llvm.memset.p0.i64(ptr %r.p, i8 0, i64 %bytes, i1 false)
+  br label %row
+next:
+  %t.next = add i64 %t, 1
+  %more = icmp slt i64 %t.next, %end
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
+
+; X of A X = B by elimination. For each product there is room for copies of A and B.
+define void @solution_KIND(ptr %args, i64 %begin, i64 %end) {
+entry:
+SOLUTION
+  %size = alloca i32
+  %n.short = trunc i64 %n to i32
+  store i32 %n.short, ptr %size
+  %count = alloca i32
+  %k.short = trunc i64 %k to i32
+  store i32 %k.short, ptr %count
+  %nn = mul i64 %n, %n
+  %nk = mul i64 %n, %k
+  %room = add i64 %nn, %nk
+  br label %loop
+loop:
+  %t = phi i64 [ %begin, %entry ], [ %t.next, %loop ]
+  %w1 = mul i64 %t, %room
+  %w2 = mul i64 %w1, SIZE
+  %w.a = add i64 %work, %w2
+  %w3 = mul i64 %nn, SIZE
+  %w.b = add i64 %w.a, %w3
+  %a1 = mul i64 %t, %a.batch
+  %a2 = mul i64 %a1, SIZE
+  %a.t = add i64 %a, %a2
+  %b1 = mul i64 %t, %b.batch
+  %b2 = mul i64 %b1, SIZE
+  %b.t = add i64 %b, %b2
+  %o1 = mul i64 %t, %nk
+  %o2 = mul i64 %o1, SIZE
+  %o = add i64 %out, %o2
+  call void @move_KIND(i64 %w.a, i64 1, i64 %n, i64 %a.t, i64 %a.row, i64 %a.column, i64 %n, i64 %n)
+  call void @move_KIND(i64 %w.b, i64 1, i64 %n, i64 %b.t, i64 %b.row, i64 %b.column, i64 %n, i64 %k)
+  %w.a.p = inttoptr i64 %w.a to ptr
+  %w.b.p = inttoptr i64 %w.b to ptr
+  %p1 = mul i64 %t, %n
+  %pivots.p = getelementptr i32, ptr %pivots, i64 %p1
+  %info.p = getelementptr i32, ptr %info, i64 %t
+  call void %gesv(ptr %size, ptr %count, ptr %w.a.p, ptr %size, ptr %pivots.p, ptr %w.b.p, ptr %size, ptr %info.p)
+  call void @move_KIND(i64 %o, i64 %k, i64 1, i64 %w.b, i64 1, i64 %n, i64 %n, i64 %k)
+  %t.next = add i64 %t, 1
+  %more = icmp slt i64 %t.next, %end
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
+
+; X of A X = B for a triangle A, of which X takes the place of a copy of B.
+define void @triangular_KIND(ptr %args, i64 %begin, i64 %end) {
+entry:
+TRIANGULAR
+  %n.short = trunc i64 %n to i32
+  %k.short = trunc i64 %k to i32
+  %lda.short = trunc i64 %lda to i32
+  %uplo.short = trunc i64 %uplo to i32
+  %turned.short = trunc i64 %turned to i32
+  %diagonal.short = trunc i64 %diagonal to i32
+  %nk = mul i64 %n, %k
+  br label %loop
+loop:
+  %t = phi i64 [ %begin, %entry ], [ %t.next, %loop ]
+  %a1 = mul i64 %t, %a.batch
+  %a2 = mul i64 %a1, SIZE
+  %a.t = add i64 %a, %a2
+  %b1 = mul i64 %t, %b.batch
+  %b2 = mul i64 %b1, SIZE
+  %b.t = add i64 %b, %b2
+  %o1 = mul i64 %t, %nk
+  %o2 = mul i64 %o1, SIZE
+  %o = add i64 %out, %o2
+  call void @move_KIND(i64 %o, i64 %k, i64 1, i64 %b.t, i64 %b.row, i64 %b.column, i64 %n, i64 %k)
+  %a.p = inttoptr i64 %a.t to ptr
+  %o.p = inttoptr i64 %o to ptr
+  call void %trsm(i32 101, i32 141, i32 %uplo.short, i32 %turned.short, i32 %diagonal.short, i32 %n.short,
+                  i32 %k.short, TYPE 1.0, ptr %a.p, i32 %lda.short, ptr %o.p, i32 %k.short)
+  %t.next = add i64 %t, 1
+  %more = icmp slt i64 %t.next, %end
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
+"""
+# What a kernel is given: names that begin with ^ are pointers, the others whole numbers (an address that is computed
+# with is one).
+_ARGUMENTS = {
+    "cholesky": "out a ^info ^potrf n a.batch a.row a.column",
+    "solution": "out a b work ^pivots ^info ^gesv n k a.batch a.row a.column b.batch b.row b.column",
+    "triangular": "out a b ^trsm n k a.batch lda uplo turned diagonal b.batch b.row b.column",
+}
+_LOWER, _UPPER, _PLAIN, _TURNED, _GIVEN, _ONES = 122, 121, 111, 112, 131, 132  # as CBLAS has them
+_TYPES = {"f32": ("float", 4, "s"), "f64": ("double", 8, "d")}
+
+
+def _loads(arguments: str) -> str:
+    lines = []
+    for place, name in enumerate(arguments.split()):
+        kind, name = ("ptr", name[1:]) if name[0] == "^" else ("i64", name)
+        lines.append(f"  %{name}.at = getelementptr i64, ptr %args, i64 {place}")
+        lines.append(f"  %{name} = load {kind}, ptr %{name}.at")
+    return "\n".join(lines)
+
+
+@slotted
+class _Kernels:
+    """For one kind of numbers the addresses of the kernels, and of the routines that they call."""
+
+    __slots__ = ("cholesky", "gesv", "potrf", "solution", "triangular", "trsm")
+
+    def __init__(self, kind: str) -> None:
+        type_, size, letter = _TYPES[kind]
+        text = _TEXT
+        for name, arguments in _ARGUMENTS.items():
+            text = text.replace(name.upper() + "\n", _loads(arguments) + "\n")
+        text = text.replace("KIND", kind).replace("TYPE", type_).replace("SIZE", str(size))
+        found = cache.functions(text, [f"{name}_{kind}" for name in _ARGUMENTS])
+        self.cholesky, self.solution, self.triangular = (found[f"{name}_{kind}"] for name in _ARGUMENTS)
+        library = openblas.library()
+        self.potrf, self.gesv, self.trsm = (
+            ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
+            for name in (f"scipy_{letter}potrf_", f"scipy_{letter}gesv_", f"scipy_cblas_{letter}trsm")
+        )
+
+
+@functools.cache
+def _kernels(kind: str) -> Any:
+    """What there is for a kind of numbers; None where there is no such library, or no compiler."""
+    try:
+        return _Kernels(kind) if blas.available else None
+    except AttributeError:  # a library without LAPACK
+        return None
+
+
+@hot
+def usable(a: Array) -> bool:
+    """Whether the functions below are for matrices of such numbers, and of so many rows."""
+    kind = a.dtype.kind
+    if kind != "f32" and kind != "f64":
+        return False
+    if a.shape[-1] > _LARGE and pool.get_num_threads() > 1:
+        return False
+    return _kernels(kind) is not None
+
+
+@hot
+def _step(a: Array) -> int:
+    """The one stride from matrix to matrix over all leading dimensions; -1 where there is none."""
+    step = span = -1
+    for n, s in zip(a.shape[-3::-1], a.strides[-3::-1]):
+        if n == 1:
+            continue
+        if step < 0:
+            step = s
+        elif s != span:
+            return -1
+        span = s * n
+    return 0 if step < 0 else step
+
+
+@hot
+def _stepped(a: Array) -> Array:
+    """The same elements with one stride from matrix to matrix: a copy, where there is none."""
+    return copied(a) if len(a.shape) > 3 and _step(a) < 0 else a
+
+
+@hot
+def _run(kernel: int, args: bytes, batch: int, n: int) -> None:
+    """Call a kernel for a batch of matrices of n rows, by all threads where there is enough to do."""
+    work = n * n * n
+    if batch == 1 and work > _LONG:
+        pool.run_serial(kernel, args, 1)
+    else:
+        pool.launch(kernel, args, batch, max(1, _SHORT // work))
+
+
+@hot
+def _none_failed(info: Array, batch: int) -> bool:
+    return peek(info.ptr, 4 * batch) == bytes(4 * batch)
+
+
+@hot
+def cholesky(a: Array) -> Array | None:
+    """The lower factors of matrices; None if one is not positive definite."""
+    kernels = _kernels(a.dtype.kind)
+    a = _stepped(a)
+    n = a.shape[-1]
+    batch = numel(a.shape[:-2])
+    out = empty(a.shape, a.dtype)
+    if not n or not batch:
+        return out
+    info = empty((batch,), dtypes.int32)
+    rows, columns = a.strides[-2:]
+    args = _PACK_CHOLESKY(out.ptr, a.ptr, info.ptr, kernels.potrf, n, _step(a), rows, columns)
+    _run(kernels.cholesky, args, batch, n)
+    return out if _none_failed(info, batch) else None
+
+
+@hot
+def solution(a: Array, b: Array) -> Array | None:
+    """X of A X = B, with the same leading dimensions; None if a matrix is singular."""
+    kernels = _kernels(a.dtype.kind)
+    a = _stepped(a)
+    b = _stepped(b)
+    n, k = b.shape[-2:]
+    batch = numel(b.shape[:-2])
+    out = empty(b.shape, b.dtype)
+    if not n or not batch:
+        return out
+    work = empty((batch, n * (n + k)), a.dtype)
+    pivots = empty((batch, n), dtypes.int32)
+    info = empty((batch,), dtypes.int32)
+    rows, columns = a.strides[-2:]
+    b_rows, b_columns = b.strides[-2:]
+    args = _PACK_SOLUTION(
+        out.ptr, a.ptr, b.ptr, work.ptr, pivots.ptr, info.ptr, kernels.gesv, n, k, _step(a), rows, columns,
+        _step(b), b_rows, b_columns,
+    )  # fmt: skip
+    _run(kernels.solution, args, batch, n)
+    return out if _none_failed(info, batch) else None
+
+
+@hot
+def triangular(a: Array, b: Array, upper: bool, ones: bool) -> Array:
+    """X of A X = B, with the same leading dimensions, for one triangle of A. ones: its diagonal counts as ones."""
+    kernels = _kernels(a.dtype.kind)
+    a = _stepped(a)
+    b = _stepped(b)
+    n, k = b.shape[-2:]
+    batch = numel(b.shape[:-2])
+    out = empty(b.shape, b.dtype)
+    if not n or not k or not batch:
+        return out
+    rows, columns = a.strides[-2:]
+    turned = False
+    if n == 1:
+        lda = 1
+    elif columns == 1 and rows >= n:
+        lda = rows
+    elif rows == 1 and columns >= n:
+        lda = columns
+        turned = True
+    else:
+        a = copied(a)
+        lda = n
+    args = _PACK_TRIANGULAR(
+        out.ptr, a.ptr, b.ptr, kernels.trsm, n, k, _step(a), lda, _UPPER if upper != turned else _LOWER,
+        _TURNED if turned else _PLAIN, _ONES if ones else _GIVEN, _step(b), *b.strides[-2:],
+    )  # fmt: skip
+    _run(kernels.triangular, args, batch, n)
+    return out
+
+
+_PACK_CHOLESKY, _PACK_SOLUTION, _PACK_TRIANGULAR = (
+    struct.Struct(f"={len(names.split())}q").pack for names in _ARGUMENTS.values()
+)
