@@ -57,6 +57,10 @@ class Graph:
     """A name to compare with: what PyTorch calls a traced graph, for which programs write `Function.symbolic`."""
 
 
+class TensorType:
+    """A name to compare with: what PyTorch calls the type of a tensor in a traced graph."""
+
+
 class _nn:
     """What other libraries take from here of PyTorch's functions for layers."""
 

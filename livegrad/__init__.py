@@ -191,6 +191,8 @@ _LAZY = {
     "graph": "graph",
     "vmap": "func",
     "triangular_solve": "linalg.solving",
+    "_standard_gamma": "distributions.gamma",
+    "TensorType": "_C",
     **dict.fromkeys(("igamma", "igammac"), "special_functions"),
     **dict.fromkeys(("istft", "stft"), "spectrogram"),
     **dict.fromkeys(("pca_lowrank", "svd_lowrank"), "low_rank"),

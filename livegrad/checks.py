@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import dtypes
+from .overriding import asks
 from .tensor import Tensor
 
 __all__ = [
@@ -14,8 +15,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+@asks
 def _assert(condition: Any, message: str) -> None:
-    """Raise AssertionError, unless the condition holds."""
+    """Raise AssertionError, unless the condition holds. Traces by `fx` have it as a step."""
     if not condition:
         raise AssertionError(message)
 

@@ -42,12 +42,16 @@ OVERRIDES = Overrides()
 
 
 class Public:
-    """A public function as it is handed to overrides: what its name leads to, also once that is machine code."""
+    """A public function as it is handed to overrides: what its name leads to, also once that is machine code.
 
-    __slots__ = ("function",)
+    spreads: whether arguments that override it are given its operands one by one, also where they came in one sequence.
+    """
+
+    __slots__ = ("function", "spreads")
 
     def __init__(self) -> None:
         self.function: Any = None
+        self.spreads = False
 
 
 # Public functions, and how they are told to what overrides them. Compiled ones equal their Python forms.
@@ -189,6 +193,10 @@ def overridden(function: Any, args: tuple, kwargs: dict, arguments: bool = True)
     found = overloaded(args, kwargs) if arguments and own.disabled == ENABLED else []
     if not found and not own.modes:
         return COMPUTE
+    if not own.modes and len(args) == 2 and isinstance(args[1], (list, tuple)):
+        entry = ANNOUNCED.get(function)
+        if entry is not None and entry.spreads:
+            args = (args[0], *args[1])
     return ask(function, found, args, kwargs)
 
 

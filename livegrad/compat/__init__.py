@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ..native import show_as
 from ..version import __version__
 
 NAME, OWN = "torch", "livegrad"
@@ -98,6 +99,7 @@ def install() -> None:
             sys.path.insert(0, CHILD)
         sys.modules[OWN].__version__ = PYTORCH  # type: ignore[attr-defined]
         sys.modules[OWN].__name__ = NAME  # which libraries compare with the beginnings of dotted names
+        show_as(NAME)  # by which libraries tell whose tensors they were given
         sys.modules[OWN].torch = sys.modules[OWN]  # type: ignore[attr-defined]  # PyTorch imports itself by its name
 
 
@@ -109,6 +111,7 @@ def uninstall() -> None:
             sys.path.remove(CHILD)
         sys.modules[OWN].__version__ = __version__  # type: ignore[attr-defined]
         sys.modules[OWN].__name__ = OWN
+        show_as(OWN)
         del sys.modules[OWN].torch  # type: ignore[attr-defined]
         for name in [n for n in sys.modules if n == NAME or n.startswith(NAME + ".")]:
             del sys.modules[name]

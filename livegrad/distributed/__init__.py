@@ -22,6 +22,9 @@ tensor([1., 1.])
 >>> dist.destroy_process_group()
 """
 
+import importlib
+from typing import Any
+
 from .collectives import (
     all_gather,
     all_gather_coalesced,
@@ -108,3 +111,16 @@ __all__ = [
     "reduce_scatter", "reduce_scatter_single", "reduce_scatter_tensor", "rendezvous", "scatter", "scatter_object_list",
     "send", "send_object_list",
 ]  # fmt: skip
+
+_MODULES = frozenset(
+    ("algorithms", "checkpoint", "device_mesh", "distributed_c10d", "fsdp", "nn", "optim", "rpc", "tensor")
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Parts that few programs use are imported when they are asked for."""
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in ("DeviceMesh", "init_device_mesh"):
+        return getattr(importlib.import_module(f"{__name__}.device_mesh"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -207,7 +207,7 @@ class _LessThan(_Bounds):
         self.upper_bound = upper_bound
 
 
-class independent(Constraint):  # noqa: N801
+class _IndependentConstraint(Constraint):
     """A constraint whose last dimensions are one event."""
 
     def __init__(self, base_constraint: Constraint, reinterpreted_batch_ndims: int):
@@ -224,6 +224,9 @@ class independent(Constraint):  # noqa: N801
 
     def __repr__(self) -> str:
         return f"IndependentConstraint({self.base_constraint!r}, {self.reinterpreted_batch_ndims})"
+
+
+independent = _IndependentConstraint
 
 
 class multinomial(Constraint):  # noqa: N801

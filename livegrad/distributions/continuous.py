@@ -221,6 +221,12 @@ class Laplace(Distribution):
         return 1 + (2 * self.scale).log()
 
 
+def _precision_to_scale_tril(P: Any) -> Any:  # noqa: N803
+    """The Cholesky factor of a matrix's inverse, from that of the matrix with its rows and columns in reverse order."""
+    flipped = livegrad.linalg.cholesky(P.flip(-2, -1)).flip(-2, -1).mT
+    return livegrad.linalg.solve_triangular(flipped, livegrad.eye(P.shape[-1], dtype=P.dtype), upper=False)
+
+
 class MultivariateNormal(Distribution):
     """The normal distribution of vectors, of mean `loc`, by one of three: covariance, precision, or Cholesky factor."""
 
@@ -253,11 +259,7 @@ class MultivariateNormal(Distribution):
         elif name == "covariance_matrix":
             self._unbroadcasted_scale_tril = livegrad.linalg.cholesky(matrix)
         else:
-            # The factor of the inverse, from that of the matrix with its rows and columns in reverse order.
-            flipped = livegrad.linalg.cholesky(matrix.flip(-2, -1)).flip(-2, -1).mT
-            self._unbroadcasted_scale_tril = livegrad.linalg.solve_triangular(
-                flipped, livegrad.eye(matrix.shape[-1], dtype=matrix.dtype), upper=False
-            )
+            self._unbroadcasted_scale_tril = _precision_to_scale_tril(matrix)
 
     def __getattr__(self, name: str) -> Any:
         if name == "scale_tril":

@@ -99,6 +99,13 @@ _LOWER = operator(
 )
 
 
+def _standard_gamma(input: Any, generator: Any = None) -> Any:
+    """A draw from the gamma distribution of each shape in `input`, of rate 1; gradients pass through to the shapes."""
+    if generator is not None:
+        raise NotImplementedError("_standard_gamma(): draws are made by the default generator only")
+    return _STANDARD.apply((input,))
+
+
 class Gamma(Distribution):
     """The gamma distribution of shape `concentration` and inverse scale `rate`.
 

@@ -50,7 +50,7 @@ class Transform:
     @property
     def inv(self) -> Any:
         """The inverse, as a transform."""
-        return _Inverse(self)
+        return _InverseTransform(self)
 
     @property
     def sign(self) -> Any:
@@ -115,7 +115,7 @@ class Parameterless(Transform):
     __hash__ = object.__hash__
 
 
-class _Inverse(Transform):
+class _InverseTransform(Transform):
     """A transform backwards."""
 
     def __init__(self, transform: Transform):
@@ -146,7 +146,7 @@ class _Inverse(Transform):
         return self._inv.with_cache(cache_size).inv
 
     def __eq__(self, other: Any) -> bool:
-        return isinstance(other, _Inverse) and self._inv == other._inv
+        return isinstance(other, _InverseTransform) and self._inv == other._inv
 
     __hash__ = object.__hash__
 

@@ -41,6 +41,13 @@ HOLDERS: list[tuple[Any, str]] = []
 SLOTTED: list[type] = []
 # The modules that classes are written in whose `__module__` is where users find them.
 HOMES: dict[type, str] = {}
+OWN = __name__.partition(".")[0]
+
+
+class Shown:
+    """The name of the package that classes say they are of."""
+
+    root = OWN
 
 
 class Start:
@@ -136,9 +143,19 @@ def home(cls: type) -> str:
 
 def shown_in(module: str, *classes: type) -> None:
     """Let classes say that they are of the module in which users find them, as PyTorch's do."""
+    own, _, rest = module.partition(".")
     for cls in classes:
         HOMES.setdefault(cls, cls.__module__)
-        cls.__module__ = module
+        cls.__module__ = f"{Shown.root}.{rest}" if rest and own == OWN else Shown.root if own == OWN else module
+
+
+def show_as(root: str) -> None:
+    """Let all these classes, and those to come, say that they are of a package of another name."""
+    for cls in HOMES:
+        top, dot, rest = cls.__module__.partition(".")
+        if top == Shown.root:
+            cls.__module__ = root + dot + rest
+    Shown.root = root
 
 
 def slotted(cls: type) -> type:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # checkers do not follow a computed __all__
     from .modules.channelshuffle import *  # noqa: F403
     from .modules.container import *  # noqa: F403
     from .modules.conv import *  # noqa: F403
+    from .modules.cross_map import *  # noqa: F403
     from .modules.distance import *  # noqa: F403
     from .modules.dropout import *  # noqa: F403
     from .modules.flatten import *  # noqa: F403

@@ -21,6 +21,7 @@ from ..overriding import COMPUTE, OVERRIDES, Public, announced, foreign, overrid
 from ..runtime.refusal import OutOfMemoryError
 from ..tensor import Tensor
 from .batch_loops import loop
+from .numpy_names import with_numpy_names
 
 # What functions that make tensors take and have no use for: there is one layout, and memory is pinned by itself.
 WITHOUT_USE = frozenset(("layout", "pin_memory", "memory_format", "names", "size", "dtype", "device", "requires_grad"))
@@ -100,10 +101,13 @@ def checked(f: Callable, method: bool = False, prefix: str = "", public: bool = 
 
 
 def check_public(module: dict[str, Any], prefix: str) -> None:
-    """Wrap a module's own public functions with `checked`; their names get a prefix in the text."""
+    """Wrap a module's own public functions with `checked`, and let them take NumPy's names of parameters.
+
+    Their own names get a prefix in the text of errors.
+    """
     for name in module["__all__"]:
         if module[name].__module__ == module["__name__"]:
-            module[name] = checked(module[name], prefix=prefix)
+            module[name] = checked(with_numpy_names(module[name]), prefix=prefix)
 
 
 def explain(error: Exception, f: Callable, args: tuple, kwargs: dict, method: bool = False, prefix: str = "") -> None:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 from ..native import hot
+from ..overriding import ANNOUNCED
 from ..tensor import Tensor
 from .arguments import type_name
 from .registry import FUNCTIONS, function
@@ -53,7 +54,7 @@ def einsum(equation: str | Tensor, *operands: Tensor | Sequence) -> Tensor:
     return made.permute(tuple(have.index(c) for c in right)) if have != right else made
 
 
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+ANNOUNCED[FUNCTIONS["einsum"]].spreads = True
 
 
 def _from_lists(given: tuple) -> tuple[str, tuple]:

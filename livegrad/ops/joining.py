@@ -21,7 +21,8 @@ from ..tensor import Tensor, wrap
 from . import batch_rules, dispatch
 from .arguments import checked
 from .geometry import normal_dim
-from .registry import FUNCTIONS, operator, with_numpy_names, write_out
+from .numpy_names import with_numpy_names
+from .registry import FUNCTIONS, operator, write_out
 
 
 @hot

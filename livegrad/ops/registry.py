@@ -25,8 +25,6 @@ tensor([-0.0000, -0.7358])
 from __future__ import annotations
 
 import contextlib
-import functools
-import inspect
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from ..lazy.value import Unbatched, Value
-from ..native import HOT, front, hot
+from ..native import HOT, hot
 from ..overriding import COMPUTE, OVERRIDES, Public, announced, foreign, overridden
 from ..site import warn
 from ..tensor import Tensor
@@ -42,6 +40,7 @@ from . import dispatch, writes
 from .arguments import checked, explain, refuse_types, type_name
 from .batch_loops import loop
 from .instruction import ElementwiseOp, type_in_c
+from .numpy_names import with_numpy_names
 from .operator import Operator
 from .parameters import parameters
 
@@ -359,10 +358,11 @@ def named(name: str, *, method: bool = True, aliases: tuple = ()) -> Callable:
     """
 
     def enter(f: Callable) -> Callable:
+        shown = with_numpy_names(f)
         for each in (name, *aliases):
             if method:
-                setattr(Tensor, each, checked(f, method=True))
-            FUNCTIONS[each] = with_out(f)
+                setattr(Tensor, each, checked(shown, method=True))
+            FUNCTIONS[each] = with_out(shown)
         return f
 
     return enter
@@ -378,54 +378,6 @@ def _checked_method(shown: Callable, f: Callable) -> Callable:
     """The form for methods. What is hot and takes numbers only is called as it is: they are converted, or refused."""
     annotations = list(f.__annotations__.values())
     return shown if f.__code__ in HOT and "Tensor" not in annotations[1:-1] else checked(shown, method=True)
-
-
-NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
-
-
-def _starred(f: Callable) -> str:
-    """The parameter that takes what is given one by one, such as sizes; they may also be named, in one sequence."""
-    code = getattr(f, "__code__", None)
-    if code is None or not code.co_flags & inspect.CO_VARARGS or hasattr(f, "__wrapped__"):
-        return ""
-    return code.co_varnames[code.co_argcount + code.co_kwonlyargcount]
-
-
-def with_numpy_names(f: Callable, more: dict[str, str] | None = None) -> Callable:
-    """The function, that also takes NumPy's names of the parameters that it has, and more: name -> its own.
-
-    What it takes one by one may be given as one sequence by name: permute(dims=(1, 0)).
-    """
-    names = parameters(f)
-    both = NUMPY_NAMES if more is None else {**NUMPY_NAMES, **more}
-    known = {other: own for other, own in both.items() if own in names and other not in names}
-    star = _starred(f)
-    if not known and not star:
-        return f
-
-    @functools.wraps(f)
-    @hot
-    def function(*args: Any, **kwargs: Any) -> Any:
-        if kwargs:
-            for other, own in known.items():
-                if other in kwargs:
-                    if own in kwargs:
-                        raise TypeError(f"{f.__name__}() got both {own!r} and {other!r}, which name one argument")
-                    kwargs[own] = kwargs.pop(other)
-            if star and star in kwargs:
-                args = _with_sequence(f.__name__, star, args, kwargs.pop(star))
-        return f(*args, **kwargs)
-
-    if f.__code__ in HOT:
-        front(function, f)
-    return function
-
-
-def _with_sequence(name: str, star: str, args: tuple, given: Any) -> tuple:
-    if isinstance(given, int) or len(args) > 1:
-        how = "given twice" if len(args) > 1 else "must be tuple of ints, not int"
-        raise TypeError(f"{name}(): argument '{star}' {how}")
-    return (*args, given)
 
 
 def with_out(f: Callable, number_first: Callable | None = None) -> Callable:

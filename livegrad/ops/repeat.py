@@ -18,8 +18,9 @@ from .batch_rules import along, repeated
 from .copying import clone
 from .geometry import normal_dim, sizes_of
 from .index import INDEX
+from .numpy_names import with_numpy_names
 from .operator import name_nodes, on_either
-from .registry import operator, public, with_numpy_names
+from .registry import operator, public
 
 
 def _repeated(x: Value, reps: tuple, between: tuple) -> Value:

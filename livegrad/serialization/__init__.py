@@ -31,6 +31,7 @@ from .loading import load
 from .safe import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 from .writing import save
 
+DEFAULT_PROTOCOL = 2  # of the pickles that `save` writes
 # What `load` takes as map_location: a function of storage and device, a device, its name, names for names, or None.
 MAP_LOCATION = Callable[[Any, str], Any] | Any | str | dict[str, str] | None
 

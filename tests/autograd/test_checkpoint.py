@@ -265,3 +265,18 @@ def test_helpers_of_checkpointing():
         a, b = c.noop_context_fn()
         with a, b:
             pass
+
+
+def test_selective_contexts_give_the_same_gradients():
+    from functools import partial
+
+    from livegrad.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
+
+    x = livegrad.tensor([0.5, 1.5], requires_grad=True)
+    contexts = partial(create_selective_checkpoint_contexts, lambda *_: CheckpointPolicy.MUST_SAVE)
+    checkpoint(lambda t: t.exp().sin().square(), x, use_reentrant=False, context_fn=contexts).sum().backward()
+    y = x.detach().clone().requires_grad_()
+    y.exp().sin().square().sum().backward()
+    assert x.grad.tolist() == y.grad.tolist()
+    with pytest.raises(TypeError, match="list of ops"):
+        create_selective_checkpoint_contexts(3)

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -199,3 +200,17 @@ def test_the_version_is_one_of_pytorch(installed):
     assert str(v).split(".")[0] == "2"
     compat.uninstall()
     assert livegrad.__version__ == livegrad.version.__version__
+
+
+def test_classes_say_that_they_are_pytorchs(installed):
+    """Libraries tell by the name of a tensor's module whose functions to call."""
+    import torch
+    from torch.optim.lr_scheduler import StepLR
+
+    assert repr(type(torch.ones(1))) == "<class 'torch.Tensor'>" and repr(torch.dtype) == "<class 'torch.dtype'>"
+    assert StepLR.__module__ == "torch.optim.lr_scheduler"
+    assert pickle.loads(pickle.dumps(torch.Tensor)) is livegrad.Tensor
+    assert pickle.loads(pickle.dumps(torch.ones(2))).tolist() == [1, 1]
+    compat.uninstall()
+    assert repr(livegrad.Tensor) == "<class 'livegrad.Tensor'>"
+    assert StepLR.__module__ == "livegrad.optim.lr_scheduler"

@@ -206,3 +206,62 @@ def test_gradients_of_softmax_by_their_own_names(name):
         assert module.allclose(made, expected)
         found.append(made.tolist())
     assert found[0] == [pytest.approx(row) for row in found[1]]
+
+
+def test_names_of_what_is_not_there_can_be_imported():
+    from livegrad.distributed import device_mesh
+    from livegrad.distributed._tensor import DTensor
+    from livegrad.distributed.fsdp import wrap
+
+    assert livegrad.distributed.device_mesh is device_mesh
+    assert livegrad.distributed.DeviceMesh is device_mesh.DeviceMesh
+    assert DTensor is livegrad.distributed.tensor.DTensor
+    for function in (wrap.transformer_auto_wrap_policy, livegrad.distributed.init_device_mesh):
+        with pytest.raises(NotImplementedError, match="not sharded"):
+            function()
+    for name in ("ObserverBase", "FakeQuantizeBase"):
+        with pytest.raises(NotImplementedError, match=name):
+            getattr(livegrad.ao.quantization, name)()
+    assert not isinstance(livegrad.ones(1), livegrad.TensorType)
+
+
+def test_what_zuko_and_laplace_take_from_distributions():
+    torch = pytest.importorskip("torch")
+    from livegrad.distributions import constraints, multivariate_normal, transforms
+
+    assert isinstance(transforms.ExpTransform().inv, transforms._InverseTransform)
+    assert isinstance(constraints.independent(constraints.real, 1), constraints._IndependentConstraint)
+    precision = torch.tensor([[2.0, 0.5], [0.5, 1.0]])
+    ours = multivariate_normal._precision_to_scale_tril(livegrad.tensor(precision.tolist()))
+    theirs = torch.distributions.multivariate_normal._precision_to_scale_tril(precision)
+    assert ours.flatten().tolist() == pytest.approx(theirs.flatten().tolist())
+    livegrad.manual_seed(0), torch.manual_seed(0)
+    shapes = [[0.5, 2.0, 30.0], [1.0, 0.1, 7.0]]
+    ours, theirs = livegrad.tensor(shapes, requires_grad=True), torch.tensor(shapes, requires_grad=True)
+    drawn, expected = livegrad._standard_gamma(ours), torch._standard_gamma(theirs)
+    drawn.sum().backward(), expected.sum().backward()
+    assert drawn.flatten().tolist() == pytest.approx(expected.flatten().tolist(), rel=1e-5)
+    assert ours.grad.flatten().tolist() == pytest.approx(theirs.grad.flatten().tolist(), rel=1e-3)
+
+
+def test_private_modules_of_data():
+    pytest.importorskip("torch")
+    from torch.utils.data import _utils as theirs
+
+    from livegrad.utils.data import _utils
+
+    assert _utils.worker._generate_state(2**40 + 7, 3) == theirs.worker._generate_state(2**40 + 7, 3)
+    assert _utils.worker._worker_info is None
+
+    class Own:
+        pass
+
+    _utils.collate.default_collate_fn_map[Own] = lambda batch, *, collate_fn_map=None: len(batch)
+    try:
+        assert livegrad.utils.data.default_collate([{"a": Own()}, {"a": Own()}]) == {"a": 2}
+    finally:
+        del _utils.collate.default_collate_fn_map[Own]
+    batch = [(1, 2.0), (3, 4.0)]
+    ours, expected = ((m.collate.collate(batch, collate_fn_map={int: lambda b, collate_fn_map: b,
+                       float: lambda b, collate_fn_map: sum(b)})) for m in (_utils, theirs))  # fmt: skip
+    assert ours == expected

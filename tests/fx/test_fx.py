@@ -174,3 +174,20 @@ def test_what_cannot_be_traced(function, message):
 def test_concrete_arguments():
     traced = livegrad.fx.symbolic_trace(lambda x, deep: x.exp() if deep else x, {"deep": True})
     assert "exp" in traced.code and traced(livegrad.zeros(1)).tolist() == [1.0]
+
+
+def test_assertions_and_sequences_of_operands_are_steps():
+    def traced(m):
+        def f(x, y):
+            m._assert(x.shape[-1] == 3, "not three")
+            return m.einsum("ij,kj->ik", [x, y])
+
+        return m.fx.symbolic_trace(f)
+
+    ours, theirs = traced(livegrad), traced(torch)
+    for a, b in zip(ours.graph.nodes, theirs.graph.nodes, strict=True):
+        assert (a.op, a.name, len(a.args)) == (b.op, b.name, len(b.args))
+    x = livegrad.arange(6.0).view(2, 3)
+    assert ours(x, x).tolist() == (x @ x.T).tolist()
+    with pytest.raises(AssertionError, match="not three"):
+        ours(x.T, x)

@@ -78,6 +78,8 @@ LAYERS = [
     ("InstanceNorm2d(3, affine=True, track_running_stats=True)", [(4, 3, 2, 2)]),
     ("InstanceNorm3d(3, affine=True)", [(4, 3, 2, 2, 2)]),
     ("LocalResponseNorm(3)", [(4, 6, 3)]),
+    ("CrossMapLRN2d(3, alpha=0.5)", [(4, 6, 3, 2)]),
+    ("CrossMapLRN2d(4, alpha=0.5)", [(4, 7, 3, 2)]),
     ("CosineSimilarity()", [(4, 6), (4, 6)]),
     ("PairwiseDistance(1.0, keepdim=True)", [(4, 6), (4, 6)]),
     ("Dropout(0.3)", [(4, 6)]),

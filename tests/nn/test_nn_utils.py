@@ -104,3 +104,17 @@ def test_vectors():
     assert all(p.requires_grad and p.is_leaf for p in mine)
     with pytest.raises(TypeError, match="expected torch.Tensor, but got: int"):
         livegrad.nn.utils.vector_to_parameters(3, [])
+
+
+def test_modules_without_initial_numbers():
+    livegrad.manual_seed(0)
+    module = livegrad.nn.utils.skip_init(livegrad.nn.Linear, 3, out_features=2, dtype=livegrad.float64)
+    assert module.weight.shape == (2, 3) and module.weight.dtype is livegrad.float64 and module.weight.requires_grad
+    assert module.weight.device.type == "cpu"
+    drawn = livegrad.rand(1)
+    livegrad.manual_seed(0)
+    assert drawn.tolist() == livegrad.rand(1).tolist()
+    with pytest.raises(RuntimeError, match="Expected a Module"):
+        livegrad.nn.utils.skip_init(int)
+    with pytest.raises(RuntimeError, match="'device' arg"):
+        livegrad.nn.utils.skip_init(livegrad.nn.ReLU)

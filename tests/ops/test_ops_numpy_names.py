@@ -39,3 +39,36 @@ def test_joining(name):
 def test_both_names_at_once_are_an_error():
     with pytest.raises(TypeError):
         livegrad.tensor(X).sum(dim=0, axis=0)
+
+
+@pytest.mark.parametrize("name", ["norm", "vector_norm", "matrix_norm"])
+def test_norms(name):
+    axis = (0, 1) if name == "matrix_norm" else 1
+    ours, theirs = (
+        getattr(module.linalg, name)(module.tensor(X), axis=axis, keepdims=True) for module in (livegrad, torch)
+    )
+    np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["fft.rfft", "fft.fft", "fft.fftshift", "mode", "trapezoid"])
+def test_functions_of_an_axis(name):
+    def found(module):
+        function = module
+        for part in name.split("."):
+            function = getattr(function, part)
+        made = function(module.tensor(X), axis=0)
+        return (made[0] if isinstance(made, tuple) else made).numpy()
+
+    np.testing.assert_allclose(found(livegrad), found(torch), rtol=1e-6, atol=1e-6)
+
+
+def test_distances():
+    ours, theirs = (
+        (
+            module.nn.functional.cosine_similarity(module.tensor(X), 2 * module.tensor(X) - 1, axis=1),
+            module.nn.functional.pairwise_distance(module.tensor(X), 2 * module.tensor(X) - 1, keepdims=True),
+        )
+        for module in (livegrad, torch)
+    )
+    for a, b in zip(ours, theirs):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5)

@@ -4,7 +4,7 @@ from typing import Any
 
 from ...nn.module import Module
 
-__all__ = ["DeQuantStub", "QuantStub"]
+__all__ = ["DeQuantStub", "FakeQuantizeBase", "ObserverBase", "QuantStub"]
 
 
 class QuantStub(Module):
@@ -21,3 +21,14 @@ class QuantStub(Module):
 
 class DeQuantStub(QuantStub):
     """Where quantised arithmetic would end: gives back its input."""
+
+
+class ObserverBase(Module):
+    """Not there: a name to compare with. Making one raises NotImplementedError."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        raise NotImplementedError(f"{type(self).__name__} is not there: tensors are not quantised")
+
+
+class FakeQuantizeBase(ObserverBase):
+    """Not there: a name to compare with. Making one raises NotImplementedError."""

@@ -4,6 +4,7 @@ from livegrad.creation import triu_indices
 from livegrad.native import hot
 from livegrad.ops.casting import autocasts
 from livegrad.ops.composite import broadcast_tensors, cdist
+from livegrad.ops.numpy_names import with_numpy_names
 
 __all__ = ["cosine_similarity", "normalize", "pairwise_distance", "pdist"]
 
@@ -15,6 +16,7 @@ def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):
     return result if out is None else out.copy_(result)
 
 
+@with_numpy_names
 @autocasts
 @hot
 def cosine_similarity(x1, x2, dim=1, eps=1e-8):
@@ -25,6 +27,7 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     return ((x1 / norm1) * (x2 / norm2)).sum(dim)
 
 
+@with_numpy_names
 def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
     """The p-norm of ``x1 - x2 + eps`` over the last dimension."""
     return (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)

@@ -10,6 +10,7 @@ from . import (
     channelshuffle,
     container,
     conv,
+    cross_map,  # noqa: F401
     distance,
     dropout,
     flatten,
@@ -36,6 +37,7 @@ from .batchnorm import *  # noqa: F403
 from .channelshuffle import *  # noqa: F403
 from .container import *  # noqa: F403
 from .conv import *  # noqa: F403
+from .cross_map import CrossMapLRN2d
 from .distance import *  # noqa: F403
 from .dropout import *  # noqa: F403
 from .flatten import *  # noqa: F403
@@ -60,6 +62,7 @@ _HOMES = {
     conv: [_name for _name in lazy.__all__ if "Conv" in _name],
     instancenorm: [_name for _name in lazy.__all__ if "InstanceNorm" in _name],
     linear: ("LazyLinear",),
+    normalization: ("CrossMapLRN2d",),
 }
 for _home, _names in _HOMES.items():
     for _name in _names:
@@ -75,6 +78,7 @@ __all__ = [
     *channelshuffle.__all__,
     *container.__all__,
     *conv.__all__,
+    "CrossMapLRN2d",
     *distance.__all__,
     *dropout.__all__,
     *flatten.__all__,
