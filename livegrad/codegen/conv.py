@@ -35,30 +35,39 @@ UNROLLED = 4  # taps of a round of the innermost loop
 
 FORWARD_WORDS = (
     "slots", "slot_bytes", "pack_at", "lines_at", "laid_out", "groups", "parts", "blocks_per_part", "blocks", "outputs",
-    "chunk", "window", "out_stride_n", "out_stride_c", "out_stride_d", "out_stride_h", "out_stride_w", "line",
+    "chunk", "window", "w_stride_group", "w_stride_out", "w_step", "x_step",
+    "out_stride_n", "out_stride_c", "out_stride_d", "out_stride_h", "out_stride_w", "line",
     *BOX_WORDS,
 )  # fmt: skip
-FORWARD_POINTERS = ("x", "weight", "bias", "out", "offsets", "scratch")
+FORWARD_POINTERS = ("x", "weight", "bias", "out", "offsets", "table", "scratch")
 
 
-def forward_source(kind: str, block: int, vectors: int, packed: bool) -> str:
+def forward_source(kind: str, block: int, vectors: int, packed: bool, in_place: bool) -> str:
     """LLVM IR of out = conv(x, weight) + bias, `block` output channels and `vectors` vectors of places at a time.
 
     A work item is (images, box of places, group, part of the output channels). It goes through the channels of the
     input by the `chunk`, through the places by the tile, and through the output channels: what a tile reads of the
     input stays in the nearest cache meanwhile, and the weights of the chunk and the sums in the next one.
-    weight: [group, chunk, block, tap, channel of the block]. offsets: of the taps of a chunk. pack_at, lines_at: bytes
-    from a slot's start to what is packed, and to the sums, for each output channel of a part `line` elements, of which
-    the first tile is not used. Arguments: FORWARD_POINTERS, FORWARD_WORDS, LAYOUT_WORDS.
+    weight: [group, chunk, block, tap, channel of the block]; or `in_place`, in whole blocks, where few tiles read it:
+    then `table` says where the taps of all channels are in the weight of one output, or where nothing is packed, those
+    taps are w_step apart, and x_step in the input. offsets: of the taps of a chunk. pack_at, lines_at: bytes from a
+    slot's start to what is packed, and to the sums, for each output channel of a part `line` elements, of which the
+    first tile is not used. Arguments: FORWARD_POINTERS, FORWARD_WORDS, LAYOUT_WORDS.
     """
     module = Module("cpu")
     for n in _sizes(vectors):
         _define_tile(
-            module, kind, block, n, packed_row(kind, vectors) if packed else 0, UNROLLED if n == vectors else 1
+            module,
+            kind,
+            block,
+            n,
+            packed_row(kind, vectors) if packed else 0,
+            UNROLLED if n == vectors else 1,
+            in_place,
         )
     b = module.function(NAME, SIGNATURE)
     args = Arguments(b)
-    x, weight, bias, out, offsets, scratch = (args.pointer() for _ in FORWARD_POINTERS)
+    x, weight, bias, out, offsets, table, scratch = (args.pointer() for _ in FORWARD_POINTERS)
     s, layout = Words(b, args, FORWARD_WORDS), Words(b, args, LAYOUT_WORDS)
     width = vector_width(kind)
     tile = width * vectors
@@ -79,14 +88,22 @@ def forward_source(kind: str, block: int, vectors: int, packed: bool) -> str:
 
         def blocks(read: str, at: Reg, channel: Reg, count: Reg, n: int) -> None:
             """The tile of n vectors at a place, for all blocks; count: how many taps."""
-            first = madd(b, b.mul(channel, s.window), s.blocks, madd(b, first_block, count, weights))
-            w = b.gep(weight, kind, b.mul(first, number(b, block)))
+            if in_place:
+                whole = madd(b, group, s.w_stride_group, b.mul(b.mul(first_block, number(b, block)), s.w_stride_out))
+                if not packed:
+                    whole = madd(b, channel, s.w_step, whole)
+                w, step = b.gep(weight, kind, whole), s.w_stride_out
+            else:
+                first = madd(b, b.mul(channel, s.window), s.blocks, madd(b, first_block, count, weights))
+                w, step = b.gep(weight, kind, b.mul(first, number(b, block))), count
+            of_chunk = b.gep(table, "i64", b.mul(channel, s.window))
             fresh = b.icmp("eq", channel, zero)
             with b.loop(0, blocks_here) as o:
-                here = b.gep(w, kind, b.mul(b.mul(o.i, count), number(b, block)))
+                here = b.gep(w, kind, b.mul(b.mul(o.i, step), number(b, block)))
                 target = b.gep(lines, kind, madd(b, b.mul(o.i, s.line), number(b, block), at))
-                pointers = [f"ptr {p}" for p in (read, here, offsets)]
-                b.call(f"tile.{n}", None, [*pointers, count, f"ptr {target}", s.line, fresh])
+                pointers = [f"ptr {p}" for p in (read, here, offsets, of_chunk)]
+                steps = [s.w_stride_out, s.w_step, s.x_step]
+                b.call(f"tile.{n}", None, [*pointers, *steps, count, f"ptr {target}", s.line, fresh])
 
         def tiles(base: str, first: Reg, back: Reg, channel: Reg, count: Reg) -> None:
             """All tiles from a place on, the last one of as few vectors as it needs; `back`: not over the end."""
@@ -193,31 +210,52 @@ def _between(b: Builder, count: Reg, fewer: int, n: int, width: int) -> Reg:
     return b.and_(b.icmp("sgt", count, number(b, fewer * width)), b.icmp("sle", count, number(b, n * width)))
 
 
-def _define_tile(module: Module, kind: str, block: int, vectors: int, step: int, unrolled: int) -> None:
+def _define_tile(module: Module, kind: str, block: int, vectors: int, step: int, unrolled: int, in_place: bool) -> None:
     """Define `@tile.n`: the sums of a tile, `block` lines of n = `vectors` vectors, added to %target, or written there.
 
     step: from tap to tap of what is packed; 0: the offsets say where they are. unrolled: taps of a round, a power of 2.
+    in_place: %w.row from output to output, and the taps where the table says, or without a step, %w.step apart and
+    %x.step in the input.
 
     It is a function of its own so that the sums have the registers to themselves: there is not one to spare, and
     a vector that the caller holds would cost the innermost loop a way through memory at each step.
     """
     width = vector_width(kind)
-    parameters = [("ptr noalias readonly", "%x"), ("ptr noalias readonly", "%w"), ("ptr noalias readonly", "%offsets")]
-    parameters += [("i64", "%taps"), ("ptr noalias", "%target"), ("i64", "%line"), ("i1", "%fresh")]
+    parameters = [("ptr noalias readonly", f"%{name}") for name in ("x", "w", "offsets", "table")]
+    parameters += [
+        ("i64", "%w.row"),
+        ("i64", "%w.step"),
+        ("i64", "%x.step"),
+        ("i64", "%taps"),
+        ("ptr noalias", "%target"),
+        ("i64", "%line"),
+        ("i1", "%fresh"),
+    ]
     b = module.function(f"tile.{vectors}", parameters, width, kernel=False)
     taps, line = Reg("%taps", "i64"), Reg("%line", "i64")
+    w_rows = [b.gep("%w", kind, b.mul(Reg("%w.row", "i64"), number(b, o))) for o in range(block)]
     with b.loop(0, taps, CHAIN) as chain:
         stop = clamp_high(b, b.add(chain.i, number(b, CHAIN)), taps)
         sums = [b.const(kind, 0) for _ in range(block * vectors)]
 
         def add(k: Reg, sums: list[Reg]) -> list[Reg]:
-            offset = b.mul(k, number(b, step)) if step else b.load(b.gep("%offsets", "i64", k), "i64", width=1)
+            if step or in_place:
+                offset = b.mul(k, number(b, step) if step else Reg("%x.step", "i64"))
+            else:
+                offset = b.load(b.gep("%offsets", "i64", k), "i64", width=1)
             start = b.gep("%x", kind, offset)
             read = [b.load(b.gep(start, kind, v * width), kind) for v in range(vectors)]
-            weights = b.gep("%w", kind, b.mul(k, number(b, block)))
+            if in_place:
+                packed = step != 0
+                in_table = b.gep("%table", "i64", k)
+                place = b.load(in_table, "i64", width=1) if packed else b.mul(k, Reg("%w.step", "i64"))
+                weights = [b.gep(row, kind, place) for row in w_rows]
+            else:
+                together = b.gep("%w", kind, b.mul(k, number(b, block)))
+                weights = [b.gep(together, kind, o) for o in range(block)]
             found = []
             for o in range(block):
-                factor = b.splat(b.load(b.gep(weights, kind, o), kind, width=1))
+                factor = b.splat(b.load(weights[o], kind, width=1))
                 found += [b.fma(factor, read[v], sums[o * vectors + v]) for v in range(vectors)]
             return found
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import struct
 
+import numpy as np
+
 from ..codegen.kernels import Kernel
 from ..codegen.layout import CHAIN
 from ..llvm import machine, service
@@ -37,6 +39,7 @@ INPUT_BYTES = 128 << 10
 MOST_OUTPUTS = 128
 POINT_CHAIN = 64  # channels at a time where the window is one place
 MOST_PLACES = 1024
+MOST_USES = 8  # tiles that read a weight, up to which it is not worth being put in order
 PACKING = 3  # cycles that packing a vector takes
 GRADIENT_BYTES = 288 << 10  # of both that the gradient by the weight reads
 SERIAL_WORK = 200_000  # multiply-adds that the calling thread does alone
@@ -113,6 +116,13 @@ def _scratch(slots: int, slot_bytes: int) -> tuple:
 # --- the convolution --------------------------------------------------------------------------------------------
 
 
+def _even_step(places: np.ndarray) -> int:
+    """How far all places of a table are from the next, from 0 on; 0 where they are not."""
+    flat = places.ravel()
+    step = int(flat[1]) if flat.size > 1 else 1
+    return step if np.array_equal(flat, np.arange(flat.size) * step) else 0
+
+
 class _Plan:
     """What follows from a problem: kernels, tables, and the packed words."""
 
@@ -166,13 +176,17 @@ def _plan(p: Problem, threads: int) -> _Plan:
     plan.slots, plan.slot_bytes = threads, _aligned(lines_at + (block * per_part * line + 2 * tile) * size)
     on, oc, *steps = q.out_strides
     counts = [a.count for a in q.axes]
+    plan.table = weight_places(q)
+    w_step, x_step = _even_step(plan.table), _even_step(lay.offsets)
+    uses = q.images * math.prod(a.count for a in q.axes) // tile
+    in_place = uses < MOST_USES and block >= 4 and q.outputs % block == 0 and (packed or bool(w_step and x_step))
     words = (
         plan.slots, plan.slot_bytes, pack_at, lines_at, int(lay.laid_out), q.groups, -(-blocks // per_part), per_part,
-        blocks, q.outputs, chunk, window, on, oc, *steps, line, q.images, *counts, *box, *boxes, lay.depth, *lay.words,
+        blocks, q.outputs, chunk, window, *q.w_strides[:2], w_step, x_step, on, oc, *steps, line, q.images, *counts,
+        *box, *boxes, lay.depth, *lay.words,
     )  # fmt: skip
     plan.words = struct.pack(f"={len(words)}q", *words)
     plan.offsets = lay.offsets
-    plan.table = weight_places(q)
     taps = plan.table.size
     chunks = -(-q.channels // chunk)
     run, falling = runs_of(plan.table)
@@ -184,8 +198,8 @@ def _plan(p: Problem, threads: int) -> _Plan:
     plan.items = items
     plan.work = q.images * q.groups * q.outputs * taps * math.prod(counts)
     plan.grain = max(1, SERIAL_WORK * plan.items // max(plan.work, 1))
-    plan.kernel = _kernel("forward", p.kind, block, vectors, packed)
-    plan.order = _kernel("order", p.kind, block)
+    plan.kernel = _kernel("forward", p.kind, block, vectors, packed, in_place)
+    plan.order = None if in_place else _kernel("order", p.kind, block)
     plan.keep = (plan.offsets.ctypes.data, plan.table.ctypes.data)
     if len(_plans) >= MAX_PLANS:
         _plans.clear()
@@ -201,15 +215,19 @@ def convolve(p: Problem, x: int, w: int, bias: int, out: int) -> bool:
     bias: the address of one number per output channel of all groups.
     """
     plan = _plan(p, pool.get_num_threads())
-    if not plan.kernel.available(plan.work) or not plan.order.available(plan.work):
+    order = plan.order
+    if not plan.kernel.available(plan.work) or (order is not None and not order.available(plan.work)):
         return False
     offsets, table = plan.keep
-    weight = allocate(plan.weight_elements * ITEM_BYTES[p.kind])
-    each = max(1, plan.weight_elements // plan.order_items)
-    args = struct.pack("=3q", w, table, weight.ptr) + plan.order_words
-    pool.launch(plan.order.address, args, plan.order_items, max(1, 50_000 // each))
+    weight = None
+    if order is not None:
+        weight = allocate(plan.weight_elements * ITEM_BYTES[p.kind])
+        each = max(1, plan.weight_elements // plan.order_items)
+        args = struct.pack("=3q", w, table, weight.ptr) + plan.order_words
+        pool.launch(order.address, args, plan.order_items, max(1, 50_000 // each))
+        w = weight.ptr
     scratch = _scratch(plan.slots, plan.slot_bytes)
-    args = struct.pack("=6q", x, weight.ptr, bias, out, offsets, scratch.ptr) + plan.words
+    args = struct.pack("=7q", x, w, bias, out, offsets, table, scratch.ptr) + plan.words
     pool.launch(plan.kernel.address, args, plan.items, plan.grain)
     return True
 

@@ -1,5 +1,6 @@
 """The sums of a convolution stay in registers: a way through memory in the innermost loop costs half of the speed."""
 
+import itertools
 import re
 
 import pytest
@@ -33,8 +34,9 @@ def _through_memory(block):
 @pytest.mark.parametrize("outputs", [1, 2, 3, 64])
 def test_sums_of_a_tile_stay_in_registers(kind, outputs):
     block, vectors = convolution._blocks(outputs)
-    for packed in (False, True):
-        found = _innermost(conv.forward_source(kind, block, vectors, packed), conv.UNROLLED * block * vectors)
+    for packed, in_place in itertools.product((False, True), (False, True) if block >= 4 else (False,)):
+        text = conv.forward_source(kind, block, vectors, packed, in_place)
+        found = _innermost(text, conv.UNROLLED * block * vectors)
         assert found
         assert [_through_memory(b) for b in found] == [[]] * len(found)
 
