@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from .lazy.value import Unbatched
 from .native import held, hot, slotted
 from .tensor import Tensor
 
@@ -66,6 +67,13 @@ def announced(function: Any, entry: Public) -> Any:
     return function
 
 
+def _one_by_one(f: Callable, args: tuple, kwargs: dict) -> Any:
+    """What reads the elements of batches, called for one example after the other."""
+    from .ops.batch_loops import loop
+
+    return loop(f, args, kwargs)
+
+
 def asks(f: Callable, arguments: bool = True) -> Any:
     """A public function that modes may override, and its arguments, unless it makes tensors of anything."""
     entry = Public()
@@ -77,7 +85,12 @@ def asks(f: Callable, arguments: bool = True) -> Any:
             made = overridden(entry.function, args, kwargs, arguments)
             if made is not COMPUTE:
                 return made
-        return f(*args, **kwargs)
+        try:
+            return f(*args, **kwargs)
+        except Exception as error:
+            if isinstance(error, Unbatched):
+                return _one_by_one(f, args, kwargs)
+            raise
 
     return announced(function, entry)
 

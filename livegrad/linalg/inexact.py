@@ -88,7 +88,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
             f"torch.linalg.lstsq: input.size(-2) should match other.size(-2), but they are {m} and {right.shape[-2]}"
         )
     solution = pinv(A, rcond) @ right
-    empty = A.new_empty(0)
+    empty = A.new_empty(0, dtype=A.dtype.to_real())
     rank, values = A.new_empty(0, dtype=dtypes.int64), empty.detach()  # type: ignore[attr-defined]
     full = driver == "gels"
     if driver != "gels":

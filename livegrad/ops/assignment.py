@@ -21,7 +21,7 @@ from ..tensor import Tensor, wrap
 from . import batch_index, dispatch, writes
 from .arguments import type_name
 from .batch_rules import indexed
-from .batching import as_batch
+from .batching import as_batch, level_of
 from .casting import autocasts
 from .copying import broadcast, checked_number, clone, copied, filled
 from .elementwise_functions import where
@@ -376,6 +376,8 @@ def index_fill(x: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
                 f"but got tensor with {value.dim()} dimension(s)."
             )
         label = "IndexFillBackward1"
+        if value.requires_grad and isinstance(index, Tensor) and not level_of(index):
+            index = index.unique()  # type: ignore[attr-defined]  # a place named twice counts once in the gradient
     elif not isinstance(value, (int, float, complex)):
         raise TypeError(f"index_fill(): argument 'value' (position 3) must be Number, not {type_name(value)}")
     else:

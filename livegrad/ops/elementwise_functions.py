@@ -269,6 +269,8 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
             f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.dim()} dimension(s)."
         )
     if isinstance(value, Tensor) and value.dtype is not input.dtype:
+        if value.is_complex() and not input.is_complex():
+            raise RuntimeError(f"value cannot be converted to type {input.dtype.name} without overflow")
         value = dispatch.cast(value, input.dtype)
     if isinstance(value, complex) and not input.is_complex():
         raise RuntimeError(f"value cannot be converted to type {input.dtype.name} without overflow")

@@ -142,13 +142,3 @@ def as_strided_geometry(
     offset: int, shape: tuple, strides: tuple, size: tuple, stride: tuple, start: int, base: tuple
 ) -> tuple:
     return start, size, stride
-
-
-def overlapping(window: tuple) -> bool:
-    """Whether a window may show an element more than once."""
-    reach = 1
-    for s, n in sorted((s, n) for n, s in zip(window[1], window[2]) if n != 1):
-        if s < reach:
-            return True
-        reach = s * (n - 1) + reach
-    return False

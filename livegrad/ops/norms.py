@@ -67,8 +67,10 @@ def _norm_of_order_gradient(g: Any, x: Any, result: Any, x_shape: tuple, p: floa
     if math.isinf(p):
         chosen = x.abs().eq(length).logical_or(x.isnan().logical_and(length.isnan()))
         return sign * (g / chosen.sum(dims, keepdim=True)) * chosen
-    powers = (x.abs() ** (p - 1)).masked_zero(x.eq(0))
-    return sign * powers * (g / length ** (p - 1)).masked_zero(length.eq(0))
+    # Ones instead of the zeros, so that nothing infinite is multiplied by zero in derivatives of this.
+    none, short = x.eq(0), length.eq(0)
+    powers = ((x.abs() + none) ** (p - 1)).masked_zero(none)
+    return sign * powers * (g / (length + short) ** (p - 1)).masked_zero(short)
 
 
 NORM_OF_ORDER = operator(

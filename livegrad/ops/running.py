@@ -174,15 +174,46 @@ def _log_of_positive(x: Any) -> Any:
     return call(_LOG_OF_POSITIVE, (x, dtypes.finfo(x.dtype).min))
 
 
-def _logcumsumexp_gradient(g: Any, x: Any, result: Any, dim: int, backwards: bool) -> Any:
-    """The sum over k >= i of g[k] exp(x[i] - result[k]), in logarithms: of the positive parts, and of the negative."""
-    parts = [
-        (on_either(LOGCUMSUMEXP, _log_of_positive(part) - result, dim=dim, backwards=not backwards) + x).exp()
-        for part in (g, -g)
-    ]
+def _weighted_totals(by: Value, x: Value, total: Value, dim: int, forwards: bool) -> Value:
+    """The sum over k >= i of by[k] exp(x[i] - total[k]); forwards: over i <= k of by[i] exp(x[i] - total[k]).
+
+    It is found in logarithms: of the positive parts, and of the negative.
+    """
+    parts = []
+    for part in (by, -by):
+        logs = _log_of_positive(part)
+        if forwards:
+            logs = _logcumsumexp(logs + x, dim) - total
+        else:
+            logs = _logcumsumexp(logs - total, dim, True) + x
+        parts.append(dispatch.value_call(ELEMENTWISE["exp"], (logs,)))
     return parts[0] - parts[1]
 
 
+def _weighted(by: Any, x: Any, total: Any, **args: Any) -> Any:
+    operands = (by, x, total)
+    bare = by.__class__ is Value
+    return WEIGHTED_TOTALS.forward(*operands, **args) if bare else WEIGHTED_TOTALS.apply(operands, **args)
+
+
+# The gradient of logcumsumexp is linear in the gradient that comes in, which its logarithms do not show where that is
+# zero: the derivative by it is stated. Both sums are each other's transposes.
+WEIGHTED_TOTALS = operator(
+    "_weighted_totals",
+    _weighted_totals,
+    tensors=("by", "x", "total"),
+    grads={
+        "by": lambda g, x, total, dim, forwards: _weighted(g, x, total, dim=dim, forwards=not forwards),
+        "x": lambda g, by, x, total, result, dim, forwards: (
+            by * _weighted(g, x, total, dim=dim, forwards=False) if forwards else g * result
+        ),
+        "total": lambda g, by, x, total, result, dim, forwards: (
+            -g * result if forwards else -by * _weighted(g, x, total, dim=dim, forwards=True)
+        ),
+    },
+    anywhere=True,
+    batch=along("dim"),
+)
 elementwise("_log_of_positive", lambda x, least: scalar.where(x > 0, scalar.log(x), least), reference="", method=False,
             function=False)  # fmt: skip
 _LOG_OF_POSITIVE = ELEMENTWISE["_log_of_positive"]
@@ -190,7 +221,7 @@ LOGCUMSUMEXP = operator(
     "logcumsumexp",
     _logcumsumexp,
     tensors=("x",),
-    grads={"x": _logcumsumexp_gradient},
+    grads={"x": lambda g, x, result, dim: _weighted(g, x, result, dim=dim, forwards=False)},
     anywhere=True,
     batch=along("dim"),
 )

@@ -15,6 +15,7 @@ from ..observe import WATCH
 from ..runtime.array import contiguous_strides, numel, view_strides
 from ..tensor import Tensor, from_native
 from . import dispatch, scalar
+from .batching import hide, level_of, show
 from .geometry import (
     diagonal_geometry,
     expand_geometry,
@@ -448,8 +449,16 @@ def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
 
 @public("as_strided", kind="view")
 def as_strided(x: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
-    """Any window onto the storage. Raises RuntimeError where it would reach outside."""
+    """Any window onto the storage. Raises RuntimeError where it would reach outside.
+
+    Of batches under `vmap`: the window that an example would have if it was the first, and the same one for the others.
+    """
     size, stride = tuple(size), tuple(stride)
+    if WATCH.batcher is not None and level_of(x):
+        level = level_of(x)
+        whole = show(x, level)
+        windows = as_strided(whole, (whole._shape[0], *size), (whole.stride(0), *stride), storage_offset)
+        return hide(windows, level)
     start = x.storage_offset() if storage_offset is None else storage_offset
     extent = start + sum((n - 1) * s for n, s in zip(size, stride)) + 1 if 0 not in size else start
     held = numel(x._storage().storage.shape)

@@ -18,7 +18,7 @@ from ..lazy.value import Value, from_array, relabelled, reshaped
 from ..native import held, hot, slotted
 from ..runtime import array as arrays
 from ..runtime import moves
-from ..runtime.array import contiguous_strides
+from ..runtime.array import contiguous_strides, overlapping
 from ..tensor import Tensor, wrap
 from . import dispatch
 from .batch_rules import embedded, permuted, views
@@ -26,7 +26,6 @@ from .geometry import (
     as_strided_geometry,
     diagonal_geometry,
     expand_geometry,
-    overlapping,
     permute_geometry,
     reshape_geometry,
     select_geometry,
@@ -202,7 +201,7 @@ def _add(window: Any, shape: tuple, strides: tuple, g: Any) -> None:
     apart: list[int] = []
     for d in sorted(range(len(shape)), key=lambda d: -shape[d]):
         tried = [*apart, d]
-        if not overlapping((0, tuple(shape[k] for k in tried), tuple(strides[k] for k in tried))):
+        if not overlapping(tuple(shape[k] for k in tried), tuple(strides[k] for k in tried)):
             apart = tried
     steps = [[slice(None)] if d in apart else range(n) for d, n in enumerate(shape)]
     for place in itertools.product(*steps):
@@ -276,11 +275,11 @@ def _insert(g: Value, base: tuple, window: tuple) -> Value:
     mine, part = _laid_out(xp, g.dtype.np, base, window)
     start = min(base[0], window[0])
     flat = mine.view(0, (mine.block.nbytes // g.dtype.itemsize,), (1,)).native()
-    if overlapping(window):
+    if overlapping(window[1], window[2]):
         _add(part.native(), window[1], window[2], g.native())
     else:
         part.native()[...] = g.native()
-    if overlapping(base):  # an element that the base shows several times shares its gradient among them
+    if overlapping(base[1], base[2]):  # an element that the base shows several times shares its gradient among them
         times = xp.bincount(_places(xp, base[0] - start, base[1], base[2]).reshape(-1), minlength=flat.size)
         flat /= xp.maximum(times, 1)
     return backend.copied(mine.native())

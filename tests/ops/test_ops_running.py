@@ -78,3 +78,13 @@ def test_second_derivative_of_cumprod_where_elements_are_zero(data):
         (h,) = lib.autograd.grad((g * g * w).sum(), x)
         found.append((g.tolist(), h.tolist()))
     np.testing.assert_allclose(found[1], found[0], rtol=1e-12, atol=1e-12)
+
+
+def test_gradient_of_logcumsumexp_depends_linearly_on_weights_that_are_zero():
+    x = livegrad.tensor([1.0, -2.0, 0.5], dtype=livegrad.float64, requires_grad=True)
+    weights = livegrad.zeros(3, dtype=livegrad.float64, requires_grad=True)
+    (g,) = livegrad.autograd.grad((x.logcumsumexp(0) * weights).sum(), x, create_graph=True)
+    towards = np.array([0.5, -1.0, 2.0])
+    (found,) = livegrad.autograd.grad((g * livegrad.tensor(towards)).sum(), weights)
+    exps = np.exp(x.detach().numpy())
+    np.testing.assert_allclose(to_numpy(found), np.cumsum(exps * towards) / np.cumsum(exps), 1e-12)
