@@ -45,7 +45,8 @@ def source(what: str, kind: str) -> str:
     return module.text()
 
 
-def _loads(words: str) -> str:
+def loads(words: str) -> str:
+    """IR that reads the arguments, 64 bits each, of these names."""
     lines = []
     for k, word in enumerate(words.split()):
         lines += [f"  %{word}.p = getelementptr i64, ptr %args, i64 {k}", f"  %{word} = load i64, ptr %{word}.p"]
@@ -57,7 +58,7 @@ declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 
 define void @{NAME}(ptr noalias readonly %args, i64 %begin, i64 %end) {{
 entry:
-{_loads("out other places size count inner")}
+{loads("out other places size count inner")}
   %first.line = sdiv i64 %begin, %count
   %skipped = mul i64 %first.line, %count
   %first = sub i64 %begin, %skipped
@@ -97,7 +98,7 @@ done:
 WITHIN = f"""
 define void @{NAME}(ptr noalias readonly %args, i64 %begin, i64 %end) {{
 entry:
-{_loads("out places count least stop")}
+{loads("out places count least stop")}
   %indices = inttoptr i64 %places to ptr
   %span = sub i64 %stop, %least
   br label %loop

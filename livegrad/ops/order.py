@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..autograd.mode import MODE
 from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value, from_array
+from ..native import hot
 from ..observe import WATCH
 from ..runtime import array as arrays
+from ..runtime.array import numel
 from ..runtime.interpreter import library
 from ..tensor import Tensor, wrap
 from .batching import level_of, of_whole
@@ -23,6 +26,7 @@ from .instruction import real_only
 from .operator import name_nodes, on_either, there
 from .registry import named, operator, public
 from .results import KthValue, Median, Mode, Sort, TopK
+from .sorting import ordered
 
 
 def comparable(a: Any) -> Any:
@@ -65,6 +69,12 @@ def _packed(a: np.ndarray, dim: int, descending: bool) -> np.ndarray:
     return high
 
 
+def _by_kernel(a: Any, dim: int, count: int, descending: bool) -> Any:
+    """The first of `_order` from a kernel; None where there is none, or not yet."""
+    found = None if library(a) is not np else ordered(arrays.from_native(a), dim, count, descending)
+    return None if found is None else found[0].native()
+
+
 def _order(a: Any, dim: int, descending: bool) -> Any:
     """Indices that sort stably; NaN counts as the largest. For arrays of NumPy and of CuPy."""
     xp = library(a)
@@ -73,6 +83,9 @@ def _order(a: Any, dim: int, descending: bool) -> Any:
         packed = _packed(a, dim, descending)
         packed.sort(axis=-1)
         return np.moveaxis(packed & _LOW, -1, dim)
+    found = _by_kernel(a, dim, a.shape[dim], descending)
+    if found is not None:
+        return found
     if not descending:
         return xp.argsort(a, axis=dim, kind="stable")
     # Sorting the reversed array and reversing the result keeps equal elements in order.
@@ -117,6 +130,9 @@ def _first(a: Any, k: int, dim: int, descending: bool) -> Any:
         packed = _packed(a, dim, descending)
         packed.partition(k - 1, axis=-1)
         return np.moveaxis(np.sort(packed[..., :k], axis=-1) & _LOW, -1, dim)
+    found = _by_kernel(a, dim, k, descending)
+    if found is not None:
+        return found
     return _order(a, dim, descending)[(slice(None),) * dim + (slice(k),)]
 
 
@@ -131,13 +147,36 @@ def _at(a: Any, k: int, dim: int) -> Any:
     return np.moveaxis(packed[..., k : k + 1] & _LOW, -1, dim)
 
 
+@hot
+def _sorted(x: Tensor, dim: int, count: int, descending: bool, label: str) -> tuple | None:
+    """(values, places) of the first `count` in order from a kernel, of elements that `_packed` is not better for.
+
+    None where there is no kernel, or not yet, and while somebody watches what runs.
+    """
+    if x.device is not cpu or WATCH.observer is not None or WATCH.batcher is not None:
+        return None
+    v = x._value()
+    size = v.shape[dim]
+    if v.dtype.itemsize <= 4 and numel(v.shape) >= _MANY or (size >= _LONG and count * _FEW <= size):
+        return None
+    found = ordered(v.ready(), dim, count, descending)
+    if found is None:
+        return None
+    places, values = found
+    made = wrap(from_array(values))
+    if x._edge is not None and (MODE.off == 0 or MODE.grad):
+        GATHER.record((made,), (v,), (x,), label, {"index": arrays.copied(places).native(), "dim": dim})
+    return made, wrap(from_array(places))
+
+
 def picked(x: Tensor, index: Any, dim: int, label: str) -> tuple[Tensor, Tensor]:
     """Elements at places along a dimension that are given as an array, and the places as a tensor."""
     if library(index) is not np:
         with backend.on(x.device):
             return PICKED.apply((x,), label, index=index, dim=dim), wrap(backend.copied(index.astype(np.int64)))
-    values = GATHER.apply((x,), label, index=np.ascontiguousarray(index), dim=dim)
-    places = wrap(backend.copied(index if index.dtype == np.int64 else index.astype(np.int64)))
+    index = np.ascontiguousarray(index, np.int64)
+    values = GATHER.apply((x,), label, index=index, dim=dim)
+    places = wrap(backend.copied(index))
     return values, places if x.device is cpu else places.to(x.device)  # type: ignore[attr-defined]
 
 
@@ -183,6 +222,7 @@ _NO_ORDER = RuntimeError(" Sort does not support complex dtypes on CPU")
 
 @public("sort", kind="library")
 @there
+@hot
 def sort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool | None = None) -> Any:
     """(values, indices) in order along a dimension."""
     real_only(x, _NO_ORDER)
@@ -192,10 +232,14 @@ def sort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool | N
         return Sort(name_nodes(clone(x), label), place_zero(x))
     if WATCH.batcher is not None and level_of(x):
         return of_whole(x, sort, d + 1, descending)
+    found = _sorted(x, d, x._shape[d], descending, label)
+    if found is not None:
+        return Sort(found[0], found[1])
     return Sort(*picked(x, _order(_native(x), d, descending), d, label))
 
 
 @public("argsort", kind="library")
+@hot
 def argsort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Tensor:
     """The indices that sort along a dimension."""
     real_only(x, _NO_ORDER)
@@ -204,6 +248,7 @@ def argsort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool 
 
 @public("topk", kind="library")
 @there
+@hot
 def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """(values, indices) of the k largest (or smallest) elements along a dimension, in order."""
     real_only(x, RuntimeError(" topk does not support complex dtypes on CPU"))
@@ -216,6 +261,9 @@ def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = 
         return TopK(name_nodes(clone(x), "TopkBackward"), place_zero(x))
     if WATCH.batcher is not None and level_of(x):
         return of_whole(x, topk, k, d + 1, largest, sorted)
+    found = _sorted(x, d, k, largest, "TopkBackward")
+    if found is not None:
+        return TopK(found[0], found[1])
     return TopK(*picked(x, _first(_native(x), k, d, largest), d, "TopkBackward"))
 
 

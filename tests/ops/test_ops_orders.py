@@ -80,3 +80,31 @@ def test_medians_against_torch():
         assert np.array_equal(
             x.gather(dim, found.indices.unsqueeze(dim)).squeeze(dim).numpy(), found.values.numpy(), True
         )
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, "bool", "int8"])
+@pytest.mark.parametrize("shape", [(1,), (5,), (16,), (17,), (3, 40), (40, 3), (2, 33, 3)])
+@pytest.mark.parametrize("descending", [False, True])
+def test_few_are_in_the_same_order_from_a_kernel(dtype, shape, descending):
+    x = _numbers(shape, dtype)
+    a = x.to(livegrad.float64).numpy()
+    for dim in range(len(shape)):
+        wanted = _stable(a, dim, descending)
+        for mode in ("never", "always"):
+            with livegrad.compiling(mode):
+                values, places = x.sort(dim, descending=descending)
+                across = x.mT.sort(len(shape) - 1 - dim, descending=descending)[1].mT if len(shape) == 2 else places
+            np.testing.assert_array_equal(places.numpy(), wanted)
+            np.testing.assert_array_equal(across.numpy(), wanted)
+            np.testing.assert_array_equal(values.to(livegrad.float64).numpy(), np.take_along_axis(a, wanted, dim))
+
+
+def test_gradients_of_an_order_do_not_see_its_places_changed():
+    x = livegrad.tensor([3.0, 1.0, 2.0], requires_grad=True)
+    with livegrad.compiling("always"):
+        values, places = x.sort()
+        first = x.topk(2)
+    places.zero_()
+    (values * livegrad.tensor([1.0, 2.0, 3.0]) + livegrad.cat([first.values, x[:1]])).sum().backward()
+    assert x.grad.tolist() == [5.0, 1.0, 3.0]
+    assert [values.grad_fn.name(), first.values.grad_fn.name()] == ["SortBackward0", "TopkBackward0"]
