@@ -65,9 +65,9 @@ entry:
   %indices = inttoptr i64 %places to ptr
   br label %loop
 loop:
-  %r = phi i64 [ %begin, %entry ], [ %r.next, %loop ]
-  %line = phi i64 [ %first.line, %entry ], [ %line.next, %loop ]
-  %k = phi i64 [ %first, %entry ], [ %k.next, %loop ]
+  %r = phi i64 [ %begin, %entry ], [ %r.next, %next ]
+  %line = phi i64 [ %first.line, %entry ], [ %line.next, %next ]
+  %k = phi i64 [ %first, %entry ], [ %k.next, %next ]
   %named.p = getelementptr i64, ptr %indices, i64 %k
   %named = load i64, ptr %named.p
   %turned = add i64 %named, %size
@@ -81,7 +81,19 @@ loop:
   %to.n = mul i64 %r, %inner
   %to.at = add i64 %out, %to.n
   %to = inttoptr i64 %to.at to ptr
+  switch i64 %inner, label %bytes [ i64 4, label %four i64 8, label %eight ]
+four:
+  %x4 = load i32, ptr %of, align 1
+  store i32 %x4, ptr %to, align 1
+  br label %next
+eight:
+  %x8 = load i64, ptr %of, align 1
+  store i64 %x8, ptr %to, align 1
+  br label %next
+bytes:
   call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %of, i64 %inner, i1 false)
+  br label %next
+next:
   %r.next = add i64 %r, 1
   %k.on = add i64 %k, 1
   %over = icmp eq i64 %k.on, %count

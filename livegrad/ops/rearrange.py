@@ -10,21 +10,25 @@ import numpy as np
 
 from ..autograd.node import cast_value
 from ..lazy import backend
-from ..lazy.value import Value
+from ..lazy.value import Value, from_array
+from ..native import hot
+from ..runtime import array as arrays
 from ..tensor import Tensor
 from .batch_rules import merged, trailing
 from .conv import _wide
+from .joining import BORDERED
 from .operator import on_either
 from .registry import operator, public
 
 # --- windows ----------------------------------------------------------------------------------------------------
 
 
+@hot
 def blocks(size: tuple, window: tuple, dilation: tuple, padding: tuple, stride: tuple) -> tuple:
     """How many windows there are along each dimension."""
-    return tuple(
+    return tuple([
         (n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, d, p, s in zip(size, window, dilation, padding, stride)
-    )
+    ])  # fmt: skip
 
 
 def _taps(window: tuple, count: tuple, dilation: tuple, stride: tuple) -> Iterator[tuple]:
@@ -35,22 +39,43 @@ def _taps(window: tuple, count: tuple, dilation: tuple, stride: tuple) -> Iterat
             yield i, j, tuple(slice(a, a + (m - 1) * s + 1, s) for a, m, s in zip(starts, count, stride))
 
 
+@hot
 def _im2col(x: Value, size: tuple, window: tuple, dilation: tuple, padding: tuple, stride: tuple) -> Value:
-    a = x.native()
+    n, c = x.shape[:2]
+    if padding[0] or padding[1]:
+        x = BORDERED.forward(x, (0, 0, *padding), (n, c, size[0] + 2 * padding[0], size[1] + 2 * padding[1]), 0)
     count = blocks(size, window, dilation, padding, stride)
-    xp = backend.of(x)
-    with backend.on(x.device):
-        padded = xp.pad(a, ((0, 0), (0, 0), *((p, p) for p in padding)))
-        made = xp.zeros((*a.shape[:2], *window, *count), a.dtype)
-        for i, j, place in _taps(window, count, dilation, stride):
-            made[:, :, i, j] = padded[(..., *place)]
-    return backend.copied(made.reshape(a.shape[0], a.shape[1] * math.prod(window), math.prod(count)))
+    a = x.ready()
+    planes, channels, down, across = a.strides
+    steps = (planes, channels, down * dilation[0], across * dilation[1], down * stride[0], across * stride[1])
+    made = arrays.copied(a.view(a.offset, (n, c, *window, *count), steps))
+    shape = (n, c * window[0] * window[1], count[0] * count[1])
+    return from_array(made.view(made.offset, shape, arrays.contiguous_strides(shape)))
 
 
+@hot
 def _col2im(x: Value, size: tuple, window: tuple, dilation: tuple, padding: tuple, stride: tuple) -> Value:
+    count = blocks(size, window, dilation, padding, stride)
+    if stride != window or dilation != (1, 1) or padding != (0, 0):
+        return _windows_added(x, count, size, window, dilation, padding, stride)
+    if count[0] * window[0] != size[0] or count[1] * window[1] != size[1]:
+        return _windows_added(x, count, size, window, dilation, padding, stride)
+    # Windows that are side by side: nothing is added.
+    n, rows = x.shape[:2]
+    c = rows // (window[0] * window[1])
+    a = x.ready()
+    batch, row, column = a.strides
+    steps = (batch, row * window[0] * window[1], column * count[1], row * window[1], column, row)
+    made = arrays.copied(a.view(a.offset, (n, c, count[0], window[0], count[1], window[1]), steps))
+    shape = (n, c, *size)
+    return from_array(made.view(made.offset, shape, arrays.contiguous_strides(shape)))
+
+
+def _windows_added(
+    x: Value, count: tuple, size: tuple, window: tuple, dilation: tuple, padding: tuple, stride: tuple
+) -> Value:
     (wide,) = _wide(x)
     a = wide.native()
-    count = blocks(size, window, dilation, padding, stride)
     channels = a.shape[1] // math.prod(window)
     parts = a.reshape(a.shape[0], channels, *window, *count)
     with backend.on(x.device):

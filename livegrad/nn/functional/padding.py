@@ -1,13 +1,22 @@
 """pad: adds a border to a tensor."""
 
+import functools
+
+import numpy as np
+
 import livegrad
+from livegrad.devices import cpu
+from livegrad.lazy.places import Strict
 from livegrad.native import hot
+from livegrad.ops.index import INDEX
+from livegrad.ops.indices import EVERY
 from livegrad.ops.joining import bordered
 from livegrad.ops.operator import name_nodes
 
 __all__ = ["pad"]
 
 
+@hot
 def pad(input, pad, mode="constant", value=None):
     """Adds (or, where negative, removes) elements at both ends of the last dimensions.
 
@@ -35,7 +44,8 @@ def pad(input, pad, mode="constant", value=None):
         raise NotImplementedError(f"Unrecognised padding mode {mode}")
     if value is not None and value != 0:
         raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
-    if not (1 <= len(ends) <= 3 and input.dim() - len(ends) in (1, 2)):
+    padded = len(ends)
+    if not (1 <= padded <= 3 and input.dim() - padded in (1, 2)):
         raise NotImplementedError(
             f"Padding size {len(pad)} is not supported for {input.dim()}D input tensor.\n"
             "Supported combinations for non-constant padding:\n"
@@ -46,8 +56,7 @@ def pad(input, pad, mode="constant", value=None):
     result = input
     for dim, left, right in ends:
         if left or right:
-            indices = _INDICES[mode](input, dim, left, right)
-            result = result.index_select(dim, livegrad.tensor(indices, device=input.device))
+            result = _repeated(result, dim, mode, *_INDICES[mode](input, dim, left, right))
     label = _LABELS.get(mode)
     return name_nodes(result, f"{label}{len(ends)}DBackward", input) if label else result
 
@@ -70,6 +79,7 @@ def _constant(input, ends, value):
     return bordered(input, before, shape, value)
 
 
+@hot
 def _reflected(input, dim, left, right):
     size = input.size(dim)
     if left >= size or right >= size:
@@ -77,20 +87,41 @@ def _reflected(input, dim, left, right):
             "Argument #4: Padding size should be less than the corresponding input dimension, but got: "
             f"padding ({left}, {right}) at dimension {dim} of input {list(input.shape)}"
         )
-    return [i if 0 <= i < size else -i if i < 0 else 2 * (size - 1) - i for i in range(-left, size + right)]
+    return size, left, right
 
 
+@hot
 def _replicated(input, dim, left, right):
-    size = input.size(dim)
-    return [min(max(i, 0), size - 1) for i in range(-left, size + right)]
+    return input.size(dim), left, right
 
 
+@hot
 def _wrapped(input, dim, left, right):
     size = input.size(dim)
     if left > size or right > size:
         raise RuntimeError("Padding value causes wrapping around more than once.")
-    kept = range(max(-left, 0), size - max(-right, 0))  # what negative padding leaves is what is repeated
-    return [kept[i % len(kept)] for i in range(-max(left, 0), len(kept) + max(right, 0)) if len(kept)]
+    return size, left, right
+
+
+@functools.lru_cache(256)
+def _places(mode, size, left, right):
+    """Where the elements of a padded dimension come from, to be read only."""
+    if mode == "circular":
+        kept = np.arange(max(-left, 0), size - max(-right, 0))  # what negative padding leaves is what is repeated
+        return kept[np.arange(-max(left, 0), len(kept) + max(right, 0)) % len(kept)] if len(kept) else kept
+    places = np.arange(-left, size + right)
+    if mode == "reflect":
+        places = np.abs(places)
+        return np.where(places < size, places, 2 * (size - 1) - places)
+    return np.clip(places, 0, size - 1)
+
+
+@hot
+def _repeated(input, dim, mode, size, left, right):
+    places = _places(mode, size, left, right)
+    if input.device is not cpu:
+        return input.index_select(dim, livegrad.from_numpy(places).to(input.device))
+    return INDEX.apply((input,), "IndexSelectBackward", index=Strict((*[EVERY] * dim, places)))
 
 
 _LABELS = {"reflect": "ReflectionPad", "replicate": "ReplicationPad"}

@@ -11,6 +11,8 @@
 
 from collections import namedtuple
 
+import numpy as np
+
 import livegrad
 
 __all__ = [
@@ -179,15 +181,19 @@ def pad_sequence(sequences, batch_first=False, padding_value=0.0, padding_side="
     sequences = list(sequences)
     if not sequences:
         raise RuntimeError("received an empty list of sequences")
-    steps = max(s.size(0) for s in sequences)
-    padded = []
-    for s in sequences:
-        missing = steps - s.size(0)
-        if missing:
-            fill = s.new_full((missing, *s.shape[1:]), padding_value)
-            s = livegrad.cat([s, fill] if padding_side == "right" else [fill, s])
-        padded.append(s)
-    return livegrad.stack(padded, 0 if batch_first else 1)
+    # One table of all steps and, last, what fills; then each place of the result is one of its rows.
+    lengths = [s.size(0) for s in sequences]
+    total, steps = sum(lengths), max(lengths)
+    places = np.full((len(lengths), steps), total)
+    start = 0
+    for row, n in zip(places, lengths):
+        row[slice(n) if padding_side == "right" else slice(steps - n, steps)] = range(start, start + n)
+        start += n
+    if not batch_first:
+        places = np.ascontiguousarray(places.T)
+    first = sequences[0]
+    table = livegrad.cat([*sequences, first.new_full((1, *first.shape[1:]), padding_value)])
+    return table[livegrad.from_numpy(places).to(first.device)]
 
 
 def unpad_sequence(padded_sequences, lengths, batch_first=False):
