@@ -129,3 +129,36 @@ def test_gradients_have_a_shape_where_they_are_elementwise():
     x = livegrad.empty(3, device="meta", requires_grad=True)
     ((x * 2).exp() + x).sum().backward()
     assert x.grad.is_meta and x.grad.shape == (3,)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda f, m, x: f.batch_norm(x, None, None, m(2), m(2), True),
+        lambda f, m, x: f.layer_norm(x, (2,), m(2), m(2)),
+        lambda f, m, x: f.layer_norm(x, (2,), None, m(2)),
+        lambda f, m, x: f.group_norm(x, 1, m(2), m(2)),
+        lambda f, m, x: f.rms_norm(x, (2,), m(2)),
+        lambda f, m, x: f.instance_norm(x.view(1, 3, 2), weight=m(3), bias=m(3)),
+    ],
+)
+def test_weights_of_norms_without_data_are_refused(call):
+    x = livegrad.arange(6.0).view(3, 2)
+    call(livegrad.nn.functional, livegrad.ones, x)  # what has run is known by its layout
+    with pytest.raises(RuntimeError, match="same device"):
+        call(livegrad.nn.functional, lambda *s: livegrad.ones(*s, device="meta"), x)
+
+
+def test_modules_that_go_to_meta_get_parameters_of_their_own():
+    """Whoever else holds a parameter, such as an optimizer, keeps its numbers."""
+    module = livegrad.nn.Linear(2, 3)
+    held, numbers = module.weight, module.weight.tolist()
+    held.grad = livegrad.ones(3, 2)
+    module.to("meta")
+    assert module.weight is not held and module.weight.device.type == "meta" and module.weight.requires_grad
+    assert held.tolist() == numbers and held.grad.device.type == "cpu" and module.weight.grad.device.type == "meta"
+    gone = module.weight
+    module.to_empty(device="cpu")
+    assert module.weight is not gone and gone.device.type == "meta" and module.weight.device.type == "cpu"
+    kept = module.weight
+    assert module.double().weight is kept

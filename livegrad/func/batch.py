@@ -6,9 +6,9 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from ..ops.batching import hide, running, show
+from .._functorch import vmap as steps
+from ..ops.batching import running
 from ..ops.joining import cat
-from ..tensor import Tensor
 from ..utils._pytree import _broadcast_to_and_flatten, tree_flatten, tree_unflatten
 
 
@@ -38,117 +38,33 @@ def vmap(
         raise RuntimeError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}")
     if chunk_size is not None and chunk_size <= 0:
         raise ValueError(f"vmap: chunk_size should be None or greater than 0. (got {chunk_size})")
-    name = getattr(func, "__name__", repr(func))
 
-    def once(leaves: list, dims: list, spec: Any, size: int, kwargs: dict) -> tuple[list, Any, list]:
-        """The results of all slices at once, flat, their structure, and where the dimension of each is."""
+    def once(dims: list, leaves: list, spec: Any, size: int, kwargs: dict) -> Any:
+        """The results of all slices at once."""
         with running(size, randomness) as level:
-            given = [x if d is None else hide(x, level.number, d) for x, d in zip(leaves, dims)]
-            made, structure = tree_flatten(func(*tree_unflatten(given, spec), **kwargs))
-            where = _out_dims(name, out_dims, structure)
-            return [_whole(name, x, d, level) for x, d in zip(made, where)], structure, where
+            given = steps._create_batched_inputs(dims, leaves, level.number, spec)
+            return steps._unwrap_batched(func(*given, **kwargs), out_dims, level.number, size, func)
 
     @functools.wraps(func)
     def batched(*args: Any, **kwargs: Any) -> Any:
-        leaves, spec = tree_flatten(args)
-        dims = _in_dims(name, in_dims, args, leaves, spec)
-        size = _size(name, leaves, dims)
+        size, dims, leaves, spec = steps._process_batched_inputs(in_dims, args, func)
         if chunk_size is None or chunk_size >= size:
-            made, structure, _ = once(leaves, dims, spec, size, kwargs)
-            return tree_unflatten(made, structure)
+            return once(dims, leaves, spec, size, kwargs)
         chunks = []
         for start in range(0, size, chunk_size):
             n = min(chunk_size, size - start)
             part = [x if d is None else x.narrow(d, start, n) for x, d in zip(leaves, dims)]
-            chunks.append(once(part, dims, spec, n, kwargs))
-        _, structure, where = chunks[0]
+            chunks.append(tree_flatten(once(dims, part, spec, n, kwargs)))
+        structure = chunks[0][1]
+        where = _broadcast_to_and_flatten(out_dims, structure)
+        assert where is not None
         joined = [
-            parts[0] if d is None else cat(parts, _place(d, parts[0]))
-            for d, *parts in zip(where, *[c[0] for c in chunks])
+            parts[0] if d is None else cat(parts, d % parts[0].dim())
+            for d, *parts in zip(where, *[made for made, _ in chunks])
         ]
         return tree_unflatten(joined, structure)
 
     return batched
-
-
-def _place(d: int, t: Tensor) -> int:
-    return d % t.dim()
-
-
-def _whole(name: str, x: Any, d: int | None, level: Any) -> Any:
-    """A result of `func` with the dimension of the batch."""
-    found = show(x, level.number) if isinstance(x, Tensor) else None
-    if d is None:
-        if found is not None:
-            raise ValueError(f"vmap({name}, ...): `{name}` can not return a BatchedTensor when out_dim is None")
-        return x
-    if not isinstance(x, Tensor):
-        raise ValueError(
-            f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(x)}. Did you mean to set out_dims= "
-            "to None for output?"
-        )
-    if found is None:
-        found = x.expand(level.size, *x.shape)  # type: ignore[attr-defined]
-    return found.movedim(0, d) if d else found  # type: ignore[attr-defined]
-
-
-def _out_dims(name: str, out_dims: Any, structure: Any) -> list:
-    where = _broadcast_to_and_flatten(out_dims, structure)
-    if where is None:
-        raise ValueError(
-            f"vmap({name}, ..., out_dims={out_dims})(<inputs>): out_dims is not compatible with the structure of "
-            f"outputs. out_dims has structure {tree_flatten(out_dims)[1]} but outputs has structure {structure}."
-        )
-    return where
-
-
-def _in_dims(name: str, in_dims: Any, args: tuple, leaves: list, spec: Any) -> list:
-    """The mapped dimension of each leaf, or None."""
-    if not isinstance(in_dims, (int, tuple)):
-        raise ValueError(
-            f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): expected `in_dims` to be int or a (potentially nested) "
-            f"tuple matching the structure of inputs, got: {type(in_dims)}."
-        )
-    if not args:
-        raise ValueError(
-            f"vmap({name})(<inputs>): got no inputs. Maybe you forgot to add inputs, or you are trying to vmap over a "
-            f"function with no inputs. The latter is unsupported."
-        )
-    per_leaf = _broadcast_to_and_flatten(in_dims, spec)
-    if per_leaf is None:
-        raise ValueError(
-            f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): in_dims is not compatible with the structure of inputs. "
-            f"in_dims has structure {tree_flatten(in_dims)[1]} but inputs has structure {spec}."
-        )
-    found: list = []
-    for x, d in zip(leaves, per_leaf):
-        if d is None:
-            found.append(None)
-            continue
-        if not isinstance(x, Tensor):
-            raise ValueError(
-                f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): Got in_dim={d} for an input but the input is of type "
-                f"{type(x)}. We cannot vmap over non-Tensor arguments, please use None as the respective in_dim"
-            )
-        if not -x.dim() <= d < x.dim():
-            raise ValueError(
-                f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): Got in_dim={d} for some input, but that input is a "
-                f"Tensor of dimensionality {x.dim()} so expected in_dim to satisfy -{x.dim()} <= in_dim < {x.dim()}."
-            )
-        found.append(d % x.dim())
-    return found
-
-
-def _size(name: str, leaves: list, dims: list) -> int:
-    sizes = [x.shape[d] for x, d in zip(leaves, dims) if d is not None]
-    if not sizes:
-        raise ValueError("vmap: Expected at least one Tensor to vmap over")
-    if any(n != sizes[0] for n in sizes):
-        raise ValueError(
-            f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {sizes} for the "
-            "mapped dimension"
-        )
-    return sizes[0]
 
 
 __all__ = ["vmap"]

@@ -142,4 +142,22 @@ def stack_module_state(models: Any) -> tuple[dict[str, Tensor], dict[str, Tensor
     return parameters, buffers
 
 
-__all__ = ["functional_call", "stack_module_state"]
+def replace_all_batch_norm_modules_(root: Module) -> Module:
+    """Let all BatchNorm layers in a module, which is returned, keep no running statistics.
+
+    Then nothing is written where `vmap` has a batch. Batches are normalised by their own statistics, always.
+
+    >>> import livegrad
+    >>> livegrad.func.replace_all_batch_norm_modules_(livegrad.nn.BatchNorm1d(2)).running_mean is None
+    True
+    """
+    from ..nn.modules.batchnorm import _BatchNorm
+
+    for part in root.modules():
+        if isinstance(part, _BatchNorm):
+            part.running_mean = part.running_var = part.num_batches_tracked = None
+            part.track_running_stats = False
+    return root
+
+
+__all__ = ["functional_call", "replace_all_batch_norm_modules_", "stack_module_state"]

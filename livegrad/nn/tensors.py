@@ -7,6 +7,7 @@ import itertools
 import livegrad
 
 from ..tensor import Tensor
+from .parameter import Parameter
 
 
 class OfAllTensors:
@@ -16,11 +17,18 @@ class OfAllTensors:
         if recurse:
             for child in self.children():
                 child._apply(fn)
-        for parameter in self._parameters.values():
+        for name, parameter in self._parameters.items():
             if parameter is None:
                 continue
             with livegrad.no_grad():
-                parameter.data = fn(parameter.detach())
+                made = fn(parameter.detach())
+                if (made.device.type == "meta") is (parameter.device.type == "meta"):
+                    parameter.data = made
+                else:  # whoever else holds the parameter keeps its numbers, or goes on without
+                    made, before = Parameter(made, parameter.requires_grad), parameter
+                    made.grad = before.grad
+                    self._put(self._parameters, name, made)
+                    parameter = made
                 if parameter.grad is not None:
                     changed = fn(parameter.grad.detach())
                     changed.requires_grad = parameter.grad.requires_grad

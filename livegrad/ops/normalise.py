@@ -17,6 +17,7 @@ from ..tensor import Tensor, wrap
 from . import rows
 from .batching import hide, level_of, show
 from .dims import cast_like
+from .dispatch import check_devices
 from .operator import Operator
 from .rowprogram import RowProgram, total
 from .scalar import rsqrt, square
@@ -108,6 +109,9 @@ class Normaliser(Operator):
     def recorded(self, tensors: tuple, label: str, args: dict) -> tuple:
         """Run on tensors and record: the result, and unrecorded the mean squares and, if centred, the means."""
         values = [t._read() if t._v is None else t._v for t in tensors]
+        for v in values:
+            if v.device is not values[0].device:
+                check_devices(tensors)
         made = self._values(*values, **args)
         out = wrap(made[0])
         if MODE.grad and any(t._edge is not None for t in tensors):

@@ -9,7 +9,7 @@ from .. import dtypes
 from ..autograd.node import cast_value
 from ..lazy import rows as runner
 from ..lazy.reduce import reduce as run_reduction
-from ..lazy.value import Value
+from ..lazy.value import Value, common_device
 from ..native import hot
 from ..runtime.array import numel
 from . import dispatch
@@ -51,6 +51,8 @@ def apply(program: RowProgram, given: tuple, dims: tuple, numbers: tuple = (), r
     shape: tuple = ()
     for x in given:
         shape = dispatch.broadcast_shapes(shape, tuple(x.shape))
+        if x.device is not first.device:
+            common_device(given)
     if first.__class__ is not Value:
         made = _recorded(program, given, dims, numbers, shape, compute)
         made = [dispatch.cast(t, d) for t, d in zip(made, results)]

@@ -3,8 +3,8 @@
 import enum
 from typing import Any
 
-from .overriding import DisableTorchFunction, DisableTorchFunctionSubclass, disabled_torch_function_impl
-from .tensor import Tensor
+from ..overriding import DisableTorchFunction, DisableTorchFunctionSubclass, disabled_torch_function_impl
+from ..tensor import Tensor
 
 __all__ = ["DisableTorchFunction", "DisableTorchFunctionSubclass"]
 
@@ -67,8 +67,8 @@ class _nn:
     @staticmethod
     def _parse_to(*args: Any, memory_format: Any = None, **kwargs: Any) -> tuple:
         """(device, dtype, non_blocking, memory_format) from any of the forms that `Module.to` accepts."""
-        from .devices import device
-        from .nn.tensors import _parse_to
+        from ..devices import device
+        from ..nn.tensors import _parse_to
 
         where, dtype, non_blocking = _parse_to(*args, **kwargs)
         return None if where is None else device(where), dtype, non_blocking, memory_format
