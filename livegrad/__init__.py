@@ -222,6 +222,14 @@ _LAZY = {
          "hinge_embedding_loss", "instance_norm", "kl_div", "layer_norm", "margin_ranking_loss", "poisson_nll_loss",
          "triplet_margin_loss", "_log_softmax_backward_data", "_softmax_backward_data"), "flat"),
     **dict.fromkeys(
+        ("affine_grid_generator", "conv_tbc", "convolution", "frobenius_norm", "grid_sampler", "grid_sampler_2d",
+         "grid_sampler_3d", "max_pool1d_with_indices", "native_batch_norm", "native_channel_shuffle", "native_dropout",
+         "native_group_norm", "native_layer_norm", "norm_except_dim", "nuclear_norm"), "native_layers"),
+    **dict.fromkeys(
+        ("alpha_dropout_", "dropout_", "embedding_renorm_", "feature_alpha_dropout_", "feature_dropout_"), "flat"),
+    **dict.fromkeys(("GradScaler",), "amp"),
+    **dict.fromkeys(("Event", "Stream"), "cuda"),
+    **dict.fromkeys(
         ("bilinear", "celu", "celu_", "cosine_similarity", "hardshrink", "pairwise_distance", "pdist", "prelu",
          "rms_norm", "rrelu", "rrelu_", "selu", "selu_", "threshold", "threshold_"), "nn.functional"),
     **dict.fromkeys(

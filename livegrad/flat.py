@@ -14,8 +14,9 @@ from .nn import functional as F
 from .overriding import asks
 
 __all__ = [
-    "alpha_dropout", "batch_norm", "binary_cross_entropy_with_logits", "constant_pad_nd", "cosine_embedding_loss",
-    "ctc_loss", "dropout", "embedding", "embedding_bag", "feature_alpha_dropout", "feature_dropout", "group_norm",
+    "alpha_dropout", "alpha_dropout_", "batch_norm", "binary_cross_entropy_with_logits", "constant_pad_nd",
+    "cosine_embedding_loss", "ctc_loss", "dropout", "dropout_", "embedding", "embedding_bag", "embedding_renorm_",
+    "feature_alpha_dropout", "feature_alpha_dropout_", "feature_dropout", "feature_dropout_", "group_norm",
     "hinge_embedding_loss", "instance_norm", "kl_div", "layer_norm", "margin_ranking_loss", "poisson_nll_loss",
     "triplet_margin_loss",
 ]  # fmt: skip
@@ -36,7 +37,7 @@ def dropout(input: Any, p: float, train: bool) -> Any:  # noqa: A002
 
 def feature_dropout(input: Any, p: float, train: bool) -> Any:  # noqa: A002
     """Dropout of whole channels."""
-    return F.dropout2d(input, p, train)
+    return (F.dropout1d if input.dim() == 3 else F.dropout2d)(input, p, train)
 
 
 def alpha_dropout(input: Any, p: float, train: bool) -> Any:  # noqa: A002
@@ -47,6 +48,29 @@ def alpha_dropout(input: Any, p: float, train: bool) -> Any:  # noqa: A002
 def feature_alpha_dropout(input: Any, p: float, train: bool) -> Any:  # noqa: A002
     """`nn.functional.feature_alpha_dropout`."""
     return F.feature_alpha_dropout(input, p, train)
+
+
+def _changed(function: Callable, what: str) -> Callable:
+    """The form that writes its result into the input."""
+
+    def changed(input: Any, p: float, train: bool) -> Any:  # noqa: A002
+        return input.copy_(function(input, p, train)) if train and p else input
+
+    changed.__name__ = changed.__qualname__ = f"{function.__name__}_"
+    changed.__doc__ = f"{what}, in place."
+    return changed
+
+
+dropout_ = _changed(dropout, "`nn.functional.dropout`")
+feature_dropout_ = _changed(feature_dropout, "Dropout of whole channels")
+alpha_dropout_ = _changed(alpha_dropout, "`nn.functional.alpha_dropout`")
+feature_alpha_dropout_ = _changed(feature_alpha_dropout, "`nn.functional.feature_alpha_dropout`")
+
+
+def embedding_renorm_(weight: Any, indices: Any, max_norm: float, norm_type: float) -> Any:
+    """Scale those rows of `weight` that `indices` name and that are longer than `max_norm` to that length, in place."""
+    F.embedding(indices, weight.detach(), max_norm=max_norm, norm_type=norm_type)
+    return weight
 
 
 def batch_norm(

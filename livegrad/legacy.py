@@ -7,7 +7,7 @@ from typing import Any
 from . import creation, devices, dtypes, from_data
 from .dtypes import Size
 from .lazy.storage import Alias, Counter
-from .runtime.array import numel
+from .runtime.array import contiguous_strides, numel
 from .tensor import Tensor
 
 __all__ = [
@@ -122,6 +122,48 @@ def _resize(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     return self
 
 
+def _set(self: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None) -> Tensor:
+    """Have this tensor show the memory of another one, or of a storage, from then on; of nothing where none is given.
+
+    storage_offset, size, stride: which elements of a storage, in elements; all of them in a row by default. Raises
+    RuntimeError for another dtype, and for a tensor that is the result of a recorded operator.
+    """
+    if source is None:
+        self.data = creation.empty(0, dtype=self.dtype, device=self.device)
+        return self
+    if isinstance(source, Tensor) and size is None:
+        shown = source.detach()
+    else:
+        from .storages import _Storage
+
+        whole = source._all if isinstance(source, _Storage) else source.detach()
+        if isinstance(source, _Storage) and whole.dtype is not self.dtype:
+            whole = whole.view(self.dtype)
+        sizes = (whole.numel(),) if size is None else tuple(size)
+        shown = whole.as_strided(sizes, contiguous_strides(sizes) if stride is None else tuple(stride), storage_offset)
+    if shown.dtype is not self.dtype:
+        raise RuntimeError(
+            f"Could not set tensor of type {shown.dtype} to a tensor of type {self.dtype}: convert it with .to(dtype)"
+        )
+    self.data = shown
+    return self
+
+
+def _map(self: Tensor, *others_and_function: Any) -> Tensor:
+    """Write what a Python function makes of this tensor's elements, and of those of others, in the place of each."""
+    *others, function = others_and_function
+    lists = [t.expand(self._shape).reshape(-1).tolist() for t in (self, *others)]
+    made = [function(*numbers) for numbers in zip(*lists)]
+    return self.copy_(from_data.tensor(made, dtype=self.dtype).reshape(self._shape))  # type: ignore[no-any-return]
+
+
+def _new_empty_strided(
+    self: Tensor, size: Any, stride: Any, dtype: Any = None, device: Any = None, **options: Any
+) -> Tensor:
+    """An uninitialised tensor of these strides, of this one's dtype and device if no others are given."""
+    return creation.empty_strided(size, stride, dtype=dtype or self.dtype, device=device or self.device, **options)
+
+
 def _is_set_to(self: Tensor, tensor: Tensor) -> bool:
     """Whether both see the same elements of the same memory, in the same order."""
     a, b = self._s, tensor._s
@@ -130,6 +172,12 @@ def _is_set_to(self: Tensor, tensor: Tensor) -> bool:
     return a.storage is b.storage and self._geometry() == tensor._geometry()
 
 
+Tensor.set_ = _set  # type: ignore[attr-defined]
+Tensor.map_ = lambda self, tensor, callable: _map(self, tensor, callable)  # type: ignore[attr-defined]
+Tensor.map2_ = lambda self, x, y, callable: _map(self, x, y, callable)  # type: ignore[attr-defined]
+Tensor.new_empty_strided = _new_empty_strided  # type: ignore[attr-defined]
+Tensor.record_stream = lambda self, stream: None  # type: ignore[attr-defined]  (memory is reused in stream order)
+Tensor.is_distributed = lambda self: False  # type: ignore[attr-defined]
 Tensor.is_set_to = _is_set_to  # type: ignore[attr-defined]
 Tensor.new = _new  # type: ignore[attr-defined]
 Tensor.resize_ = _resize  # type: ignore[attr-defined]

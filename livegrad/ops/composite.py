@@ -26,7 +26,7 @@ from .instruction import SCALAR_TYPE_NAMES, real_only
 from .matmul import dot_as
 from .operator import name_nodes, there
 from .reduce import sum_value
-from .registry import ELEMENTWISE, FUNCTIONS, elementwise, function, operator, public, write_out
+from .registry import ELEMENTWISE, FUNCTIONS, elementwise, function, named, operator, public
 from .scalar import eq, where
 
 
@@ -252,9 +252,9 @@ def _histogram(a: np.ndarray, bins: int, low: float, high: float) -> np.ndarray:
     return np.bincount(edges.searchsorted(a.reshape(-1), "right"), minlength=bins + 2)[1:-1]
 
 
-@function
+@named("histc")
 @hot
-def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out: Tensor | None = None) -> Tensor:
+def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """Counts of elements in equal bins between min and max (the data's own range if both are 0)."""
     if not input.is_floating_point():
         raise NotImplementedError(f"\"histogram_cpu\" not implemented for '{SCALAR_TYPE_NAMES[input.dtype]}'")
@@ -270,7 +270,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out
     made = wrap(backend.fresh(counts.astype(a.dtype)))
     if input.device is not cpu:
         made = made.to(input.device)
-    return made if out is None else write_out(out, made)
+    return made
 
 
 @function
@@ -513,7 +513,7 @@ def column_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Ten
     return FUNCTIONS["hstack"]([t.reshape(-1, 1) if t.dim() < 2 else t for t in tensors], out=out)
 
 
-@function
+@named("is_nonzero")
 def is_nonzero(input: Tensor) -> bool:
     """Whether a tensor of one element is not zero."""
     if input.numel() != 1:

@@ -244,6 +244,22 @@ def _whole(name: str) -> Any:
 for _name in ("igamma", "igammac"):
     setattr(Tensor, _name, _whole(_name))
     setattr(Tensor, f"{_name}_", writes.in_place(_whole(_name), f"{_name}_"))
+
+
+def _activation(name: str) -> Any:
+    """The method of what `nn.functional` computes."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        from ..nn import functional
+
+        return getattr(functional, name)(self, *args, **kwargs)
+
+    method.__name__ = method.__qualname__ = name
+    return method
+
+
+for _name in ("hardshrink", "prelu"):
+    setattr(Tensor, _name, _activation(_name))
 Tensor.polygamma = lambda self, n: polygamma(n, self)  # type: ignore[attr-defined]
 
 
