@@ -27,10 +27,10 @@ def dims_of(dim: Any, n: int) -> tuple:
     wanted = tuple(dim) if isinstance(dim, (tuple, list)) or not _is_one(dim) else (whole(dim),)
     if not wanted:
         return tuple(range(n))
-    found = tuple(normal_dim(d, n) for d in wanted) if n else ()
+    found = tuple(normal_dim(d, n) for d in wanted)  # of one number, 0 and -1 name a dimension that it might have
     if len(set(found)) != len(found):
         raise RuntimeError(f"dim {found[0]} appears multiple times in the list of dims")
-    return found
+    return found if n else ()
 
 
 def _is_one(dim: Any) -> bool:

@@ -13,6 +13,7 @@ from ..devices import cpu
 from ..lazy.turned import contiguous_copy
 from ..lazy.value import Value, from_array
 from ..native import hot
+from ..observe import WATCH
 from ..runtime import array as arrays
 from ..runtime import moves, pool
 from ..runtime.array import FEW_BYTES, contiguous_strides, is_contiguous, numel
@@ -252,7 +253,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -
 def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """Join tensors of one shape along a new dimension."""
     tensors = list(tensors)
-    made = _stack_pieces(tensors) if dim == 0 and tensors else None
+    made = _stack_pieces(tensors) if dim == 0 and tensors and WATCH.batcher is None else None
     if made is None:
         made = _stack(tensors, dim)
     return made if out is None else write_out(out, made)

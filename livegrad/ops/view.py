@@ -314,6 +314,8 @@ def squeeze(x: Tensor, dim: Any = None) -> Tensor:
         dims = tuple(range(n))
     else:
         dims = tuple([normal_dim(d, n) for d in ((dim,) if isinstance(dim, int) else dim)])
+        if len(set(dims)) != len(dims):
+            raise RuntimeError(f"dim {dims[0]} appears multiple times in the list of dims")
     if _unrecorded(x):
         offset, shape, strides = x._geometry()
         return _seen(x, squeeze_geometry(offset, shape, strides, dims))
@@ -472,6 +474,8 @@ def as_strided(x: Tensor, size: Any, stride: Any, storage_offset: int | None = N
 
 @hot
 def _mT(x: Tensor) -> Tensor:
+    if x.dim() == 0:
+        return x
     if x.dim() < 2:
         raise RuntimeError("tensor.mT is only supported on matrices or batches of matrices. Got a tensor of fewer dims")
     return transpose(x, -2, -1)
