@@ -236,8 +236,9 @@ def largest_places(x: Value, bounds: list, n: int) -> Value:
     found = np.zeros((a.shape[0], *map(len, full)), np.int32)
     for place in np.ndindex(*map(len, full)):
         inside = tuple(slice(*full[axis][i]) for axis, i in enumerate(place))
-        part = a[(slice(None), *inside)].reshape(a.shape[0], -1)
-        found[(slice(None), *place)] = grid[inside].reshape(-1)[part.argmax(1)]
+        where = grid[inside].reshape(-1)
+        part = a[(slice(None), *inside)].reshape(a.shape[0], len(where))
+        found[(slice(None), *place)] = where[part.argmax(1)]
     return backend.copied(found.reshape((*x.shape[: len(x.shape) - n], *map(len, bounds))))
 
 

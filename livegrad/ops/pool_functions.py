@@ -206,11 +206,11 @@ def _adaptive_size(function: str, x: Tensor, n: int, output_size: Any, kind: str
             f"{function}: elements of output_size must be greater than or equal to 0 but received "
             f"{{{', '.join(map(str, out))}}}"
         )
-    for axis, m in enumerate(size):
-        if m == 0:
+    for axis in range(1 if kind == "max" or n == 3 else x.dim() - n, x.dim()):
+        if x.shape[axis] == 0:
             raise RuntimeError(
                 f"{function}(): Expected input to have non-zero size for non-batch dimensions, but input has sizes "
-                f"{list(x.shape)} with dimension {x.dim() - n + axis} being empty"
+                f"{list(x.shape)} with dimension {axis} being empty"
             )
     return out
 

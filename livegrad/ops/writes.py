@@ -12,7 +12,7 @@ from ..lazy.turned import contiguous_copy
 from ..lazy.value import from_array, pending
 from ..native import hot
 from ..observe import WATCH
-from ..runtime.array import numel
+from ..runtime.array import numel, overlapping
 from ..tensor import Tensor
 from . import batch_writes
 from .batching import level_of
@@ -85,6 +85,11 @@ def _dense(geometry: tuple) -> bool:
 def check_view(t: Tensor) -> None:
     """Raise where the history of a view that is changed in place could not be told."""
     a = t._s
+    if a is not None and a.layout is not None and overlapping(a.layout[1], a.layout[2]):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory "
+            "location, which is not recorded. Please clone() the tensor before performing the operation."
+        )
     if a is None or a.made is None:
         return
     if t._edge is not None:

@@ -417,3 +417,13 @@ def test_masked_fill_of_what_is_shown_several_times_is_not_recorded():
     shown = (x * 2).expand(3, 4)
     with pytest.raises(RuntimeError, match="refers to a single memory location"):
         shown.masked_fill_(livegrad.zeros(3, 4, dtype=livegrad.bool), 1.0)
+
+
+def test_changes_of_overlapping_windows_are_not_recorded():
+    x = livegrad.ones(5, requires_grad=True)
+    windows = (x * 2).unfold(0, 3, 1)
+    with pytest.raises(RuntimeError, match="refers to a single memory location"):
+        windows[:, livegrad.tensor([1])] = 5.0
+    with livegrad.no_grad():
+        windows[:, livegrad.tensor([1])] = 5.0
+    assert windows.tolist() == [[2.0, 5.0, 5.0], [5.0, 5.0, 5.0], [5.0, 5.0, 2.0]]

@@ -106,14 +106,14 @@ def dropout3d(input, p=0.5, training=True, inplace=False):
     """Drops whole channels of (N, C, D, H, W) or (C, D, H, W)."""
     check_probability(p)
     _warn_dimensions("dropout3d", input.dim(), (4, 5), 3)
-    if input.dim() != 4:
+    if input.dim() == 5:
         return _feature_dropout(input, p, training, inplace)
     result = _feature_dropout(input.unsqueeze(0), p, training, inplace)
     return input if inplace else result.squeeze(0)
 
 
 def _feature_dropout(input, p, training, inplace):
-    if input.dim() < 2 and training and p:
+    if input.dim() < 2 and training and p and input.numel():
         raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
     return _dropped(input, _channel_mask_shape(input), p, training, inplace)
 
@@ -138,7 +138,7 @@ def alpha_dropout(input, p=0.5, training=False, inplace=False):
 def feature_alpha_dropout(input, p=0.5, training=False, inplace=False):
     """`alpha_dropout` of whole channels."""
     check_probability(p)
-    if input.dim() < 2 and training and p:
+    if input.dim() < 2 and training and p and input.numel():
         raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
     return _alpha(input, _channel_mask_shape(input), p, training, inplace)
 
