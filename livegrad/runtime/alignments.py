@@ -27,11 +27,15 @@ def states_of(labels: np.ndarray, blank: int) -> tuple[np.ndarray, np.ndarray]:
     return states, skips
 
 
-def _total(last: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Minus the logarithm of the probability of all alignments, by the last step's states."""
+def _total(last: np.ndarray, counts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Minus the logarithm of the probability of all alignments, by the last step's states.
+
+    With no steps at all there is one alignment of no labels, and none of others.
+    """
     rows = np.arange(len(counts))
     total = last[rows, counts - 1]
-    return -np.where(counts > 1, np.logaddexp(total, last[rows, np.maximum(counts - 2, 0)]), total)
+    total = -np.where(counts > 1, np.logaddexp(total, last[rows, np.maximum(counts - 2, 0)]), total)
+    return np.where(lengths == 0, np.where(counts == 1, 0.0, np.inf), total)
 
 
 def alignments(logs: np.ndarray, labels: np.ndarray, lengths: np.ndarray, sizes: np.ndarray, blank: int, both: bool):
@@ -90,12 +94,13 @@ class Walked:
         itemsize = logs.itemsize
         self.words = batch, width, steps, self.pitch, self.logs.strides[0] // itemsize, self.logs.strides[1] // itemsize
         kernel = _kernel(kind, "walk")
-        arrays = self.logs, self.states, addends, self.counts, self.lengths, self.walked
+        walked = np.maximum(lengths, 1)
+        arrays = self.logs, self.states, addends, self.counts, walked, self.walked
         args = kernel.pack(*map(address, arrays), *self.words)
         pool.launch(kernel.address, args, (1 + both) * batch, 1)
-        last = self.walked[0, np.arange(batch), lengths - 1, self.lanes :]
+        last = self.walked[0, np.arange(batch), walked - 1, self.lanes :]
         with np.errstate(all="ignore"):
-            self.loss = _total(last, self.counts)
+            self.loss = _total(last, self.counts, lengths)
 
     def gradient(self, g: np.ndarray, zero_infinity: bool) -> np.ndarray:
         """By `logs`, in their dtype, where `g` is that of the losses. Only once, as what was walked is overwritten."""
@@ -145,7 +150,7 @@ class Alignments:
             if self.states.shape[1] > 2:
                 way = np.where(self.skips, np.logaddexp(way, _shifted(before, 2)), way)
             begins[t] = way + self.emitted[t]
-        self.loss = _total(begins[lengths - 1, self.rows], 2 * sizes + 1)
+        self.loss = _total(begins[np.maximum(lengths, 1) - 1, self.rows], 2 * sizes + 1, lengths)
 
     def _ends(self) -> np.ndarray:
         """What `begins` is, from the other end."""

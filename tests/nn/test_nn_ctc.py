@@ -18,6 +18,9 @@ CASES = {
     "blank": ([[1, 2], [0, 0]], [6, 6], [2, 2], {"blank": 3}),
     "empty target": ([[1, 2], [0, 0]], [6, 3], [2, 0], {}),
     "too long": ([[1, 1, 1], [2, 2, 2]], [3, 6], [3, 3], {}),
+    "no steps": ([[1, 2], [0, 0]], [6, 0], [2, 0], {}),
+    "no steps, joined": ([1, 2, 2], [0, 6], [0, 3], {"blank": 3}),
+    "no steps, zero": ([[1, 1], [2, 2]], [0, 6], [1, 2], {"zero_infinity": True}),
     "too long, zero": ([[1, 1, 1], [2, 2, 2]], [3, 6], [3, 3], {"zero_infinity": True}),
 }
 
@@ -96,3 +99,15 @@ def test_lengths_that_do_not_fit():
         nn.functional.ctc_loss(logs, livegrad.tensor([[1]]), [4], [1])
     with pytest.raises(RuntimeError, match="Expected targets of at least 2"):
         nn.functional.ctc_loss(logs, livegrad.tensor([[1]]), [3], [2])
+
+
+@pytest.mark.parametrize(
+    ("targets", "lengths", "sizes"),
+    [([[1, 9]], [5], [2]), ([[-1, 2]], [5], [2]), ([[1, 2]], [-1], [2]), ([[1, 2]], [5], [-1]), ([[1, 2]], [6], [2])],
+)
+def test_what_does_not_fit_is_refused(targets, lengths, sizes):
+    logs = livegrad.zeros(5, 1, 4)
+    with pytest.raises(RuntimeError, match=r"Expected (targets|input_lengths|target_lengths) to"):
+        nn.functional.ctc_loss(logs, livegrad.tensor(targets), lengths, sizes)
+    with pytest.raises(RuntimeError, match="must not be empty"):
+        nn.functional.ctc_loss(livegrad.zeros(0, 1, 4), livegrad.tensor([[1, 2]]), [0], [0])

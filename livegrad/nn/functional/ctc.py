@@ -32,10 +32,14 @@ def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reducti
     for name, given in (("input_lengths", lengths), ("target_lengths", sizes)):
         if given.shape != (batch,):
             raise RuntimeError(f"{name} must be of size batch_size")
-    if (lengths > steps).any() or (lengths < 1).any():
+    if not logs.numel():
+        raise RuntimeError("log_probs tensor must not be empty")
+    if (lengths > steps).any() or (lengths < 0).any():
         raise RuntimeError(
-            f"Expected input_lengths to have value at most {steps} and at least 1, but got {lengths.tolist()}"
+            f"Expected input_lengths to have value at most {steps} and at least 0, but got {lengths.tolist()}"
         )
+    if (sizes < 0).any():
+        raise RuntimeError(f"Expected target_lengths to have value at least 0, but got {sizes.tolist()}")
     given = np.asarray(targets.tolist(), np.int64)
     if given.ndim == 1 and (batched or given.size):
         if sizes.sum() > given.size:
@@ -49,6 +53,10 @@ def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reducti
     labels = np.full((batch, int(sizes.max(initial=0))), blank, np.int64)
     for k, row in enumerate(rows):
         labels[k, : len(row)] = row
+    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+        raise RuntimeError(
+            f"Expected targets to be labels of {classes} classes, but got {labels.min()} to {labels.max()}"
+        )
     loss = CTC.apply((logs,), labels=labels, lengths=lengths, sizes=sizes, blank=blank, zero_infinity=zero_infinity)
     if reduction == "mean":
         return (loss / livegrad.tensor(np.maximum(sizes, 1).astype(logs.dtype.np), device=loss.device)).mean()
