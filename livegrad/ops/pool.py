@@ -159,7 +159,9 @@ def _pick(x: Value, index: Value, n: int) -> Value:
         found = INDEX.forward(_rows(x, rows, math.prod(_size_of(x.shape, n))), index=places)
         return found.reshape(index.shape)
     a, at = _planes(x, n), _planes(index, n)
-    found = np.take_along_axis(a.reshape(a.shape[0], -1), at.reshape(-1, count).astype(np.int64), 1)
+    rows = len(a)
+    flat = a.reshape(rows, math.prod(a.shape[1:]))
+    found = np.take_along_axis(flat, at.reshape(rows, count).astype(np.int64), 1)
     return backend.copied(found.reshape(index.shape))
 
 
