@@ -5,7 +5,8 @@ it. A work item is a line, in which elements are met in order: so the last one p
 Arguments, 64 bits each: the result, the other operand, the indices (int64), size, count, inner.
 
 `SLICES` copies whole slices instead, by `count` indices that are the same for all lines; negative ones count from the
-end. Its work item is one of lines * count slices, and its inner counts bytes. `WITHIN` looks whether `count` indices
+end. Its work item is one of lines * count slices, and its inner counts bytes; two arguments follow: how many bytes
+there are from a slice to the next, and from a line to the next. `WITHIN` looks whether `count` indices
 are within a range; it writes a byte, 1 where they are.
 """
 
@@ -58,7 +59,7 @@ declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 
 define void @{NAME}(ptr noalias readonly %args, i64 %begin, i64 %end) {{
 entry:
-{loads("out other places size count inner")}
+{loads("out other places size count inner step line.step")}
   %first.line = sdiv i64 %begin, %count
   %skipped = mul i64 %first.line, %count
   %first = sub i64 %begin, %skipped
@@ -73,9 +74,9 @@ loop:
   %turned = add i64 %named, %size
   %negative = icmp slt i64 %named, 0
   %place = select i1 %negative, i64 %turned, i64 %named
-  %before = mul i64 %line, %size
-  %row = add i64 %before, %place
-  %of.n = mul i64 %row, %inner
+  %before = mul i64 %line, %line.step
+  %row = mul i64 %place, %step
+  %of.n = add i64 %before, %row
   %of.at = add i64 %other, %of.n
   %of = inttoptr i64 %of.at to ptr
   %to.n = mul i64 %r, %inner
@@ -133,4 +134,5 @@ done:
   ret void
 }}
 """
+SLICES_FORMATS = "qqqqqqqq"
 WITHIN_FORMATS = "qqqqq"

@@ -11,7 +11,7 @@ from ..devices import cpu
 from ..dtypes import int64
 from ..native import hot
 from ..runtime import pool
-from ..runtime.array import Array, empty, numel
+from ..runtime.array import Array, empty, is_contiguous, numel
 from ..runtime.memory import allocate
 from ..runtime.raw import address, peek
 
@@ -66,7 +66,7 @@ def along(what: str, out: Array, other: Array, index: np.ndarray, dim: int) -> b
 def _slices() -> Kernel:
     from ..codegen import along
 
-    return Kernel(lambda: ("along", "slices"), lambda: along.SLICES, along.FORMATS, 1)
+    return Kernel(lambda: ("along", "slices"), lambda: along.SLICES, along.SLICES_FORMATS, 1)
 
 
 @functools.cache
@@ -82,19 +82,26 @@ def slices_at(x: Array, index: np.ndarray, dim: int) -> Array | None:
 
     index: within the size of the dimension; negative numbers count from the end.
     """
-    if not x.contiguous or index.itemsize != 8 or not index.flags.c_contiguous:
+    if index.itemsize != 8 or not index.flags.c_contiguous:
         return None
     shape = x.shape
     before = shape[:dim]
     after = shape[dim + 1 :]
-    inner = numel(after) * x.dtype.itemsize
+    size = x.dtype.itemsize
+    inner = numel(after) * size
+    if x.contiguous:
+        step = inner
+    elif dim == 0 and is_contiguous(after, x.strides[1:]):
+        step = x.strides[0] * size
+    else:
+        return None
     count = index.size
     slices = numel(before) * count
     if inner == 0 or slices == 0 or not _slices().available(slices * numel(after)):
         return None
     out = empty((*before, *index.shape, *after), x.dtype)
     kernel = _slices()
-    args = kernel.pack(out.ptr, x.ptr, address(index), shape[dim], count, inner)
+    args = kernel.pack(out.ptr, x.ptr, address(index), shape[dim], count, inner, step, step * shape[dim])
     pool.launch(kernel.address, args, slices, max(1, _GRAIN * 4 // inner))
     return out
 

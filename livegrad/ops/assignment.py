@@ -40,7 +40,7 @@ def _index_put(x: Value, source: Value, index: Any, accumulate: bool) -> Value:
         if accumulate:
             return elsewhere("combine", _combined, (x, source), index, "sum")
         return elsewhere("put", _put, (x, source), index)
-    made = backend.copied(x.native())
+    made = from_array(arrays.copied(x.ready()))
     target, values = made.native(), source.native()
     if not accumulate:
         target[index] = values

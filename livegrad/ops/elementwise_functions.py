@@ -77,6 +77,7 @@ def _number_by(number: Any, other: Any, *, rounding_mode: str | None = None) -> 
 
 
 @public("div", kind="elementwise", inplace=True, aliases=("divide", "true_divide"), number_first=_number_by)
+@hot
 def div(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """input / other; rounding_mode "floor" or "trunc" rounds the quotient."""
     if rounding_mode is None:
@@ -94,8 +95,14 @@ def div(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tenso
 _true_divide = dispatch.binary(ELEMENTWISE["div"])
 
 
+@hot
 def _check_divisor(input: Any, other: Any) -> None:
     """Integer division by zero has no result; it raises, as in PyTorch, which means looking at the divisor now."""
+    if other.__class__ is not int or other == 0:
+        _look_at_divisor(input, other)
+
+
+def _look_at_divisor(input: Any, other: Any) -> None:
     for x in (input, other):
         if x.dtype.category >= dtypes.FLOATING if isinstance(x, Tensor) else isinstance(x, (float, complex)):
             return
@@ -110,6 +117,7 @@ def _check_divisor(input: Any, other: Any) -> None:
 
 
 @public("floor_divide", kind="elementwise", inplace=True, number_first=lambda x, y: _reflected("_floor_divide", x, y))
+@hot
 def floor_divide(input: Tensor, other: Any) -> Tensor:
     """The quotient rounded down."""
     _check_divisor(input, other)
@@ -119,6 +127,7 @@ def floor_divide(input: Tensor, other: Any) -> Tensor:
 @public(
     "remainder", kind="elementwise", inplace=True, number_first=lambda x, y: _reflected("_remainder_of_number", x, y)
 )
+@hot
 def remainder(input: Tensor, other: Any) -> Tensor:
     """The remainder with the sign of the divisor, as Python's %."""
     _check_divisor(input, other)

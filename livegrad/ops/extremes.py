@@ -17,13 +17,14 @@ from ..lazy.value import Value, from_array, renamed, reshaped
 from ..native import hot
 from ..observe import WATCH
 from ..runtime import array as arrays
-from ..runtime.array import numel
+from ..runtime.array import copied, numel
 from ..runtime.few import place_of_extreme
 from ..tensor import Tensor, wrap
 from . import rows
 from .batch_rules import along, composed
 from .batching import level_of, of_whole
 from .dims import back_to, count_over, dims_of, kept_shape
+from .gather import CHOSEN, GATHER
 from .geometry import normal_dim
 from .instruction import real_only
 from .operator import shows
@@ -285,14 +286,11 @@ def _along_elsewhere(x: Tensor, d: int, keepdim: bool, largest: bool, result: An
     return result(values, index) if keepdim else result(values.squeeze(d), index.squeeze(d))
 
 
+@hot
 def _record_choice(x: Tensor, made: Tensor, d: int, places: Value, keepdim: bool, label: str) -> None:
     """Note that `made` are the elements of `x` at these places along a dimension."""
-    from .index import INDEX, grid
-
-    at = grid(places.native().copy(), d)
-    if not keepdim:
-        at = tuple([i.squeeze(d) for i in at])
-    INDEX.record((made,), (x._value(),), (x,), label, {"index": at})
+    args = {"index": copied(places.ready()).native(), "dim": d}
+    (GATHER if keepdim else CHOSEN).record((made,), (x._value(),), (x,), label, args)
 
 
 @hot

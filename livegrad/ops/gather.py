@@ -132,7 +132,8 @@ def _gather_backward(g: Value, shape: tuple, index: Any, dim: int) -> Value:
     """Zeros with the elements of g added where they were taken from."""
     if index.__class__ is np.ndarray and g.device is cpu:
         made = arrays.full_on(cpu, shape, g.dtype, 0)
-        if along("add", made, g.ready(), index, dim):
+        a = g.ready()
+        if along("add", made, a if a.contiguous else arrays.copied(a), index, dim):
             return from_array(made)
     return INDEX_BACKWARD.forward(g, shape=shape, index=grid(index, dim))
 
@@ -159,6 +160,24 @@ GATHER = operator(
     anywhere=True,
     batch=picked_along,
 )
+
+
+@hot
+def _chosen(x: Value, index: Any, dim: int) -> Value:
+    shape = index.shape
+    return _gather(x, index, dim).reshape((*shape[:dim], *shape[dim + 1 :]))  # type: ignore[attr-defined]
+
+
+@hot
+def _chosen_gradient(g: Any, x_shape: tuple, index: Any, dim: int) -> Any:
+    return on_either(GATHER_BACKWARD, g.unsqueeze(dim), shape=x_shape, index=index, dim=dim)
+
+
+# One element of each row along a dimension, which goes.
+CHOSEN = operator(
+    "chosen", _chosen, tensors=("x",), grads={"x": _chosen_gradient}, holds=("index",), anywhere=True,
+    batch=picked_along,
+)  # fmt: skip
 
 
 # The element of a tensor without dimensions, which has but one.
@@ -247,15 +266,19 @@ def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
     return INDEX.apply((x,), "IndexSelectBackward", index=where)
 
 
+@hot
 def rows_at(table: Tensor, index: Tensor) -> Tensor:
     """The rows of a table that an index of any shape names: what an embedding is."""
     if WATCH.batcher is not None and level_of(index):
         return batch_index.at(table, 0, index)
+    return INDEX.apply((table,), "EmbeddingBackward", index=Strict((_places_of_rows(table, index),)))
+
+
+def _places_of_rows(table: Tensor, index: Tensor) -> Any:
     try:
-        a = index_array("index_select", index, table, 0)
+        return index_array("index_select", index, table, 0)
     except IndexError as error:
         raise (IndexError if table._shape[0] else RuntimeError)(f"index out of range in self: {error}") from None
-    return INDEX.apply((table,), "EmbeddingBackward", index=Strict((a,)))
 
 
 def _rows_gradient(g: Any, weight: Any, rows: Any, skipped: int) -> Any:

@@ -23,7 +23,7 @@ from ..runtime.array import FEW_BYTES, SMALL, numel
 from ..runtime.raw import address, peek, poke
 from ..tensor import Tensor
 from . import batch_index
-from .along import slices_at
+from .along import all_within, slices_at
 from .batch_rules import indexed
 from .indices import EVERY, advanced, as_index, basic, items_of, slice_bounds
 from .operator import on_either
@@ -128,6 +128,15 @@ def _added_rows(kind: str) -> Kernel:
     return Kernel(lambda: ("added rows", kind), lambda: added_rows.source(kind), added_rows.FORMATS, 1)
 
 
+@hot
+def _first_rows(index: Any, shape: tuple) -> np.ndarray | None:
+    """The places in an index of rows of the first dimension, within it; None for any other index."""
+    if _only_places(index) != 0:
+        return None
+    places = index[0]
+    return places if all_within(places, 0, shape[0]) else None
+
+
 def _rows_named(index: tuple, shape: tuple) -> tuple[np.ndarray, int] | None:
     """(places, dims): an index as one of rows, where the first `dims` dimensions are one dimension of rows.
 
@@ -159,6 +168,7 @@ def _rows_named(index: tuple, shape: tuple) -> tuple[np.ndarray, int] | None:
     return places, before + len(arrays_of)
 
 
+@hot
 def add_rows(target: np.ndarray, source: np.ndarray, index: Any) -> bool:
     """Add at the places of `target` that an index names, in order, as np.add.at does, which is much slower.
 
@@ -167,20 +177,26 @@ def add_rows(target: np.ndarray, source: np.ndarray, index: Any) -> bool:
     kind = _ADDED.get(target.dtype)
     if kind is None or source.dtype != target.dtype or not target.flags.c_contiguous:
         return False
-    found = _rows_named(index, target.shape)
-    if found is None:
-        return False
-    places, dims = found
-    rows, columns = places.size, numel(target.shape[dims:])
+    shape = target.shape
+    places = _first_rows(index, shape)
+    dims = 1
+    if places is None:
+        found = _rows_named(index, shape)
+        if found is None:
+            return False
+        places, dims = found
+    rows = places.size
+    columns = numel(shape[dims:])
     if source.size != rows * columns:  # one that broadcasts
         return False
     if not source.size:
         return True
-    source = np.ascontiguousarray(source)
-    if columns == 1:
-        np.add.at(target.reshape(-1), places, source.reshape(-1))
-        return True
+    if not source.flags.c_contiguous:
+        source = np.ascontiguousarray(source)
     if not _added_rows(kind).available(rows * columns):
+        if columns == 1:
+            np.add.at(target.reshape(-1), places.reshape(-1), source.reshape(-1))
+            return True
         return False
     kernel = _added_rows(kind)
     args = kernel.pack(address(target), address(source), address(places), rows, columns)
@@ -193,12 +209,13 @@ def add_rows(target: np.ndarray, source: np.ndarray, index: Any) -> bool:
 _ADDED = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
 
 
+@hot
 def _index_backward(g: Value, shape: tuple, index: Any) -> Value:
     if g.device is not cpu:
         return elsewhere("added_to_zeros", _added_to_zeros, (g,), index, shape)
     made = arrays.empty(shape, g.dtype)
+    arrays.fill(made, 0)
     out, source = made.native(), g.native()
-    out[...] = 0
     if index.__class__ is Distinct:
         out[index] = source
     elif not add_rows(out, source, index):
