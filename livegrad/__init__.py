@@ -51,7 +51,7 @@ from .creation import (
     zeros,
     zeros_like,
 )
-from .from_data import as_tensor, asarray, from_dlpack, from_numpy, frombuffer, scalar_tensor, tensor
+from .from_data import as_tensor, asarray, from_dlpack, from_file, from_numpy, frombuffer, scalar_tensor, tensor
 from .creation import range_ as range  # noqa: A004
 from .devices import device
 from .dtypes import (
@@ -167,17 +167,17 @@ for _name in (  # which take no tensors, but modes see
 ):
     if globals()[_name] not in _ANNOUNCED:
         globals()[_name] = _asks(globals()[_name])
-for _name in ("tensor", "as_tensor", "asarray", "from_numpy", "frombuffer", "scalar_tensor"):
+for _name in ("tensor", "as_tensor", "asarray", "from_file", "from_numpy", "frombuffer", "scalar_tensor"):
     globals()[_name] = _asks(globals()[_name], False)
 
 # Loaded on first use.
 _MODULES = frozenset(
-    ("nn", "optim", "utils", "cuda", "linalg", "fft", "func", "distributed", "testing", "ops", "serialization",
+    ("nn", "optim", "utils", "cpu", "cuda", "linalg", "fft", "func", "distributed", "testing", "ops", "serialization",
      "printing", "special", "backends", "amp", "profiler", "distributions",
      "multiprocessing", "legacy", "jit", "version", "compat", "debug", "hub", "library", "compiler", "accelerator",
      "types", "return_types", "onnx", "ao", "fx", "export", "quasirandom", "sparse", "storage", "_C", "_custom_ops",
      "_dynamo", "_higher_order_ops",
-     "__config__", "_functorch", "functional", "futures", "overrides", "signal", "nested")
+     "__config__", "_functorch", "_utils", "functional", "futures", "overrides", "signal", "nested")
 )  # fmt: skip
 _LAZY = {
     "save": "serialization",
@@ -193,6 +193,10 @@ _LAZY = {
     "triangular_solve": "linalg.solving",
     "_standard_gamma": "distributions.gamma",
     "TensorType": "_C",
+    "StorageBase": "storages",
+    "Stream": "cuda",
+    "Event": "cuda",
+    "get_device_module": "_utils",
     **dict.fromkeys(("igamma", "igammac"), "special_functions"),
     **dict.fromkeys(("istft", "stft"), "spectrogram"),
     **dict.fromkeys(("pca_lowrank", "svd_lowrank"), "low_rank"),

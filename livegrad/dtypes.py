@@ -126,8 +126,16 @@ ONLY_NAMES = {
         ("float8_e4m3fn", FLOATING, True, 1), ("float8_e4m3fnuz", FLOATING, True, 1),
         ("float8_e5m2", FLOATING, True, 1), ("float8_e5m2fnuz", FLOATING, True, 1),
         ("float8_e8m0fnu", FLOATING, False, 1), ("complex32", COMPLEX, True, 4),
+        ("qint8", INTEGRAL, True, 1), ("quint8", INTEGRAL, False, 1), ("qint32", INTEGRAL, True, 4),
+        ("quint4x2", INTEGRAL, False, 1), ("quint2x4", INTEGRAL, False, 1),
+        *((f"{kind}{bits}", INTEGRAL, kind == "int", 1) for kind in ("int", "uint") for bits in range(1, 8)),
     )
 }  # fmt: skip
+
+# Those of them that have no limits of their own: whole numbers of fewer than eight bits, and what is quantised has
+# the limits of what it is made of.
+_WITHOUT_LIMITS = frozenset(f"{kind}{bits}" for kind in ("int", "uint") for bits in range(1, 8))
+_MADE_OF = {"qint8": int8, "quint8": uint8, "qint32": int32, "quint4x2": uint8, "quint2x4": uint8}
 
 REAL_OF = {complex64: float32, complex128: float64, ONLY_NAMES["complex32"]: float16}
 BY_NAME = {d.name: d for d in ALL}
@@ -330,9 +338,9 @@ class iinfo(_Limits):
 
     @hot
     def __init__(self, d: dtype):
-        if d.category != INTEGRAL:
+        if d.category != INTEGRAL or d.name in _WITHOUT_LIMITS:
             raise TypeError(f"iinfo() needs an integer dtype, got {d}")
-        info = np.iinfo(d.np)
+        info = np.iinfo(_MADE_OF.get(d.name, d).np)
         self.dtype, self.bits, self.max, self.min = d.name, info.bits, int(info.max), int(info.min)
 
     def __repr__(self) -> str:

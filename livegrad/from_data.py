@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import os
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -391,3 +392,38 @@ class _Capsule:
 def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
     """A one-dimensional tensor over an object's memory."""
     return _finish(adopt_numpy(np.frombuffer(buffer, dtype.np, count, offset)), requires_grad)
+
+
+def from_file(
+    filename: Any, shared: bool | None = None, size: int = 0, *, dtype: Any = None, requires_grad: bool = False,
+    layout: Any = None, device: Any = None, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """A one-dimensional tensor of a file's first `size` elements, which are read where they are asked for.
+
+    shared: whether writing into the tensor writes into the file, which is then made, or made longer, if need be;
+    otherwise changes are the tensor's own. Raises RuntimeError where there is no such file, or it is too short, and
+    for a device other than the CPU.
+
+    >>> import livegrad, tempfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     livegrad.from_file(file.name, shared=True, size=2).fill_(1.0)
+    ...     livegrad.from_file(file.name, size=2)
+    tensor([1., 1.])
+    tensor([1., 1.])
+    """
+    d = dtypes.get_default_dtype() if dtype is None else dtype
+    if device is not None and devices.device(device).type != "cpu":
+        raise RuntimeError(f"from_file(): files are seen on the CPU only, not on {device}")
+    path = os.fspath(filename)
+    if not shared and not os.path.exists(path):
+        raise RuntimeError(f"unable to open file <{path}> in read-only mode: No such file or directory (2)")
+    wanted = size * d.itemsize
+    there = os.path.getsize(path) if os.path.exists(path) else 0
+    if there < wanted:
+        if not shared:
+            raise RuntimeError(f"file <{path}> size <{there}> is smaller than the required mapping size <{wanted}>")
+        with open(path, "ab") as file:
+            file.truncate(wanted)
+    if size == 0:
+        return _finish(adopt_numpy(np.empty(0, d.np)), requires_grad)
+    return _finish(adopt_numpy(np.memmap(path, d.np, "r+" if shared else "c", shape=(size,))), requires_grad)

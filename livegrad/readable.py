@@ -161,6 +161,8 @@ class Readable(Described):
     def __complex__(self) -> complex:
         return complex(self.item())
 
+    __nonzero__, __long__ = __bool__, __int__  # of Python 2
+
     def __index__(self) -> int:
         if self.dtype.category >= dtypes.FLOATING or self.numel() != 1:
             raise TypeError("only integer tensors of a single element can be converted to an index")

@@ -22,7 +22,7 @@ from .lazy.storage import Face
 from .runtime.array import numel
 from .tensor import Tensor
 
-__all__ = ["TypedStorage", "UntypedStorage"]
+__all__ = ["StorageBase", "TypedStorage", "UntypedStorage"]
 
 
 class _Storage:
@@ -114,7 +114,11 @@ class _Storage:
         return "\n".join([*lines, f"[{kind}{shown} of size {self.size()}]"])
 
 
-class UntypedStorage(_Storage):
+class StorageBase(_Storage):
+    """What storages of bytes are."""
+
+
+class UntypedStorage(StorageBase):
     """The memory of a tensor as bytes: what `Tensor.untyped_storage` returns. A slice of it sees the same memory."""
 
     def size(self) -> int:

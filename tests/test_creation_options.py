@@ -84,3 +84,25 @@ def test_new_tensors_take_their_size_by_name():
             made = make(size=(2, 3))
             assert made.shape == (2, 3) and made.dtype == module.float64
         assert x.new_full(size=(2,), fill_value=3.0).tolist() == [3.0, 3.0]
+
+
+def test_tensors_of_files(tmp_path):
+    torch = pytest.importorskip("torch")
+    for library, name in ((livegrad, "ours"), (torch, "theirs")):
+        path = str(tmp_path / name)
+        x = library.from_file(path, shared=True, size=4, dtype=library.float32)
+        assert x.tolist() == [0, 0, 0, 0]
+        x += 1
+        x[0] = 7
+        own = library.from_file(path, size=3)
+        assert own.tolist() == [7, 1, 1]
+        own.zero_()
+        assert library.from_file(path, False, 4).tolist() == [7, 1, 1, 1] and own.tolist() == [0, 0, 0]
+        assert library.from_file(path, shared=True, size=5).tolist() == [7, 1, 1, 1, 0]
+        assert library.from_file(path, size=2, requires_grad=True).requires_grad
+        assert library.from_file(path, size=2, dtype=library.int64).dtype is library.int64
+        with pytest.raises(RuntimeError, match="smaller than the required mapping size"):
+            library.from_file(path, size=6)
+        with pytest.raises(RuntimeError, match="unable to open file"):
+            library.from_file(path + "no", size=1)
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()

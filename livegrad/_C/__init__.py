@@ -3,7 +3,7 @@
 import enum
 from typing import Any
 
-from ..overriding import DisableTorchFunction, DisableTorchFunctionSubclass, disabled_torch_function_impl
+from ..overriding import THREAD, DisableTorchFunction, DisableTorchFunctionSubclass, disabled_torch_function_impl
 from ..tensor import Tensor
 
 __all__ = ["DisableTorchFunction", "DisableTorchFunctionSubclass"]
@@ -31,6 +31,16 @@ class DispatchKeySet(frozenset):
 def _are_functorch_transforms_active() -> bool:
     """False: `func` has no levels that tensors belong to."""
     return False
+
+
+def _is_torch_function_mode_enabled() -> bool:
+    """Whether a mode of `overrides` is entered in this thread."""
+    return bool(THREAD.modes)
+
+
+def _is_alias_of(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors see the same memory."""
+    return a.untyped_storage()._cdata == b.untyped_storage()._cdata
 
 
 def _get_tracing_state() -> None:

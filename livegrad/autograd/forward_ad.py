@@ -80,6 +80,12 @@ class dual_level:
         exit_dual_level()
 
 
+def __getattr__(name: str) -> Any:
+    if name == "_current_level":
+        return -1 if _LEVEL.duals is None else 0
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> Tensor:
     """A tensor that sees the memory of `tensor` and has this tangent, of the same shape.
 

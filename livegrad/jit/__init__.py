@@ -15,6 +15,23 @@ class ScriptModule(Module):
     """A base class for modules, which PyTorch compiles. No other module is one: `script` and `trace` change nothing."""
 
 
+class ScriptFunction:
+    """A name to compare with: what PyTorch's `script` makes of functions. No function is one."""
+
+
+class TracerWarning(Warning):
+    """What PyTorch warns of where a trace would leave something out. Nothing is traced, so nothing is."""
+
+
+class Error(RuntimeError):
+    """What PyTorch raises where a compiled program fails. Programs are not compiled, and raise their own errors."""
+
+
+def interface(obj: Any) -> Any:
+    """The class itself."""
+    return obj
+
+
 def script(obj: Any, *args: Any, **options: Any) -> Any:
     """The function, class or module itself.
 
@@ -197,8 +214,8 @@ def is_tracing() -> bool:
 
 
 __all__ = [
-    "Attribute", "Final", "Future", "ScriptModule", "annotate", "export", "fork", "freeze", "ignore", "is_scripting",
-    "is_tracing", "isinstance", "load", "optimize_for_inference", "optimized_execution", "save", "script",
-    "script_if_tracing",
-    "script_method", "trace", "trace_module", "unused", "wait",
+    "Attribute", "Error", "Final", "Future", "ScriptFunction", "ScriptModule", "TracerWarning", "annotate", "export",
+    "fork", "freeze", "ignore", "interface", "is_scripting", "is_tracing", "isinstance", "load",
+    "optimize_for_inference", "optimized_execution", "save", "script", "script_if_tracing", "script_method", "trace",
+    "trace_module", "unused", "wait",
 ]  # fmt: skip

@@ -54,10 +54,22 @@ class GlobalHooks:
     forward_kwargs = OrderedDict()
     backward_pre = OrderedDict()
     backward = OrderedDict()
+    parameters = OrderedDict()
+    buffers = OrderedDict()
+    modules = OrderedDict()
 
     @classmethod
     def present(cls):
         return bool(cls.forward_pre or cls.forward or cls.backward_pre or cls.backward)
+
+
+def registered(hooks, module, name, value):
+    """What a module is to have by a name, after all hooks have seen it; a hook that returns None changes nothing."""
+    for hook in hooks.values():
+        changed = hook(module, name, value)
+        if changed is not None:
+            value = changed
+    return value
 
 
 CALL_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")

@@ -7,19 +7,13 @@ from livegrad.tensor import Tensor
 
 from . import hooks, state
 from .hook_registration import HookRegistration
-from .hooks import GlobalHooks, RemovableHandle
+from .hooks import GlobalHooks, registered
 from .parameter import Buffer, Parameter
 from .registry import Registry, shows
 from .running import pop, push
 from .tensors import OfAllTensors
 
-__all__ = [
-    "Module",
-    "register_module_forward_hook",
-    "register_module_forward_pre_hook",
-    "register_module_full_backward_hook",
-    "register_module_full_backward_pre_hook",
-]
+__all__ = ["Module"]
 
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
 _HOOKS = (
@@ -253,6 +247,8 @@ class Module(OfAllTensors, HookRegistration):
                     f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created explicitly"
                     f". To express '{name}' as a function of another Tensor, compute the value in the forward() method."
                 )
+        if GlobalHooks.parameters:
+            param = registered(GlobalHooks.parameters, self, name, param)
         self._put(self._parameters, name, param)
 
     def register_buffer(self, name, tensor, persistent=True):
@@ -264,6 +260,8 @@ class Module(OfAllTensors, HookRegistration):
             raise TypeError(
                 f"cannot assign '{typename(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
             )
+        if GlobalHooks.buffers:
+            tensor = registered(GlobalHooks.buffers, self, name, tensor)
         self._put(self._buffers, name, tensor)
         if persistent:
             self._non_persistent_buffers_set.discard(name)
@@ -279,6 +277,8 @@ class Module(OfAllTensors, HookRegistration):
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"{typename(module)} is not a Module subclass")
         self._check_name("module", name, self._modules)
+        if GlobalHooks.modules:
+            module = registered(GlobalHooks.modules, self, name, module)
         self._put(self._modules, name, module)
 
     def get_submodule(self, target):
@@ -459,35 +459,3 @@ def typename(value):
     if kind.__module__ in ("builtins", "__main__", None):
         return kind.__qualname__
     return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _add_global(holder, hook, *notes):
-    Module._hooked = True
-    handle = RemovableHandle(holder, also=notes)
-    holder[handle.id] = hook
-    for note in notes:
-        note[handle.id] = True
-    return handle
-
-
-def register_module_forward_pre_hook(hook):
-    """Calls ``hook(module, args)`` before the forward of every module."""
-    return _add_global(GlobalHooks.forward_pre, hook)
-
-
-def register_module_forward_hook(hook, *, with_kwargs=False, always_call=False):
-    """Calls ``hook(module, args, output)`` after the forward of every module."""
-    notes = [GlobalHooks.forward_kwargs] if with_kwargs else []
-    if always_call:
-        notes.append(GlobalHooks.forward_always)
-    return _add_global(GlobalHooks.forward, hook, *notes)
-
-
-def register_module_full_backward_pre_hook(hook):
-    """Calls ``hook(module, grad_output)`` in the backward pass of every module."""
-    return _add_global(GlobalHooks.backward_pre, hook)
-
-
-def register_module_full_backward_hook(hook):
-    """Calls ``hook(module, grad_input, grad_output)`` in the backward pass of every module."""
-    return _add_global(GlobalHooks.backward, hook)

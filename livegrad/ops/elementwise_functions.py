@@ -315,7 +315,7 @@ def _install_python_operators() -> None:
         told = python if hasattr(Tensor, python) and python not in ("eq", "ne") else f"__{python}__"
         setattr(Tensor, f"__{python}__", dispatch.binary(op, told=told))
         setattr(Value, f"__{python}__", dispatch.value_function(op))
-        if python in ("add", "mul", "and", "or", "xor"):
+        if python in ("add", "mul", "and", "or", "xor", "lshift", "rshift"):
             setattr(Tensor, f"__r{python}__", dispatch.binary(op, python not in ("add", "mul"), told))
             setattr(Value, f"__r{python}__", dispatch.value_function(op, reflected=True))
         if python not in ("eq", "ne", "lt", "le", "gt", "ge"):
@@ -333,6 +333,7 @@ def _install_python_operators() -> None:
     T.__truediv__ = true_divide
     T.__itruediv__ = writes.in_place(true_divide, "__itruediv__")
     T.__rtruediv__ = lambda self, other: self.reciprocal() * other
+    T.__div__, T.__idiv__, T.__rdiv__ = T.__truediv__, T.__itruediv__, T.__rtruediv__  # of Python 2
     V.__truediv__ = dispatch.value_function(ELEMENTWISE["div"])
     V.__rtruediv__ = dispatch.value_function(ELEMENTWISE["div"], reflected=True)
     T.__neg__ = T.neg

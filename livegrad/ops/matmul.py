@@ -518,4 +518,5 @@ def _times_array(a: Tensor, b: Any) -> Any:
 
 
 Tensor.__matmul__ = _or_not_implemented  # type: ignore[attr-defined]
+Tensor.__rmatmul__ = lambda self, other: matmul(other, self) if isinstance(other, Tensor) else NotImplemented  # type: ignore[attr-defined]
 Tensor.__imatmul__ = writes.in_place(_or_not_implemented, "__imatmul__")  # type: ignore[attr-defined]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..nn.module import register_module_forward_hook, register_module_forward_pre_hook
+from ..nn.global_hooks import register_module_forward_hook, register_module_forward_pre_hook
 from ..nn.running import module_path
 from .record import Recorder, Span
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from ..nn.module import register_module_forward_hook, register_module_forward_pre_hook
+from ..nn.global_hooks import register_module_forward_hook, register_module_forward_pre_hook
 from ..observe import WATCH, Observer
 
 __all__ = ["FlopCounterMode"]

@@ -265,3 +265,68 @@ def test_private_modules_of_data():
     ours, expected = ((m.collate.collate(batch, collate_fn_map={int: lambda b, collate_fn_map: b,
                        float: lambda b, collate_fn_map: sum(b)})) for m in (_utils, theirs))  # fmt: skip
     assert ours == expected
+
+
+def test_tensors_as_keys():
+    from livegrad.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
+
+    x, y = livegrad.ones(2), livegrad.ones(2)
+    names = WeakTensorKeyDictionary({x: 1, y: 2})
+    assert names[x] == 1 and names[y] == 2 and list(names) == [x, y] and 3 not in names
+    ref = TensorWeakRef(y)
+    assert ref() is y
+    del names[x], y
+    assert len(names) == 0 and ref() is None
+
+
+def test_members_and_flat_tensors():
+    torch = pytest.importorskip("torch")
+    from livegrad._utils import _get_available_device_type, _get_device_module, _rebuild_tensor_v2
+    from livegrad.nn.utils._named_member_accessor import swap_tensor
+
+    layer, given = livegrad.nn.Linear(2, 1), livegrad.ones(1, 2)
+    weight = layer.weight
+    assert swap_tensor(layer, "weight", given) is weight and layer.weight is given
+    with pytest.raises(KeyError):
+        swap_tensor(layer, "a.b", given)
+    with pytest.raises(AttributeError):
+        swap_tensor(layer, "no", given)
+    assert swap_tensor(layer, "no", given, allow_missing=True) is None and layer.no is given
+    assert _get_device_module("cuda") is livegrad.cuda and _get_available_device_type() in (None, "cuda")
+    x = livegrad.arange(6.0).view(2, 3)
+    made = _rebuild_tensor_v2(x.storage(), 1, (2, 2), (3, 1), True, None)
+    assert made.tolist() == torch.arange(6.0).view(2, 3)[:, 1:].tolist() and made.requires_grad
+    assert livegrad._C._is_alias_of(x, x[0]) and not livegrad._C._is_alias_of(x, x + 1)
+    assert not livegrad._C._is_torch_function_mode_enabled()
+
+
+def test_operators_by_their_names():
+    torch = pytest.importorskip("torch")
+    for library in (livegrad, torch):
+        x = library.tensor([1, 2])
+        assert (2 << x).tolist() == [4, 8] and (8 >> x).tolist() == [4, 2]
+        assert x.__div__(2).tolist() == [0.5, 1] and x.__rdiv__(2).tolist() == [2, 1]
+        assert library.tensor(3.5).__long__() == 3 and library.tensor(3.5).__nonzero__() is True
+        assert x.__rmatmul__(x).item() == 5
+        with pytest.raises(TypeError):
+            [1, 2] @ x
+
+
+def test_modules_of_devices():
+    assert livegrad.get_device_module("cpu") is livegrad.cpu and livegrad.get_device_module("cuda:0") is livegrad.cuda
+    assert livegrad.get_device_module() in (livegrad.cpu, livegrad.cuda)
+    with pytest.raises(RuntimeError, match="'torch.meta'"):
+        livegrad.get_device_module("meta")
+    cpu = livegrad.cpu
+    x = livegrad.ones(1000) * 2
+    cpu.synchronize()
+    with cpu.stream(cpu.current_stream()):
+        assert cpu.is_available() and cpu.current_device() == "cpu" and x.sum().item() == 2000
+    event = cpu.Event()
+    event.record()
+    event.synchronize()
+    assert event.query()
+    with pytest.warns(FutureWarning), cpu.amp.autocast():
+        assert (livegrad.ones(2, 2) @ livegrad.ones(2, 2)).dtype is livegrad.bfloat16
+    assert livegrad.Stream is livegrad.cuda.Stream
+    assert isinstance(x.untyped_storage(), livegrad.StorageBase)

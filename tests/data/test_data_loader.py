@@ -204,3 +204,31 @@ def test_errors_and_warnings_read_as_pytorchs(code):
                 error = (type(raised).__name__, str(raised))
         seen.append((error, [str(w.message) for w in caught]))
     assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_passes_that_other_libraries_begin(stream):
+    """By the class of passes, with a loader of their own that has PyTorch's names."""
+    found = []
+    for library in ("livegrad", "torch"):
+        lib = pytest.importorskip(library)
+        loading = lib.utils.data.dataloader
+
+        class Own:
+            dataset, collate_fn, drop_last, pin_memory, num_workers, timeout = range(5), list, False, False, 0, 0
+            generator, prefetch_factor, persistent_workers, pin_memory_device, worker_init_fn = (
+                None,
+                None,
+                False,
+                "",
+                None,
+            )
+            _auto_collation, in_order, multiprocessing_context, _IterableDataset_len_called = True, True, None, None
+            _dataset_kind = loading._DatasetKind.Iterable if stream else loading._DatasetKind.Map
+            _index_sampler = [[0, 1], [2, 3], [4]]
+            _get_shared_seed = None
+
+        lib.manual_seed(0)
+        batches = list(loading._SingleProcessDataLoaderIter(Own()))
+        found.append((batches, lib.rand(1).item()))
+    assert found[0] == found[1]

@@ -351,7 +351,7 @@ def test_full_backward_hook_without_gradients_of_inputs():
 
 def test_global_and_always_called_hooks():
     seen = []
-    with nn.module.register_module_forward_hook(lambda mod, args, out: seen.append(type(mod).__name__)):
+    with nn.modules.module.register_module_forward_hook(lambda mod, args, out: seen.append(type(mod).__name__)):
         nn.Sequential(nn.Linear(1, 1))(livegrad.ones(1, 1))
     assert seen == ["Linear", "Sequential"]
     nn.Linear(1, 1)(livegrad.ones(1, 1))
@@ -543,3 +543,27 @@ def test_paths_follow_modules_that_move():
     copied(0)
     other(0)
     assert seen == ["a.0", "a.0", "a.0", "b.0", "b.0", "b.1", "c", "d", "c"]
+
+
+@pytest.mark.parametrize("name", ["livegrad", "torch"])
+def test_hooks_where_modules_get_what_they_have(name):
+    library = pytest.importorskip(name)
+    module = library.nn.modules.module
+    seen = []
+
+    def twice(owner, name, value):
+        seen.append((type(owner).__name__, name))
+        return library.nn.Parameter(value.detach() * 0 + 2) if name == "weight" else None
+
+    with (
+        module.register_module_parameter_registration_hook(twice),
+        module.register_module_buffer_registration_hook(lambda *a: seen.append((type(a[0]).__name__, a[1]))),
+        module.register_module_module_registration_hook(lambda *a: seen.append((type(a[0]).__name__, a[1]))),
+    ):
+        net = library.nn.Sequential(library.nn.BatchNorm1d(2))
+    assert seen == [("BatchNorm1d", "weight"), ("BatchNorm1d", "bias"), ("BatchNorm1d", "running_mean"),
+                    ("BatchNorm1d", "running_var"), ("BatchNorm1d", "num_batches_tracked"), ("Sequential", "0")]  # fmt: skip
+    assert [k for k, _ in net.named_parameters()] == ["0.weight", "0.bias"]
+    seen.clear()
+    library.nn.Linear(1, 1)
+    assert not seen

@@ -11,10 +11,11 @@ import livegrad
 from livegrad.futures import Future, collect_all, wait_all
 
 NAMES = ["uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz",
-         "float8_e8m0fnu", "complex32"]  # fmt: skip
+         "float8_e8m0fnu", "complex32", "qint8", "quint8", "qint32", "quint4x2", "quint2x4"]  # fmt: skip
+SMALL = [f"{kind}{bits}" for kind in ("int", "uint") for bits in range(1, 8)]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *SMALL])
 def test_dtypes_that_are_only_names(name):
     d = getattr(livegrad, name)
     assert isinstance(d, livegrad.dtype) and repr(d) == f"torch.{name}"
@@ -38,7 +39,8 @@ def test_their_properties_are_those_of_pytorch(name):
     if not hasattr(torch, name):
         pytest.skip(f"this PyTorch has no {name}")
     ours, theirs = getattr(livegrad, name), getattr(torch, name)
-    for what in ("itemsize", "is_floating_point", "is_complex", "is_signed"):
+    signed = () if name.startswith("q") else ("is_signed",)  # which PyTorch does not answer
+    for what in ("itemsize", "is_floating_point", "is_complex", *signed):
         assert getattr(ours, what) == getattr(theirs, what), what
 
     limits = "finfo" if ours.is_floating_point or ours.is_complex else "iinfo"

@@ -9,7 +9,7 @@ import warnings
 from .._pytree import tree_map
 from .collate import default_collate, default_convert
 from .dataset import IterableDataset
-from .fetching import Recipe
+from .fetching import Recipe, _DatasetKind  # noqa: F401  which other libraries import
 from .iteration import InProcess, Pass
 from .processes import ProcessIterator
 from .sampler import BatchSampler, RandomSampler, SequentialSampler, fresh_seed

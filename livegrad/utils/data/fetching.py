@@ -9,7 +9,13 @@ from typing import Any
 from .collate import default_collate
 from .dataset import Subset, TensorDataset
 
-__all__ = ["Recipe"]
+__all__ = ["Recipe", "recipe_of"]
+
+
+class _DatasetKind:
+    """PyTorch's numbers for how samples are come by."""
+
+    Map, Iterable = 0, 1
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,15 @@ class Recipe:
     def fetcher(self) -> Callable[[Any], Any]:
         """A function from what the sampler gives to a batch, for one pass. Raises StopIteration where a stream ends."""
         return _Stream(self) if self.stream else _look_up(self)
+
+
+def recipe_of(loader: Any) -> Recipe:
+    """The recipe of a loader: its own, or that of what other libraries make in the likeness of PyTorch's loader."""
+    own = getattr(loader, "_recipe", None)
+    if own is not None:
+        return own
+    stream = loader._dataset_kind == _DatasetKind.Iterable
+    return Recipe(loader.dataset, loader.collate_fn, stream, loader._auto_collation, loader.drop_last)
 
 
 class _Stream:

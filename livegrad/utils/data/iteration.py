@@ -6,7 +6,9 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from .fetching import recipe_of
 from .pinning import pinned, wants_pinned
+from .sampler import fresh_seed
 
 __all__ = ["InProcess", "Pass"]
 
@@ -16,10 +18,10 @@ class Pass:
 
     def __init__(self, loader: Any) -> None:
         # The loader itself is not kept: it keeps a pass of persistent workers, which end when both are forgotten.
-        self._recipe = loader._recipe
+        self._recipe = recipe_of(loader)
         self._sampler = loader._index_sampler
         self._split = loader.num_workers > 0
-        self._told = loader._told_length
+        self._told = getattr(loader, "_told_length", None)
         self._pins = wants_pinned(loader)
         self._given = 0
 
@@ -52,8 +54,11 @@ class Pass:
 class InProcess(Pass):
     """A pass whose batches are made when they are asked for."""
 
-    def __init__(self, loader: Any, indices: Iterator) -> None:
+    def __init__(self, loader: Any, indices: Iterator | None = None) -> None:
         super().__init__(loader)
+        if indices is None:  # other libraries begin a pass by its class
+            fresh_seed(loader.generator)
+            indices = iter(loader._index_sampler)
         self._indices = indices
         self._fetch = self._recipe.fetcher()
 
