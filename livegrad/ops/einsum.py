@@ -10,6 +10,7 @@ from ..native import hot
 from ..overriding import ANNOUNCED
 from ..tensor import Tensor
 from .arguments import type_name
+from .operator import name_nodes
 from .registry import FUNCTIONS, function
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -172,9 +173,11 @@ def _diagonals(t: Tensor, term: str) -> tuple[Tensor, str]:
 @hot
 def _contract(a: Tensor, ta: str, b: Tensor, tb: str, later: str) -> tuple[Tensor, str]:
     """Two operands as one batched matrix product: batch letters, those of a, those of b; shared others are summed."""
-    left, right, product, shape, letters = _plan(ta, tuple(a._shape), tb, tuple(b._shape), later)
+    left, right, product, stacked, shape, letters = _plan(ta, tuple(a._shape), tb, tuple(b._shape), later)
     x, y = _arranged(a, *left), _arranged(b, *right)
     made = FUNCTIONS["matmul"](x, y) if product else x * y
+    if stacked and product and made._edge is not None:  # PyTorch multiplies stacks of one dimension
+        name_nodes(made, "ViewBackward", a, b)
     return made if shape == made._shape else made.reshape(shape), letters
 
 
@@ -192,7 +195,8 @@ def _arranged(t: Tensor, dropped: tuple, order: tuple | None, wide: tuple | None
 
 @functools.lru_cache(1024)
 def _plan(ta: str, a_shape: tuple, tb: str, b_shape: tuple, later: str) -> tuple:
-    """What `_arranged` does to each operand, whether it is a matrix product, the result's shape and letters."""
+    """What `_arranged` does to each operand, whether they are multiplied as matrices, and as stacks of several
+    dimensions, the result's shape and letters."""
     drop_a = tuple([d for d, c in enumerate(ta) if c not in tb and c not in later])
     drop_b = tuple([d for d, c in enumerate(tb) if c not in ta and c not in later])
     a_shape, b_shape = (
@@ -218,14 +222,12 @@ def _plan(ta: str, a_shape: tuple, tb: str, b_shape: tuple, later: str) -> tuple
         in_order = order == tuple(range(len(order)))
         return dropped, None if in_order else order, None if wide == have else wide, None if shape == wide else shape
 
-    if not summed:
-        left, right = [batch, only_a, []], [batch, [], only_b]
-    else:
-        left, right = [batch, only_a, summed], [batch, summed, only_b]
-        if not batch:  # a product of two matrices
-            left, right = left[1:], right[1:]
+    # Batch letters stay dimensions of their own: products take stacks as they lie.
+    stack = [[c] for c in batch]
+    left, right = [*stack, only_a, summed], [*stack, summed, only_b]
     letters = [*batch, *only_a, *only_b]
     shape = tuple([size[c] for c in letters])
     return (
-        steps(ta, a_shape, drop_a, left), steps(tb, b_shape, drop_b, right), bool(summed), shape, "".join(letters)
+        steps(ta, a_shape, drop_a, left), steps(tb, b_shape, drop_b, right), bool(summed), len(batch) > 1, shape,
+        "".join(letters),
     )  # fmt: skip
