@@ -1,9 +1,4 @@
-"""Discrete Fourier transforms, through the device's array library.
-
-All of them are three operators: complex to complex, real to complex and complex to real, over any dimensions. The
-gradient of each is the adjoint transform, one of the three again, so they can be differentiated as often as wanted.
-Single precision stays single precision.
-"""
+"""Discrete Fourier transforms. All of them are three operators (`ops.fourier`)."""
 
 from __future__ import annotations
 
@@ -14,130 +9,22 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .autograd.node import cast_value
 from .devices import available
 from .from_data import _finish, _from_numpy_copy
-from .lazy import backend
-from .lazy.value import Value
 from .native import hot
 from .native.holding import public as _are_public
 from .ops import dispatch
 from .ops.arguments import check_public
-from .ops.batch_rules import along
+from .ops.fourier import C2C, C2R, R2C
 from .ops.geometry import normal_dim
 from .ops.instruction import SCALAR_TYPE_NAMES
-from .ops.operator import on_either
-from .ops.registry import operator, write_out
-from .tensor import Tensor, wrap
+from .ops.registry import write_out
+from .tensor import Tensor
 
 __all__ = [
     "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "hfft2", "hfftn", "ifft", "ifft2", "ifftn", "ifftshift",
     "ihfft", "ihfft2", "ihfftn", "irfft", "irfft2", "irfftn", "rfft", "rfft2", "rfftfreq", "rfftn",
 ]  # fmt: skip
-
-
-# --- the operators ----------------------------------------------------------------------------------------------
-# forward: the exponent is negative. scale: what every result is multiplied by; the sums themselves are not scaled.
-
-
-@hot
-def _scaled(a: Any, scale: float) -> Value:
-    if scale != 1:
-        a *= scale
-    return backend.fresh(a)
-
-
-@hot
-def _complex(library: Any, a: Any, dims: tuple, forward: bool) -> Any:
-    """Over one dimension by the function for one, which has less to find out."""
-    if len(dims) == 1:
-        return library.fft(a, None, dims[0]) if forward else library.ifft(a, None, dims[0], "forward")
-    return library.fftn(a, None, dims) if forward else library.ifftn(a, None, dims, "forward")
-
-
-def _c2c(x: Value, dims: tuple, forward: bool, scale: float) -> Value:
-    return _scaled(_complex(backend.of(x).fft, x.native(), dims, forward), scale)
-
-
-@hot
-def _r2c(x: Value, dims: tuple, forward: bool, scale: float, halved: bool) -> Value:
-    """halved: of the last of the dimensions only the half that is not the conjugate of the other."""
-    library = backend.of(x).fft
-    a = x.native()
-    if not halved:
-        return _scaled(_complex(library, a, dims, forward), scale)
-    made = library.rfft(a, None, dims[0]) if len(dims) == 1 else library.rfftn(a, None, dims)
-    return _scaled(made if forward else made.conj(), scale)
-
-
-def _c2r(x: Value, dims: tuple, forward: bool, scale: float, n: int) -> Value:
-    """n: the size of the last of the dimensions, which is halved in x."""
-    library = backend.of(x).fft
-    a = x.native()
-    if forward:
-        a = a.conj()
-    if len(dims) == 1:
-        return _scaled(library.irfft(a, n, dims[0], "forward"), scale)
-    sizes = [x.shape[d] for d in dims[:-1]] + [n]
-    return _scaled(library.irfftn(a, s=sizes, axes=dims, norm="forward"), scale)
-
-
-def _times(g: Any, n: int, dim: int, factor: float) -> Any:
-    """g with a factor for what stands for its conjugate too, in a halved dimension that is of size n in full."""
-    weights = np.full(g.shape[dim], factor, dtypes.REAL_OF[g.dtype].np)
-    weights[0] = 1
-    if n % 2 == 0:
-        weights[-1] = 1
-    shape = [1] * len(g.shape)
-    shape[dim] = -1
-    v = backend.fresh(backend.of(g if g.__class__ is Value else g._value()).asarray(weights.reshape(shape)))
-    return g * (v if g.__class__ is Value else wrap(v))
-
-
-def _r2c_gradient(g: Any, x_shape: tuple, dims: tuple, forward: bool, scale: float, halved: bool) -> Any:
-    if not halved:
-        return _real_part(on_either(C2C, g, dims=dims, forward=not forward, scale=scale))
-    n = x_shape[dims[-1]]
-    return on_either(C2R, _times(g, n, dims[-1], 0.5), dims=dims, forward=not forward, scale=scale, n=n)
-
-
-def _real_part(g: Any) -> Any:
-    d = dtypes.REAL_OF[g.dtype]
-    return cast_value(g, d) if g.__class__ is Value else dispatch.cast(g, d)
-
-
-def _c2r_gradient(g: Any, dims: tuple, forward: bool, scale: float, n: int) -> Any:
-    made = on_either(R2C, g, dims=dims, forward=not forward, scale=scale, halved=True)
-    return _times(made, n, dims[-1], 2.0)
-
-
-C2C: Any = operator(
-    "fft_c2c",
-    _c2c,
-    tensors=("x",),
-    grads={"x": lambda g, dims, forward, scale: on_either(C2C, g, dims=dims, forward=not forward, scale=scale)},
-    node="FftC2C",
-    anywhere=True,
-    batch=along("dims"),
-)
-R2C = operator(
-    "fft_r2c",
-    _r2c,
-    tensors=("x",),
-    grads={"x": _r2c_gradient},
-    node="FftR2C",
-    anywhere=True,
-    batch=along("dims"),
-)
-C2R = operator(
-    "fft_c2r",
-    _c2r,
-    tensors=("x",),
-    grads={"x": _c2r_gradient},
-    node="FftC2R",
-    anywhere=True,
-    batch=along("dims"),
-)
 
 
 # --- arguments --------------------------------------------------------------------------------------------------

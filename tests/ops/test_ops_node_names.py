@@ -32,7 +32,7 @@ DIFFERENT = {
         _softmax_backward_data ldexp linalg.householder_product linalg.lstsq linalg.lstsq.grad_oriented linalg.lu linalg.lu_factor
         linalg.lu_factor_ex linalg.lu_solve linalg.qr linalg.slogdet linalg.solve lu lu_solve lu_unpack
         matrix_exp mvlgamma.mvlgamma_p_1 mvlgamma.mvlgamma_p_3 mvlgamma.mvlgamma_p_5 nn.functional.batch_norm
-        nn.functional.grid_sample nn.functional.pdist nn.functional.rrelu qr renorm special.log_ndtr
+        grid_sampler_2d grid_sampler_3d nn.functional.grid_sample nn.functional.pdist nn.functional.rrelu qr renorm special.log_ndtr
         special.ndtri triangular_solve
     """,
     DEGENERATE: """
