@@ -26,13 +26,14 @@ NUMBERS = "PyTorch's number at the end, or its namespace, says which of its over
 WRITES = "it is a copy, written to; in PyTorch one operator, or one that writes elsewhere"
 FLAT = "one dimension is not made two and back again, which shows last in PyTorch"
 FFT = "what is real is transformed as real, and not made complex first or conjugated after"
+BESIDE = "what comes beside the result is the node's too in PyTorch"
 WHOLE = "PyTorch makes of other operators what is one here, or of others than here"
 DIFFERENT = {
     COMPOSED: """
         _softmax_backward_data ldexp linalg.householder_product linalg.lstsq linalg.lstsq.grad_oriented linalg.lu linalg.lu_factor
         linalg.lu_factor_ex linalg.lu_solve linalg.qr linalg.slogdet linalg.solve lu lu_solve lu_unpack
         matrix_exp mvlgamma.mvlgamma_p_1 mvlgamma.mvlgamma_p_3 mvlgamma.mvlgamma_p_5 nn.functional.batch_norm
-        grid_sampler_2d grid_sampler_3d nn.functional.grid_sample nn.functional.pdist nn.functional.rrelu qr renorm special.log_ndtr
+        grid_sampler_2d grid_sampler_3d native_batch_norm nn.functional.grid_sample nn.functional.pdist nn.functional.rrelu qr renorm special.log_ndtr
         special.ndtri triangular_solve
     """,
     DEGENERATE: """
@@ -55,6 +56,7 @@ DIFFERENT = {
     FFT: """
         fft.fft2 fft.fftn fft.ifft fft.ifft2 fft.ifftn fft.ihfft fft.ihfft2 fft.ihfftn
     """,
+    BESIDE: "native_group_norm",
     WHOLE: """
         combinations kron linalg.cond linalg.multi_dot linalg.tensorinv linalg.vecdot nn.functional.ctc_loss
         nn.functional.instance_norm nn.functional.kl_div nn.functional.rms_norm
