@@ -23,7 +23,9 @@ from . import batch_rules, dispatch
 from .arguments import checked
 from .geometry import normal_dim
 from .numpy_names import with_numpy_names
+from .operator import on_either
 from .registry import FUNCTIONS, operator, write_out
+from .view_operators import SELECT
 
 
 @hot
@@ -49,12 +51,14 @@ _FEW_PIECES = 16
 
 @hot
 def _few_copied(values: list, dim: int, out: Any) -> bool:
-    """Copy a few short pieces one by one; False, with nothing done, where they are more, or not row-major."""
+    """Copy a few short pieces one by one; False, with nothing done, where they are more, or not row-major.
+
+    Here and below values are put side by side along a dimension, or along a new one.
+    """
     size = out.dtype.itemsize
     outer = numel(out.shape[:dim])
     if outer * len(values) > _FEW_PIECES or numel(out.shape) * size > FEW_BYTES:
         return False
-    inner = numel(out.shape[dim + 1 :]) * size
     sources = []
     lengths = []
     for v in values:
@@ -62,7 +66,7 @@ def _few_copied(values: list, dim: int, out: Any) -> bool:
         if not a.contiguous:
             return False
         sources.append(a.ptr)
-        lengths.append(v.shape[dim] * inner)
+        lengths.append(numel(v.shape[dim:]) * size)
     pool.finish()
     target = out.ptr
     for line in range(outer):
@@ -84,7 +88,6 @@ def _copied_together(values: list, dim: int, out: Any) -> bool:
     elements = numel(out.shape)
     if not elements or not kernel.available(elements):
         return False
-    inner = size * numel(out.shape[dim + 1 :])
     words: list = []
     kept: list = []
     place = 0
@@ -94,7 +97,7 @@ def _copied_together(values: list, dim: int, out: Any) -> bool:
         if not a.contiguous:
             a = contiguous_copy(a)
             kept.append(a)
-        n = inner * v.shape[dim]
+        n = size * numel(v.shape[dim:])
         if n:
             words.append(a.ptr)
             words.append(n)
@@ -329,15 +332,27 @@ def _stack_pieces(tensors: list) -> Tensor | None:
 def _stack_value(values: list, dim: int) -> Value:
     shape = values[0].shape
     out = arrays.empty_on(values[0].device, shape[:dim] + (len(values),) + shape[dim:], values[0].dtype)
+    if out.device is cpu:
+        if _few_copied(values, dim, out):
+            return from_array(out)
+        size = out.dtype.itemsize
+        if numel(shape[dim:]) * size >= _PIECE_BYTES or numel(out.shape) * size <= _PIECE:
+            if _copied_together(values, dim, out):
+                return from_array(out)
+    _stacked_in_turn(values, dim, out)
+    return from_array(out)
+
+
+def _stacked_in_turn(values: list, dim: int, out: Any) -> None:
     target = out.native()
     before = (slice(None),) * dim
     for i, v in enumerate(values):
         target[(*before, i)] = v.native()
-    return from_array(out)
 
 
+@hot
 def _stack_gradient(g: Any, shapes: tuple, dim: int) -> list:
-    return [g.narrow_step(dim, i, 1, 1).reshape(shape) for i, shape in enumerate(shapes)]
+    return [on_either(SELECT, g, dim=dim, index=i) for i in range(len(shapes))]
 
 
 STACK = operator(

@@ -48,3 +48,28 @@ def test_gradients_flow_through_items():
 def test_empty_items():
     x = livegrad.zeros(3, 0)
     assert livegrad.stack([x[0], x[1]]).shape == (2, 0)
+
+
+@pytest.mark.parametrize("mode", ["never", "always"])
+@pytest.mark.parametrize("shape", [(), (3,), (4, 5), (2, 3, 4), (16, 20), (0, 3)])
+@pytest.mark.parametrize("n", [1, 2, 5, 40])
+def test_along_any_dimension_of_what_lies_anyhow(mode, shape, n):
+    rng = np.random.default_rng(n)
+    plain = [livegrad.from_numpy(rng.standard_normal(shape)) for _ in range(n)]
+    pending = [x * 2 for x in plain]
+    turned = [x.mT for x in plain] if len(shape) > 1 else plain
+    with livegrad.compiling(mode):
+        for pieces in (plain, pending, turned):
+            for dim in range(-len(shape) - 1, len(shape) + 1):
+                wanted = np.stack([x.numpy() for x in pieces], dim)
+                np.testing.assert_array_equal(livegrad.stack(pieces, dim).numpy(), wanted)
+            for dim in range(len(shape)):
+                wanted = np.concatenate([x.numpy() for x in pieces], dim)
+                np.testing.assert_array_equal(livegrad.cat(pieces, dim).numpy(), wanted)
+        for dim in range(len(shape) + 1):
+            given = [x.clone().requires_grad_() for x in turned]
+            made = livegrad.stack(given, dim)
+            weights = livegrad.from_numpy(rng.standard_normal(tuple(made.shape)))
+            (made * weights).sum().backward()
+            for i, x in enumerate(given):
+                np.testing.assert_array_equal(x.grad.numpy(), weights.select(dim, i).numpy())
