@@ -8,7 +8,7 @@
 | `elementwise`, `reduction`, `rows`, `scan`, `turned` | loops around a program, by kind of work |
 | `added_rows`, `along` | elements moved and added as indices say |
 | `product`, `gemm`, `tiles` | matrix products: small ones inside a kernel, of middling size, on the tile unit |
-| `conv`, `conv_weight`, `pool`, `resample`, `attention`, `recurrent` | kernels of layers |
+| `conv`, `conv_weight`, `pool`, `resample`, `picks`, `attention`, `recurrent` | kernels of layers |
 | `batch` | several launches as one |
 
 Nothing here runs anything: `llvm` compiles what is written, `runtime` launches it.

@@ -1,9 +1,12 @@
-"""Sampling images at given places: affine_grid and grid_sample, composed of gathers and arithmetic."""
+"""Sampling images at given places: affine_grid and grid_sample, which is arithmetic and a sum of a few pixels."""
 
 import itertools
+import math
 import warnings
 
 import livegrad
+
+from ...ops.picks import PICK
 
 __all__ = ["affine_grid", "grid_sample"]
 
@@ -81,33 +84,30 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
         raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
     aligned = _aligned("grid_sample", align_corners)
     sizes = input.shape[2:]
-    # The last dimension of the image is the first coordinate.
-    places = [_pixels(grid[..., n - 1 - d], k, aligned) for d, k in enumerate(sizes)]
+    batch, outputs = input.shape[0], grid.shape[1:-1]
+    # The last dimension of the image is the first coordinate. Places are (N, 1, outputs), of taps (N, taps, outputs).
+    flat = grid.reshape(batch, math.prod(outputs), n)
+    places = [_pixels(flat[..., n - 1 - d], k, aligned).unsqueeze(1) for d, k in enumerate(sizes)]
     if mode != "bicubic":
         places = [_inside(p, k, padding_mode, aligned) for p, k in zip(places, sizes)]
     if mode == "nearest":
-        found = _at(input, [p.detach().round() for p in places], padding_mode)
-        if grid.requires_grad:  # whose gradient is zero
-            nowhere = livegrad.zeros(1, dtype=livegrad.bool, device=grid.device)
-            found = found + livegrad.where(nowhere, grid.sum(-1), 0.0).unsqueeze(1)
-        return found
-    lows = [p.detach().floor() for p in places]
-    parts = [p - low for p, low in zip(places, lows)]
-    if mode == "bilinear":
-        taps = [((0, 1 - t), (1, t)) for t in parts]
+        at = [p.detach().round() for p in places]
+        # The gradient of the grid is zero.
+        nowhere = livegrad.zeros(1, dtype=livegrad.bool, device=grid.device)
+        weight = livegrad.where(nowhere, flat.sum(-1).unsqueeze(1), 1.0)
     else:
-        taps = [_cubic(t) for t in parts]
-    total = None
-    for corner in itertools.product(*taps):
-        at = [low + step for low, (step, _) in zip(lows, corner)]
+        lows = [p.detach().floor() for p in places]
+        weight = None
+        at = []
+        for p, low, step in zip(places, lows, _steps(mode, n, grid)):
+            part = (_linear if mode == "bilinear" else _cubic)(p - low, step)
+            weight = part if weight is None else weight * part
+            at.append(low + step)
         if mode == "bicubic":
             at = [_inside(p, k, padding_mode, aligned) for p, k in zip(at, sizes)]
-        weight = corner[0][1]
-        for _, other in corner[1:]:
-            weight = weight * other
-        term = _at(input, at, padding_mode) * weight.unsqueeze(1)
-        total = term if total is None else total + term
-    return total
+    channels = input.shape[1]
+    made = PICK.apply((input.reshape(batch, channels, math.prod(sizes)), weight, _index(at, sizes)))
+    return made.reshape(batch, channels, *outputs)
 
 
 def _check(input, grid, n):
@@ -157,28 +157,31 @@ def _inside(place, size, padding_mode, aligned):
 _KEYS = -0.75
 
 
-def _cubic(t):
-    """(step, weight) of the four pixels around a place that is t to the right of the second."""
-
-    def near(x):
-        return ((_KEYS + 2) * x - (_KEYS + 3)) * x * x + 1
-
-    def far(x):
-        return ((_KEYS * x - 5 * _KEYS) * x + 8 * _KEYS) * x - 4 * _KEYS
-
-    return (-1, far(t + 1)), (0, near(t)), (1, near(1 - t)), (2, far(2 - t))
+def _steps(mode, n, grid):
+    """For each dimension how far the taps around a place are from it, rounded down: (taps, 1)."""
+    around = (0, 1) if mode == "bilinear" else (-1, 0, 1, 2)
+    corners = itertools.product(around, repeat=n)
+    return [livegrad.tensor(line, dtype=grid.dtype, device=grid.device).unsqueeze(1) for line in zip(*corners)]
 
 
-def _at(input, places, padding_mode):
-    """The pixels at whole places; zeros outside."""
-    sizes = input.shape[2:]
-    flat, inside = None, None
+def _linear(t, step):
+    """The weight of a pixel `step` to the right of the last one before a place, which is t to the right of that."""
+    return livegrad.where(step > 0, t, 1 - t)
+
+
+def _cubic(t, step):
+    distance = livegrad.where(step > 0, step - t, t - step)
+    near = ((_KEYS + 2) * distance - (_KEYS + 3)) * distance * distance + 1
+    far = ((_KEYS * distance - 5 * _KEYS) * distance + 8 * _KEYS) * distance - 4 * _KEYS
+    return livegrad.where((step == 0) | (step == 1), near, far)
+
+
+def _index(places, sizes):
+    """The number of the pixel at whole places in an image; -1 outside."""
+    index, inside = None, None
     for p, k in zip(places, sizes):
         valid = (p >= 0) & (p <= k - 1)
-        index = livegrad.where(valid, p, livegrad.zeros_like(p)).long()
-        flat = index if flat is None else flat * k + index
+        whole = livegrad.where(valid, p.detach(), 0.0).long()
+        index = whole if index is None else index * k + whole
         inside = valid if inside is None else inside & valid
-    batch, channels = input.shape[:2]
-    index = flat.reshape(batch, 1, -1).expand(batch, channels, -1)
-    picked = input.reshape(batch, channels, -1).gather(2, index).reshape(batch, channels, *flat.shape[1:])
-    return picked * inside.unsqueeze(1).to(picked.dtype)
+    return livegrad.where(inside, index, -1)
