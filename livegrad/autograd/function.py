@@ -12,6 +12,7 @@ from ..observe import WATCH
 from ..ops.batch_loops import loop
 from ..ops.batching import level_of
 from ..ops.dispatch import record_site
+from ..ops.writes import check_in_place, check_view, rebase_base, rebase_views
 from ..tensor import Tensor, wrap
 from .mode import MODE, enable_grad, no_grad
 from .node import FREED, Node, check_fresh, next_seq, saved_tensor
@@ -183,19 +184,45 @@ class FunctionNode(FunctionCtx, Node):
         self.shape, self.dtype = next((meta[:2] for meta in self.out_metas if meta is not None), ((), None))
         record_site(self)
         given = list(results)
+        if any(not any(d is t for t in given) for d in self.dirty):
+            raise RuntimeError(
+                "Some elements marked as dirty during the forward method were not returned as output. The inputs that "
+                "are modified inplace must all be outputs of the Function."
+            )
         for nr, t in enumerate(given):
             if not isinstance(t, Tensor):
                 continue
             dirty = any(t is d for d in self.dirty)
-            if dirty and t._edge is not None and t._edge.is_leaf:
-                raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+            if dirty:
+                check_in_place(t, True, repeated=True)
             if not t.dtype.is_floating_point or any(t is x for x in self.non_differentiable):
+                continue
+            if dirty and t._s is not None:
+                self._rebase(nr, t)
                 continue
             if not dirty and (any(t is a for a in args) or t._is_view()):
                 t = results[nr] = t._alias(silent=False)  # an input returned as it is, or a window onto it
             t._edge = self
             t._nr = nr
         self._save(given)
+
+    def _rebase(self, nr: int, t: Tensor) -> None:
+        """An input that was changed in place has a new history, and so have its views, or what it is a view of."""
+        a = t._s
+        assert a is not None
+        if a.base is None:
+            t._edge, t._nr = self, nr
+            rebase_views(t, a)
+            return
+        check_view(t)
+        if self.n_outputs > 1:
+            raise RuntimeError(
+                "If your Function modifies inplace an input that is a view of another Tensor, your Function cannot "
+                "return more than one Tensor. Make it return one, or change a copy, made with .clone()."
+            )
+        changed = t._alias(silent=False)
+        changed._edge, changed._nr = self, nr
+        rebase_base(t, a, changed)
 
     def release(self) -> None:
         for item in self.saved or ():

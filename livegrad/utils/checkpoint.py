@@ -206,6 +206,17 @@ def _casting() -> list:
     return [partial(autocast, kind, dtype=get_autocast_dtype(kind), cache_enabled=cached) for kind in kinds]
 
 
+def _check_unchanged(given: list) -> None:
+    """Raise where an argument is not what it was: (its name, it, its version then)."""
+    for name, t, version in given:
+        if t._version != version:
+            raise RuntimeError(
+                "one of the variables needed for gradient computation has been modified by an inplace operation: "
+                f"argument {name} of what checkpoint() ran, of shape {list(t.shape)}, is at version {t._version}; "
+                f"expected version {version} instead. Change a copy of it, made with .clone()."
+            )
+
+
 def _without_reentry(
     function: Callable, args: tuple, kwargs: dict, preserve: bool, context_fn: Callable | None, check: str, early: bool
 ) -> Any:
@@ -215,8 +226,11 @@ def _without_reentry(
     around, around_again = context_fn() if context_fn is not None else (nullcontext(), nullcontext())
     state = get_rng_state() if preserve else None
     casting = _casting()
+    named = [*enumerate(args), *kwargs.items()]
+    given = [(name, t, t._version) for name, t in named if isinstance(t, Tensor)]
 
     def again() -> None:
+        _check_unchanged(given)
         now = get_rng_state() if state is not None else None
         if state is not None:
             set_rng_state(state)

@@ -280,3 +280,14 @@ def test_selective_contexts_give_the_same_gradients():
     assert x.grad.tolist() == y.grad.tolist()
     with pytest.raises(TypeError, match="list of ops"):
         create_selective_checkpoint_contexts(3)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize("named", [True, False])
+def test_arguments_that_were_changed_in_place_are_refused(reentrant, named):
+    x, k = livegrad.ones(3, requires_grad=True), livegrad.ones(3)
+    how = ((x,), {"k": k}) if named else ((x, k), {})
+    y = checkpoint_of(livegrad)(lambda x, k: (x * k).sin() * k, *how[0], use_reentrant=reentrant, **how[1])
+    k.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()

@@ -559,3 +559,61 @@ def test_saved_output_keeps_what_it_was():
         y.sum().backward()
     assert "y += 1" in str(info.value)
     assert "Keep.apply(x)" in str(info.value)
+
+
+def tripled_of(t, several=False, returned=True):
+    class Tripled(t.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_dirty(x)
+            x.mul_(3)
+            return (x, x * 2) if several else x if returned else x * 1
+
+        @staticmethod
+        def backward(ctx, g, *rest):
+            return g * 3
+
+    return Tripled
+
+
+CHANGED = {  # (what is asked for, what is changed)
+    "a view's base": lambda b: (b, b[0]),
+    "a view": lambda b: (b[0],) * 2,
+    "another view": lambda b: (b[:2], b[0]),
+    "a view of what is changed": lambda b: (b[1], b),
+    "views of views": lambda b: (b.t(), b.view(6)),
+}
+REFUSED = {
+    "a view of a leaf": lambda t, leaf: tripled_of(t).apply(leaf[0]),
+    "one of several views": lambda t, leaf: tripled_of(t).apply((leaf * 2).split(1)[0]),
+    "several results": lambda t, leaf: tripled_of(t, several=True).apply((leaf * 2)[0]),
+    "not returned": lambda t, leaf: tripled_of(t, returned=False).apply(leaf * 2),
+    "expanded": lambda t, leaf: tripled_of(t).apply((leaf * 2)[:1].expand(3, 2)),
+}
+
+
+@pytest.mark.parametrize("case", CHANGED)
+def test_views_of_what_a_function_changes_in_place(case):
+    torch = pytest.importorskip("torch")
+    found = []
+    for t in (torch, livegrad):
+        leaf = t.ones(3, 2, requires_grad=True)
+        made, changed = CHANGED[case](leaf * 2)
+        assert tripled_of(t).apply(changed) is changed
+        (made * t.arange(made.numel()).reshape(made.shape)).sum().backward()
+        found.append((leaf.grad.tolist(), made.tolist()))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_changes_in_place_whose_history_cannot_be_told(case):
+    modules = [livegrad]
+    try:
+        import torch
+    except ImportError:
+        pass
+    else:
+        modules.append(torch)
+    for t in modules:
+        with pytest.raises(RuntimeError):
+            REFUSED[case](t, t.ones(3, 2, requires_grad=True))
