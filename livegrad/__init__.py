@@ -177,7 +177,7 @@ _MODULES = frozenset(
      "multiprocessing", "legacy", "jit", "version", "compat", "debug", "hub", "library", "compiler", "accelerator",
      "types", "return_types", "onnx", "ao", "fx", "export", "quasirandom", "sparse", "storage", "_C", "_custom_ops",
      "_dynamo", "_higher_order_ops",
-     "__config__", "_functorch", "_utils", "functional", "futures", "overrides", "signal", "nested")
+     "__config__", "_functorch", "_guards", "_utils", "functional", "futures", "overrides", "signal", "nested")
 )  # fmt: skip
 _LAZY = {
     "save": "serialization",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import warnings
 from collections.abc import Iterable
@@ -14,7 +15,16 @@ from ..tensor import Tensor
 
 __all__ = ["GradScaler"]
 
-_READY, _UNSCALED, _STEPPED = range(3)
+
+class OptState(enum.Enum):
+    """How far an optimizer has come since the last `update`."""
+
+    READY = 0
+    UNSCALED = 1
+    STEPPED = 2
+
+
+_READY, _UNSCALED, _STEPPED = OptState
 
 
 class _Progress:

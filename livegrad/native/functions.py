@@ -129,6 +129,7 @@ def make(cls: type, address: int, function: Any, original: Any = None) -> Any:
     words[_CLOSURE // 8] = ctypes.addressof(closure)
     words[_ORIGINAL // 8] = id(original)
     functools.update_wrapper(made, original)
+    made.__defaults__, made.__kwdefaults__ = original.__defaults__, original.__kwdefaults__  # which libraries look at
     return made
 
 

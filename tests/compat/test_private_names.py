@@ -1,6 +1,7 @@
 """Names behind PyTorch's public ones that libraries use when they are imported: ops.aten, printing, questions."""
 
 import importlib
+import os
 import subprocess
 import sys
 from collections import OrderedDict
@@ -330,3 +331,20 @@ def test_modules_of_devices():
         assert (livegrad.ones(2, 2) @ livegrad.ones(2, 2)).dtype is livegrad.bfloat16
     assert livegrad.Stream is livegrad.cuda.Stream
     assert isinstance(x.untyped_storage(), livegrad.StorageBase)
+
+
+def test_what_libraries_look_at_in_functions_and_loaders():
+    """MONAI looks for the defaults of functions, which may be machine code by then; fastai and opacus import names."""
+    from livegrad.amp.grad_scaler import OptState
+    from livegrad.jit import Error, ScriptFunction, TracerWarning, interface
+    from livegrad.utils.data.dataloader import _collate_fn_t
+
+    assert [s.name for s in OptState] == ["READY", "UNSCALED", "STEPPED"]
+    assert livegrad._guards.active_fake_mode() is None
+    assert interface(int) is int and issubclass(TracerWarning, Warning) and issubclass(Error, RuntimeError)
+    assert not isinstance(livegrad.meshgrid, ScriptFunction) and _collate_fn_t is not None
+    code = "import livegrad; print(livegrad.meshgrid.__kwdefaults__, livegrad.meshgrid.__defaults__)"
+    for mode in ("0", "always"):
+        env = {**os.environ, "LIVEGRAD_NATIVE": mode}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, env=env)
+        assert done.stdout == "None None\n", done.stderr

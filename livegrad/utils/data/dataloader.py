@@ -5,6 +5,8 @@ import math
 import multiprocessing
 import os
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 from .._pytree import tree_map
 from .collate import default_collate, default_convert
@@ -17,6 +19,7 @@ from .worker import get_worker_info
 
 __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
 
+_collate_fn_t = Callable[[list], Any]
 # PyTorch's names of what goes through a loader, which other libraries import.
 _BaseDataLoaderIter, _SingleProcessDataLoaderIter, _MultiProcessingDataLoaderIter = Pass, InProcess, ProcessIterator
 
