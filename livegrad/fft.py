@@ -19,6 +19,7 @@ from .ops.fourier import C2C, C2R, R2C
 from .ops.geometry import normal_dim
 from .ops.instruction import SCALAR_TYPE_NAMES
 from .ops.registry import write_out
+from .runtime.array import numel
 from .tensor import Tensor
 
 __all__ = [
@@ -53,12 +54,20 @@ def _ready(x: Tensor, over_complex: bool = False) -> Tensor:
     return dispatch.cast(x, d.to_complex() if over_complex else d)
 
 
-def _resized(x: Tensor, dims: tuple, sizes: Sequence[int | None]) -> Tensor:
+@hot
+def _resized(x: Tensor, dims: tuple, sizes: Any) -> Tensor:
     """Cut off, or padded by zeros, at the end of each dimension that has a size given."""
+    shape = x._shape
+    as_it_is = numel(shape) > 0
+    for d, n in zip(dims, sizes):
+        if n is not None and n != shape[d]:
+            as_it_is = False
+    return x if as_it_is else _cut_or_padded(x, dims, sizes)
+
+
+def _cut_or_padded(x: Tensor, dims: tuple, sizes: Sequence[int | None]) -> Tensor:
     from .nn.functional import pad
 
-    if all(n is None or n == x.shape[d] for d, n in zip(dims, sizes)) and x.numel():
-        return x
     added = [0] * (2 * x.dim())
     for d, n in zip(dims, sizes):
         if n is None or n == -1:
@@ -101,7 +110,7 @@ def _several(x: Tensor, s: Any, dim: Any) -> tuple[tuple, list]:
 
 @hot
 def _points(x: Tensor, dims: tuple) -> int:
-    return math.prod(x.shape[d] for d in dims)
+    return numel(tuple([x._shape[d] for d in dims]))
 
 
 @hot
@@ -132,6 +141,7 @@ def _to_half(x: Tensor, dims: tuple, sizes: list, norm: str | None, forward: boo
     return R2C.apply((x,), dims=dims, forward=forward, scale=_factor(norm, _points(x, dims), forward), halved=True)
 
 
+@hot
 def _from_half(x: Tensor, dims: tuple, sizes: list, norm: str | None, forward: bool) -> Tensor:
     """From half of a spectrum to the real numbers that have it."""
     x = _ready(x, over_complex=True)
@@ -159,6 +169,7 @@ def _need_axes(name: str, dims: tuple) -> None:
 # --- one dimension ----------------------------------------------------------------------------------------------
 
 
+@hot
 def fft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Any = None) -> Tensor:
     """The discrete Fourier transform along a dimension.
 
@@ -173,11 +184,13 @@ def fft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = N
     return _given(out, _full(input, _one(input, dim), [n], norm, True))
 
 
+@hot
 def ifft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Any = None) -> Tensor:
     """The inverse of `fft`."""
     return _given(out, _full(input, _one(input, dim), [n], norm, False))
 
 
+@hot
 def rfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Any = None) -> Tensor:
     """`fft` of real numbers: the first n // 2 + 1 results, of which the others are the conjugates.
 
@@ -189,16 +202,19 @@ def rfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = 
     return _given(out, _to_half(input, _one(input, dim), [n], norm, True))
 
 
+@hot
 def irfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Any = None) -> Tensor:
     """The inverse of `rfft`: n real numbers, 2 * (size - 1) of them unless given."""
     return _given(out, _from_half(input, _one(input, dim), [n], norm, False))
 
 
+@hot
 def hfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Any = None) -> Tensor:
     """`fft` of a signal whose second half is the conjugate of the first, which is given: n real numbers."""
     return _given(out, _from_half(input, _one(input, dim), [n], norm, True))
 
 
+@hot
 def ihfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Any = None) -> Tensor:
     """The inverse of `hfft`."""
     _refuse_complex(input, "ihfft expects a real input tensor, but got {}")

@@ -10,7 +10,7 @@ import numpy as np
 from ..codegen.kernels import Kernel
 from ..llvm import machine
 from ..native import hot
-from ..observe import library
+from ..observe import WATCH
 from . import pool
 from .memory import allocate
 
@@ -21,7 +21,7 @@ _RADICES = (11, 13, 7, 5, 3)  # and 2, 4 and 8
 _ITEM = {"f32": 4, "f64": 8}
 # As many rows as a vector has lanes are in scratch memory twice: longer ones do not stay in the second cache.
 _LONGEST = 1 << 13
-_FEW_BYTES = 16  # of fewer rows most lanes would work for nothing
+_FEW_BYTES, _SHORT = 16, 256  # of fewer rows most lanes work for nothing, which pays for short ones only
 _GRAIN = 20_000  # points that are worth a launch of their own
 
 
@@ -79,12 +79,11 @@ def _plan(kind: str, n: int) -> _Plan:
 @hot
 def possible(kind: str, rows: int, n: int) -> bool:
     """Whether the kernel is for so many rows of that length, and is there."""
-    if n < 2 or n > _LONGEST or rows * _ITEM[kind] < _FEW_BYTES:
+    if n < 2 or n > _LONGEST or (rows * _ITEM[kind] < _FEW_BYTES and n > _SHORT):
         return False
     return _radices(n) is not None and _kernel(kind).available(rows * n)
 
 
-@library("fourier transform")
 @hot
 def transform(
     kind: str, x: int, out: int, rows: int, n: int, x_row: int, out_row: int, reads: int, writes: int,
@@ -107,7 +106,11 @@ def transform(
         x, out, plan.passes, plan.twiddles, scratch.ptr, rows, x_row, out_row, n, plan.count, reads, writes,
         int(inverse), slots, slot_bytes, factor,
     )  # fmt: skip
+    observer = WATCH.observer
+    token = None if observer is None else observer.begin_call("fourier transform", (), 0)
     pool.launch(kernel.address, args, items, max(1, _GRAIN // (n * each)))
+    if observer is not None:
+        observer.end(token, "")
 
 
 __all__: list[Any] = ["COMPLEX", "HALF", "REAL", "REAL_ALONE", "possible", "transform"]
