@@ -176,7 +176,8 @@ Tensor.set_ = _set  # type: ignore[attr-defined]
 Tensor.map_ = lambda self, tensor, callable: _map(self, tensor, callable)  # type: ignore[attr-defined]
 Tensor.map2_ = lambda self, x, y, callable: _map(self, x, y, callable)  # type: ignore[attr-defined]
 Tensor.new_empty_strided = _new_empty_strided  # type: ignore[attr-defined]
-Tensor.record_stream = lambda self, stream: None  # type: ignore[attr-defined]  (memory is reused in stream order)
+# Memory is reused in the order of streams.
+Tensor.record_stream = lambda self, stream: None  # type: ignore[attr-defined]
 Tensor.is_distributed = lambda self: False  # type: ignore[attr-defined]
 Tensor.is_set_to = _is_set_to  # type: ignore[attr-defined]
 Tensor.new = _new  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from typing import Any
 import livegrad
 
 from .nn import functional as F
+from .overriding import asks
 
 __all__ = [
     "affine_grid_generator", "conv_tbc", "convolution", "frobenius_norm", "grid_sampler", "grid_sampler_2d",
@@ -136,3 +137,7 @@ def norm_except_dim(v: Any, pow: int = 2, dim: int = 0) -> Any:  # noqa: A002
     if dim == -1:
         return v.norm(pow)
     return v.norm(pow, tuple(d for d in range(v.dim()) if d != dim % v.dim()), keepdim=True)
+
+
+for _name in __all__:  # whatever overrides them is asked
+    globals()[_name] = asks(globals()[_name])
