@@ -5,7 +5,7 @@
 | `ir`, `math` | instructions as text; elementary and special functions made of them |
 | `lower`, `body` | a scalar primitive, and a whole program, as instructions |
 | `kernels`, `layout`, `rowshape` | compiled programs and when they are compiled; what is known before one is written |
-| `elementwise`, `reduction`, `rows`, `scan`, `turned` | loops around a program, by kind of work |
+| `elementwise`, `reduction`, `rows`, `scan`, `running`, `turned` | loops around a program, by kind of work |
 | `added_rows`, `along` | elements moved and added as indices say |
 | `product`, `gemm`, `tiles` | matrix products: small ones inside a kernel, of middling size, on the tile unit |
 | `conv`, `conv_weight`, `pool`, `resample`, `picks`, `attention`, `recurrent` | kernels of layers |

@@ -14,7 +14,7 @@ from ..lazy.value import Value, from_array
 from ..native import hot
 from ..observe import WATCH
 from ..runtime import array as arrays
-from ..runtime.array import numel
+from ..runtime.array import Array, numel
 from ..runtime.interpreter import library
 from ..tensor import Tensor, wrap
 from .batching import level_of, of_whole
@@ -163,9 +163,15 @@ def _sorted(x: Tensor, dim: int, count: int, descending: bool, label: str) -> tu
     if found is None:
         return None
     places, values = found
+    return recorded(x, values, places, dim, label)
+
+
+@hot
+def recorded(x: Tensor, values: Array, places: Array, dim: int, label: str) -> tuple:
+    """Tensors of the elements of x at places along a dimension, and of the places, as a kernel has found both."""
     made = wrap(from_array(values))
     if x._edge is not None and (MODE.off == 0 or MODE.grad):
-        GATHER.record((made,), (v,), (x,), label, {"index": arrays.copied(places).native(), "dim": dim})
+        GATHER.record((made,), (x._value(),), (x,), label, {"index": arrays.copied(places).native(), "dim": dim})
     return made, wrap(from_array(places))
 
 

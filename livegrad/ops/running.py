@@ -23,9 +23,10 @@ from .gather import GATHER, index_array
 from .geometry import normal_dim
 from .instruction import SCALAR_TYPE_NAMES, real_only
 from .operator import name_nodes, on_either
-from .order import comparable, picked, place_zero
+from .order import comparable, picked, place_zero, recorded
 from .registry import ELEMENTWISE, FUNCTIONS, elementwise, operator, public
 from .results import CumMax, CumMin
+from .running_extremes import running_extremes
 
 
 @hot
@@ -272,18 +273,22 @@ def _extremes_elsewhere(x: Tensor, dim: int, name: str) -> tuple[Tensor, Tensor]
 def _running_extreme(x: Tensor, dim: int, largest: bool, result: Any) -> Any:
     real_only(x, "cummax_cpu" if largest else "cummin_cpu")
     d = normal_dim(dim, x.dim())
+    label = "CummaxBackward" if largest else "CumminBackward"
     if x.dim() == 0:
-        return result(name_nodes(clone(x), "CummaxBackward" if largest else "CumminBackward"), place_zero(x))
+        return result(name_nodes(clone(x), label), place_zero(x))
     if WATCH.batcher is not None and level_of(x):
         return of_whole(x, _running_extreme, d + 1, largest, result)
     if x.device is not cpu:
         return result(*_extremes_elsewhere(x, d, "cummax" if largest else "cummin"))
+    found = None if WATCH.observer is not None else running_extremes(x._value().ready(), d, largest)
+    if found is not None:
+        return result(*recorded(x, *found, d, label))
     a = comparable(x._to_numpy())
     best = (np.maximum if largest else np.minimum).accumulate(a, axis=d)
     steps = np.arange(a.shape[d]).reshape([-1 if k == d else 1 for k in range(a.ndim)])
     hit = (a == best) | (np.isnan(a) if a.dtype.kind == "f" else False)
     index = np.maximum.accumulate(np.where(hit, steps, 0), axis=d)
-    return result(*picked(x, index, d, "CummaxBackward" if largest else "CumminBackward"))
+    return result(*picked(x, index, d, label))
 
 
 @public("cummax", kind="library")

@@ -88,3 +88,44 @@ def test_gradient_of_logcumsumexp_depends_linearly_on_weights_that_are_zero():
     (found,) = livegrad.autograd.grad((g * livegrad.tensor(towards)).sum(), weights)
     exps = np.exp(x.detach().numpy())
     np.testing.assert_allclose(to_numpy(found), np.cumsum(exps * towards) / np.cumsum(exps), 1e-12)
+
+
+@pytest.mark.parametrize("name", ["cummax", "cummin"])
+@pytest.mark.parametrize("how", ["always", "never"])
+@pytest.mark.parametrize("d", [*KINDS, dtypes.int8, dtypes.int64])
+@pytest.mark.parametrize("shape, dim", [((7, 33), 1), ((4, 9), 1), ((33, 7), 0), ((3, 20, 19), 1), ((2, 1, 3), 1)])
+def test_running_extremes_and_their_places(name, how, d, shape, dim):
+    rng = np.random.default_rng(1)
+    a = rng.integers(-3 if d.is_floating_point else 0, 4, shape).astype(d.np)
+    if d.is_floating_point:
+        a[rng.random(shape) < 0.05] = np.nan
+        a[rng.random(shape) < 0.1] = -np.inf
+    with livegrad.compiling(how):
+        x = to_livegrad(a, requires_grad=d.is_floating_point)
+        values, places = getattr(x, name)(dim)
+        if d.is_floating_point:
+            values.sum().backward()
+    wide = a.astype(np.float64)
+    best = (np.maximum if name == "cummax" else np.minimum).accumulate(wide, dim)
+    np.testing.assert_array_equal(to_numpy(values).astype(np.float64), best)
+    steps = np.arange(shape[dim]).reshape([-1 if k == dim else 1 for k in range(len(shape))])
+    expected = np.maximum.accumulate(np.where((wide == best) | np.isnan(wide), steps, 0), dim)
+    np.testing.assert_array_equal(to_numpy(places), expected)
+    if d.is_floating_point:
+        counts = np.zeros(shape)
+        np.add.at(counts, tuple(expected if k == dim else i for k, i in enumerate(np.indices(shape))), 1)
+        np.testing.assert_array_equal(to_numpy(x.grad).astype(np.float64), counts)
+
+
+@pytest.mark.parametrize("shape, dim", [((130, 500), 1), ((500, 130), 0)])
+def test_running_extremes_by_any_number_of_threads(shape, dim):
+    x = livegrad.randn(shape)
+    before = livegrad.get_num_threads()
+    try:
+        livegrad.set_num_threads(1)
+        values, places = x.cummax(dim)
+        livegrad.set_num_threads(3)
+        again = x.cummax(dim)
+    finally:
+        livegrad.set_num_threads(before)
+    assert livegrad.equal(values, again.values) and livegrad.equal(places, again.indices)
