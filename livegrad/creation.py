@@ -23,6 +23,7 @@ from .ops.registry import check_out, write_out
 from .overriding import COMPUTE, OVERRIDES, Public, announced, overridden
 from .runtime import array as arrays
 from .runtime.array import SMALL, row_of
+from .runtime.ranges import ranges
 from .tensor import Tensor, wrap
 
 
@@ -473,7 +474,9 @@ def tril_indices(
 ) -> Tensor:  # fmt: skip
     """Row and column numbers of the lower triangle, of dtype int64 or int32."""
     _check_triangle("tril_indices", row, col, dtype, ignored)
-    return tensor(np.stack(np.tril_indices(row, offset, col)), dtype=dtype, device=device, requires_grad=requires_grad)
+    ends = np.clip(np.arange(1, row + 1) + offset, 0, col)
+    places = np.stack(ranges(np.zeros_like(ends), ends))
+    return tensor(places, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 @makes
@@ -483,7 +486,9 @@ def triu_indices(
 ) -> Tensor:  # fmt: skip
     """Row and column numbers of the upper triangle, of dtype int64 or int32."""
     _check_triangle("triu_indices", row, col, dtype, ignored)
-    return tensor(np.stack(np.triu_indices(row, offset, col)), dtype=dtype, device=device, requires_grad=requires_grad)
+    firsts = np.clip(np.arange(row) + offset, 0, col)
+    places = np.stack(ranges(firsts, col - firsts))
+    return tensor(places, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 @checked

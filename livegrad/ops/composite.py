@@ -14,6 +14,7 @@ from ..devices import cpu
 from ..lazy import backend
 from ..lazy.value import Value
 from ..native import hot
+from ..runtime.histogram import histogram
 from ..tensor import Tensor, wrap
 from . import dispatch, writes
 from .batch_rules import along, trailing
@@ -240,18 +241,6 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
     return _COUNT.apply((apart,)) if p == 0 else dispatch.call(ELEMENTWISE["_distance"], (apart.norm(p, -1),))
 
 
-@hot
-def _histogram(a: np.ndarray, bins: int, low: float, high: float) -> np.ndarray:
-    """The counts of `numpy.histogram`, which takes several times as long for few elements."""
-    edges = np.arange(bins + 1.0)
-    edges *= (high - low) / bins
-    edges += low
-    edges[bins] = high
-    edges = edges.astype(a.dtype)
-    edges[bins] = np.nextafter(edges[bins], a.dtype.type(np.inf))  # the last bin has its upper end, too
-    return np.bincount(edges.searchsorted(a.reshape(-1), "right"), minlength=bins + 2)[1:-1]
-
-
 @named("histc")
 @hot
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
@@ -266,7 +255,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     low, high = (min, max) if min != max or not a.size else (float(a.min()), float(a.max()))
     if not (math.isfinite(low) and math.isfinite(high)):
         raise RuntimeError(f"range of [{low}, {high}] is not finite")
-    counts = _histogram(a, bins, *((low, high) if low != high else (low - 1, high + 1)))
+    counts = histogram(a, bins, *((low, high) if low != high else (low - 1, high + 1)))
     made = wrap(backend.fresh(counts.astype(a.dtype)))
     if input.device is not cpu:
         made = made.to(input.device)

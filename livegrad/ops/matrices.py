@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import dtypes
+from ..runtime.ranges import ranges
 from ..tensor import Tensor, from_native
 from . import writes
 from .casting import autocasts
@@ -311,17 +311,19 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
 @function
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All ways to choose r elements of a vector, as rows."""
-    from ..from_data import tensor
-
     if input.dim() != 1:
         raise RuntimeError(f"Expect a 1D vector, but got shape {list(input.shape)}")
     if r < 0:
         raise RuntimeError(f"Expect a non-negative number, but got {r}")
     if not r:
         return input.new_empty(0)
-    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
-    places = list(choose(range(input.shape[0]), r))
-    return input[tensor(places, dtype=dtypes.int64).reshape(-1, r)]
+    n = input.shape[0]
+    places = np.arange(n)[:, None]
+    for _ in range(r - 1):  # what has been chosen goes on with each of the places that follow
+        firsts = places[:, -1] + (0 if with_replacement else 1)
+        rows, following = ranges(firsts, n - firsts)
+        places = np.concatenate([places[rows], following[:, None]], 1)
+    return input[from_native(places)]
 
 
 def _split_along(name: str, dim_of: Any, least: int) -> None:

@@ -19,7 +19,7 @@ from . import blas, openblas, pool
 from .array import Array, copied, empty, numel
 from .raw import peek
 
-__all__ = ["cholesky", "solution", "usable", "triangular"]
+__all__ = ["cholesky", "inverse", "solution", "triangular", "usable"]
 
 _LARGE = 256  # rows of a matrix that several threads are faster with
 # Cubes of rows: matrices of so many together are not worth a second thread; one of so many is worth to be computed
@@ -101,6 +101,48 @@ row.end:
   %bytes = mul i64 %left, SIZE
   call void @llvm.memset.p0.i64(ptr %r.p, i8 0, i64 %bytes, i1 false)
   br label %row
+next:
+  %t.next = add i64 %t, 1
+  %more = icmp slt i64 %t.next, %end
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
+
+; The inverse, in the place of a copy. What LAPACK sees, and inverts, is the transpose.
+define void @inverse_KIND(ptr %args, i64 %begin, i64 %end) {
+entry:
+INVERSE
+  %size = alloca i32
+  %n.short = trunc i64 %n to i32
+  store i32 %n.short, ptr %size
+  %most = alloca i32
+  %room.short = trunc i64 %room to i32
+  store i32 %room.short, ptr %most
+  %nn = mul i64 %n, %n
+  br label %loop
+loop:
+  %t = phi i64 [ %begin, %entry ], [ %t.next, %next ]
+  %o1 = mul i64 %t, %nn
+  %o2 = mul i64 %o1, SIZE
+  %o = add i64 %out, %o2
+  %a1 = mul i64 %t, %a.batch
+  %a2 = mul i64 %a1, SIZE
+  %a.t = add i64 %a, %a2
+  call void @move_KIND(i64 %o, i64 %n, i64 1, i64 %a.t, i64 %a.row, i64 %a.column, i64 %n, i64 %n)
+  %o.p = inttoptr i64 %o to ptr
+  %w1 = mul i64 %t, %room
+  %work.p = getelementptr TYPE, ptr %work, i64 %w1
+  %p1 = mul i64 %t, %n
+  %pivots.p = getelementptr i32, ptr %pivots, i64 %p1
+  %info.p = getelementptr i32, ptr %info, i64 %t
+  call void %getrf(ptr %size, ptr %size, ptr %o.p, ptr %size, ptr %pivots.p, ptr %info.p)
+  %failed = load i32, ptr %info.p
+  %singular = icmp ne i32 %failed, 0
+  br i1 %singular, label %next, label %invert
+invert:
+  call void %getri(ptr %size, ptr %o.p, ptr %size, ptr %pivots.p, ptr %work.p, ptr %most, ptr %info.p)
+  br label %next
 next:
   %t.next = add i64 %t, 1
   %more = icmp slt i64 %t.next, %end
@@ -194,10 +236,13 @@ done:
 # with is one).
 _ARGUMENTS = {
     "cholesky": "out a ^info ^potrf n a.batch a.row a.column",
+    "inverse": "out a ^work ^pivots ^info ^getrf ^getri n room a.batch a.row a.column",
     "solution": "out a b work ^pivots ^info ^gesv n k a.batch a.row a.column b.batch b.row b.column",
     "triangular": "out a b ^trsm n k a.batch lda uplo turned diagonal b.batch b.row b.column",
 }
 _LOWER, _UPPER, _PLAIN, _TURNED, _GIVEN, _ONES = 122, 121, 111, 112, 131, 132  # as CBLAS has them
+_ROUTINES = ("potrf", "gesv", "getrf", "getri")
+_BLOCK = 64  # columns that LAPACK works on together
 _TYPES = {"f32": ("float", 4, "s"), "f64": ("double", 8, "d")}
 
 
@@ -214,7 +259,7 @@ def _loads(arguments: str) -> str:
 class _Kernels:
     """For one kind of numbers the addresses of the kernels, and of the routines that they call."""
 
-    __slots__ = ("cholesky", "gesv", "potrf", "solution", "triangular", "trsm")
+    __slots__ = ("cholesky", "gesv", "getrf", "getri", "inverse", "potrf", "solution", "triangular", "trsm")
 
     def __init__(self, kind: str) -> None:
         type_, size, letter = _TYPES[kind]
@@ -223,11 +268,11 @@ class _Kernels:
             text = text.replace(name.upper() + "\n", _loads(arguments) + "\n")
         text = text.replace("KIND", kind).replace("TYPE", type_).replace("SIZE", str(size))
         found = cache.functions(text, [f"{name}_{kind}" for name in _ARGUMENTS])
-        self.cholesky, self.solution, self.triangular = (found[f"{name}_{kind}"] for name in _ARGUMENTS)
+        self.cholesky, self.inverse, self.solution, self.triangular = (found[f"{name}_{kind}"] for name in _ARGUMENTS)
         library = openblas.library()
-        self.potrf, self.gesv, self.trsm = (
+        self.potrf, self.gesv, self.getrf, self.getri, self.trsm = (
             ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
-            for name in (f"scipy_{letter}potrf_", f"scipy_{letter}gesv_", f"scipy_cblas_{letter}trsm")
+            for name in (*[f"scipy_{letter}{name}_" for name in _ROUTINES], f"scipy_cblas_{letter}trsm")
         )
 
 
@@ -305,6 +350,28 @@ def cholesky(a: Array) -> Array | None:
 
 
 @hot
+def inverse(a: Array) -> Array | None:
+    """The inverses of matrices; None if one has none."""
+    kernels = _kernels(a.dtype.kind)
+    a = _stepped(a)
+    n = a.shape[-1]
+    batch = numel(a.shape[:-2])
+    out = empty(a.shape, a.dtype)
+    if not n or not batch:
+        return out
+    room = n * _BLOCK if n > _BLOCK else n
+    work = empty((batch, room), a.dtype)
+    pivots = empty((batch, n), dtypes.int32)
+    info = empty((batch,), dtypes.int32)
+    rows, columns = a.strides[-2:]
+    args = _PACK_INVERSE(
+        out.ptr, a.ptr, work.ptr, pivots.ptr, info.ptr, kernels.getrf, kernels.getri, n, room, _step(a), rows, columns
+    )
+    _run(kernels.inverse, args, batch, n)
+    return out if _none_failed(info, batch) else None
+
+
+@hot
 def solution(a: Array, b: Array) -> Array | None:
     """X of A X = B, with the same leading dimensions; None if a matrix is singular."""
     kernels = _kernels(a.dtype.kind)
@@ -359,6 +426,6 @@ def triangular(a: Array, b: Array, upper: bool, ones: bool) -> Array:
     return out
 
 
-_PACK_CHOLESKY, _PACK_SOLUTION, _PACK_TRIANGULAR = (
+_PACK_CHOLESKY, _PACK_INVERSE, _PACK_SOLUTION, _PACK_TRIANGULAR = (
     struct.Struct(f"={len(names.split())}q").pack for names in _ARGUMENTS.values()
 )

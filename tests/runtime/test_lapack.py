@@ -93,3 +93,15 @@ def test_triangles_that_are_kept_are_not_changed():
         livegrad.ones(2, 2).tril_().add_(1)
         x = livegrad.ones(2, 3, dtype=livegrad.bool)
         assert livegrad.triu(x, 1).tolist() == [[False, True, True], [False, False, True]]
+
+
+@pytest.mark.parametrize("n", [1, 3, 64, 65, 130])
+def test_inverses(n):
+    a = np.random.default_rng(n).normal(size=(2, n, n)) + 2 * np.eye(n)
+    x = livegrad.tensor(a)
+    np.testing.assert_allclose(livegrad.linalg.inv(x).numpy(), np.linalg.inv(a), rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(
+        livegrad.linalg.inv(x.mT).numpy(), np.linalg.inv(a.transpose(0, 2, 1)), rtol=1e-7, atol=1e-9
+    )
+    with pytest.raises(RuntimeError, match="singular"):
+        livegrad.linalg.inv(livegrad.stack([x[0], x[0] * 0]))

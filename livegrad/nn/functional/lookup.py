@@ -157,8 +157,11 @@ def one_hot(tensor, num_classes=-1):
         num_classes = greatest + 1
     elif greatest >= num_classes:
         raise RuntimeError("Class values must be smaller than num_classes.")
-    if tensor.device is cpu:
+    if tensor.device is cpu and tensor.numel() * num_classes < _MANY:
         made = np.zeros((*tensor._shape, num_classes), np.int64)
         made.reshape(-1)[indices.reshape(-1) + np.arange(0, made.size, num_classes)] = 1
         return wrap(backend.fresh(made))
-    return (tensor.unsqueeze(-1) == livegrad.arange(num_classes, device=tensor.device)).long()
+    return (tensor.detach().unsqueeze(-1) == livegrad.arange(num_classes, device=tensor.device)).long()
+
+
+_MANY = 1 << 16  # numbers that a kernel writes at once, in memory that is kept for the next ones
