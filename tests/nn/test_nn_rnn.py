@@ -264,3 +264,25 @@ def test_operations_in_the_graph():
         y, _ = nn.LSTM(3, 5)(livegrad.ones(4, 2, 3))
     (node,) = livegrad.graph(y).find(op="lstm")
     assert node.flops == 2 * 4 * 2 * (20 * 3 + 20 * 5)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("rest", [(), (2,), (2, 3)])
+def test_a_padded_batch_is_the_same_recorded_or_not(side, batch_first, rest):
+    from livegrad.nn.utils.rnn import pad_sequence
+
+    plain = [livegrad.randn(n, *rest) for n in (2, 4, 1, 3)]
+    given = [x.clone().requires_grad_() for x in plain]
+    kinds = {"batch_first": batch_first, "padding_side": side, "padding_value": 7.0}
+    made, recorded = pad_sequence(plain, **kinds), pad_sequence(given, **kinds)
+    assert livegrad.equal(made, recorded)
+    assert made.is_contiguous()
+    wanted = livegrad.full((4, 4, *rest), 7.0)
+    for row, x in zip(wanted, plain):
+        row[4 - len(x) if side == "left" else 0 :][: len(x)] = x
+    assert livegrad.equal(made if batch_first else made.transpose(0, 1), wanted)
+    recorded.sum().backward()
+    assert all(livegrad.equal(x.grad, livegrad.ones_like(x)) for x in given)
+    mixed = pad_sequence([plain[0], plain[1].double()], **kinds)
+    assert mixed.dtype is livegrad.float64

@@ -14,6 +14,11 @@ from collections import namedtuple
 import numpy as np
 
 import livegrad
+from livegrad.devices import cpu
+from livegrad.lazy.value import from_array
+from livegrad.observe import WATCH
+from livegrad.runtime import array as arrays
+from livegrad.tensor import wrap
 
 __all__ = [
     "PackedSequence", "invert_permutation", "pack_padded_sequence", "pack_sequence", "pad_packed_sequence",
@@ -181,6 +186,8 @@ def pad_sequence(sequences, batch_first=False, padding_value=0.0, padding_side="
     sequences = list(sequences)
     if not sequences:
         raise RuntimeError("received an empty list of sequences")
+    if _are_plain(sequences):
+        return _copied(sequences, batch_first, padding_value, padding_side == "left")
     # One table of all steps and, last, what fills; then each place of the result is one of its rows.
     lengths = [s.size(0) for s in sequences]
     total, steps = sum(lengths), max(lengths)
@@ -194,6 +201,29 @@ def pad_sequence(sequences, batch_first=False, padding_value=0.0, padding_side="
     first = sequences[0]
     table = livegrad.cat([*sequences, first.new_full((1, *first.shape[1:]), padding_value)])
     return table[livegrad.from_numpy(places).to(first.device)]
+
+
+def _are_plain(sequences):
+    """Whether nobody asks how a padded batch is made of them, and they are alike."""
+    first = sequences[0]
+    if WATCH.observer is not None or WATCH.batcher is not None:
+        return False
+    return all(
+        type(s) is livegrad.Tensor and s.device is cpu and s.dtype is first.dtype and s.shape[1:] == first.shape[1:]
+        and s.dim() and not (s.requires_grad and livegrad.is_grad_enabled()) for s in sequences
+    )  # fmt: skip
+
+
+def _copied(sequences, batch_first, padding_value, at_end):
+    """The padded batch, into which each sequence is copied."""
+    steps, batch, rest = max(len(s) for s in sequences), len(sequences), sequences[0].shape[1:]
+    first = (batch, steps) if batch_first else (steps, batch)
+    made = arrays.full_on(cpu, (*first, *rest), sequences[0].dtype, padding_value)
+    rows = made.native() if batch_first else made.native().swapaxes(0, 1)
+    for row, s in zip(rows, sequences):
+        n = len(s)
+        row[steps - n if at_end else 0 : steps if at_end else n] = s.detach()._to_numpy()
+    return wrap(from_array(made))
 
 
 def unpad_sequence(padded_sequences, lengths, batch_first=False):
