@@ -8,7 +8,7 @@ from .. import dtypes
 from ..autograd.mode import no_grad
 from ..lazy.value import Value
 from ..ops.arguments import check_public
-from ..ops.decompositions import PINV
+from ..ops.decompositions import LEAST_SQUARES, PINV
 from ..tensor import Tensor, wrap
 from .checks import check_floating, check_matrix, check_square
 from .factors import _LSTSQ, eigvalsh, svdvals
@@ -87,12 +87,16 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
         raise RuntimeError(
             f"torch.linalg.lstsq: input.size(-2) should match other.size(-2), but they are {m} and {right.shape[-2]}"
         )
-    solution = pinv(A, rcond) @ right
+    by_pivots = driver in ("gels", "gelsy")
+    if tuple(A.shape[:-2]) == tuple(right.shape[:-2]) and not isinstance(rcond, Tensor):
+        solution, found = LEAST_SQUARES.apply((A, right), rtol=_tolerances(A, None, rcond)[1], pivots=by_pivots)
+    else:
+        solution, found = pinv(A, rcond) @ right, None
     empty = A.new_empty(0, dtype=A.dtype.to_real())
     rank, values = A.new_empty(0, dtype=dtypes.int64), empty.detach()  # type: ignore[attr-defined]
     full = driver == "gels"
     if driver != "gels":
-        rank = matrix_rank(A.detach(), rtol=rcond)
+        rank = matrix_rank(A.detach(), rtol=rcond) if found is None else found
         full = bool((rank == n).all())  # type: ignore[attr-defined]
         if driver != "gelsy":
             values = svdvals(A.detach())

@@ -17,7 +17,7 @@ from ..lazy import backend
 from ..lazy.value import Value, from_array
 from ..native import hot
 from ..runtime import array as arrays
-from ..runtime import lapack, numpy_threads
+from ..runtime import lapack, lapack_routines, numpy_threads
 from ..tensor import wrap
 from . import dispatch
 from .batch_rules import broadcasting, trailing
@@ -48,7 +48,8 @@ def library(name: str, *values: Value, **options: Any) -> Any:
             from ..runtime.cuda import solver
 
             return solver.call(name, values[0].device, arrays, options)
-        return numpy_threads.call(getattr(np.linalg, name), arrays, options)
+        found = lapack_routines.decomposition(name, arrays[0], options)
+        return numpy_threads.call(getattr(np.linalg, name), arrays, options) if found is None else found
     except np.linalg.LinAlgError as error:
         shapes = ", ".join(str(list(v.shape)) for v in values)
         raise LinAlgError(f"linalg.{name}: {error} (for input of shape {shapes})") from None
@@ -393,6 +394,38 @@ PINV = operator(
     grads={"x": _pinv_gradient},
     anywhere=True,
     batch=trailing,
+)
+
+
+def _least_squares(a: Value, b: Value, rtol: float, pivots: bool) -> tuple:
+    """(X, ranks) of matrices with the same leading dimensions; pivots: by a QR factorisation, where there is one."""
+    found = None
+    if pivots and a.device is cpu:
+        found = lapack_routines.least_squares(a.native(), b.native(), rtol)
+    if found is not None:
+        return tuple([backend.copied(part) for part in found])
+    sizes = library("svd", a, full_matrices=False)[1] if 0 not in a.shape else np.zeros((*a.shape[:-2], 1))
+    rank = (sizes > rtol * sizes.max(-1, keepdims=True)).sum(-1)
+    return _either(_pinv(a, 0.0, rtol, False), b), backend.copied(rank.astype(np.int64))
+
+
+def _pseudo_inverse(x: Any, rtol: float) -> Any:
+    return on_either(PINV, x, atol=0.0, rtol=rtol, hermitian=False)
+
+
+def _least_squares_gradient(g: Any, a: Any, b: Any, rtol: float) -> Any:
+    return _pinv_gradient(_either(g[0], b.mH), a, _pseudo_inverse(a, rtol))
+
+
+LEAST_SQUARES = operator(
+    "linalg_lstsq",
+    _least_squares,
+    tensors=("a", "b"),
+    grads={
+        "a": _least_squares_gradient,
+        "b": lambda g, a, rtol: _either(_pseudo_inverse(a, rtol).mH, g[0]),
+    },
+    anywhere=True,
 )
 
 
