@@ -91,7 +91,7 @@ def forward_source(kind: str, block: int, vectors: int, packed: bool, in_place: 
             if in_place:
                 whole = madd(b, group, s.w_stride_group, b.mul(b.mul(first_block, number(b, block)), s.w_stride_out))
                 if not packed:
-                    whole = madd(b, channel, s.w_step, whole)
+                    whole = madd(b, b.mul(channel, s.window), s.w_step, whole)
                 w, step = b.gep(weight, kind, whole), s.w_stride_out
             else:
                 first = madd(b, b.mul(channel, s.window), s.blocks, madd(b, first_block, count, weights))

@@ -264,3 +264,22 @@ def test_names_of_paddings_are_checked():
         nn.Conv2d(3, 4, 3, padding="foo")
     with pytest.raises(ValueError, match="padding_mode must be one of .*, but got padding_mode='foo'"):
         nn.Conv2d(3, 4, 3, padding_mode="foo")
+
+
+@pytest.mark.parametrize(
+    "channels, size, kernel, stride", [(256, 4, 2, 2), (96, 6, 3, 3), (130, 4, 4, 4), (70, 8, 2, 2)]
+)
+def test_patches_side_by_side_of_many_channels(channels, size, kernel, stride):
+    """The weight is read where it is, some channels with all their taps at a time."""
+    made = []
+    for library in (livegrad, torch):
+        library.manual_seed(0)
+        x, w = (
+            library.randn(1, channels, size, size, dtype=library.float64),
+            library.randn(32, channels, kernel, kernel, dtype=library.float64),
+        )
+        y = library.nn.functional.conv2d(x, w, stride=stride).requires_grad_()
+        back = library.nn.functional.conv_transpose2d(y, w, stride=stride)
+        made.append([y.detach().numpy(), library.autograd.grad((back * x).sum(), y)[0].numpy()])
+    for a, b in zip(*made, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
