@@ -93,7 +93,8 @@ def near(got, expected):
     np.testing.assert_allclose(to_numpy(got), to_numpy(expected), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", NAMES)
+# (Of an example alone, `as_strided` looks at the memory of the whole batch.)
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "as_strided"])
 def test_a_batch_gives_what_its_examples_give_and_their_gradients(name):
     for sample, expected in samples(CASES[name], True):
         made = sample.together()
@@ -111,7 +112,7 @@ def test_a_batch_gives_what_its_examples_give_and_their_gradients(name):
 
 
 @needs_torch
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "as_strided" and torch and CASES[n].torch_function])
+@pytest.mark.parametrize("name", [n for n in NAMES if torch and CASES[n].torch_function])
 def test_a_batch_gives_what_it_gives_in_pytorch(name):
     for sample, _ in samples(CASES[name]):
         expected = attempt(sample.in_torch)
