@@ -107,6 +107,7 @@ for _part in (
     "quantiles",
     "wholes",
     "names",
+    "bessel",
     "histograms",
     "view_copies",
 ):

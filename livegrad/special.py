@@ -10,7 +10,8 @@ import livegrad
 from . import special_functions
 from .native.holding import public as _are_public
 from .ops import scalar
-from .ops.names import i0, i0e, i1, i1e, mvlgamma, polygamma
+from .ops.bessel import i0, i0e, i1, i1e
+from .ops.names import mvlgamma, polygamma
 from .ops.registry import elementwise
 from .overriding import ANNOUNCED, asks
 from .special_functions import *  # noqa: F403

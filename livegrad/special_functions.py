@@ -158,7 +158,7 @@ spherical_bessel_j0 = _of_one("spherical_bessel_j0", bessel.spherical_j0, "The s
 
 def _modified(order: int) -> Callable:
     def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-        from .ops.names import i0, i1
+        from .ops.bessel import i0, i1
 
         if not isinstance(input, Tensor):
             raise TypeError(

@@ -13,7 +13,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from livegrad.sampling import DEFAULT_SEED, Stream, boxmuller, compiled, twister
+import livegrad
+from livegrad.sampling import DEFAULT_SEED, Stream, boxmuller, compiled, stream, twister
 from livegrad.sampling.fused import fma64
 
 try:
@@ -441,3 +442,16 @@ def test_few_samples_by_weight_are_those_of_many(shape, dtype):
         made = ours.few_places(weights.ravel().tolist(), shape[-1], dtype == "float32")
         assert made == plain.multinomial(weights, 1).ravel().tolist()
         np.testing.assert_array_equal(ours.get_state(), plain.get_state())
+
+
+@pytest.mark.parametrize("zeros", [0, 4])
+def test_few_without_replacement_are_the_first_of_the_whole_order(zeros):
+    weights = np.random.default_rng(0).random((40, 7)).astype(np.float32)
+    weights[:, :zeros] = 0
+    found = []
+    for few in (16, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(stream, "_FEW", few)
+            livegrad.manual_seed(3)
+            found.append(livegrad.multinomial(livegrad.tensor(weights), 5).tolist())
+    assert found[0] == found[1]

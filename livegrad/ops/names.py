@@ -15,8 +15,7 @@ from . import dispatch, writes
 from .arguments import checked
 from .dims import cast_like
 from .geometry import normal_dim
-from .operator import on_either
-from .registry import ELEMENTWISE, FUNCTIONS, elementwise, function, named, operator, with_out, write_out
+from .registry import ELEMENTWISE, FUNCTIONS, elementwise, function, named, operator, write_out
 from .scalar import trigamma
 
 # --- in place ---------------------------------------------------------------------------------------------------
@@ -274,77 +273,3 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
 
     steps = arange(p, dtype=input.dtype, device=input.device) * -0.5
     return (input.unsqueeze(-1) + steps).lgamma().sum(-1) + p * (p - 1) / 4 * math.log(math.pi)
-
-
-def _bessel(order: int, scaled: bool) -> Any:
-    """I_0 or I_1, times exp(-|x|) if scaled, in float64: NumPy's I_0; I_1 by the recurrence's continued fraction."""
-
-    def values(a: np.ndarray) -> np.ndarray:
-        wide = a.astype(np.float64)
-        made = _i0e(np.abs(wide)) if order == 0 else np.sign(wide) * _i1e(np.abs(wide))
-        return made if scaled else made * np.exp(np.abs(wide))
-
-    return values
-
-
-def _i0e(x: np.ndarray) -> np.ndarray:
-    with np.errstate(all="ignore"):
-        return np.where(x < 500, np.i0(np.minimum(x, 500.0)) * np.exp(-np.minimum(x, 500.0)), _large(x, 0))
-
-
-def _i1e(x: np.ndarray) -> np.ndarray:
-    """I_1 = I_0 times the ratio that Gauss's continued fraction gives (Abramowitz and Stegun 9.1.73, for I)."""
-    ratio = np.zeros_like(x)
-    with np.errstate(all="ignore"):
-        for k in range(120, 0, -1):
-            ratio = x / (2 * k + x * ratio)
-        return np.where(x < 500, ratio * _i0e(x), _large(x, 1))
-
-
-def _large(x: np.ndarray, order: int) -> np.ndarray:
-    """The asymptotic series for large x (Abramowitz and Stegun 9.7.1), scaled."""
-    mu, term = 4.0 * order * order, np.ones_like(x)
-    total = np.ones_like(x)
-    for k in range(1, 8):
-        term = -term * (mu - (2 * k - 1) ** 2) / (k * 8 * x)
-        total = total + term
-    return total / np.sqrt(2 * math.pi * x)
-
-
-def _bessel_operator(name: str, order: int, scaled: bool, gradient: Any) -> Any:
-    values = _bessel(order, scaled)
-    op = operator(
-        name,
-        lambda x: backend.copied(values(x.native()).astype(x.dtype.np)),
-        tensors=("x",),
-        grads={"x": gradient},
-        node="I0" if name == "i0" else f"Special{name.upper()}",
-    )
-
-    def function(input: Tensor) -> Tensor:
-        if not input.is_floating_point():
-            input = input.to(dtypes.get_default_dtype())
-        return op.apply((input,))
-
-    function.__name__ = name
-    kind = "exponentially scaled modified" if scaled else "modified"
-    function.__doc__ = f"The {kind} Bessel function of the first kind and order {order}."
-    return op, function
-
-
-_I0, i0 = _bessel_operator("i0", 0, False, lambda g, x: g * on_either(_I1, x))
-_I1, i1 = _bessel_operator("i1", 1, False, lambda g, x, result: g * (on_either(_I0, x) - _over(result, x)))
-_I0E, i0e = _bessel_operator("i0e", 0, True, lambda g, x, result: g * (on_either(_I1E, x) - x.sign() * result))
-_I1E, i1e = _bessel_operator(
-    "i1e", 1, True, lambda g, x, result: g * (on_either(_I0E, x) - x.sign() * result - _over(result, x))
-)
-
-
-def _over(result: Any, x: Any) -> Any:
-    """result / x, and 1/2, its limit, at 0."""
-    zero = x.eq(0)
-    return (result / (x + zero)).masked_zero(zero) + zero * 0.5
-
-
-FUNCTIONS["i0"] = with_out(i0)
-Tensor.i0 = i0  # type: ignore[attr-defined]
