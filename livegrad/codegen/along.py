@@ -18,31 +18,40 @@ from .ir import Module, Reg
 FORMATS = "qqqqqq"
 
 
-def source(what: str, kind: str) -> str:
-    """LLVM IR of the kernel; what is "pick", "put" or "add"."""
+def source(what: str, kind: str, single: bool) -> str:
+    """LLVM IR of the kernel; what is "pick", "put" or "add"; single: inner is 1, and not multiplied by."""
     module = Module("cpu")
     b = module.function(NAME, [("ptr noalias readonly", "%args"), ("i64", "%begin"), ("i64", "%end")], 1)
     args = Arguments(b)
     out, other, places = args.pointer(), args.pointer(), args.pointer()
     size, count, inner = args.word(), args.word(), args.word()
+    if single:
+        inner = b.const("i64", 1, 1)
     wide, long = b.mul(size, inner), b.mul(count, inner)
+
+    def move(here: Reg, whole: Reg, column: Reg | None) -> None:
+        """What is done for the index at a place."""
+        place = b.load(b.gep(places, "i64", here), "i64", width=1)
+        there = b.add(whole, place if column is None else b.add(b.mul(place, inner), column))
+        if what == "pick":
+            b.store(b.load(b.gep(other, kind, there), kind, width=1), b.gep(out, kind, here))
+            return
+        made = b.load(b.gep(other, kind, here), kind, width=1)
+        target = b.gep(out, kind, there)
+        if what == "add":
+            before = b.load(target, kind, width=1)
+            made = (b.fadd if kind in ("f32", "f64") else b.add)(before, made)
+        b.store(made, target)
+
     with b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as lines:
         whole, part = b.mul(lines.i, wide), b.mul(lines.i, long)
         with b.loop(0, count) as each:
-            first = b.add(part, b.mul(each.i, inner))
-            with b.loop(0, inner) as column:
-                here = b.add(first, column.i)
-                place = b.load(b.gep(places, "i64", here), "i64", width=1)
-                there = b.add(whole, b.add(b.mul(place, inner), column.i))
-                if what == "pick":
-                    b.store(b.load(b.gep(other, kind, there), kind, width=1), b.gep(out, kind, here))
-                else:
-                    made = b.load(b.gep(other, kind, here), kind, width=1)
-                    target = b.gep(out, kind, there)
-                    if what == "add":
-                        before = b.load(target, kind, width=1)
-                        made = (b.fadd if kind in ("f32", "f64") else b.add)(before, made)
-                    b.store(made, target)
+            if single:
+                move(b.add(part, each.i), whole, None)
+            else:
+                first = b.add(part, b.mul(each.i, inner))
+                with b.loop(0, inner) as column:
+                    move(b.add(first, column.i), whole, column.i)
     return module.text()
 
 

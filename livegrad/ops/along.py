@@ -22,10 +22,11 @@ _GRAIN = 1 << 14  # elements that are not worth a second thread
 
 
 @functools.cache
-def _kernel(what: str, kind: str) -> Kernel:
+def _kernel(what: str, kind: str, single: bool) -> Kernel:
     from ..codegen import along
 
-    return Kernel(lambda: ("along", what, kind), lambda: along.source(what, kind), along.FORMATS, 1)
+    described = (what, kind, single)
+    return Kernel(lambda: ("along", *described), lambda: along.source(*described), along.FORMATS, 1)
 
 
 @hot
@@ -53,11 +54,12 @@ def along(what: str, out: Array, other: Array, index: np.ndarray, dim: int) -> b
         kind = _MOVED.get(out.dtype.itemsize)
         if kind is None:
             return False
-    kernel = _kernel(what, kind)
+    inner = numel(after)
+    kernel = _kernel(what, kind, inner == 1)
     if not kernel.available(elements):
         return False
     lines, count = numel(before), index.shape[dim]
-    args = kernel.pack(out.ptr, other.ptr, address(index), shape[dim], count, numel(after))
+    args = kernel.pack(out.ptr, other.ptr, address(index), shape[dim], count, inner)
     pool.launch(kernel.address, args, lines, max(1, _GRAIN * lines // elements))
     return True
 

@@ -91,7 +91,15 @@ def test_there_is_a_kernel_for_it() -> None:
     i = livegrad.tensor(index)
     with livegrad.compiling("always"):
         x.gather(1, i), x.scatter(1, i, source), x.scatter_add(1, i, source)
-    assert all(along._kernel(*k).address for k in (("pick", "i64"), ("put", "i64"), ("add", "f64")))
+    assert all(along._kernel(*k, False).address for k in (("pick", "i64"), ("put", "i64"), ("add", "f64")))
+    x, source, index = (t[..., 0].contiguous() for t in (x, source, i))
+    with livegrad.compiling("always"):
+        made = x.gather(1, index), x.scatter(1, index, source), x.scatter_add(1, index, source)
+    assert all(along._kernel(*k, True).address for k in (("pick", "i64"), ("put", "i64"), ("add", "f64")))
+    with livegrad.compiling("never"):
+        again = x.gather(1, index), x.scatter(1, index, source), x.scatter_add(1, index, source)
+    for a, b in zip(made, again):
+        assert livegrad.allclose(a, b)
 
 
 @pytest.mark.parametrize("dtype", DTYPES + [livegrad.bfloat16], ids=str)
