@@ -151,27 +151,23 @@ done:
   ret void
 }
 
-; X of A X = B by elimination. For each product there is room for copies of A and B.
+; X of A X = B by elimination, in the place of a copy of B. What LAPACK sees, and makes L and U of, is the transpose of
+; A: so A = U^T L^T P, with what P exchanges last. For each product there is room for a copy of A.
 define void @solution_KIND(ptr %args, i64 %begin, i64 %end) {
 entry:
 SOLUTION
   %size = alloca i32
   %n.short = trunc i64 %n to i32
   store i32 %n.short, ptr %size
-  %count = alloca i32
   %k.short = trunc i64 %k to i32
-  store i32 %k.short, ptr %count
   %nn = mul i64 %n, %n
   %nk = mul i64 %n, %k
-  %room = add i64 %nn, %nk
   br label %loop
 loop:
-  %t = phi i64 [ %begin, %entry ], [ %t.next, %loop ]
-  %w1 = mul i64 %t, %room
+  %t = phi i64 [ %begin, %entry ], [ %t.next, %next ]
+  %w1 = mul i64 %t, %nn
   %w2 = mul i64 %w1, SIZE
-  %w.a = add i64 %work, %w2
-  %w3 = mul i64 %nn, SIZE
-  %w.b = add i64 %w.a, %w3
+  %w = add i64 %work, %w2
   %a1 = mul i64 %t, %a.batch
   %a2 = mul i64 %a1, SIZE
   %a.t = add i64 %a, %a2
@@ -181,15 +177,53 @@ loop:
   %o1 = mul i64 %t, %nk
   %o2 = mul i64 %o1, SIZE
   %o = add i64 %out, %o2
-  call void @move_KIND(i64 %w.a, i64 1, i64 %n, i64 %a.t, i64 %a.row, i64 %a.column, i64 %n, i64 %n)
-  call void @move_KIND(i64 %w.b, i64 1, i64 %n, i64 %b.t, i64 %b.row, i64 %b.column, i64 %n, i64 %k)
-  %w.a.p = inttoptr i64 %w.a to ptr
-  %w.b.p = inttoptr i64 %w.b to ptr
+  call void @move_KIND(i64 %w, i64 %n, i64 1, i64 %a.t, i64 %a.row, i64 %a.column, i64 %n, i64 %n)
+  call void @move_KIND(i64 %o, i64 %k, i64 1, i64 %b.t, i64 %b.row, i64 %b.column, i64 %n, i64 %k)
+  %w.p = inttoptr i64 %w to ptr
+  %o.p = inttoptr i64 %o to ptr
   %p1 = mul i64 %t, %n
   %pivots.p = getelementptr i32, ptr %pivots, i64 %p1
   %info.p = getelementptr i32, ptr %info, i64 %t
-  call void %gesv(ptr %size, ptr %count, ptr %w.a.p, ptr %size, ptr %pivots.p, ptr %w.b.p, ptr %size, ptr %info.p)
-  call void @move_KIND(i64 %o, i64 %k, i64 1, i64 %w.b, i64 1, i64 %n, i64 %n, i64 %k)
+  call void %getrf(ptr %size, ptr %size, ptr %w.p, ptr %size, ptr %pivots.p, ptr %info.p)
+  %failed = load i32, ptr %info.p
+  %singular = icmp ne i32 %failed, 0
+  br i1 %singular, label %next, label %solve
+solve:
+  call void %trsm(i32 101, i32 141, i32 LOWER, i32 PLAIN, i32 GIVEN, i32 %n.short, i32 %k.short, TYPE 1.0,
+                  ptr %w.p, i32 %n.short, ptr %o.p, i32 %k.short)
+  call void %trsm(i32 101, i32 141, i32 UPPER, i32 PLAIN, i32 ONES, i32 %n.short, i32 %k.short, TYPE 1.0,
+                  ptr %w.p, i32 %n.short, ptr %o.p, i32 %k.short)
+  br label %row
+row:
+  %left = phi i64 [ %n, %solve ], [ %i, %row.end ]
+  %i = sub i64 %left, 1
+  %pivot.p = getelementptr i32, ptr %pivots.p, i64 %i
+  %pivot = load i32, ptr %pivot.p
+  %counted = sext i32 %pivot to i64
+  %other = sub i64 %counted, 1
+  %stays = icmp eq i64 %other, %i
+  br i1 %stays, label %row.end, label %exchange
+exchange:
+  %r1 = mul i64 %i, %k
+  %r2 = mul i64 %other, %k
+  %one.p = getelementptr TYPE, ptr %o.p, i64 %r1
+  %two.p = getelementptr TYPE, ptr %o.p, i64 %r2
+  br label %column
+column:
+  %j = phi i64 [ 0, %exchange ], [ %j.next, %column ]
+  %x.p = getelementptr TYPE, ptr %one.p, i64 %j
+  %y.p = getelementptr TYPE, ptr %two.p, i64 %j
+  %x = load TYPE, ptr %x.p
+  %y = load TYPE, ptr %y.p
+  store TYPE %y, ptr %x.p
+  store TYPE %x, ptr %y.p
+  %j.next = add i64 %j, 1
+  %j.more = icmp slt i64 %j.next, %k
+  br i1 %j.more, label %column, label %row.end
+row.end:
+  %again = icmp sgt i64 %i, 0
+  br i1 %again, label %row, label %next
+next:
   %t.next = add i64 %t, 1
   %more = icmp slt i64 %t.next, %end
   br i1 %more, label %loop, label %done
@@ -237,11 +271,12 @@ done:
 _ARGUMENTS = {
     "cholesky": "out a ^info ^potrf n a.batch a.row a.column",
     "inverse": "out a ^work ^pivots ^info ^getrf ^getri n room a.batch a.row a.column",
-    "solution": "out a b work ^pivots ^info ^gesv n k a.batch a.row a.column b.batch b.row b.column",
+    "solution": "out a b work ^pivots ^info ^getrf ^trsm n k a.batch a.row a.column b.batch b.row b.column",
     "triangular": "out a b ^trsm n k a.batch lda uplo turned diagonal b.batch b.row b.column",
 }
 _LOWER, _UPPER, _PLAIN, _TURNED, _GIVEN, _ONES = 122, 121, 111, 112, 131, 132  # as CBLAS has them
-_ROUTINES = ("potrf", "gesv", "getrf", "getri")
+_CBLAS = {"LOWER": _LOWER, "UPPER": _UPPER, "PLAIN": _PLAIN, "GIVEN": _GIVEN, "ONES": _ONES}
+_ROUTINES = ("potrf", "getrf", "getri")
 _BLOCK = 64  # columns that LAPACK works on together
 _TYPES = {"f32": ("float", 4, "s"), "f64": ("double", 8, "d")}
 
@@ -259,18 +294,20 @@ def _loads(arguments: str) -> str:
 class _Kernels:
     """For one kind of numbers the addresses of the kernels, and of the routines that they call."""
 
-    __slots__ = ("cholesky", "gesv", "getrf", "getri", "inverse", "potrf", "solution", "triangular", "trsm")
+    __slots__ = ("cholesky", "getrf", "getri", "inverse", "potrf", "solution", "triangular", "trsm")
 
     def __init__(self, kind: str) -> None:
         type_, size, letter = _TYPES[kind]
         text = _TEXT
         for name, arguments in _ARGUMENTS.items():
             text = text.replace(name.upper() + "\n", _loads(arguments) + "\n")
+        for name, number in _CBLAS.items():
+            text = text.replace(f"i32 {name}", f"i32 {number}")
         text = text.replace("KIND", kind).replace("TYPE", type_).replace("SIZE", str(size))
         found = cache.functions(text, [f"{name}_{kind}" for name in _ARGUMENTS])
         self.cholesky, self.inverse, self.solution, self.triangular = (found[f"{name}_{kind}"] for name in _ARGUMENTS)
         library = openblas.library()
-        self.potrf, self.gesv, self.getrf, self.getri, self.trsm = (
+        self.potrf, self.getrf, self.getri, self.trsm = (
             ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
             for name in (*[f"scipy_{letter}{name}_" for name in _ROUTINES], f"scipy_cblas_{letter}trsm")
         )
@@ -382,14 +419,14 @@ def solution(a: Array, b: Array) -> Array | None:
     out = empty(b.shape, b.dtype)
     if not n or not batch:
         return out
-    work = empty((batch, n * (n + k)), a.dtype)
+    work = empty((batch, n, n), a.dtype)
     pivots = empty((batch, n), dtypes.int32)
     info = empty((batch,), dtypes.int32)
     rows, columns = a.strides[-2:]
     b_rows, b_columns = b.strides[-2:]
     args = _PACK_SOLUTION(
-        out.ptr, a.ptr, b.ptr, work.ptr, pivots.ptr, info.ptr, kernels.gesv, n, k, _step(a), rows, columns,
-        _step(b), b_rows, b_columns,
+        out.ptr, a.ptr, b.ptr, work.ptr, pivots.ptr, info.ptr, kernels.getrf, kernels.trsm, n, k,
+        _step(a), rows, columns, _step(b), b_rows, b_columns,
     )  # fmt: skip
     _run(kernels.solution, args, batch, n)
     return out if _none_failed(info, batch) else None
