@@ -97,8 +97,8 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     full = driver == "gels"
     if driver != "gels":
         rank = matrix_rank(A.detach(), rtol=rcond) if found is None else found
-        full = bool((rank == n).all())  # type: ignore[attr-defined]
         if driver != "gelsy":
+            full = bool((rank == n).all())  # type: ignore[attr-defined]
             values = svdvals(A.detach())
     residuals: Any = empty
     if m > n and full and driver != "gelsy":

@@ -87,3 +87,10 @@ def test_what_is_not_a_number_is_as_numpy_has_it():
     with pytest.raises(RuntimeError, match="did not converge|not finite|NaN"):
         livegrad.linalg.svd(a)
     assert livegrad.linalg.qr(a)[0].isnan().all()
+
+
+def test_least_squares_of_batches_and_without_data():
+    a, b = livegrad.randn(3, 60, 50), livegrad.randn(3, 60, 2)
+    made = livegrad.func.vmap(lambda a, b: livegrad.linalg.lstsq(a, b).solution)(a, b)
+    assert livegrad.allclose(made, livegrad.linalg.lstsq(a, b).solution, atol=1e-4)
+    assert livegrad.linalg.lstsq(a.to("meta"), b.to("meta")).solution.shape == (3, 50, 2)
