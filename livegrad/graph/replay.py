@@ -91,6 +91,7 @@ class Finding:
     node      the step, a node of `graph`; `site`, `name` and `module` are its line, its name, its module
     result    the `Numbers` of what it made
     operands  its operands, as `Operand`: names, shapes and ranges
+    given     the one of them that came in so, as data with a NaN do; None if the step itself made it
     suspects  steps before it whose results cannot be had: if there are some, one of them may be the first
     unknown   all such steps, as pairs of node and reason
     graph     the recorded graph
@@ -107,6 +108,7 @@ class Finding:
         self.node: Any = None
         self.result: Numbers | None = None
         self.operands: list[Operand] = []
+        self.given: Operand | None = None
         self.suspects: list = []
 
     def _is(self, phase: str, node: Any, kind: str, result: Numbers, operands: list, suspects: list) -> Finding:
@@ -137,7 +139,8 @@ class Finding:
         lines = [self._first_line()]
         if self.found:
             site = self.site
-            lines += [f"  recorded here: {site}"] if site is not None else []
+            verb = "recorded here" if self.given is None else f"read by {self.name}, recorded here"
+            lines += [f"  {verb}: {site}"] if site is not None else []
             lines += [f"  in module {self.module}"] if self.module else []
             lines += [f"  {operand}" for operand in self.operands]
             if self.suspects:
@@ -155,12 +158,16 @@ class Finding:
         numbers = self.result
         assert numbers is not None
         made = " and ".join(f"{n} {w}" for n, w in ((numbers.nans, "nan"), (numbers.infinities, "inf")) if n)
-        where = f"among {numbers.count} numbers, the first at {list(numbers.first or ())}"
-        if self.node.kind != "op":
-            return f"{self.node.label or 'a leaf'} came in with {made} {where}"
-        what = "" if self.phase == "forward" else " in the backward pass, in a gradient that"
+        what = "" if self.phase == "forward" else " of a gradient, in the backward pass"
+        where = f"among {numbers.count} numbers{what}, the first at {list(numbers.first or ())}"
+        if self.node.kind == "constant":
+            why = "it has no graph to look at, as nothing that it is computed from requires a gradient"
+            return f"{self.node.label or 'the result'} holds {made} {where}: {why}"
+        if self.node.kind != "op" or self.given is not None:
+            came = self.node.label or "a leaf" if self.given is None else self.given.name
+            return f"{came} came in with {made} {where}"
         verb = "the first" if not self.suspects else "perhaps the first"
-        return f"{self.name}{what} made {made} {where}: {verb} that is not finite".replace("that made", "has made")
+        return f"{self.name} made {made} {where}: {verb} that is not finite"
 
 
 def _step(node: Any) -> str:
@@ -168,9 +175,9 @@ def _step(node: Any) -> str:
     return f"{node.name}{label}" + (f" {node.where}" if node.where else "")
 
 
-def find(graph: Any, results: list, backward: bool) -> Finding:
-    """See `livegrad.debug.find_nan`."""
-    replay = _Replay(graph, results)
+def find(graph: Any, results: list, names: list, backward: bool) -> Finding:
+    """See `livegrad.debug.find_nan`. names: pairs of name and tensor, for operands that are no nodes."""
+    replay = _Replay(graph, results, names)
     finding = Finding(graph, replay.unknown)
     if replay.search(finding) or not backward:
         return finding
@@ -183,8 +190,10 @@ class _Replay:
     values: (record, output number) -> value, for what is kept, is a result, or was computed again.
     """
 
-    def __init__(self, graph: Any, results: list):
+    def __init__(self, graph: Any, results: list, names: Any = ()):
         self.graph = graph
+        self.unmade = [(node, t._value()) for t, (node, _) in zip(results, graph.results) if node.kind != "op"]
+        self.names = {id(t._value()): name for name, t in reversed(tuple(names)) if getattr(t, "_edge", t) is None}
         self.values: dict[tuple, Value] = {}
         self.numbers: dict[tuple, Numbers] = {}
         self.unknown: list[tuple[Any, str]] = []
@@ -211,15 +220,20 @@ class _Replay:
 
     def search(self, finding: Finding) -> bool:
         """Go through all steps; whether one made the first NaN or infinity."""
-        events = []
+        events: list[tuple] = []
+        infinite: list[tuple] = []  # what came in with infinities, as a mask does on purpose: if nothing else is found
         for node in self.graph.nodes:
             if node.kind != "op":
                 numbers = self.look(node.grad_fn, 0) if node.grad_fn is not None else None
                 if numbers is not None and not numbers.finite:
-                    events.append((node, numbers, [], "nan" if numbers.nans else "inf", True))
+                    events.append((node, numbers, [], "nan" if numbers.nans else "inf", True, None))
                 continue
             record = node.grad_fn
             operands = self.operands(node)
+            for operand in operands:
+                if operand.node is None and (came := operand.numbers) is not None and not came.finite:
+                    kind = "nan" if came.nans else "inf"
+                    (events if came.nans else infinite).append((node, came, operands, kind, False, operand))
             why = self.compute(record)
             if why:
                 self.unknown.append((node, why))
@@ -231,16 +245,23 @@ class _Replay:
                 kind = _made(numbers, operands, record)
                 if kind:
                     known = all(operand.numbers is not None for operand in operands)
-                    events.append((node, numbers, operands, kind, known or kind == "nan"))
-        if not events:
-            return False
+                    events.append((node, numbers, operands, kind, known or kind == "nan", None))
         reach = self._not_finite_before(node for node, _ in self.graph.results)
-        chosen = next((e for e in events if id(e[0]) in reach), None) or next((e for e in events if e[4]), None)
-        if chosen is None:
-            return False
-        node, numbers, operands, kind, _ = chosen
-        finding._is("forward", node, kind, numbers, operands, self._suspects(node))
-        return True
+        chosen = (
+            next((e for e in events if id(e[0]) in reach), None)
+            or next((e for e in events if e[4]), None)
+            or next((e for e in infinite if id(e[0]) in reach), None)
+        )
+        if chosen is not None:
+            node, numbers, operands, kind, _, finding.given = chosen
+            finding._is("forward", node, kind, numbers, operands, self._suspects(node))
+            return True
+        for node, value in self.unmade:
+            numbers = numbers_of(value)
+            if not numbers.finite:
+                finding._is("forward", node, "nan" if numbers.nans else "inf", numbers, [], [])
+                return True
+        return False
 
     def look(self, record: Any, nr: int) -> Numbers | None:
         """The numbers of an output, if it can be had."""
@@ -256,6 +277,8 @@ class _Replay:
             made_by = self.by_record.get(id(edge))
             numbers = None if v is None else numbers_of(v) if edge is None else self.look(edge, nr) or numbers_of(v)
             label = made_by.label if made_by is not None and made_by.label and nr == 0 else None
+            if made_by is None and v is not None:
+                label = self.names.get(id(v))
             found.append(Operand(label or name, tuple(shape), dtype.name, made_by, numbers, why))
         return found
 

@@ -58,6 +58,32 @@ def test_a_leaf_or_parameter_that_came_in_so():
     assert "2.weight came in with 1 nan" in str(finding)
 
 
+def test_data_that_came_in_so_are_named_and_the_step_that_reads_them():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+    batch = livegrad.tensor([[1.0, 2.0], [3.0, float("nan")]])
+    finding = find_nan(model(batch).sum())  # read here
+    assert (finding.phase, finding.kind, finding.name, finding.module) == ("forward", "nan", "AddmmBackward0", "0")
+    assert finding.given.name == "batch" and finding.result.first == (1, 1) and "# read here" in finding.site.line
+    assert str(finding).startswith("batch came in with 1 nan among 4 numbers, the first at [1, 1]\n  read by Addmm")
+    finding = find_nan((model[0].bias * livegrad.tensor([1.0, float("inf"), 2.0])).sum())
+    assert finding.kind == "inf" and finding.given is not None and not find_nan(model(livegrad.ones(1, 2)).sum())
+
+
+def test_a_nan_in_data_that_reaches_no_result_is_found_where_the_gradient_meets_it():
+    w = livegrad.ones(2, requires_grad=True)
+    data = livegrad.tensor([1.0, float("nan")])
+    finding = find_nan(livegrad.where(data.isnan(), 0.0, data * w).sum())
+    assert (finding.phase, finding.name, finding.given) == ("backward", "MulBackward0", None)
+    assert "MulBackward0 made 1 nan among 2 numbers of a gradient, in the backward pass, the first" in str(finding)
+
+
+def test_a_result_without_steps_is_looked_at_itself():
+    ratio = livegrad.ones(2) / 0
+    assert find_nan(ratio).kind == "inf" and "ratio holds 2 inf among 2 numbers" in str(find_nan(ratio))
+    weight = nn.Parameter(livegrad.tensor([float("nan")]))
+    assert "weight came in with 1 nan" in str(find_nan(weight)) and not find_nan(livegrad.ones(2))
+
+
 def test_infinities_put_in_on_purpose_do_not_count():
     s = livegrad.randn(3, 4, requires_grad=True)
     scores = (s @ s.T).masked_fill(livegrad.ones(3, 3).triu(1).bool(), float("-inf"))
