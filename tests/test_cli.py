@@ -159,7 +159,14 @@ def test_bad_options(capsys, arguments):
 def test_bad_option_ends_the_process_with_2():
     done = command("tour", "--nonsense")
     assert done.returncode == 2
-    assert done.stderr == "livegrad: unrecognized arguments: --nonsense (see: livegrad --help)\n"
+    assert done.stderr == "livegrad: unrecognized arguments: --nonsense (see: livegrad tour --help)\n"
+
+
+def test_a_bad_option_is_answered_with_the_help_of_its_own_command(capsys):
+    assert "unrecognized arguments: 64 (see: livegrad bench matmul --help)" in fails(
+        capsys, "bench", "matmul", "--sizes", "32", "64"
+    )
+    assert "(see: livegrad --help)" in fails(capsys, "--nonsense")
 
 
 def test_version_and_help(capsys):

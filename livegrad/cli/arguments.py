@@ -64,7 +64,7 @@ def parser() -> Parser:
     )
     top.add_argument("--version", action=_Version)
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
-    top.set_defaults(here=False, command=lambda options: print(top.format_help(), end="") or 0)
+    top.set_defaults(here=False, prog=top.prog, command=lambda options: print(top.format_help(), end="") or 0)
 
     tour = commands.add_parser(
         "tour",
@@ -79,7 +79,7 @@ def parser() -> Parser:
     tour.add_argument("--quick", action="store_true", help="smaller matrices and fewer epochs: some seconds in all")
     tour.add_argument("--seed", type=_seed, default=0, help="for the random numbers (%(default)s)")
     tour.add_argument("--no-plot", action="store_true", help="save no plot; matplotlib is not needed then")
-    tour.set_defaults(command=_tour)
+    tour.set_defaults(command=_tour, prog=tour.prog)
 
     info = commands.add_parser(
         "info",
@@ -87,7 +87,7 @@ def parser() -> Parser:
         help="versions, devices, threads and caches, and what is missing",
         description="What livegrad found on this machine, and what is missing and why.",
     )
-    info.set_defaults(command=_info)
+    info.set_defaults(command=_info, prog=info.prog)
 
     bench = commands.add_parser(
         "bench",
@@ -95,7 +95,7 @@ def parser() -> Parser:
         help="time matrix products on the CPU and on every GPU",
         description="Measure this machine.",
     )
-    bench.set_defaults(command=lambda options: print(bench.format_help(), end="") or 0)
+    bench.set_defaults(prog=bench.prog, command=lambda options: print(bench.format_help(), end="") or 0)
     kinds = bench.add_subparsers(title="benchmarks", metavar="BENCHMARK")
     matmul = kinds.add_parser(
         "matmul",
@@ -115,7 +115,7 @@ def parser() -> Parser:
     matmul.add_argument("--out", metavar="DIR", type=Path, default=Path("livegrad-bench"),
                         help="folder for the plot (%(default)s)")  # fmt: skip
     matmul.add_argument("--no-plot", action="store_true", help="save no plot; matplotlib is not needed then")
-    matmul.set_defaults(command=_matmul)
+    matmul.set_defaults(command=_matmul, prog=matmul.prog)
 
     run = commands.add_parser(
         "run",
@@ -172,7 +172,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
     command = words[0] if words else ""
     if command not in ("run", "graph"):
-        return parser().parse_args(words)
+        options, unknown = parser().parse_known_args(words)
+        if unknown:
+            raise Problem(f"unrecognized arguments: {' '.join(unknown)} (see: {options.prog} --help)")
+        return options
     own, program = split(words[1:], command)
     options, unknown = parser().parse_known_args([command, *own])
     if unknown:
