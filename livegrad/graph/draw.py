@@ -34,7 +34,8 @@ def draw(graph, max_nodes=200):
 
 
 def _text(node):
-    parts = [f"{ref(node)[1:]} = {call(node)}" if node.kind != "leaf" else ref(node)[1:], value(node)]
+    name = ref(node) if node.label is None and node.kind == "op" else ref(node)[1:]  # a number alone says nothing
+    parts = [f"{name} = {call(node)}" if node.kind != "leaf" else name, value(node)]
     return "  ".join(filter(None, (*parts, node.where, f"[{node.module}]" if node.module else "")))
 
 

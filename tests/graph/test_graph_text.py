@@ -5,6 +5,7 @@ import re
 import pytest
 from graph_fakes import article, blocks, leaf, op
 
+import livegrad
 from livegrad.graph import graph
 
 
@@ -57,6 +58,16 @@ def test_drawing_of_a_chain():
         "▼",
         "■  x  (3,) float32",
         "  4 operators, 1 leaf (12 B), 12 FLOP forward, 24 B kept for backward",
+    ]
+
+
+def test_drawing_writes_values_without_a_name_as_the_listing_does():
+    x = livegrad.ones(2, requires_grad=True)
+    y = (x.exp() + 1).sum()
+    assert [line.split(" = ")[0].split()[-1] for line in graph(y).draw().splitlines() if " = " in line] == [
+        "y",
+        "%2",
+        "%1",
     ]
 
 
