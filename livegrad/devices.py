@@ -73,7 +73,7 @@ def _parse(spec: Any, index: int | None) -> tuple[str, int | None]:
         raise TypeError(f"device(): argument 'type' must be str, not {type(spec).__name__}")
     kind, colon, number = spec.partition(":")
     if kind not in ("cpu", "cuda", "meta"):
-        raise RuntimeError(f"Expected one of cpu, cuda device type at start of device string: {spec}")
+        raise RuntimeError(f"Expected one of cpu, cuda, meta device type at start of device string: {spec}")
     if colon:
         if index is not None:
             raise RuntimeError(f"type (string) must not include an index because index was passed explicitly: {spec}")

@@ -32,13 +32,25 @@ _getframe = sys._getframe
 _NUMBERS = (int, float, bool, complex)
 
 
+def refuse_shapes(a: tuple, b: tuple) -> None:
+    """Raise RuntimeError that names the last dimension in which two shapes differ, as PyTorch does."""
+    n = max(len(a), len(b))
+    pairs = list(zip((1,) * (n - len(a)) + tuple(a), (1,) * (n - len(b)) + tuple(b)))
+    d = max(d for d, (x, y) in enumerate(pairs) if x != y and x != 1 and y != 1)
+    x, y = pairs[d]
+    raise RuntimeError(
+        f"The size of tensor a ({x}) must match the size of tensor b ({y}) at non-singleton dimension {d}: "
+        f"the shapes are {list(a)} and {list(b)}"
+    )
+
+
 @hot
 def broadcast_shapes(a: tuple, b: tuple) -> tuple:
     """The common shape of two operands. Raises RuntimeError with PyTorch's text where there is none."""
     if len(a) < len(b):
-        small, large, swapped = a, b, True
+        small, large = a, b
     else:
-        small, large, swapped = b, a, False
+        small, large = b, a
     lead = len(large) - len(small)
     out = list(large)
     for d, n in enumerate(small):
@@ -47,11 +59,7 @@ def broadcast_shapes(a: tuple, b: tuple) -> tuple:
             if m == 1:
                 out[lead + d] = n
             elif n != 1:
-                x, y = (n, m) if swapped else (m, n)
-                raise RuntimeError(
-                    f"The size of tensor a ({x}) must match the size of tensor b ({y}) at non-singleton dimension "
-                    f"{lead + d}: the shapes are {list(a)} and {list(b)}"
-                )
+                refuse_shapes(a, b)
     return tuple(out)
 
 

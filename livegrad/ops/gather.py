@@ -278,7 +278,7 @@ def _places_of_rows(table: Tensor, index: Tensor) -> Any:
     try:
         return index_array("index_select", index, table, 0)
     except IndexError as error:
-        raise (IndexError if table._shape[0] else RuntimeError)(f"index out of range in self: {error}") from None
+        raise (IndexError if table._shape[0] else RuntimeError)(str(error)) from None
 
 
 def _rows_gradient(g: Any, weight: Any, rows: Any, skipped: int) -> Any:

@@ -340,7 +340,7 @@ class Stream:
     def permutation(self, n: int) -> np.ndarray:
         """`randperm`."""
         if n < 0:
-            raise RuntimeError(f"n must be non-negative, got{n}")
+            raise RuntimeError(f"Trying to create tensor with negative dimension {n}: [{n}]")
         if n >= _LONG_PERMUTATION:
             return self._long_permutation(n)
         words = self._engine.take(max(n - 1, 0))

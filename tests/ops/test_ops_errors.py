@@ -87,6 +87,22 @@ def test_shapes_are_named():
         livegrad.ones(2, 3) @ livegrad.ones(2, 3)
 
 
+@pytest.mark.parametrize(("a", "b"), [((3, 4), (5, 3)), ((4,), (2, 3)), ((2, 3, 1), (5, 4)), ((7, 2, 3), (5, 1, 3))])
+def test_the_dimension_that_is_named_is_pytorchs(a, b):
+    torch = pytest.importorskip("torch")
+    with pytest.raises(RuntimeError) as expected:
+        torch.ones(a) + torch.ones(b)
+    with pytest.raises(RuntimeError) as got:
+        livegrad.ones(a) + livegrad.ones(b)
+    assert str(got.value) == f"{expected.value}: the shapes are {list(a)} and {list(b)}"
+
+
+def test_an_index_out_of_range_is_said_once():
+    with pytest.raises(IndexError) as error:
+        livegrad.nn.functional.embedding(livegrad.tensor([5]), livegrad.ones(3, 2))
+    assert str(error.value) == "index out of range in self: index 5 for dimension 0 with size 3"
+
+
 def test_comparing_with_what_is_no_number():
     x = livegrad.ones(2)
     assert (x == None) is False  # noqa: E711
