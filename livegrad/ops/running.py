@@ -235,8 +235,9 @@ def logcumsumexp(x: Tensor, dim: int) -> Tensor:
     if x.is_complex():
         if not x.numel() or not x.dim():
             return clone(x)
-        top = x.real.detach().cummax(d)[0].amax(d, keepdim=True)  # type: ignore[attr-defined]
-        return (x - top).exp().cumsum(d).log() + top  # type: ignore[attr-defined]
+        wide = dispatch.cast(x, dtypes.complex128)  # in which what is small beside the largest does not become zero
+        top = wide.real.detach().amax(d, keepdim=True)  # type: ignore[attr-defined]
+        return dispatch.cast((wide - top).exp().cumsum(d).log() + top, x.dtype)
     if not x.is_floating_point():
         raise NotImplementedError(f"\"logcumsumexp_out_cpu\" not implemented for '{SCALAR_TYPE_NAMES[x.dtype]}'")
     return (
