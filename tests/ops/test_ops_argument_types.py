@@ -20,7 +20,7 @@ NAMES = sorted(
 )  # fmt: skip
 # Which set a default, or take numbers and what can be made one.
 ELSEWHERE = {"manual_seed", "seed", "set_default_dtype", "set_default_device", "set_default_tensor_type", "compile",
-             "arange", "broadcast_shapes", "scalar_tensor", "randint", "range", "linspace", "logspace"}  # fmt: skip
+             "arange", "broadcast_shapes", "from_file", "scalar_tensor", "randint", "range", "linspace", "logspace"}  # fmt: skip
 
 
 def attempt(f, args, library):
