@@ -402,7 +402,7 @@ def from_file(
 
     shared: whether writing into the tensor writes into the file, which is then made, or made longer, if need be;
     otherwise changes are the tensor's own. Raises RuntimeError where there is no such file, or it is too short, and
-    for a device other than the CPU.
+    for a device other than the CPU; TypeError where `shared` is no bool.
 
     >>> import livegrad, tempfile
     >>> with tempfile.NamedTemporaryFile() as file:
@@ -412,6 +412,8 @@ def from_file(
     tensor([1., 1.])
     """
     d = dtypes.get_default_dtype() if dtype is None else dtype
+    if shared is not None and not isinstance(shared, bool):
+        raise TypeError(f"from_file(): argument 'shared' (position 2) must be bool, not {type(shared).__name__}")
     if device is not None and devices.device(device).type != "cpu":
         raise RuntimeError(f"from_file(): files are seen on the CPU only, not on {device}")
     path = os.fspath(filename)

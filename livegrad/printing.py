@@ -259,6 +259,11 @@ def _contents(array: Any, options: _Options, indent: int) -> str:
 _COMPLEX_OF = {"float16": "complex32", "bfloat16": "complex64", "float32": "complex64", "float64": "complex128"}
 
 
+def unsaid(dtype: str, default_dtype: str) -> bool:
+    """Whether a dtype goes without saying: it is what a Python list of such values would become."""
+    return dtype in (default_dtype, _COMPLEX_OF.get(default_dtype), "int64", "bool")
+
+
 def tensor_repr(
     array: Any,
     *,
@@ -302,10 +307,8 @@ def tensor_repr(
         notes.append(f"device='{device}'")
     if (empty and len(shape) != 1) or options.edgeitems == 0:
         notes.append(f"size={shape!s}")
-    # The dtype goes without saying when it is what a Python list of such values would become.  Nothing can be seen of
-    # the values of an empty tensor, so there only the default dtype does.
-    unsaid = {default_dtype} if empty else {default_dtype, _COMPLEX_OF.get(default_dtype), "int64", "bool"}
-    if dtype not in unsaid:
+    # Nothing can be seen of the values of an empty tensor, so there only the default dtype goes without saying.
+    if dtype != default_dtype and (empty or not unsaid(dtype, default_dtype)):
         notes.append(f"dtype=torch.{dtype}")
     if grad_fn is not None:
         notes.append(f"grad_fn=<{grad_fn}>")

@@ -27,6 +27,7 @@ from .from_data import as_tensor
 from .from_data import tensor as new_tensor
 from .lazy.value import Value
 from .overriding import asks
+from .printing import contents, unsaid, with_notes
 from .tensor import Tensor, wrap
 
 __all__ = ["DoubleTensor", "FloatTensor", "SparseTensor", "mm", "sparse_coo_tensor", "spmm", "sum", "to_sparse"]
@@ -255,10 +256,22 @@ class SparseTensor:
         return self._content.sum() if dim is None else self.to_dense().sum(dim)  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
-        return (
-            f"tensor(indices={self._places!r},\n       values={self._content!r},\n       size={tuple(self.shape)}, "
-            f"nnz={self._nnz()}, layout={self.layout})"
-        )
+        parts = []
+        for name, t in (("indices", self._places), ("values", self._content)):
+            start = f"{name}=tensor("
+            size = f", size={tuple(t._shape)}" if t.numel() == 0 else ""
+            parts.append(f"{start}{contents(t.detach().cpu()._to_numpy(), 7 + len(start))}{size})")
+        notes = [f"size={tuple(self.shape)}", f"nnz={self._nnz()}"]
+        if self.device.type != "cpu":
+            notes.insert(0, f"device='{self.device}'")
+        if not unsaid(self.dtype.name, dtypes.get_default_dtype().name):
+            notes.append(f"dtype={self.dtype}")
+        notes.append(f"layout={self.layout}")
+        if self.grad_fn is not None:
+            notes.append(f"grad_fn=<{self.grad_fn.name()}>")
+        elif self.requires_grad:
+            notes.append("requires_grad=True")
+        return with_notes("tensor(" + ",\n       ".join(parts), notes, 7, force_newline=True)
 
 
 def sparse_coo_tensor(

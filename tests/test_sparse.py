@@ -75,3 +75,26 @@ def test_errors_are_pytorchs():
 def test_printing_names_the_parts():
     text = repr(livegrad.sparse_coo_tensor([[0], [1]], [2.0], (1, 2)))
     assert "size=(1, 2), nnz=1, layout=torch.sparse_coo" in text and "values=tensor([2.])" in text
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_printing_is_pytorchs():
+    ours, theirs = (
+        [
+            repr(each)
+            for each in (
+                lib.sparse_coo_tensor(PLACES, NUMBERS, (2, 3)),
+                lib.sparse_coo_tensor(PLACES, NUMBERS, (2, 3), requires_grad=True),
+                lib.sparse_coo_tensor(PLACES, NUMBERS, (2, 3), requires_grad=True) * 2,
+                lib.sparse_coo_tensor(PLACES, NUMBERS, (2, 3), dtype=lib.float64),
+                lib.sparse_coo_tensor(PLACES, [1, 2, 3, 4], (2, 3)),
+                lib.sparse_coo_tensor(PLACES, [1, 2, 3, 4], (2, 3), dtype=lib.int32),
+                lib.sparse_coo_tensor(PLACES, [1j, 2, 3, 4], (2, 3)),
+                lib.sparse_coo_tensor(PLACES[:1], [[1.0, 2.5]] * 4, (2, 2)),
+                lib.sparse_coo_tensor([list(range(30))], [1.0] * 30),
+                lib.sparse_coo_tensor(lib.zeros(2, 0).long(), lib.zeros(0, 4), (2, 3, 4)),
+            )
+        ]
+        for lib in both()
+    )
+    assert ours == theirs
