@@ -168,6 +168,8 @@ def saved_attributes(node: Any) -> dict[str, Any]:
         v = next(tensors, None) if letter == "t" else next(numbers)
         if v is not None or letter == "t":
             found[PYTORCH_NAMES.get(name, name)] = v
+    if node.instr.op.fixed:
+        found["exponent"] = node.instr.op.fixed[0]  # of powers whose formula has it built in: nothing else has
     if result is not None:
         found["result"] = result
     return found

@@ -191,6 +191,23 @@ def test_a_node_gives_what_it_keeps():
     assert not any(name.startswith("_saved_") for name in dir(product.grad_fn))
 
 
+@pytest.mark.parametrize("exponent", [2, 3, 0.5, -1, 2.5])
+def test_a_power_tells_its_exponent(exponent):
+    for lib in (livegrad, pytest.importorskip("torch")):
+        x = lib.ones(2, requires_grad=True)
+        node = (x**exponent).grad_fn
+        assert node._saved_exponent == exponent
+
+
+def test_writes_through_data_are_not_seen_by_gradients():
+    x, w = livegrad.ones(2, 2, requires_grad=True), livegrad.full((2, 2), 3.0, requires_grad=True)
+    y = (x * x + x @ w).sum()
+    x.data.add_(1)
+    w.data = livegrad.zeros(2, 2)
+    y.backward()
+    assert x.grad.tolist() == [[8.0, 8.0]] * 2 and w.grad.tolist() == [[2.0, 2.0]] * 2
+
+
 def test_a_node_gives_what_was_packed():
     a, w = livegrad.rand(2, 3, requires_grad=True), livegrad.rand(3, 2, requires_grad=True)
     with graph.saved_tensors_hooks(lambda t: t.detach().numpy(), lambda array: livegrad.from_numpy(array) + 1):
