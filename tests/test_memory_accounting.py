@@ -230,6 +230,14 @@ def test_the_system_refuses():
         livegrad.empty(1 << 55)
 
 
+def test_what_could_not_be_had_is_the_size_of_the_tensor():
+    with pytest.raises(
+        livegrad.OutOfMemoryError, match=r"400000000000000 bytes \(363.80 TiB\).*\[10000000, 10000000\]"
+    ) as e:
+        livegrad.zeros(10**7, 10**7)
+    assert e.value.nbytes == 4 * 10**14
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.lists(st.tuples(st.integers(1, 400_000), st.booleans()), max_size=12))
 def test_live_tensors_are_exactly_those_that_live(plan):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -57,14 +58,16 @@ def out_of_memory_for(refused: MemoryError, shape: tuple, dtype: Any) -> MemoryE
     """The same, now that it is known what the memory was for."""
     if not isinstance(refused, OutOfMemoryError):
         return refused
-    made = out_of_memory(refused.nbytes, refused.why, refused.in_use, shape, dtype)
+    # What was refused was rounded up to a capacity that others can use again.
+    nbytes = min(refused.nbytes, math.prod(shape) * dtype.itemsize)
+    made = out_of_memory(nbytes, refused.why, refused.in_use, shape, dtype)
     made.__suppress_context__ = True  # it says all that `refused` says
     return made
 
 
 def amount(nbytes: float) -> str:
     """A number of bytes, in the unit that suits it."""
-    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+    for unit, size in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if abs(nbytes) >= size:
             return f"{nbytes / size:.2f} {unit}"
     return f"{nbytes:.0f} B"
