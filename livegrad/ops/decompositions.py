@@ -143,8 +143,14 @@ _KEPT = 128  # rows of the largest pattern that is kept for the next who asks
 
 
 def _made_pattern(n: int, diagonal: float, below: float, above: float, dtype: Any, where: Any) -> Value:
-    made = np.tri(n, n, -1) * below + np.tri(n, n, -1).T * above + np.eye(n) * diagonal
-    return from_array(arrays.moved(backend.copied(made.astype(dtype.np)).ready(), where))
+    def made(xp: Any) -> Any:
+        ones = xp.ones((n, n), dtype.np)
+        return xp.eye(n, dtype=dtype.np) * diagonal + xp.tril(ones, -1) * below + xp.triu(ones, 1) * above
+
+    if where.type != "cuda":
+        return from_array(arrays.moved(backend.copied(made(np).astype(dtype.np)).ready(), where))
+    with backend.on(where):  # it is made there: nothing is copied
+        return backend.copied(made(backend.of(backend.count(1, 1, where))))
 
 
 _kept_pattern = functools.lru_cache(128)(_made_pattern)

@@ -45,7 +45,7 @@ def flat(args):
 
 
 # What has no derivative; going backward raises.
-REFUSED = ("floor_divide", "_floor_divide", "_remainder_of_number", "_heaviside")
+REFUSED = ("floor_divide", "_floor_divide", "_remainder_of_number", "_heaviside", "unique")
 
 
 @pytest.mark.parametrize("name", [n for n in CASES if n not in REFUSED])
@@ -92,8 +92,6 @@ LESS_EXACT_THERE = {"digamma": 1e-9, "hardsigmoid": 1e-7}
 def test_gradients_as_in_pytorch(name):
     """Whether a result requires a gradient, and the gradients, in float64 and float32, on kernels."""
     case = CASES[name]
-    if name == "unique":
-        pytest.skip("PyTorch records it, but has no derivative of it")
     if case.torch_function is None:
         pytest.skip("no operator of PyTorch by itself; covered by central differences")
     problems = []
