@@ -68,8 +68,9 @@ def test_stats_agree_with_the_functions():
     livegrad.set_memory_limit(1 << 30)
     assert livegrad.memory_stats()["limit_bytes"] == 1 << 30
     gc.collect()  # what others left in cycles must not come back in between
-    livegrad.empty_cache()
-    assert livegrad.memory_stats()["cached_bytes"] < MIB
+    cached = livegrad.memory_stats()["cached_bytes"]
+    livegrad.empty_cache()  # (what is free beside small tensors of others stays)
+    assert livegrad.memory_stats()["cached_bytes"] <= cached - 4 * MIB
 
 
 def test_another_device_is_refused():
