@@ -56,10 +56,11 @@ def source(what: str, kind: str, single: bool) -> str:
 
 
 def loads(words: str) -> str:
-    """IR that reads the arguments, 64 bits each, of these names."""
+    """IR that reads the arguments, 64 bits each, of these names: pointers where they begin with ^, else numbers."""
     lines = []
     for k, word in enumerate(words.split()):
-        lines += [f"  %{word}.p = getelementptr i64, ptr %args, i64 {k}", f"  %{word} = load i64, ptr %{word}.p"]
+        kind, name = ("ptr", word[1:]) if word[0] == "^" else ("i64", word)
+        lines += [f"  %{name}.at = getelementptr i64, ptr %args, i64 {k}", f"  %{name} = load {kind}, ptr %{name}.at"]
     return "\n".join(lines)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from .elementwise import NAME, Arguments
 from .ir import Module, Reg, type_text
-from .product import call_rows, define_rows, lanes_of, transposed, vectors_of_panel
+from .product import call_rows, define_rows, lanes_of, moved, transposed, vectors_of_panel
 
 POINTERS = ("a", "b", "c", "s")
 NUMBERS = (
@@ -52,13 +52,7 @@ class _Product:
         return self.b.const("i64", value, 1)
 
     def at(self, pointer: str, *steps: tuple) -> str:
-        """An address: (number of steps, distance of a step) each."""
-        b = self.b
-        place = None
-        for count, distance in steps:
-            term = b.mul(count, distance)
-            place = term if place is None else b.add(place, term)
-        return b.gep(pointer, self.kind, place)  # type: ignore[arg-type]
+        return moved(self.b, pointer, self.kind, *steps)
 
     def copy_panel(self, source: str, depth: Reg) -> None:
         """A whole panel of a block of B: `source` is its first element."""

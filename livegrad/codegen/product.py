@@ -136,6 +136,15 @@ def call_rows(
     b.call(name, None, [f"ptr {a}", f"ptr {right}", f"ptr {c}", f"ptr {start}", *numbers])
 
 
+def moved(b: Builder, pointer: str, kind: str, *steps: tuple[Reg, Reg]) -> str:
+    """An address: (number of steps, distance of a step) each, in elements."""
+    place = None
+    for count, distance in steps:
+        term = b.mul(count, distance)
+        place = term if place is None else b.add(place, term)
+    return pointer if place is None else b.gep(pointer, kind, place)
+
+
 def transposed(b: Builder, lines: list[Reg]) -> list[Reg]:
     """As many vectors as each has lanes, transposed: quarters change places, at every size of square."""
     n = len(lines)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from .elementwise import NAME, Arguments
 from .ir import Builder, Module, Reg, type_text
-from .product import call_rows, define_rows, lanes_of, transposed, vectors_of_panel
+from .product import call_rows, define_rows, lanes_of, moved, transposed, vectors_of_panel
 
 POINTERS = ("a", "b", "c")
 NUMBERS = (
@@ -44,20 +44,20 @@ def source(kind: str) -> str:
     right_row = b.select(is_turned, number(most * width), n["b.row"])
     with b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as items:
         outer, inner = b.udiv(items.i, n["inner"]), b.urem(items.i, n["inner"])
-        a = _moved(b, p["a"], kind, (outer, n["a.outer"]), (inner, n["a.inner"]))
-        all_of_b = _moved(b, p["b"], kind, (outer, n["b.outer"]), (inner, n["b.inner"]))
-        c = _moved(b, p["c"], kind, (items.i, n["c.batch"]))
+        a = moved(b, p["a"], kind, (outer, n["a.outer"]), (inner, n["a.inner"]))
+        all_of_b = moved(b, p["b"], kind, (outer, n["b.outer"]), (inner, n["b.inner"]))
+        c = moved(b, p["c"], kind, (items.i, n["c.batch"]))
         with b.loop(0, n["n"], most * width) as panels:
             columns = b.smin(b.sub(n["n"], panels.i), number(most * width))
             last = b.udiv(b.sub(columns, number(1)), number(width))  # vectors but one
             lanes = b.sub(columns, b.mul(last, number(width)))
             with b.when(is_turned):
-                first = _moved(b, all_of_b, kind, (panels.i, n["b.row"]))
+                first = moved(b, all_of_b, kind, (panels.i, n["b.row"]))
                 _transpose(b, kind, first, n["b.row"], n["k"], columns, most * width)
             name = b.fresh("right")
-            in_place = _moved(b, all_of_b, kind, (panels.i, number(1)))
+            in_place = moved(b, all_of_b, kind, (panels.i, number(1)))
             b.line(f"%{name} = select {is_turned.operand}, ptr %b.block, ptr {in_place}")
-            result = _moved(b, c, kind, (panels.i, number(1)))
+            result = moved(b, c, kind, (panels.i, number(1)))
             labels, after = [b.fresh("vectors") for _ in range(most)], b.fresh("after")
             cases = " ".join(f"i64 {v}, label %{labels[v]}" for v in range(1, most))
             b.line(f"switch {last.operand}, label %{labels[0]} [ {cases} ]")
@@ -73,13 +73,6 @@ def source(kind: str) -> str:
     return module.text()
 
 
-def _moved(b: Builder, pointer: str, kind: str, *steps: tuple[Reg, Reg]) -> str:
-    """An address: (number of steps, distance of a step) each."""
-    for count, distance in steps:
-        pointer = b.gep(pointer, kind, b.mul(count, distance))
-    return pointer
-
-
 def _transpose(b: Builder, kind: str, first: str, distance: Reg, k: Reg, columns: Reg, panel: int) -> None:
     """Write columns that are `distance` apart into the block, square by square; rows of it are a panel apart."""
     width = lanes_of(kind)
@@ -92,10 +85,10 @@ def _transpose(b: Builder, kind: str, first: str, distance: Reg, k: Reg, columns
         lines = []
         for lane in range(width):  # past the end the last column stands in, of which nobody takes note
             column = b.smin(b.add(across.i, number(lane)), final)
-            lines.append(_moved(b, first, kind, (column, distance)))
+            lines.append(moved(b, first, kind, (column, distance)))
         with b.loop(0, k, width) as down:
             mask = b.icmp("slt", b.iota("i64"), b.splat(b.sub(k, down.i)))
             square = [b.load_some(b.gep(line, kind, down.i), kind, mask) for line in lines]
-            target = _moved(b, b.gep("%b.block", kind, across.i), kind, (down.i, number(panel)))
+            target = moved(b, b.gep("%b.block", kind, across.i), kind, (down.i, number(panel)))
             for lane, row in enumerate(transposed(b, square)):
                 b.store(row, b.gep(target, kind, lane * panel), align=64)

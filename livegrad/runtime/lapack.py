@@ -281,15 +281,6 @@ _BLOCK = 64  # columns that LAPACK works on together
 _TYPES = {"f32": ("float", 4, "s"), "f64": ("double", 8, "d")}
 
 
-def _loads(arguments: str) -> str:
-    lines = []
-    for place, name in enumerate(arguments.split()):
-        kind, name = ("ptr", name[1:]) if name[0] == "^" else ("i64", name)
-        lines.append(f"  %{name}.at = getelementptr i64, ptr %args, i64 {place}")
-        lines.append(f"  %{name} = load {kind}, ptr %{name}.at")
-    return "\n".join(lines)
-
-
 @slotted
 class _Kernels:
     """For one kind of numbers the addresses of the kernels, and of the routines that they call."""
@@ -297,10 +288,12 @@ class _Kernels:
     __slots__ = ("cholesky", "getrf", "getri", "inverse", "potrf", "solution", "triangular", "trsm")
 
     def __init__(self, kind: str) -> None:
+        from ..codegen.along import loads
+
         type_, size, letter = _TYPES[kind]
         text = _TEXT
         for name, arguments in _ARGUMENTS.items():
-            text = text.replace(name.upper() + "\n", _loads(arguments) + "\n")
+            text = text.replace(name.upper() + "\n", loads(arguments) + "\n")
         for name, number in _CBLAS.items():
             text = text.replace(f"i32 {name}", f"i32 {number}")
         text = text.replace("KIND", kind).replace("TYPE", type_).replace("SIZE", str(size))
