@@ -233,7 +233,8 @@ def _define_tile(module: Module, kind: str, block: int, vectors: int, step: int,
     ]
     b = module.function(f"tile.{vectors}", parameters, width, kernel=False)
     taps, line = Reg("%taps", "i64"), Reg("%line", "i64")
-    w_rows = [b.gep("%w", kind, b.mul(Reg("%w.row", "i64"), number(b, o))) for o in range(block)]
+    w_row = Reg("%w.row", "i64")
+    w_rows = [b.gep("%w", kind, b.mul(w_row, number(b, o))) for o in range(block)] if in_place else []
     with b.loop(0, taps, CHAIN) as chain:
         stop = clamp_high(b, b.add(chain.i, number(b, CHAIN)), taps)
         sums = [b.const(kind, 0) for _ in range(block * vectors)]

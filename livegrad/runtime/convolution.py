@@ -30,6 +30,7 @@ from .convolution_layout import (
     weight_places,
 )
 from .memory import allocate
+from .scratch import aligned, slots_of
 
 ITEM_BYTES = {"f32": 4, "f64": 8}  # of the kinds that there are kernels for
 # What a work item is made of. The sums of its outputs and places stay in the second cache, of which the smallest have
@@ -98,21 +99,6 @@ def _is_packed(p: Problem, outputs: int, vectors: int, width: int) -> bool:
     return PACKING * (1 / width + 1 / w.count) < between * outputs / (2 * width)
 
 
-# --- memory -----------------------------------------------------------------------------------------------------
-
-
-def _aligned(n: int) -> int:
-    return -(-n // 64) * 64
-
-
-@hot
-def _scratch(slots: int, slot_bytes: int) -> tuple:
-    """Memory for `slots` slots, and their flags, at zero."""
-    block = allocate(slots * (64 + slot_bytes))
-    pool.write(block.ptr, bytes(slots * 64))
-    return block
-
-
 # --- the convolution --------------------------------------------------------------------------------------------
 
 
@@ -169,11 +155,11 @@ def _plan(p: Problem, threads: int) -> _Plan:
                 per_part = equal_parts(blocks, max(per_part // 2, least_blocks))
             box, lay, boxes, items = cut(per_part, most)
     line = (lay.group_images - 1) * lay.image + (box[0] - 1) * lay.depth + (box[1] - 1) * lay.pitch + box[2]
-    line = _aligned(line + 2 * tile) + 16  # not a multiple of a page: lines would share a set of the cache
-    pack_at = _aligned((lay.per_channel * chunk + 2 * tile) * size) if lay.laid_out else 0
-    lines_at = pack_at + (_aligned(chunk * window * (tile + width) * size) if packed else 0)
+    line = aligned(line + 2 * tile) + 16  # not a multiple of a page: lines would share a set of the cache
+    pack_at = aligned((lay.per_channel * chunk + 2 * tile) * size) if lay.laid_out else 0
+    lines_at = pack_at + (aligned(chunk * window * (tile + width) * size) if packed else 0)
     plan = _Plan()
-    plan.slots, plan.slot_bytes = threads, _aligned(lines_at + (block * per_part * line + 2 * tile) * size)
+    plan.slots, plan.slot_bytes = threads, aligned(lines_at + (block * per_part * line + 2 * tile) * size)
     on, oc, *steps = q.out_strides
     counts = [a.count for a in q.axes]
     plan.table = weight_places(q)
@@ -226,7 +212,7 @@ def convolve(p: Problem, x: int, w: int, bias: int, out: int) -> bool:
         args = struct.pack("=3q", w, table, weight.ptr) + plan.order_words
         pool.launch(order.address, args, plan.order_items, max(1, 50_000 // each))
         w = weight.ptr
-    scratch = _scratch(plan.slots, plan.slot_bytes)
+    scratch = slots_of(plan.slots, plan.slot_bytes)
     args = struct.pack("=7q", x, w, bias, out, offsets, table, scratch.ptr) + plan.words
     pool.launch(plan.kernel.address, args, plan.items, plan.grain)
     return True
@@ -306,10 +292,10 @@ def _weight_plan(p: Problem, threads: int) -> _WeightPlan:
     parts, channel_parts = -(-p.outputs // per_part), -(-p.channels // channels_per_part)
     # Lines start on vectors, and not all at the same place of a page.
     line = (-(-(lay.group_images * image + lay.strip + width) // 16) | 1) * 16
-    g_at = _aligned((lay.per_channel * channels_per_part + 2 * width) * size) if lay.laid_out else 0
+    g_at = aligned((lay.per_channel * channels_per_part + 2 * width) * size) if lay.laid_out else 0
     plan = _WeightPlan()
     plan.slots = threads
-    plan.slot_bytes = _aligned(g_at + (per_part * line + block * width) * size)
+    plan.slot_bytes = aligned(g_at + (per_part * line + block * width) * size)
     counts = [a.count for a in p.axes]
     words = (
         plan.slots, plan.slot_bytes, g_at, int(lay.laid_out), chunk_boxes, all_boxes, p.groups, parts, per_part,
@@ -341,7 +327,7 @@ def weight_partials(p: Problem, x: int, g: int, dtype: object) -> Array | None:
     if not plan.kernel.available(plan.work):
         return None
     made = arrays.empty(plan.shape, dtype)
-    scratch = _scratch(plan.slots, plan.slot_bytes)
+    scratch = slots_of(plan.slots, plan.slot_bytes)
     args = struct.pack("=5q", x, g, made.ptr, plan.address, scratch.ptr) + plan.words
     pool.launch(plan.kernel.address, args, plan.items, plan.grain)
     return made

@@ -12,7 +12,7 @@ from ..llvm import machine
 from ..native import hot
 from ..observe import WATCH
 from . import pool
-from .memory import allocate
+from .scratch import aligned, slots_of
 
 # What rows are, as read and as written (`codegen.fourier`).
 COMPLEX, REAL, HALF, REAL_ALONE = 0, 1, 2, 3
@@ -99,9 +99,8 @@ def transform(
     each = 2 * lanes if reads in (REAL, HALF) else lanes
     items = -(-rows // each)
     slots = min(pool.get_num_threads(), items)
-    slot_bytes = -(-2 * (2 * n + 4) * machine.host_vector_bytes() // 64) * 64
-    scratch = allocate(slots * (64 + slot_bytes))
-    pool.write(scratch.ptr, bytes(slots * 64))
+    slot_bytes = aligned(2 * (2 * n + 4) * machine.host_vector_bytes())
+    scratch = slots_of(slots, slot_bytes)
     args = kernel.pack(
         x, out, plan.passes, plan.twiddles, scratch.ptr, rows, x_row, out_row, n, plan.count, reads, writes,
         int(inverse), slots, slot_bytes, factor,
