@@ -37,6 +37,7 @@ from .creation import (
     arange,
     empty,
     empty_like,
+    empty_permuted,
     empty_strided,
     eye,
     full,

@@ -138,6 +138,37 @@ def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
 
 @makes
+def empty_permuted(
+    size: Sequence, physical_layout: Sequence, *, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """Uninitialised memory of a shape, whose dimensions lie in an order: the first of them furthest apart.
+
+    Raises RuntimeError unless physical_layout is a permutation of the dimensions.
+
+    >>> import livegrad
+    >>> livegrad.empty_permuted((2, 3, 5), (0, 2, 1)).stride()
+    (15, 1, 3)
+    """
+    shape, order = _sizes(tuple(size)), tuple(physical_layout)
+    if len(shape) != len(order):
+        raise RuntimeError(
+            "Number of dimensions in size does not match the length of the physical_layout; i.e. len(size) = "
+            f"{len(shape)} is not equal to len(physical_layout) = {len(order)}"
+        )
+    if sorted(order) != list(range(len(order))):
+        outside = next(((k, d) for k, d in enumerate(order) if not 0 <= d < len(order)), None)
+        raise RuntimeError(
+            f"Duplicate dim not allowed: physical_layout is {list(order)}" if outside is None else
+            f"Dimension out of range (expected to be between 0 and {len(order) - 1}, but got {outside[1]} at index "
+            f"{outside[0]})"
+        )  # fmt: skip
+    lying = empty(tuple(shape[d] for d in order), dtype=dtype, device=device)
+    back = sorted(range(len(order)), key=order.__getitem__)
+    return _finish(lying.permute(back).detach(), requires_grad)  # type: ignore[attr-defined]
+
+
+@makes
 @hot
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
     """Zeros of a shape.

@@ -1,5 +1,7 @@
 """assert_close accepts and refuses what PyTorch's does."""
 
+import math
+
 import pytest
 
 import livegrad
@@ -54,3 +56,34 @@ def test_message():
         livegrad.testing.assert_close(1.0, 1.0, rtol=0.1)
     with pytest.raises(TypeError, match="No comparison pair"):
         livegrad.testing.assert_close("a", 1.0)
+
+
+@pytest.mark.parametrize("options", [
+    {"dtype": "float32"}, {"dtype": "float64", "low": 2, "high": 2.5}, {"dtype": "bfloat16"}, {"dtype": "uint8"},
+    {"dtype": "int64", "low": -3.5, "high": 2.5}, {"dtype": "bool", "exclude_zero": True}, {"dtype": "complex64"},
+    {"dtype": "float32", "noncontiguous": True}, {"dtype": "float32", "low": -3e38, "high": 3e38},
+    {"dtype": "int8", "low": 100, "high": 1000},
+])  # fmt: skip
+def test_make_tensor_draws_what_pytorch_draws(options):
+    options = dict(options)
+    name = options.pop("dtype")
+    made = []
+    for m in (livegrad, torch):
+        m.manual_seed(3)
+        made.append(m.testing.make_tensor((5, 6), dtype=getattr(m, name), device="cpu", **options))
+    assert made[0].stride() == made[1].stride()
+    assert made[0].tolist() == made[1].tolist()
+
+
+@pytest.mark.parametrize("options", [
+    {"low": 2.0, "high": 1.0}, {"low": math.nan}, {"noncontiguous": True, "memory_format": "contiguous_format"},
+    {"dtype": "int32", "requires_grad": True}, {"dtype": "uint8", "low": 256, "high": 300},
+])  # fmt: skip
+def test_make_tensor_refuses(options):
+    texts = []
+    for m in (livegrad, torch):
+        given = {k: getattr(m, v) if isinstance(v, str) else v for k, v in {"dtype": "float32", **options}.items()}
+        with pytest.raises(ValueError) as error:
+            m.testing.make_tensor(2, 2, device="cpu", **given)
+        texts.append(str(error.value))
+    assert texts[0] == texts[1]

@@ -369,6 +369,19 @@ def _coordinates(a: np.ndarray) -> list:
     return found
 
 
+@public("nonzero_static", kind="library")
+def nonzero_static(x: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
+    """Indices of the first size elements that are not zero, one row each: (size, dimensions), int64.
+
+    Rows that are left over hold fill_value. Raises RuntimeError for a negative size.
+    """
+    if size < 0:
+        raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, got {size}")
+    found = nonzero(x)[:size]
+    rest = found.new_full((size - found._shape[0], found._shape[1]), fill_value)
+    return FUNCTIONS["cat"]([found, rest])
+
+
 @public("argwhere", kind="library")
 def argwhere(x: Tensor) -> Tensor:
     """Indices of the elements that are not zero, one row each."""

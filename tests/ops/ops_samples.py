@@ -153,6 +153,7 @@ SAMPLES |= {
     "take": [call(X, ints([[5, 0], [1, 1]]))],
     "nonzero": [call(X), call(SCALAR), call(X, as_tuple=True)],
     "argwhere": [call(X)],
+    "nonzero_static": [call(X, size=3), call(X, size=9, fill_value=7)],
     "repeat_interleave": [call(X, 2), call(X, 2, 1), call(X, ints([1, 0, 2]), 1)],
     "flip": [call(CUBE, (0, 2)), call(X, (1,)), call(data(0, 3), (0,))],
     "roll": [call(X, 1), call(X, 1, 1), call(CUBE, (1, -2), (0, 2))],

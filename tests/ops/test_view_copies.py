@@ -39,6 +39,21 @@ def test_gradients_go_through():
     assert src.grad.tolist() == [1.0, 1.0] and x.grad.tolist() == [[0.0, 3.0, 4.0], [2.0, 4.0, 6.0]]
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_empty_permuted(order):
+    torch = pytest.importorskip("torch")
+    made = [m.empty_permuted((2, 3, 5), order, dtype=m.float64) for m in (livegrad, torch)]
+    assert made[0].shape == made[1].shape and made[0].stride() == made[1].stride()
+
+
+@pytest.mark.parametrize(
+    ("order", "text"), [((0, 0), "Duplicate dim"), ((0, 2), "but got 2 at index 1"), ((0,), "len")]
+)
+def test_empty_permuted_refuses(order, text):
+    with pytest.raises(RuntimeError, match=text):
+        livegrad.empty_permuted((2, 3), order)
+
+
 def test_empty_strided():
     x = livegrad.empty_strided((2, 3), (1, 2), dtype=livegrad.float64, requires_grad=True)
     assert x.stride() == (1, 2) and x.dtype is livegrad.float64 and x.is_leaf and x.requires_grad

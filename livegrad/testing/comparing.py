@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes
-from .tensor import Tensor
+from .. import dtypes
+from ..tensor import Tensor
 
 __all__ = ["assert_close"]
 
@@ -81,7 +81,7 @@ def _is_sequence(x: Any) -> bool:
 
 
 def _tensor(x: Any) -> Tensor | None:
-    from .from_data import tensor
+    from ..from_data import tensor
 
     if isinstance(x, Tensor):
         return x.detach()
