@@ -206,7 +206,9 @@ _LAZY = {
         ("gru", "gru_cell", "lstm", "lstm_cell", "rnn_relu", "rnn_relu_cell", "rnn_tanh", "rnn_tanh_cell"),
         "recurrences"),
     **dict.fromkeys(("cond", "while_loop"), "control_flow"),
-    **dict.fromkeys(("sparse_coo_tensor", "spmm"), "sparse"),
+    **dict.fromkeys(
+        ("sparse_bsc_tensor", "sparse_bsr_tensor", "sparse_compressed_tensor", "sparse_coo_tensor", "sparse_csc_tensor",
+         "sparse_csr_tensor", "spmm"), "sparse"),
     **dict.fromkeys(
         ("SymBool", "SymFloat", "SymInt", "sym_float", "sym_int", "sym_ite", "sym_max", "sym_min", "sym_not",
          "sym_sqrt", "sym_sum"), "symbols"),

@@ -152,16 +152,42 @@ def untyped_storage(self: Tensor) -> Any:
     return UntypedStorage(self)
 
 
-def to_sparse(self: Tensor, sparse_dim: int | None = None) -> Any:
-    """The elements that are not zero: a `sparse.SparseTensor`. See `sparse.to_sparse`."""
+def to_sparse(self: Tensor, sparse_dim: int | None = None, *, layout: Any = None, blocksize: Any = None) -> Any:
+    """The elements that are not zero: a sparse tensor of a layout, in coordinate form unless one is given.
+
+    See `sparse.to_sparse` and `sparse.sparse_compressed_tensor`; blocksize: (height, width) of its blocks.
+    """
     from . import sparse
 
-    return sparse.to_sparse(self, sparse_dim)
+    return sparse.to_sparse(self, sparse_dim).to_sparse(layout=layout, blocksize=blocksize)
+
+
+def _to_layout(layout: formats.layout) -> Any:
+    def method(self: Tensor, blocksize: Any = None, dense_dim: int | None = None) -> Any:
+        return to_sparse(self, layout=layout, blocksize=blocksize)
+
+    method.__name__ = f"to_{layout}".replace("torch.", "")
+    method.__doc__ = f"The elements that are not zero, as a matrix of layout {layout}: see `to_sparse`."
+    return method
+
+
+def sparse_mask(self: Tensor, mask: Any) -> Any:
+    """The elements at the places of a sparse tensor of the same shape: a sparse tensor, too."""
+    if tuple(mask.shape) != tuple(self.shape):
+        raise RuntimeError(
+            f"sparse_mask(): operands have incompatible sizes; self has size {list(self.shape)} but mask has size "
+            f"{list(mask.shape)}"
+        )
+    places = mask.to_sparse_coo()._places if mask.layout is not formats.sparse_coo else mask._places
+    return mask._with(self[tuple(places)])
 
 
 T: Any = Tensor
 T.to = to
+T.sparse_mask = sparse_mask
 T.to_sparse = to_sparse
+for _layout in (formats.sparse_coo, formats.sparse_csr, formats.sparse_csc, formats.sparse_bsr, formats.sparse_bsc):
+    setattr(T, f"to_{_layout}".replace("torch.", ""), _to_layout(_layout))
 T.to_dense = lambda self, dtype=None: self if dtype is None else _cast(self, dtype)
 T.storage = T._typed_storage = storage
 T.untyped_storage = untyped_storage

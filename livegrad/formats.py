@@ -20,7 +20,8 @@ class _Named:
 
 
 class layout(_Named):
-    """Whether a tensor has all elements in memory (``strided``), some (``sparse_coo``), or is nested (``jagged``)."""
+    """Whether a tensor has all elements in memory (``strided``), some (``sparse_coo``, ``sparse_csr`` and the
+    like), or is nested (``jagged``)."""
 
 
 class memory_format(_Named):
@@ -28,7 +29,6 @@ class memory_format(_Named):
 
 
 strided, sparse_coo, jagged = layout("strided"), layout("sparse_coo"), layout("jagged")
-# To compare with: no tensor is compressed.
 sparse_csr, sparse_csc, sparse_bsr, sparse_bsc = (layout(f"sparse_{n}") for n in ("csr", "csc", "bsr", "bsc"))
 contiguous_format, preserve_format = memory_format("contiguous_format"), memory_format("preserve_format")
 legacy_contiguous_format = contiguous_format

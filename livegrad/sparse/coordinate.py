@@ -1,18 +1,4 @@
-"""Sparse tensors in coordinate form: the places of elements and their values; every other element is zero.
-
-What programs on graphs use: making one, adding up places that are given twice, products with dense matrices, and
-turning one into a dense tensor. All of it has gradients, by the values and by the dense matrix. A `SparseTensor` is no
-`Tensor`: it has these operations and no others. Places are always checked against the size.
-
->>> import livegrad
->>> a = livegrad.sparse_coo_tensor([[0, 1, 1], [2, 0, 2]], [3.0, 4.0, 5.0], (2, 3))
->>> a.to_dense()
-tensor([[0., 0., 3.],
-        [4., 0., 5.]])
->>> a @ livegrad.ones(3, 1)
-tensor([[3.],
-        [9.]])
-"""
+"""Sparse tensors in coordinate form: the places of elements and their values."""
 
 from __future__ import annotations
 
@@ -21,19 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes, formats
-from .dtypes import Size
-from .from_data import as_tensor
-from .from_data import tensor as new_tensor
-from .lazy.value import Value
-from .overriding import asks
-from .printing import contents, unsaid, with_notes
-from .tensor import Tensor, wrap
+from .. import dtypes, formats
+from ..dtypes import Size
+from ..from_data import as_tensor
+from ..from_data import tensor as new_tensor
+from ..lazy.value import Value
+from ..tensor import Tensor, wrap
+from .held import Sparse
 
-__all__ = ["DoubleTensor", "FloatTensor", "SparseTensor", "mm", "sparse_coo_tensor", "spmm", "sum", "to_sparse"]
+__all__ = ["DoubleTensor", "FloatTensor", "SparseTensor", "sparse_coo_tensor", "to_sparse"]
 
 
-class SparseTensor:
+class SparseTensor(Sparse):
     """A tensor of which some elements are given: `indices` of shape (sparse dimensions, elements) and their `values`.
 
     Values may have dimensions of their own after the first, which are then the last ones of the tensor.
@@ -47,26 +32,6 @@ class SparseTensor:
         self._places, self._content = indices, values
         self.shape = Size(int(n) for n in size)
         self._coalesced = coalesced
-
-    # What it is.
-    dtype = property(lambda self: self._content.dtype)
-    device = property(lambda self: self._content.device)
-    requires_grad = property(lambda self: self._content.requires_grad)
-    grad_fn = property(lambda self: self._content.grad_fn)
-    is_cuda = property(lambda self: self._content.is_cuda)
-    ndim = property(lambda self: len(self.shape))
-
-    def size(self, dim: int | None = None) -> Any:
-        """The shape, or the size of one dimension."""
-        return self.shape if dim is None else self.shape[dim]
-
-    def dim(self) -> int:
-        """The number of dimensions."""
-        return len(self.shape)
-
-    def numel(self) -> int:
-        """How many elements there are, zeros included."""
-        return self.shape.numel()
 
     def sparse_dim(self) -> int:
         """How many dimensions the indices tell of."""
@@ -125,45 +90,32 @@ class SparseTensor:
         dense = self._content.new_zeros(self.shape)  # type: ignore[attr-defined]
         return dense.index_put(tuple(self._places), self._content, accumulate=True)
 
-    def to_sparse(self) -> SparseTensor:
+    def to_sparse(self, sparse_dim: int | None = None, *, layout: Any = None, blocksize: Any = None) -> Any:
+        """In another layout, with blocks of a size where it has them; itself unless one is given."""
+        if layout is None or layout is formats.sparse_coo:
+            return self
+        from .compressed import compress
+
+        return compress(self, layout, blocksize)
+
+    def to_sparse_coo(self) -> SparseTensor:
         """Itself."""
         return self
+
+    def to_sparse_csr(self) -> Any:
+        """Compressed by rows."""
+        return self.to_sparse(layout=formats.sparse_csr)
+
+    def to_sparse_csc(self) -> Any:
+        """Compressed by columns."""
+        return self.to_sparse(layout=formats.sparse_csc)
 
     def _with(self, values: Tensor) -> SparseTensor:
         return SparseTensor(self._places.to(values.device), values, self.shape, self._coalesced)  # type: ignore[attr-defined]
 
-    def to(self, *args: Any, **kwargs: Any) -> SparseTensor:
-        """On another device or in another dtype, as `Tensor.to`."""
-        return self._with(self._content.to(*args, **kwargs))  # type: ignore[attr-defined]
-
-    def cuda(self, *args: Any, **kwargs: Any) -> SparseTensor:
-        """On a CUDA device."""
-        return self._with(self._content.cuda(*args, **kwargs))  # type: ignore[attr-defined]
-
-    def cpu(self) -> SparseTensor:
-        """On the CPU."""
-        return self._with(self._content.cpu())  # type: ignore[attr-defined]
-
-    def float(self) -> SparseTensor:
-        """With float32 values."""
-        return self.to(dtypes.float32)
-
-    def double(self) -> SparseTensor:
-        """With float64 values."""
-        return self.to(dtypes.float64)
-
-    def detach(self) -> SparseTensor:
-        """Without history."""
-        return self._with(self._content.detach())
-
     def clone(self) -> SparseTensor:
         """A copy."""
         return SparseTensor(self._places.clone(), self._content.clone(), self.shape, self._coalesced)
-
-    def requires_grad_(self, requires_grad: bool = True) -> SparseTensor:
-        """Let its values require gradients, or not; they are then where the gradient is, as ``_values().grad``."""
-        self._content.requires_grad_(requires_grad)
-        return self
 
     def t(self) -> SparseTensor:
         """The transposed matrix."""
@@ -180,27 +132,9 @@ class SparseTensor:
         places = self._places[order[: self.sparse_dim()]]
         return SparseTensor(places, self._content, [self.shape[d] for d in order])
 
-    def __mul__(self, number: Any) -> SparseTensor:
-        if isinstance(number, (Tensor, SparseTensor)):
-            return NotImplemented
-        return self._with(self._content * number)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, number: Any) -> SparseTensor:
-        return self._with(self._content / number)
-
-    def __neg__(self) -> SparseTensor:
-        return self._with(-self._content)
-
     def _accumulate(self, g: Any) -> Tensor:
         """With a dense gradient more: a dense one."""
         return self.to_dense() + wrap(g)
-
-    def detach_(self) -> SparseTensor:
-        """Drop the history."""
-        self._content.detach_()
-        return self
 
     def zero_(self) -> SparseTensor:
         """Without any element."""
@@ -211,10 +145,15 @@ class SparseTensor:
         """The norm of all elements, as `Tensor.norm`."""
         return self.coalesce()._content.norm(p)  # type: ignore[attr-defined]
 
-    def mul_(self, number: Any) -> SparseTensor:
-        """Multiply all values, in place."""
-        self._content = self._content * number
-        return self
+    def __mul__(self, other: Any) -> Any:
+        if isinstance(other, SparseTensor):
+            other = other.to_dense()
+        if not isinstance(other, Tensor):
+            return super().__mul__(other)
+        here = self.coalesce()
+        return here._with(here._content * other.expand(self.shape)[tuple(here._places)])  # type: ignore[attr-defined]
+
+    __rmul__ = __mul__
 
     def __add__(self, other: Any) -> Any:
         if isinstance(other, Value):  # of gradients
@@ -223,28 +162,28 @@ class SparseTensor:
             return self.to_dense() + other
         if not isinstance(other, SparseTensor) or other.shape != self.shape:
             return NotImplemented
-        from .ops.joining import cat
+        from ..ops.joining import cat
 
         places = cat([self._places, other._places], 1)
         return SparseTensor(places, cat([self._content, other._content]), self.shape).coalesce()
 
     __radd__ = __add__
 
-    def __matmul__(self, dense: Tensor) -> Tensor:
-        """The product with a dense matrix or vector."""
-        if not isinstance(dense, Tensor):
+    def __matmul__(self, other: Any) -> Any:
+        """The product with a dense matrix or vector; with another sparse matrix a sparse one."""
+        if isinstance(other, SparseTensor):
+            return to_sparse(self.to_dense() @ other.to_dense())  # type: ignore[operator]
+        if not isinstance(other, Tensor):
             return NotImplemented
-        if self.dim() != 2 or self.sparse_dim() != 2 or dense.dim() not in (1, 2) or self.shape[1] != dense.shape[0]:
+        if self.dim() != 2 or self.sparse_dim() != 2 or other.dim() not in (1, 2) or self.shape[1] != other.shape[0]:
             raise RuntimeError(
-                f"mat1 and mat2 shapes cannot be multiplied ({list(self.shape)} and {list(dense.shape)}): a sparse "
-                "matrix is multiplied by a dense matrix or vector"
+                f"mat1 and mat2 shapes cannot be multiplied ({list(self.shape)} and {list(other.shape)}): a sparse "
+                "matrix is multiplied by a matrix or vector"
             )
         rows, columns = self._places
-        weights = self._content if dense.dim() == 1 else self._content.unsqueeze(1)
-        terms = dense.index_select(0, columns) * weights  # type: ignore[attr-defined]
-        return terms.new_zeros((self.shape[0], *dense.shape[1:])).index_add(0, rows, terms)
+        return product(rows, columns, self._content, self.shape[0], other)
 
-    mm = matmul = __matmul__
+    mm = matmul = mv = __matmul__
 
     def __rmatmul__(self, dense: Tensor) -> Tensor:
         if dense.dim() == 1:
@@ -252,26 +191,39 @@ class SparseTensor:
         return (self.t() @ dense.t()).t()  # type: ignore[attr-defined]
 
     def sum(self, dim: Any = None) -> Any:
-        """The sum of all elements, or along dimensions, of which the result is dense."""
-        return self._content.sum() if dim is None else self.to_dense().sum(dim)  # type: ignore[attr-defined]
+        """The sum of all elements, or along dimensions: sparse, unless no sparse dimension is left."""
+        if dim is None:
+            return self._content.sum()  # type: ignore[attr-defined]
+        dims = {d % self.dim() for d in ((dim,) if isinstance(dim, int) else dim)}
+        n = self.sparse_dim()
+        inner = [d - n + 1 for d in sorted(dims) if d >= n]
+        content = self._content.sum(inner) if inner else self._content  # type: ignore[attr-defined]
+        kept = [d for d in range(n) if d not in dims]
+        if not kept:
+            return content.sum(0)
+        shape = [m for d, m in enumerate(self.shape) if d not in dims]
+        return SparseTensor(self._places[kept], content, shape).coalesce()
+
+    def __getitem__(self, index: Any) -> Any:
+        """The part at an index of the first dimension: sparse, too."""
+        if not isinstance(index, (int, np.integer)):
+            raise TypeError(f"a sparse tensor is indexed by one integer, got {index!r}")
+        if not -self.shape[0] <= index < self.shape[0]:
+            raise IndexError(f"index {index} is out of bounds for dimension 0 with size {self.shape[0]}")
+        here = self._places[0] == int(index) % self.shape[0]
+        if self.sparse_dim() == 1:
+            return self.coalesce().to_dense()[index]
+        return SparseTensor(self._places[1:][:, here], self._content[here], self.shape[1:], self._coalesced)
 
     def __repr__(self) -> str:
-        parts = []
-        for name, t in (("indices", self._places), ("values", self._content)):
-            start = f"{name}=tensor("
-            size = f", size={tuple(t._shape)}" if t.numel() == 0 else ""
-            parts.append(f"{start}{contents(t.detach().cpu()._to_numpy(), 7 + len(start))}{size})")
-        notes = [f"size={tuple(self.shape)}", f"nnz={self._nnz()}"]
-        if self.device.type != "cpu":
-            notes.insert(0, f"device='{self.device}'")
-        if not unsaid(self.dtype.name, dtypes.get_default_dtype().name):
-            notes.append(f"dtype={self.dtype}")
-        notes.append(f"layout={self.layout}")
-        if self.grad_fn is not None:
-            notes.append(f"grad_fn=<{self.grad_fn.name()}>")
-        elif self.requires_grad:
-            notes.append("requires_grad=True")
-        return with_notes("tensor(" + ",\n       ".join(parts), notes, 7, force_newline=True)
+        return self._shown({"indices": self._places, "values": self._content}, self._nnz(), True)
+
+
+def product(rows: Tensor, columns: Tensor, values: Tensor, count: int, dense: Tensor) -> Tensor:
+    """What a matrix of `count` rows, given by places and values, makes of a matrix or a vector."""
+    weights = values if dense.dim() == 1 else values.unsqueeze(1)  # type: ignore[attr-defined]
+    terms = dense.index_select(0, columns) * weights  # type: ignore[attr-defined]
+    return terms.new_zeros((count, *dense.shape[1:])).index_add(0, rows, terms)
 
 
 def sparse_coo_tensor(
@@ -318,19 +270,6 @@ def to_sparse(self: Tensor, sparse_dim: int | None = None) -> SparseTensor:
         there = there.flatten(n).any(-1)
     places = there.nonzero()
     return SparseTensor(places.t().contiguous(), self[tuple(places.t())], self.shape, True)
-
-
-def mm(mat1: Any, mat2: Any) -> Any:
-    """The product of two matrices of which one may be sparse; its gradients are dense."""
-    return mat1 @ mat2
-
-
-spmm = asks(mm)
-
-
-def sum(input: SparseTensor, dim: Any = None) -> Any:  # noqa: A001, A002
-    """See `SparseTensor.sum`."""
-    return input.sum(dim)
 
 
 def _legacy(dtype: Any, indices: Any = None, values: Any = None, size: Any = None) -> SparseTensor:
