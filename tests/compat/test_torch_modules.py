@@ -186,9 +186,54 @@ def test_timer_measures_what_it_is_given():
     assert measured.number_per_run == 200 and len(measured.times) == 1 and len(runs) >= 200
     assert 0 < measured.median < 1 and measured.mean == measured.median
     assert "appending" in repr(measured)
+    assert Timer("\n  x.add(1)\n", "\n    x = torch.ones(1)\n").timeit(2).title == "x.add(1)"
     assert timer.blocked_autorange(min_run_time=0.01).iqr >= 0
     with pytest.raises(ValueError, match="only statements in Python"):
         Timer("x", language="cpp")
+
+
+def described(measurement, stmt="x + 1", setup="pass", label="adding", sub_label=None, description=None, threads=1):
+    """What both libraries say of the same times, from the second line on."""
+    from torch.utils.benchmark import Measurement as Theirs
+    from torch.utils.benchmark.utils.common import TaskSpec
+
+    from livegrad.utils.benchmark import Measurement
+
+    number, raw = measurement
+    spec = TaskSpec(stmt, setup, "", label, sub_label, description, None, threads)
+    return Measurement(number, raw, stmt, setup, label, sub_label, description, None, threads), Theirs(
+        number, raw, spec
+    )
+
+
+@pytest.mark.parametrize(("measurement", "options"), [
+    ((10, [1e-4]), {}), ((10, [1e-4]), {"setup": "x = 1\ny = 2", "description": "twice"}),
+    ((7, [0.5, 0.4, 0.7, 0.6, 0.5]), {"sub_label": "small", "threads": 2}),
+    ((1000, [1e-5, 2e-5, 1.13e-5, 1.07e-5]), {"label": None}), ((3, [6.0, 6.01, 6.02, 6.0]), {"setup": "x = 1"}),
+])  # fmt: skip
+def test_measurements_are_described_as_pytorch_does(measurement, options):
+    ours, theirs = described(measurement, **options)
+    assert repr(ours).splitlines()[1:] == repr(theirs).splitlines()[1:]
+    assert ours.significant_figures == theirs.significant_figures and ours.has_warnings == theirs.has_warnings
+
+
+def test_tables_of_measurements_say_what_pytorchs_do():
+    from torch.utils.benchmark import Compare as Theirs
+
+    from livegrad.utils.benchmark import Compare
+
+    results = [
+        described((2, [1e-5 * (1 + n * t / 3)]), sub_label=f"n={n}", description=d, threads=t)
+        for n in (1, 10) for d in ("a", "wider") for t in (1, 2) if (n, d) != (10, "a")
+    ]  # fmt: skip
+    tables = [Compare([ours for ours, _ in results]), Theirs([theirs for _, theirs in results])]
+    words = [[line.strip("-[]").split() for line in str(table).replace("-", "").splitlines()] for table in tables]
+    assert words[0] == words[1]
+    tables[0].trim_significant_figures()
+    tables[0].colorize()
+    assert "\033[92m" in str(tables[0])
+    with pytest.raises(ValueError, match="Expected an instance of `Measurement`"):
+        Compare([1])
 
 
 @pytest.mark.parametrize("transpose", [False, True])

@@ -1,69 +1,31 @@
-"""`benchmark`: timing statements, with enough repetitions for what is measured."""
+"""Timing statements, with enough repetitions for what is measured."""
 
 from __future__ import annotations
 
-import statistics
+import textwrap
 import timeit
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import livegrad
 
-__all__ = ["Measurement", "Timer"]
+from .measurement import Measurement
 
-_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (0.0, "ns"))
-
-
-def _shown(seconds: float) -> str:
-    size, unit = next((s, u) for s, u in _UNITS if seconds >= s)
-    return f"{seconds / (size or 1e-9):.2f} {unit}"
+__all__ = ["Timer", "timer"]
 
 
-@dataclass
-class Measurement:
-    """What was measured. raw_times: seconds of each block of `number_per_run` runs; `times` are of one run each."""
-
-    number_per_run: int
-    raw_times: list[float]
-    title: str = "stmt"
-    sub_label: str | None = None
-    description: str | None = None
-    num_threads: int = 1
-    metadata: dict = field(default_factory=dict)
-
-    @property
-    def times(self) -> list[float]:
-        return [t / self.number_per_run for t in self.raw_times]
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.times)
-
-    @property
-    def mean(self) -> float:
-        return statistics.fmean(self.times)
-
-    @property
-    def iqr(self) -> float:
-        """Distance between the quartiles."""
-        if len(self.raw_times) < 2:
-            return 0.0
-        low, _, high = statistics.quantiles(self.times, n=4, method="inclusive")
-        return high - low
-
-    def __repr__(self) -> str:
-        of = f"  Median: {_shown(self.median)}\n  IQR:    {_shown(self.iqr)}\n" if len(self.raw_times) > 1 else ""
-        head = f"{type(self).__name__} of {self.title}" + (f": {self.sub_label}" if self.sub_label else "")
-        runs = f"{len(self.raw_times)} measurements, {self.number_per_run} runs per measurement"
-        return f"{head}\n{of or f'  {_shown(self.median)}' + chr(10)}  {runs}, {self.num_threads} threads"
+def timer() -> float:
+    """The clock: seconds, after the work of a CUDA device is done."""
+    if livegrad.cuda.is_available():
+        livegrad.cuda.synchronize()
+    return timeit.default_timer()
 
 
 class Timer:
     """Times a statement, given as text, with names from `globals`; deferred work is done within the measured time.
 
-    setup: run before. label, sub_label, description: kept for showing. num_threads: how many threads the library uses
-    meanwhile.
+    setup: run before. Both may be indented. label, sub_label, description, env: kept for showing. num_threads: how many
+    threads the library uses meanwhile.
 
     >>> from livegrad.utils.benchmark import Timer
     >>> Timer("sum(range(100))").timeit(10).number_per_run
@@ -79,10 +41,11 @@ class Timer:
             raise ValueError(f"only statements in Python can be timed, not in {language}")
         names = {"torch": livegrad, "livegrad": livegrad, **(globals or {})}
         exec(global_setup, names)  # noqa: S102  the program's own text
+        stmt, setup = (textwrap.dedent(text).strip() for text in (stmt, setup))
         self._timer = timeit.Timer(stmt, setup, timer=self._clock(timer), globals=names)
         self._about: dict[str, Any] = {
-            "title": label or stmt.strip(), "sub_label": sub_label, "description": description,
-            "num_threads": num_threads,
+            "stmt": stmt, "setup": setup, "label": label, "sub_label": sub_label, "description": description,
+            "env": env, "num_threads": num_threads,
         }  # fmt: skip
         self._threads = num_threads
 
