@@ -202,6 +202,7 @@ _LAZY = {
     **dict.fromkeys(("igamma", "igammac"), "special_functions"),
     **dict.fromkeys(("istft", "stft"), "spectrogram"),
     **dict.fromkeys(("pca_lowrank", "svd_lowrank"), "low_rank"),
+    "lobpcg": "eigenpairs",
     **dict.fromkeys(
         ("gru", "gru_cell", "lstm", "lstm_cell", "rnn_relu", "rnn_relu_cell", "rnn_tanh", "rnn_tanh_cell"),
         "recurrences"),
