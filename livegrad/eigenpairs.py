@@ -53,14 +53,13 @@ def lobpcg(
         if not whole:
             E, V = _Iteration(A, B, iK, largest, tol).run(X, steps, tracker)
             return E[:k], V[:, :k]
-        flat = A.reshape(-1, m, m)  # a sparse matrix has no batches
-        parts = [x if x is None else x.expand(*whole, *x.shape[-2:]).reshape(-1, *x.shape[-2:]) for x in (B, iK, X)]
-        found = [
-            _Iteration(a, *(None if x is None else x[i] for x in parts[:2]), largest, tol).run(
-                parts[2][i], steps, tracker
-            )
-            for i, a in enumerate(flat)
+        flat: list[Any] = [
+            None if x is None else x.expand(*whole, *x.shape[-2:]).reshape(-1, *x.shape[-2:]) for x in (A, B, iK, X)
         ]
+        found = []
+        for i in range(A[..., 0, 0].numel()):  # a sparse matrix has no batches
+            a, b, nearly = (None if x is None else x[i] for x in flat[:3])
+            found.append(_Iteration(a, b, nearly, largest, tol).run(flat[3][i], steps, tracker))
         E, V = (livegrad.stack([pair[j] for pair in found]) for j in range(2))  # type: ignore[attr-defined]
         return E[:, :k].reshape(*whole, k), V[..., :k].reshape(*whole, m, k)
 
