@@ -55,8 +55,8 @@ def forward_source(kind: str, block: int, vectors: int, packed: bool, in_place: 
     first tile is not used. Arguments: FORWARD_POINTERS, FORWARD_WORDS, LAYOUT_WORDS.
     """
     module = Module("cpu")
-    for n in _sizes(vectors):
-        _define_tile(
+    for n in tile_sizes(vectors):
+        define_tile(
             module,
             kind,
             block,
@@ -113,8 +113,8 @@ def forward_source(kind: str, block: int, vectors: int, packed: bool, in_place: 
                     panel = b.gep(slot, "i8", s.pack_at)
                     _pack(b, kind, vectors, base, panel, offsets, count, q.i, left, box, s.depth)
                 fewer = 0
-                for n in _sizes(vectors):
-                    some = _between(b, left, fewer, n, width)
+                for n in tile_sizes(vectors):
+                    some = between(b, left, fewer, n, width)
                     fewer = n
                     with b.when(some):
                         at = b.select(back, b.sub(places, number(b, n * width)), q.i)
@@ -192,7 +192,7 @@ def _pack(
         source, target = b.gep(base, kind, place), b.gep(panel, kind, b.sub(low, first))
         # Rows come in rising order: what goes over the end of one is written again.
         for n in range(1, vectors + 1):
-            with b.when(_between(b, b.sub(high, low), n - 1, n, width)), b.loop(0, taps) as k, b.at_width(width):
+            with b.when(between(b, b.sub(high, low), n - 1, n, width)), b.loop(0, taps) as k, b.at_width(width):
                 read = b.gep(source, kind, b.load(b.gep(offsets, "i64", k.i), "i64", width=1))
                 write = b.gep(target, kind, b.mul(k.i, number(b, packed_row(kind, vectors))))
                 found = [b.load(b.gep(read, kind, v * width), kind) for v in range(n)]
@@ -200,17 +200,17 @@ def _pack(
                     b.store(x, b.gep(write, kind, v * width))
 
 
-def _sizes(vectors: int) -> list[int]:
+def tile_sizes(vectors: int) -> list[int]:
     """How many vectors tiles have: rising, each the half of the next."""
-    return [*_sizes(-(-vectors // 2)), vectors] if vectors > 1 else [1]
+    return [*tile_sizes(-(-vectors // 2)), vectors] if vectors > 1 else [1]
 
 
-def _between(b: Builder, count: Reg, fewer: int, n: int, width: int) -> Reg:
+def between(b: Builder, count: Reg, fewer: int, n: int, width: int) -> Reg:
     """Whether so many elements take more than `fewer` vectors, and no more than n."""
     return b.and_(b.icmp("sgt", count, number(b, fewer * width)), b.icmp("sle", count, number(b, n * width)))
 
 
-def _define_tile(module: Module, kind: str, block: int, vectors: int, step: int, unrolled: int, in_place: bool) -> None:
+def define_tile(module: Module, kind: str, block: int, vectors: int, step: int, unrolled: int, in_place: bool) -> None:
     """Define `@tile.n`: the sums of a tile, `block` lines of n = `vectors` vectors, added to %target, or written there.
 
     step: from tap to tap of what is packed; 0: the offsets say where they are. unrolled: taps of a round, a power of 2.

@@ -54,7 +54,7 @@ def gradient_source(kind: str, block: int, across: int, wide: bool) -> str:
     """
     module = Module("cpu")
     if wide:
-        _define_wide_tile(module, kind, block, across)
+        define_wide_tile(module, kind, block, across)
     b = module.function(NAME, SIGNATURE)
     args = Arguments(b)
     x, g, partial, offsets, scratch = (args.pointer() for _ in GRADIENT_POINTERS)
@@ -198,22 +198,6 @@ def _add_tile(b: Builder, kind: str, sums: list[list[Reg]], block: int, target: 
 # --- the wide form ----------------------------------------------------------------------------------------------
 
 
-def _transposed(b: Builder, rows: list[Reg]) -> list[Reg]:
-    """The columns of a square of vectors."""
-    n = len(rows)
-    rows = list(rows)
-    step = 1
-    while step < n:
-        for i in range(n):
-            if not i & step:
-                u, v = rows[i], rows[i + step]
-                lanes = range(n)
-                rows[i] = b.shuffle(u, v, [j + n - step if j & step else j for j in lanes])
-                rows[i + step] = b.shuffle(u, v, [j + n if j & step else j + step for j in lanes])
-        step *= 2
-    return rows
-
-
 def _lay_across(
     b: Builder, kind: str, width: int, block: int, g: str, target: str, s: Chosen, images: Reg, there: Reg
 ) -> None:
@@ -231,7 +215,7 @@ def _lay_across(
         whole = b.select(all_there, b.and_(count, number(b, -width)), zero)
 
         def square(at: Reg, first: int, lines: list[Reg]) -> None:
-            for lane, v in enumerate(_transposed(b, lines)):
+            for lane, v in enumerate(transposed(b, lines)):
                 place = b.add(b.add(row, at), number(b, lane))
                 b.store(v, b.gep(target, kind, b.add(b.mul(place, number(b, block)), number(b, first))))
 
@@ -254,7 +238,7 @@ def _lay_across(
                 square(j.i, first, lines)
 
 
-def _define_wide_tile(module: Module, kind: str, block: int, across: int) -> None:
+def define_wide_tile(module: Module, kind: str, block: int, across: int) -> None:
     """Define `@wide`: add the products of `across` taps and `block` outputs, over %count places, to %target.
 
     It is a function of its own so that the sums have the registers to themselves. With %begins, %target is written.

@@ -216,6 +216,11 @@ def _in_order(total: Value, parts: tuple, groups: int, outputs: int, shape: tupl
     return backend.copied(found.reshape(shape))
 
 
+def _sum(total: Value) -> float:
+    with np.errstate(all="ignore"):
+        return float(total.native().sum())
+
+
 def _by_weight(x: Value, y: Value, window: tuple, stride: tuple, padding: tuple, dilation: tuple, groups: int) -> Value:
     dtype = x.dtype
     if x.device is not cpu:
@@ -233,13 +238,16 @@ def _by_weight(x: Value, y: Value, window: tuple, stride: tuple, padding: tuple,
         problem = Problem(
             _KINDS[x.dtype], x.shape[0], groups, channels, outputs, axes, _strides(a), _strides(b), nothing, nothing
         )
-        parts = convolution.weight_partials(problem, a.ptr, b.ptr, x.dtype)
-        if parts is not None:
+        for directly in (False, True):
+            parts = convolution.weight_partials(problem, a.ptr, b.ptr, x.dtype, directly)
+            if parts is None:
+                break
             total = from_array(parts)
             if parts.shape[0] > 1:
                 total = reduced(total, "sum", (0,), False, x.dtype)
-            # Places between rows count as zero times what lies there, which is not zero beside an infinity.
-            if math.isfinite(total.native().sum()) or np.isfinite(a.native()).all():
+            # Places between rows count as zero times what lies there, which is not zero beside an infinity; and sums of
+            # large numbers may overflow where the result does not.
+            if math.isfinite(_sum(total)) or (directly and np.isfinite(a.native()).all()):
                 return cast_value(_in_order(total, parts.shape, groups, outputs, shape), dtype)
     with np.errstate(all="ignore"):
         found = convolution_numpy.by_weight(a.native(), b.native(), window, stride, padding, dilation, groups)

@@ -10,14 +10,13 @@ import struct
 
 import numpy as np
 
-from ..codegen.kernels import Kernel
 from ..codegen.layout import CHAIN
-from ..llvm import machine, service
 from ..native import hot
 from ..observe import library
 from . import array as arrays
-from . import pool
+from . import pool, winograd, winograd_weight
 from .array import Array, numel
+from .convolution_kernels import ITEM_BYTES, SERIAL_WORK, blocks_for, kernel, many_registers, width_of
 from .convolution_layout import (
     Axis,
     Problem,
@@ -26,13 +25,13 @@ from .convolution_layout import (
     lay_out,
     runs_of,
     serves_as_it_is,
+    share,
     simplified,
     weight_places,
 )
 from .memory import allocate
 from .scratch import aligned, slots_of
 
-ITEM_BYTES = {"f32": 4, "f64": 8}  # of the kinds that there are kernels for
 # What a work item is made of. The sums of its outputs and places stay in the second cache, of which the smallest have
 # half a megabyte; so does what it reads of the input at a time.
 SUM_BYTES = 256 << 10
@@ -43,46 +42,9 @@ MOST_PLACES = 1024
 MOST_USES = 8  # tiles that read a weight, up to which it is not worth being put in order
 PACKING = 3  # cycles that packing a vector takes
 GRADIENT_BYTES = 288 << 10  # of both that the gradient by the weight reads
-SERIAL_WORK = 200_000  # multiply-adds that the calling thread does alone
 CHUNKS = 16  # of boxes, in the gradient by the weight
 PARTIAL_ELEMENTS = 1 << 20  # of all its partial results
 PART = 128  # channels, on either side, that a work item of that gradient takes
-
-
-# --- kernels ----------------------------------------------------------------------------------------------------
-
-_kernels: dict[tuple, Kernel] = {}
-
-
-def _width(kind: str) -> int:
-    """Lanes of one vector of this machine."""
-    return machine.host_vector_bytes() // ITEM_BYTES[kind]
-
-
-def _kernel(name: str, kind: str, *sizes: int | bool) -> Kernel:
-    key = (name, kind, *sizes)
-    found = _kernels.get(key)
-    if found is None:
-        service.load("livegrad.codegen.conv", "livegrad.codegen.conv_weight")
-        from ..codegen import conv, conv_weight
-
-        source = {
-            "forward": conv.forward_source, "weight": conv_weight.gradient_source, "order": conv_weight.order_source
-        }[name]  # fmt: skip
-        found = _kernels[key] = Kernel(lambda: ("conv", *key), lambda: source(kind, *sizes), "q", 1)
-    return found
-
-
-def _many_registers() -> bool:
-    """Whether there are 32 vector registers, not 16."""
-    return not machine.is_x86() or machine.host_vector_bytes() == 64
-
-
-def _blocks(outputs: int) -> tuple[int, int]:
-    """(output channels, vectors) of a tile: the block that leaves the least unused."""
-    choices = ((8, 3), (4, 6), (3, 6), (2, 8), (1, 8)) if _many_registers() else ((4, 3), (3, 3), (2, 4), (1, 4))
-    slower = {1: 2, 2: 1.15, 3: 1.05}  # small blocks have more loads for each product
-    return min(choices, key=lambda c: -(-outputs // c[0]) * c[0] * slower.get(c[0], 1))
 
 
 def _is_packed(p: Problem, outputs: int, vectors: int, width: int) -> bool:
@@ -126,14 +88,14 @@ def _plan(p: Problem, threads: int) -> _Plan:
     if plan is not None:
         return plan
     q = simplified(p)
-    block, vectors = _blocks(q.outputs)
-    tile = vectors * _width(q.kind)
+    block, vectors = blocks_for(q.outputs)
+    tile = vectors * width_of(q.kind)
     size = ITEM_BYTES[q.kind]
     window = math.prod(len(a.taps) for a in q.axes)
     chunk = equal_parts(q.channels, CHAIN // window if window > 1 else POINT_CHAIN)
     blocks = -(-q.outputs // block)
     per_part = equal_parts(blocks, MOST_OUTPUTS // block)
-    width = _width(q.kind)
+    width = width_of(q.kind)
     direct = serves_as_it_is(q, tile)
     packed = _is_packed(q, block * per_part, vectors, width)
     direct = direct and not packed
@@ -184,8 +146,8 @@ def _plan(p: Problem, threads: int) -> _Plan:
     plan.items = items
     plan.work = q.images * q.groups * q.outputs * taps * math.prod(counts)
     plan.grain = max(1, SERIAL_WORK * plan.items // max(plan.work, 1))
-    plan.kernel = _kernel("forward", p.kind, block, vectors, packed, in_place)
-    plan.order = None if in_place else _kernel("order", p.kind, block)
+    plan.kernel = kernel("forward", p.kind, block, vectors, packed, in_place)
+    plan.order = None if in_place else kernel("order", p.kind, block)
     plan.keep = (plan.offsets.ctypes.data, plan.table.ctypes.data)
     if len(_plans) >= MAX_PLANS:
         _plans.clear()
@@ -200,6 +162,8 @@ def convolve(p: Problem, x: int, w: int, bias: int, out: int) -> bool:
 
     bias: the address of one number per output channel of all groups.
     """
+    if winograd.convolve(p, x, w, bias, out):
+        return True
     plan = _plan(p, pool.get_num_threads())
     order = plan.order
     if not plan.kernel.available(plan.work) or (order is not None and not order.available(plan.work)):
@@ -221,15 +185,9 @@ def convolve(p: Problem, x: int, w: int, bias: int, out: int) -> bool:
 # --- its gradient by the weight ---------------------------------------------------------------------------------
 
 
-def _share(n: int, most: int, unit: int) -> int:
-    """The size of equal parts of n of at most about `most`, a multiple of `unit`."""
-    each = -(-n // -(-n // most))
-    return -(-each // unit) * unit
-
-
 def _gradient_tile(p: Problem, width: int) -> tuple[int, int, bool]:
     """(outputs, taps, whether in the wide form) of a tile, by what is left unused."""
-    many = _many_registers()
+    many = many_registers()
     block = 2 * width
     if width > 1 and p.out_strides[4] == 1 and -(-p.outputs // block) * block <= 1.25 * p.outputs:
         return block, 12 if many else 6, True
@@ -252,16 +210,16 @@ def _weight_plan(p: Problem, threads: int) -> _WeightPlan:
     plan = _weight_plans.get(key)
     if plan is not None:
         return plan
-    width = _width(p.kind)
+    width = width_of(p.kind)
     block, across, wide = _gradient_tile(p, width)
     p = simplified(p)
     window = math.prod(len(a.taps) for a in p.axes)
     taps = p.channels * window
     tap_rows = -(-taps // across) * across
     tiles = -(-p.outputs // block)
-    per_part = _share(p.outputs, PART, block)
+    per_part = share(p.outputs, PART, block)
     channel_unit = across // math.gcd(across, window)
-    channels_per_part = _share(p.channels, PART, channel_unit)
+    channels_per_part = share(p.channels, PART, channel_unit)
     size = ITEM_BYTES[p.kind]
     phases = math.prod(a.step for a in p.axes)
     most = min(MOST_PLACES, GRADIENT_BYTES // (size * (per_part + channels_per_part * phases)))
@@ -281,12 +239,12 @@ def _weight_plan(p: Problem, threads: int) -> _WeightPlan:
         pitch = pitch if box[0] * box[1] > 1 else box[2]
     image = rows_d * rows_h * pitch
     # Enough items for all threads; each copies the input of its channels, and the gradient of its outputs.
-    least = _share(min(16, p.channels), 16, channel_unit)
+    least = share(min(16, p.channels), 16, channel_unit)
     while threads > 1 and items * -(-p.outputs // per_part) * -(-p.channels // channels_per_part) < 4 * threads:
         if per_part > block and (per_part >= channels_per_part or channels_per_part <= least):
-            per_part = _share(p.outputs, per_part // 2, block)
+            per_part = share(p.outputs, per_part // 2, block)
         elif channels_per_part > least:
-            channels_per_part = _share(p.channels, channels_per_part // 2, channel_unit)
+            channels_per_part = share(p.channels, channels_per_part // 2, channel_unit)
         else:
             break
     parts, channel_parts = -(-p.outputs // per_part), -(-p.channels // channels_per_part)
@@ -310,7 +268,7 @@ def _weight_plan(p: Problem, threads: int) -> _WeightPlan:
     plan.work = p.images * p.groups * p.outputs * taps * math.prod(counts)
     plan.grain = max(1, SERIAL_WORK * plan.items // max(plan.work, 1))
     plan.shape = (chunks, p.groups, tiles, tap_rows, block)
-    plan.kernel = _kernel("weight", p.kind, block, across, wide)
+    plan.kernel = kernel("weight", p.kind, block, across, wide)
     if len(_weight_plans) >= MAX_PLANS:
         _weight_plans.clear()
     _weight_plans[key] = plan
@@ -318,11 +276,15 @@ def _weight_plan(p: Problem, threads: int) -> _WeightPlan:
 
 
 @library("convolution by the weight")
-def weight_partials(p: Problem, x: int, g: int, dtype: object) -> Array | None:
+def weight_partials(p: Problem, x: int, g: int, dtype: object, directly: bool) -> Array | None:
     """The gradient by the weight in parts: [chunk, group, tile of outputs, tap, output of the tile], to be summed.
 
-    `out_strides` of the problem are those of `g`. None where there is no kernel (yet).
+    `out_strides` of the problem are those of `g`. directly: not in fewer multiplications, whose result may overflow
+    where the sums of products do not. None where there is no kernel (yet).
     """
+    made = None if directly else winograd_weight.gradient(p, x, g, dtype)
+    if made is not None:
+        return made
     plan = _weight_plan(p, pool.get_num_threads())
     if not plan.kernel.available(plan.work):
         return None

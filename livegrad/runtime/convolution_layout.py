@@ -73,6 +73,12 @@ def equal_parts(n: int, most: int) -> int:
     return -(-n // -(-n // max(most, 1)))
 
 
+def share(n: int, most: int, unit: int) -> int:
+    """The size of equal parts of n of at most about `most`, a multiple of `unit`."""
+    each = -(-n // -(-n // most))
+    return -(-each // unit) * unit
+
+
 # --- simpler problems -------------------------------------------------------------------------------------------
 
 

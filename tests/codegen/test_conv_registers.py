@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from livegrad.codegen import conv, conv_weight
+from livegrad.codegen import conv, conv_weight, winograd, winograd_weight
 from livegrad.llvm import machine
-from livegrad.runtime import convolution
+from livegrad.runtime import convolution_kernels
 
 pytestmark = pytest.mark.skipif(
     not (machine.compiler_available() and machine.is_x86() and machine.host_has_fma()),
@@ -33,7 +33,7 @@ def _through_memory(block):
 @pytest.mark.parametrize("kind", ["f32", "f64"])
 @pytest.mark.parametrize("outputs", [1, 2, 3, 64])
 def test_sums_of_a_tile_stay_in_registers(kind, outputs):
-    block, vectors = convolution._blocks(outputs)
+    block, vectors = convolution_kernels.blocks_for(outputs)
     for packed, in_place in itertools.product((False, True), (False, True) if block >= 4 else (False,)):
         text = conv.forward_source(kind, block, vectors, packed, in_place)
         found = _innermost(text, conv.UNROLLED * block * vectors)
@@ -44,7 +44,23 @@ def test_sums_of_a_tile_stay_in_registers(kind, outputs):
 @pytest.mark.parametrize("kind", ["f32", "f64"])
 def test_sums_of_the_gradient_by_the_weight_stay_in_registers(kind):
     width = machine.host_vector_bytes() // (4 if kind == "f32" else 8)
-    across = 12 if convolution._many_registers() else 6
+    across = 12 if convolution_kernels.many_registers() else 6
     found = _innermost(conv_weight.gradient_source(kind, 2 * width, across, True), 2 * across)
     assert found
     assert [_through_memory(b) for b in found] == [[]] * len(found)
+
+
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+def test_sums_of_products_of_tiles_stay_in_registers(kind):
+    width = machine.host_vector_bytes() // (4 if kind == "f32" else 8)
+    if width * (4 if kind == "f32" else 8) < 32:
+        pytest.skip("vectors of 32 bytes are needed")
+    block, vectors = convolution_kernels.blocks_for(64)
+    across = 8 if convolution_kernels.many_registers() else 6
+    for text, least in (
+        (winograd.forward_source(kind, block, vectors), conv.UNROLLED * block * vectors),
+        (winograd_weight.gradient_source(kind, 3, across), 2 * across),
+    ):
+        found = _innermost(text, least)
+        assert found
+        assert [_through_memory(b) for b in found] == [[]] * len(found)
