@@ -13,6 +13,7 @@ for 36. So there are 16 products of matrices, of outputs and channels, summed ov
 
 from __future__ import annotations
 
+from .conv import packed_row
 from .conv_layout import (
     SIGNATURE,
     Words,
@@ -42,14 +43,6 @@ FINISH_POINTERS = ("partial", "out")
 FINISH_WORDS = ("chunks", "groups", "blocks", "rows", "channels")
 
 
-def tile_row(kind: str, vectors: int) -> int:
-    """Elements from channel to channel of the tiles that are read, and places from block to block of those of g.
-
-    A run of tiles, and room for a vector of them that goes over its end.
-    """
-    return vector_width(kind) * (vectors + 1)
-
-
 def gradient_source(kind: str, vectors: int, across: int) -> str:
     """LLVM IR of the 16 sums of products, `across` channels at a time, of runs of `vectors` vectors of tiles.
 
@@ -61,7 +54,7 @@ def gradient_source(kind: str, vectors: int, across: int) -> str:
     """
     module = Module("cpu")
     width = vector_width(kind)
-    block, run, row = 2 * width, vectors * width, tile_row(kind, vectors)
+    block, run, row = 2 * width, vectors * width, packed_row(kind, vectors)
     define_wide_tile(module, kind, block, across)
     b = module.function(NAME, SIGNATURE, width)
     args = Arguments(b)
