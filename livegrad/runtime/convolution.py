@@ -127,7 +127,9 @@ def _plan(p: Problem, threads: int) -> _Plan:
     plan.table = weight_places(q)
     w_step, x_step = _even_step(plan.table), _even_step(lay.offsets)
     uses = q.images * math.prod(a.count for a in q.axes) // tile
-    in_place = uses < MOST_USES and block >= 4 and q.outputs % block == 0 and (packed or bool(w_step and x_step))
+    # Neither packed nor in order, the taps of a round take more registers for addresses than 16 vectors leave.
+    steps_known = packed or (bool(w_step and x_step) and many_registers())
+    in_place = uses < MOST_USES and block >= 4 and q.outputs % block == 0 and steps_known
     words = (
         plan.slots, plan.slot_bytes, pack_at, lines_at, int(lay.laid_out), q.groups, -(-blocks // per_part), per_part,
         blocks, q.outputs, chunk, window, *q.w_strides[:2], w_step, x_step, on, oc, *steps, line, q.images, *counts,
