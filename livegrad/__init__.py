@@ -314,7 +314,8 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 from .native import shown_in as _shown_in
 
-_shown_in(__name__, Tensor, Size, device, dtype, finfo, iinfo, layout, memory_format, Generator, OutOfMemoryError)
+_shown_in(__name__, Tensor, Size, device, dtype, finfo, iinfo, layout, memory_format, OutOfMemoryError)
+_shown_in(f"{__name__}._C", Generator)
 _are_public(globals())
 if os.environ.get("LIVEGRAD_NATIVE") == "always":
     from .native import build as _build  # here, for the helper thread cannot import from a package that is not whole

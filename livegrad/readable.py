@@ -204,13 +204,15 @@ class Readable(Described):
 
     def _text_without_data(self, prefix: str) -> str:
         """What is known of a tensor on the device "meta"."""
+        from .printing import with_notes
+
         edge = self._edge
-        parts = ["...", "device='meta'", f"size={tuple(self._shape)}"]
+        parts = ["device='meta'", f"size={tuple(self._shape)}"]
         if self.dtype is not dtypes.get_default_dtype():
             parts.append(f"dtype={self.dtype}")
         if edge is not None:
             parts.append("requires_grad=True" if edge.is_leaf else f"grad_fn=<{edge.name()}>")
-        return f"{prefix}{', '.join(parts)})"
+        return with_notes(f"{prefix}...", parts, len(prefix))
 
     def _text(self, prefix: str, tensor_contents: str | None = None) -> str:
         from .printing import tensor_repr

@@ -17,7 +17,7 @@ SHOWN = [
     (livegrad.device, "livegrad.device"),
     (livegrad.Size, "livegrad.Size"),
     (livegrad.layout, "livegrad.layout"),
-    (livegrad.Generator, "livegrad.Generator"),
+    (livegrad.Generator, "livegrad._C.Generator"),
     (livegrad.OutOfMemoryError, "livegrad.OutOfMemoryError"),
     (nn.Parameter, "livegrad.nn.parameter.Parameter"),
     (nn.Module, "livegrad.nn.modules.module.Module"),

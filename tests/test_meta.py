@@ -22,6 +22,15 @@ RESULTS = {
     "norm": lambda m, x: m.nn.functional.layer_norm(x, (3,)),
     "convolution": lambda m, x: m.nn.functional.conv1d(x[None], x[None, :, :2]),
     "lookup": lambda m, x: m.nn.functional.embedding(m.zeros(4, dtype=m.int64, device="meta"), x),
+    "transposed convolution": lambda m, x: m.nn.functional.conv_transpose1d(x[None], x[:, None]),
+    "average": lambda m, x: m.nn.functional.avg_pool1d(x, 2),
+    "product of stacks": lambda m, x: m.empty(5, 1, 3, 2, device="meta") @ m.empty(4, 2, 6, device="meta"),
+    "product with a vector": lambda m, x: m.empty(5, 2, 3, device="meta") @ x[0],
+    "product of a vector": lambda m, x: x[0] @ m.empty(5, 3, 2, device="meta"),
+    "product of vectors": lambda m, x: x[0] @ x[1],
+    "linear": lambda m, x: m.nn.functional.linear(m.empty(4, 5, 3, device="meta"), x, x[:, 0]),
+    "linear without bias": lambda m, x: m.nn.functional.linear(m.empty(4, 5, 3, device="meta"), x),
+    "added product": lambda m, x: m.addmm(x[0], x.mT, x),
     "in place": lambda m, x: x.clone().add_(1).mul_(x),
     "like": lambda m, x: m.randn_like(x, dtype=m.float64),
 }
@@ -36,10 +45,22 @@ def test_shapes_and_dtypes_are_those_of_pytorch(name):
     assert repr(found) == repr(expected)
 
 
+def test_long_texts_are_broken_where_pytorch_breaks_them():
+    torch = pytest.importorskip("torch")
+    texts = [
+        repr(m.empty(1024, 5, 65535, 655, dtype=m.float64, device="meta", requires_grad=True) * 2)
+        for m in (livegrad, torch)
+    ]
+    assert texts[0] == texts[1] and "\n" in texts[0]
+
+
 def test_they_take_no_memory_and_no_time():
     huge = livegrad.empty(1 << 40, 1 << 10, device="meta")
     assert (huge * 2).sum(0).numel() == 1 << 10
     huge.normal_()
+    images = livegrad.empty(1024, 3, 65536, 65536, device="meta")
+    assert nn.Conv2d(3, 5, 2, device="meta")(images).shape == (1024, 5, 65535, 65535)
+    assert nn.Linear(1 << 10, 1 << 20, device="meta")(huge).shape == (1 << 40, 1 << 20)
     assert huge.clone().fill_(1).storage_offset() == 0
 
 

@@ -4,9 +4,10 @@ import enum
 from typing import Any
 
 from ..overriding import THREAD, DisableTorchFunction, DisableTorchFunctionSubclass, disabled_torch_function_impl
+from ..random import Generator
 from ..tensor import Tensor
 
-__all__ = ["DisableTorchFunction", "DisableTorchFunctionSubclass"]
+__all__ = ["DisableTorchFunction", "DisableTorchFunctionSubclass", "Generator"]
 
 DispatchKey = enum.Enum(
     "DispatchKey", "CPU CUDA Meta Autograd AutogradCPU AutogradCUDA Autocast AutocastCPU AutocastCUDA AutocastXPU"

@@ -272,10 +272,41 @@ class Function:
 
     vjp = backward
 
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+        """Compute the tangents of the outputs from those of the inputs; taken where there is no `backward`."""
+        raise NotImplementedError(
+            "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
+        )
+
     @classmethod
     def _gradient(cls) -> Callable:
-        """`backward`, under whichever of its two names it was written."""
-        return cls.vjp if cls.backward is Function.backward else cls.backward
+        """`backward`, under whichever of its two names it was written, or what `jvp` tells of it."""
+        if cls.backward is not Function.backward:
+            return cls.backward
+        return cls.vjp if cls.vjp is not Function.vjp or cls.jvp is Function.jvp else cls._transposed
+
+    @classmethod
+    def _transposed(cls, ctx: Any, *grad_outputs: Any) -> tuple:
+        """Gradients by `jvp`, which is linear in its tangents: so they are its own gradients by these."""
+        from ..creation import zeros
+        from .functions import grad
+
+        tangents: list = [None] * len(ctx.needs_input_grad)
+        for (shape, dtype), position in zip(ctx.metas, ctx.positions):
+            if ctx.needs_input_grad[position]:
+                tangents[position] = zeros(shape, dtype=dtype, requires_grad=True)
+        recording = MODE.grad
+        with enable_grad():
+            made = cls.jvp(ctx, *tangents)
+        made = made if isinstance(made, tuple) else (made,)
+        used = [(t, g) for t, g in zip(made, grad_outputs) if t is not None and t.requires_grad and g is not None]
+        seeds = [t for t in tangents if t is not None]
+        found = iter(
+            grad([t for t, _ in used], seeds, [g for _, g in used], create_graph=recording, allow_unused=True)
+            if used else [None] * len(seeds)
+        )  # fmt: skip
+        return tuple(None if t is None else next(found) for t in tangents)
 
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:

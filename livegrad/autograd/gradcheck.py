@@ -65,10 +65,13 @@ def gradcheck(
     atol: float = 1e-5,
     rtol: float = 1e-3,
     raise_exception: bool = True,
+    *,
+    check_backward_ad: bool = True,
+    check_forward_ad: bool = False,
     **ignored: Any,
 ) -> bool:
     """Compare the gradients of `func` with central differences, at inputs that require gradients, in float64 or
-    complex128.
+    complex128; with check_forward_ad also the tangents that it makes of dual numbers.
 
     Returns True; raises GradcheckError where they differ (or returns False with raise_exception=False).
     """
@@ -79,9 +82,11 @@ def gradcheck(
     # Leaves over contiguous memory of their own, so that elements can be shifted one by one.
     # All differences come first: shifting an element is an in-place change of what a recorded graph holds.
     differences = [_numerical(func, inputs, x, eps) for x in wanted]
+    if check_forward_ad and not _tangents_agree(func, inputs, wanted, differences, atol, rtol, raise_exception):
+        return False
     outputs = _outputs(func, inputs)
     for o_number, output in enumerate(outputs):
-        if not output.requires_grad:
+        if not output.requires_grad or not check_backward_ad:
             continue
         for x_number, (x, numerical) in enumerate(zip(wanted, differences)):
             for direction in (1, 1j) if output.is_complex() else (1,):
@@ -98,11 +103,39 @@ def gradcheck(
                 if not np.allclose(analytical, expected, rtol, atol, equal_nan=True):
                     if not raise_exception:
                         return False
-                    worst = float(np.nanmax(np.abs(analytical - expected)))
-                    raise GradcheckError(
-                        f"Jacobian mismatch for output {o_number} with respect to input {x_number} (largest difference "
-                        f"{worst:g}),\nnumerical:{expected}\nanalytical:{analytical}"
-                    )
+                    raise _mismatch(o_number, x_number, expected, analytical)
+    return True
+
+
+def _mismatch(output: int, x: int, expected: np.ndarray, analytical: np.ndarray) -> GradcheckError:
+    worst = float(np.nanmax(np.abs(analytical - expected)))
+    return GradcheckError(
+        f"Jacobian mismatch for output {output} with respect to input {x} (largest difference {worst:g}),\n"
+        f"numerical:{expected}\nanalytical:{analytical}"
+    )
+
+
+def _tangents_agree(
+    func: Callable, inputs: tuple, wanted: list[Tensor], differences: list, atol: float, rtol: float, raising: bool
+) -> bool:
+    """Whether duals along each element of each input have the tangents that central differences tell of."""
+    from . import forward_ad
+
+    for x_number, (x, numerical) in enumerate(zip(wanted, differences)):
+        for i in range(x.numel()):
+            for k, direction in enumerate((1, 1j) if x.is_complex() else (1,)):
+                along = x.detach().new_zeros(x.numel())  # type: ignore[attr-defined]
+                along[i] = direction
+                with forward_ad.dual_level():
+                    given = [forward_ad.make_dual(t, along.reshape(t.shape)) if t is x else t for t in inputs]
+                    found = [forward_ad.unpack_dual(t).tangent for t in _outputs(func, tuple(given))]
+                for o_number, tangent in enumerate(found):
+                    expected = numerical[o_number][i, k]
+                    analytical = np.zeros_like(expected) if tangent is None else _wide(tangent.detach()).reshape(-1)
+                    if not np.allclose(analytical, expected, rtol, atol, equal_nan=True):
+                        if raising:
+                            raise _mismatch(o_number, x_number, expected, analytical)
+                        return False
     return True
 
 

@@ -290,6 +290,7 @@ CONVOLUTION = operator(
         "bias": lambda g: _bias_gradient(g),
     },
     anywhere=True,
+    shape_of=lambda x, weight, bias, out, **_: (x.shape[0], weight.shape[0], *out),
 )  # fmt: skip
 PLAIN = operator(
     "convolution",
@@ -297,6 +298,7 @@ PLAIN = operator(
     tensors=("x", "weight"),
     grads={name: CONVOLUTION.grads[name].function for name in ("x", "weight")},
     anywhere=True,
+    shape_of=lambda x, weight, out, **_: (x.shape[0], weight.shape[0], *out),
 )
 TRANSPOSED = operator(
     "conv_transpose",
@@ -315,6 +317,7 @@ TRANSPOSED = operator(
     },
     node="Convolution",
     anywhere=True,
+    shape_of=lambda x, weight, size, groups, **_: (x.shape[0], weight.shape[1] * groups, *size),
 )  # fmt: skip
 BIASED_TRANSPOSED = operator(
     "conv_transpose",
@@ -326,6 +329,7 @@ BIASED_TRANSPOSED = operator(
     },
     node="Convolution",
     anywhere=True,
+    shape_of=lambda x, weight, bias, size, groups, **_: (x.shape[0], weight.shape[1] * groups, *size),
 )
 BY_WEIGHT = operator(
     "conv_weight",

@@ -182,6 +182,7 @@ LINEAR = operator(
     through={"weight": "TBackward0"},
     anywhere=True,
     batch=rows_by_weight,
+    shape_of=lambda bias, x, weight: (*x.shape[:-1], weight.shape[0]),
 )
 LINEAR_NO_BIAS = operator(
     "linear",
@@ -192,6 +193,7 @@ LINEAR_NO_BIAS = operator(
     through={"weight": "TBackward0"},
     anywhere=True,
     batch=rows_by_weight,
+    shape_of=lambda x, weight: (*x.shape[:-1], weight.shape[0]),
 )
 
 
@@ -240,6 +242,7 @@ ADDMM = operator(
     },
     anywhere=True,
     batch=composed(lambda input, a, b: a @ b + input),
+    shape_of=lambda input, a, b: (a.shape[0], b.shape[1]),
 )
 
 

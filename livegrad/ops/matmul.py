@@ -351,6 +351,12 @@ def _gradient_b(g: Any, a: Any, b_shape: tuple) -> Any:
     return _transposed_by(a, g).sum_to_size(b_shape)
 
 
+def product_shape(a: Value, b: Value) -> tuple:
+    """The shape of a @ b."""
+    rows, columns = a.shape[-2:-1], b.shape[-1:] if len(b.shape) > 1 else ()
+    return (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), *rows, *columns)
+
+
 MATMUL = operator(
     "matmul",
     _matmul,
@@ -359,6 +365,7 @@ MATMUL = operator(
     node="Mm",
     anywhere=True,
     batch=product,
+    shape_of=product_shape,
 )
 
 

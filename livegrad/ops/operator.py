@@ -96,6 +96,7 @@ class Operator:
     through: tensor name -> name of a node that the graph shows between this one and that input.
     anywhere: whether forward takes values on any device. Else it runs on the CPU, with copies there and back.
     without_data: whether forward takes values on the device "meta". Else it gets zeros in their place, on the CPU.
+    shape_of: function (values..., **arguments) -> the result's shape, of the first value's dtype: no zeros are needed.
     holds: names of arguments that say where elements lie. Nodes whose gradients read one are freed by going backward.
     batch: how it is applied to whole batches (see `ops.batching`); without one, it is to one example after the other.
     """
@@ -110,6 +111,7 @@ class Operator:
         "through",
         "anywhere",
         "without_data",
+        "shape_of",
         "holds",
         "batch",
         "_plans",
@@ -130,6 +132,7 @@ class Operator:
         self.through: dict[str, str] = {}
         self.anywhere = False
         self.without_data = False
+        self.shape_of: Callable | None = None
         self.holds: tuple = ()
         self.batch: Callable | None = None
         self._plans: dict[tuple, tuple] = {}
@@ -180,17 +183,22 @@ class Operator:
 
     def _on_meta(self, tensors: Sequence[Tensor], values: list, label: str | None, args: dict) -> Any:
         """The shapes and dtypes of the results for tensors without data, from what comes of zeros in their place."""
+        where = values[0].device
+        if self.shape_of is not None:
+            shape = tuple(self.shape_of(*values, **args))
+            outs: tuple = (wrap(from_array(arrays.empty_on(where, shape, values[0].dtype))),)
+            if self.grads and MODE.grad and any(t._edge is not None for t in tensors):
+                self.record(outs, values, tensors, label, args)
+            return outs[0]
         zeros = [_zeros_for(v) for v in values]
         given = {name: _zeros_for(a) for name, a in args.items()}
         for name in self.holds:
             where_to = given.get(name)
             if isinstance(where_to, tuple):  # on the CPU that is NumPy's arrays
-                given[name] = type(where_to)([
-                    _zeros_for(i).native() if i.__class__ is Value else i for i in where_to
-                ])  # fmt: skip
+                places = [_zeros_for(i).native() if i.__class__ is Value else i for i in where_to]
+                given[name] = where_to._make(places) if hasattr(where_to, "_make") else type(where_to)(places)
         made = self.forward(zeros, **given) if self.variadic else self.forward(*zeros, **given)
         results = made if made.__class__ is tuple else (made,)
-        where = values[0].device
         outs = tuple([wrap(from_array(arrays.empty_on(where, v.shape, v.dtype))) for v in results])
         if self.grads and MODE.grad and any(t._edge is not None for t in tensors):
             self.record(outs, values, tensors, label, args)

@@ -289,9 +289,11 @@ def operator(
     anywhere: bool = False,
     holds: tuple = (),
     batch: Callable | None = None,
+    shape_of: Callable | None = None,
 ) -> Operator:
     """Declare an operator by a function of values and its gradients; returns the `Operator`.
 
+    shape_of: the result's shape, by the same arguments, for values without data.
     batch: how it is applied to a batch whose dimension is hidden: a rule of `ops.batching`. Without one, `func.vmap`
     applies it to one example after the other.
     """
@@ -301,6 +303,7 @@ def operator(
     made.anywhere = anywhere
     made.holds = holds
     made.batch = batch
+    made.shape_of = shape_of
     return made
 
 

@@ -5,6 +5,7 @@ import pytest
 
 import livegrad
 from livegrad.autograd import forward_ad
+from livegrad.autograd.gradcheck import GradcheckError
 
 PROGRAMS = {
     "square": lambda lib, x, y: x * x,
@@ -113,3 +114,55 @@ def test_a_tangent_may_have_another_dtype():
         assert forward_ad.unpack_dual(dual).tangent.dtype is livegrad.float32
         tangent = forward_ad.unpack_dual(dual * 2).tangent
         assert tangent.dtype is livegrad.float64 and tangent.tolist() == [2.0, 2.0]
+
+
+class _OnlyForward(livegrad.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, y, power):
+        ctx.kept, ctx.power = (x, y), power
+        return x**power * y, x + y
+
+    @staticmethod
+    def jvp(ctx, tx, ty, _):
+        x, y = ctx.kept
+        return ctx.power * x ** (ctx.power - 1) * y * tx + x**ctx.power * ty, tx + ty
+
+
+def test_functions_that_know_their_tangents_only():
+    x, y = (livegrad.rand(3, dtype=livegrad.float64, requires_grad=True) for _ in range(2))
+
+    def run(x, y):
+        return _OnlyForward.apply(x, y, 3)
+
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, livegrad.ones(3, dtype=livegrad.float64))
+        first, second = (forward_ad.unpack_dual(t).tangent for t in run(dual, y))
+    assert livegrad.allclose(first, 3 * x**2 * y) and second.tolist() == [1.0, 1.0, 1.0]
+    assert livegrad.autograd.gradcheck(run, (x, y), check_forward_ad=True)
+    assert livegrad.autograd.gradgradcheck(run, (x, y))
+
+
+def test_gradcheck_of_tangents_alone():
+    class Wrong(_OnlyForward):
+        @staticmethod
+        def jvp(ctx, tx, ty, _):
+            return tx, ty
+
+    x, y = (livegrad.rand(3, dtype=livegrad.float64, requires_grad=True) for _ in range(2))
+    options = {"check_forward_ad": True, "check_backward_ad": False}
+    assert livegrad.autograd.gradcheck(lambda a, b: a.exp() * b, (x, y), **options)
+    z = livegrad.rand(2, dtype=livegrad.complex128, requires_grad=True)
+    assert livegrad.autograd.gradcheck(lambda z: z * z.conj() + z.exp(), (z,), **options)
+    with pytest.raises(GradcheckError, match="Jacobian mismatch for output 0"):
+        livegrad.autograd.gradcheck(lambda a, b: Wrong.apply(a, b, 2), (x, y), **options)
+    assert not livegrad.autograd.gradcheck(lambda a, b: Wrong.apply(a, b, 2), (x, y), raise_exception=False, **options)
+
+
+def test_a_function_without_gradients_says_so():
+    class Bare(livegrad.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+    with pytest.raises(NotImplementedError, match="either the backward or vjp method"):
+        Bare.apply(livegrad.ones(1, requires_grad=True)).backward()
