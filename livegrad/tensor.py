@@ -107,6 +107,22 @@ def _warn_of_no_grad() -> None:
     )
 
 
+def _take_hooks(t: Tensor) -> None:
+    """A tensor is about to lose its node: its hooks stay with it."""
+    edge = t._edge
+    on_gradient = None if edge.hooks is None else edge.hooks.pre.get(t._nr)
+    after = edge.post_accumulate if edge.is_leaf else None
+    if on_gradient or after:
+        t.__dict__["_held_hooks"] = on_gradient or {}, after
+
+
+def _hang_again(t: Tensor) -> None:
+    """Hooks of a time before, on the leaf that a tensor is now."""
+    on_gradient, t._edge.post_accumulate = t.__dict__.pop("_held_hooks")
+    if on_gradient:
+        hooks_of(t._edge).pre[t._nr] = on_gradient
+
+
 @slotted
 class Tensor(Readable):
     """A multi-dimensional array that records how it was computed.
@@ -349,6 +365,8 @@ class Tensor(Readable):
                 held = self.__dict__.pop("_held_grad", None)
                 self._edge = AccumulateGrad(self)
                 self._edge.grad = held
+                if "_held_hooks" in self.__dict__:
+                    _hang_again(self)
         elif self._edge is not None:
             if not self._edge.is_leaf:
                 raise RuntimeError(
@@ -356,6 +374,7 @@ class Tensor(Readable):
                     "in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
                 )
             self.__dict__["_held_grad"] = self._edge.grad
+            _take_hooks(self)
             self._edge = None
         return self
 
@@ -498,7 +517,9 @@ class Tensor(Readable):
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
         if self._edge is not None and self._edge.is_leaf:
             return self.requires_grad_(False)
-        self._edge = None
+        if self._edge is not None:
+            _take_hooks(self)
+        self._edge, self._nr = None, 0
         return self
 
     @property

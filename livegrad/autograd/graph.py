@@ -11,11 +11,11 @@ from ..blocks import Exit, opened
 from ..tensor import Tensor
 from .engine import RUNNING, after_pass
 from .mode import enable_grad
-from .node import Node
+from .node import CHANGES_ALLOWED, Node, next_seq
 from .saving import LOCAL, SAVING
 
 __all__ = [
-    "GradientEdge", "Node", "disable_saved_tensors_hooks", "get_gradient_edge", "increment_version",
+    "GradientEdge", "Node", "allow_mutation_on_saved_tensors", "disable_saved_tensors_hooks", "get_gradient_edge", "increment_version",
     "register_multi_grad_hook", "save_on_cpu", "saved_tensors_hooks",
 ]  # fmt: skip
 
@@ -179,6 +179,40 @@ def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
         yield
     finally:
         LOCAL.refused = before
+
+
+class _Mutations:
+    """What `allow_mutation_on_saved_tensors` gives to its block."""
+
+    def clear(self) -> None:
+        """Without effect: what was kept goes with the graph that keeps it."""
+
+
+@contextmanager
+def allow_mutation_on_saved_tensors() -> Iterator[_Mutations]:
+    """A block in which tensors may be changed in place although a gradient still needs what they were.
+
+    Changing one that is needed leaves the graph its old memory, in the block as everywhere; here that is no error when
+    the backward pass gets there, in the block or after it. Raises RuntimeError for a block within such a block.
+
+    >>> import livegrad
+    >>> x = livegrad.tensor([1., 2.], requires_grad=True)
+    >>> with livegrad.autograd.graph.allow_mutation_on_saved_tensors():
+    ...     y = x.clone()
+    ...     z = (y * y).sum()
+    ...     _ = y.zero_()
+    ...     z.backward()
+    >>> x.grad
+    tensor([2., 4.])
+    """
+    if CHANGES_ALLOWED and CHANGES_ALLOWED[-1][1] is None:
+        raise RuntimeError("allow_mutation_on_saved_tensors contexts cannot be nested")
+    block = [next_seq(), None]
+    CHANGES_ALLOWED.append(block)
+    try:
+        yield _Mutations()
+    finally:
+        block[1] = next_seq()
 
 
 class GradientEdge(NamedTuple):

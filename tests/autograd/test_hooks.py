@@ -373,3 +373,33 @@ def test_hooks_on_several_tensors():
         with pytest.raises(ValueError, match="Expects mode to be one of"):
             register((a,), print, mode="x")
     assert results[0] == results[1]
+
+
+HISTORIES = {
+    "of a result": lambda m, x, hang: hang(x * 2).detach_().requires_grad_(),
+    "of a leaf": lambda m, x, hang: hang(x).detach_().requires_grad_(),
+    "switched off": lambda m, x, hang: hang(x).requires_grad_(False).requires_grad_(),
+    "of a second result": lambda m, x, hang: hang(m.var_mean(x, 0)[1]).detach_().requires_grad_(),
+}
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_hooks_stay_with_a_tensor_that_loses_its_history(name):
+    seen = []
+    for m in (livegrad, pytest.importorskip("torch")):
+        own = []
+
+        def hang(t, own=own):
+            t.register_hook(lambda g: own.append(("first", g.sum().item())))
+            removed = t.register_hook(lambda g: own.append(("removed", g.sum().item())))
+            if t.is_leaf:
+                t.register_post_accumulate_grad_hook(lambda t: own.append(("after", t.grad.sum().item())))
+            own.append(removed)
+            return t
+
+        x = m.tensor([1.0, 2.0], requires_grad=True)
+        t = HISTORIES[name](m, x, hang)
+        own.pop(0).remove()
+        (t * 3).sum().backward()
+        seen.append([*own, t.grad.sum().item()])
+    assert seen[0] == seen[1] and len(seen[0]) > 1
