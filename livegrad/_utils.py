@@ -10,8 +10,8 @@ import livegrad
 from .tensor import Tensor
 
 __all__ = [
-    "_flatten_dense_tensors", "_get_available_device_type", "_get_device_module", "_rebuild_tensor_v2",
-    "_unflatten_dense_tensors", "get_device_module",
+    "_flatten_dense_tensors", "_get_available_device_type", "_get_device_module", "_rebuild_parameter",
+    "_rebuild_tensor_v2", "_unflatten_dense_tensors", "get_device_module",
 ]  # fmt: skip
 
 
@@ -43,6 +43,15 @@ def _rebuild_tensor_v2(
     """A tensor that sees a typed storage in this way."""
     made = storage._all.as_strided(size, stride, storage_offset)
     made.requires_grad_(requires_grad)
+    made._backward_hooks = backward_hooks
+    return made
+
+
+def _rebuild_parameter(data: Tensor, requires_grad: bool, backward_hooks: Any) -> Any:
+    """A parameter that holds a tensor's data."""
+    from .nn import Parameter
+
+    made = Parameter(data, requires_grad)
     made._backward_hooks = backward_hooks
     return made
 

@@ -1,7 +1,9 @@
 """Names behind PyTorch's public ones that libraries use when they are imported: ops.aten, printing, questions."""
 
 import importlib
+import io
 import os
+import pickle
 import subprocess
 import sys
 from collections import OrderedDict
@@ -348,3 +350,26 @@ def test_what_libraries_look_at_in_functions_and_loaders():
         env = {**os.environ, "LIVEGRAD_NATIVE": mode}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, env=env)
         assert done.stdout == "None None\n", done.stderr
+
+
+class _Here(pickle.Unpickler):
+    """Reads a pickle as a program that imports livegrad as torch does."""
+
+    def find_class(self, module, name):
+        return super().find_class(module.replace("torch", "livegrad", 1), name)
+
+
+def test_plain_pickles_of_pytorchs_tensors():
+    torch = pytest.importorskip("torch")
+    given = {
+        "numbers": torch.arange(3.0), "view": torch.arange(6).reshape(2, 3).t()[1:],
+        "leaf": torch.ones(2, requires_grad=True),
+        "half": torch.ones(2, dtype=torch.bfloat16), "bools": torch.tensor([True, False]), "complex": torch.ones(1) + 1j,
+        "parameter": torch.nn.Parameter(torch.ones(2, 2)),
+    }  # fmt: skip
+    found = _Here(io.BytesIO(pickle.dumps(given))).load()
+    for name, t in given.items():
+        mine = found[name]
+        assert isinstance(mine, livegrad.Tensor) and mine.tolist() == t.tolist() and mine.stride() == t.stride()
+        assert str(mine.dtype) == str(t.dtype) and mine.requires_grad == t.requires_grad
+    assert isinstance(found["parameter"], livegrad.nn.Parameter)
