@@ -51,7 +51,7 @@ def _rebuild_parameter(data: Tensor, requires_grad: bool, backward_hooks: Any) -
     """A parameter that holds a tensor's data."""
     from .nn import Parameter
 
-    made = Parameter(data, requires_grad)
+    made: Any = Parameter(data, requires_grad)
     made._backward_hooks = backward_hooks
     return made
 
