@@ -38,8 +38,12 @@ class Arguments:
     def numbers(self, formats: str) -> list[Reg]:
         found = []
         for f in formats:
-            word = self.word()
-            found.append(self.b.bitcast(word, "f64") if f == "d" else word)
+            if f == "q":
+                found.append(self.word())
+            elif f == "d":
+                found.append(self.b.bitcast(self.word(), "f64"))
+            else:
+                found.append(self.b.paired(*[self.b.bitcast(self.word(), "f64") for _ in "dd"], "c128"))
         return found
 
 

@@ -11,7 +11,6 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from struct import Struct
 from typing import Any
 
 from ..llvm import cache, machine, service
@@ -71,7 +70,7 @@ class Kernel:
     def __init__(self, describe: Callable[[], tuple], source: Callable[[], str], formats: str, cost: int):
         self.describe = describe
         self.source = source
-        self.pack = Struct("=" + formats).pack
+        self.pack = layout.packing(formats)
         self.address = 0
         self.home: Any = None  # what keeps the code there
         self.seen = 0
@@ -136,10 +135,11 @@ class NoKernel(Exception):
     """Why a program has no kernel."""
 
 
-def _over_complex(kernel: Kernel, code: tuple, *others: Any) -> Kernel:
-    """A kernel that is just made; if it would read or make complex numbers, tier 0 serves."""
-    if any(d.is_complex for d in others) or layout.over_complex(code):
-        kernel.error = NoKernel("kernels compute real numbers")
+def _checked(kernel: Kernel, *codes: tuple) -> Kernel:
+    """A kernel that is just made; tier 0 serves where functions of complex numbers have none."""
+    for code in codes:
+        if layout.beyond_parts(code):
+            kernel.error = NoKernel("some function of complex numbers has no kernel")
     return kernel
 
 
@@ -224,7 +224,7 @@ def map_kernel(code: tuple, outputs: tuple, classes: tuple, rank: int, streaming
             return elementwise.flat_source(code, outputs, classes, streaming)
 
         cost = sum(1 for _ in layout.decode(code))
-        found = KNOWN.add(key, _over_complex(Kernel(describe, source, formats, cost), code))
+        found = KNOWN.add(key, _checked(Kernel(describe, source, formats, cost), code))
     return found
 
 
@@ -247,7 +247,7 @@ def reduce_kernel(
             return make(name, acc, code, source, classes, kept, outer, writes)
 
         made = Kernel(describe, text, formats, 1 + sum(1 for _ in layout.decode(code)))
-        found = KNOWN.add(key, _over_complex(made, code, acc, source))
+        found = KNOWN.add(key, _checked(made, code))
     return found
 
 
@@ -268,7 +268,8 @@ def row_kernel(shape: rowshape.Shape) -> Kernel:
 
             return rows.source(shape)
 
-        found = KNOWN.add(key, Kernel(describe, source, shape.formats(), shape.cost()))
+        made = Kernel(describe, source, shape.formats(), shape.cost())
+        found = KNOWN.add(key, _checked(made, *[i.code for i in shape.inputs]))
     return found
 
 
@@ -291,7 +292,9 @@ def scan_kernel(
             return scan.source(*described)
 
         made = Kernel(describe, source, formats, 4 + sum(1 for _ in layout.decode(code)))
-        found = KNOWN.add(key, _over_complex(made, code, dtype, out))
+        if dtype.is_complex:
+            made.error = NoKernel("kernels carry no running totals of complex numbers")
+        found = KNOWN.add(key, _checked(made, code))
     return found
 
 

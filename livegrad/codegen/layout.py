@@ -6,10 +6,13 @@ Planning a launch needs only this; the modules that write kernels are loaded whe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from struct import Struct
+from typing import Any
 
 from .. import dtypes
 from ..llvm.machine import host_vector_bytes
 from ..ops.instruction import BY_ID, Instruction
+from .parts import has_parts
 
 NAME = "kernel"  # of the function in every kernel's module
 # How a leaf is read along the innermost dimension.
@@ -47,17 +50,41 @@ def node_dtypes(code: tuple) -> list:
     return [instr.dtype for instr, _ in decode(code)]
 
 
+# How a Python number is passed, by the category of the dtype that it is computed in: "d", a double; "q", a 64-bit
+# integer; "D", two doubles, the parts of a complex number.
+_FORMATS = {dtypes.BOOL: "q", dtypes.INTEGRAL: "q", dtypes.FLOATING: "d", dtypes.COMPLEX: "D"}
+
+
 def param_formats(code: tuple) -> str:
-    """How each Python number is passed: "d" for a double, "q" for a 64-bit integer."""
-    out = ""
-    for instr, _ in decode(code):
-        out += ("d" if instr.compute.is_floating_point else "q") * len(instr.scalar_positions)
-    return out
+    """How each Python number is passed."""
+    return "".join(_FORMATS[instr.compute.category] * len(instr.scalar_positions) for instr, _ in decode(code))
+
+
+def packing(formats: str) -> Callable:
+    """The function that packs words, of these formats, into bytes."""
+    plain = Struct("=" + formats.replace("D", "dd")).pack
+    places = [k for k, letter in enumerate(formats) if letter == "D"]
+    if not places:
+        return plain
+
+    def pack(*words: Any) -> bytes:
+        parts = [*words]
+        for k in reversed(places):
+            z = words[k]
+            parts[k : k + 1] = z.real, z.imag
+        return plain(*parts)
+
+    return pack
 
 
 def over_complex(code: tuple) -> bool:
     """Whether an instruction reads or computes complex numbers."""
-    return any(instr.compute.is_complex or any(d.is_complex for d in instr.in_dtypes) for instr, _ in decode(code))
+    return any(d.is_complex for instr, _ in decode(code) for d in (instr.compute, *instr.in_dtypes))
+
+
+def beyond_parts(code: tuple) -> bool:
+    """Whether an instruction computes what there is no formula for over the parts of complex numbers."""
+    return any(instr.compute.is_complex and not has_parts(instr.op.expr) for instr, _ in decode(code))
 
 
 def number_kinds(code: tuple) -> list[tuple[str, str]]:
@@ -70,8 +97,11 @@ def number_kinds(code: tuple) -> list[tuple[str, str]]:
 
 
 def lanes(all_dtypes: list[dtypes.dtype], vector_bytes: int) -> int:
-    """How many elements one vector instruction takes: what fits of the widest dtype that is computed in."""
-    widest = max((dtypes.float32.itemsize if d.kind in ("f16", "bf16") else d.itemsize) for d in all_dtypes)
+    """How many elements one vector instruction takes: what fits of the widest dtype that is computed in.
+
+    Complex numbers are computed in parts.
+    """
+    widest = max((dtypes.float32.itemsize if d.kind in ("f16", "bf16") else d.to_real().itemsize) for d in all_dtypes)
     return max(vector_bytes // max(widest, 4), 1)
 
 

@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from math import pi
 from typing import Any
 
 from .. import dtypes
+from ..ops import scalar
 from ..ops.scalar import Expr, postorder
 from . import math
 from .ir import Builder, Reg
+from .parts import named_part, parts
 
 FLOAT_KINDS = ("f32", "f64")
 
 
 def lower_formula(b: Builder, expr: Any, inputs: dict[str, Reg], compute: dtypes.dtype) -> Reg:
     """Emit a scalar expression. `inputs` are registers of the compute kind (conditions may be i1)."""
-    kind = compute.compute_kind
+    if compute.is_complex:
+        return _lower_parts(b, expr, inputs, compute)
+    return _lower_real(b, expr, inputs, compute, {})
+
+
+def _lower_real(b: Builder, expr: Any, inputs: dict[str, Reg], compute: dtypes.dtype, made: dict[int, Reg]) -> Reg:
+    """made: gets what each node became, and is not asked for one twice."""
     if expr.__class__ is not Expr:
-        return _constant(b, kind, expr)
-    made: dict[int, Reg] = {}
+        return _constant(b, compute.compute_kind, expr)
     for node in postorder(expr):
+        if id(node) in made:
+            continue
         if node.primitive is None:
             made[id(node)] = inputs[node.name]
             continue
         args = [made[id(a)] if a.__class__ is Expr else a for a in node.args]
         made[id(node)] = lower(b, node.primitive.name, args, compute)
     return made[id(expr)]
+
+
+def _lower_parts(b: Builder, expr: Any, inputs: dict[str, Reg], compute: dtypes.dtype) -> Reg:
+    """Emit an expression over complex numbers part by part; the result is complex only where the expression's is."""
+    given: dict[str, Reg] = {}
+    for name, reg in inputs.items():
+        if name == "condition":
+            given[name] = reg
+        else:
+            given[named_part(name, False)], given[named_part(name, True)] = b.parts(reg)
+    found, of_parts, made = parts(expr), compute.to_real(), {}
+    real = _lower_real(b, found.real, given, of_parts, made)
+    if scalar.over_complex(expr) != "complex":
+        return real
+    return b.paired(real, _lower_real(b, found.imag, given, of_parts, made), compute.kind)
+
+
+@functools.cache
+def _applied(name: str, count: int) -> Expr:
+    return Expr(getattr(scalar, name), tuple(Expr(None, (), str(k)) for k in range(count)))
 
 
 def _constant(b: Builder, kind: str, value: Any) -> Reg:
@@ -42,6 +72,11 @@ def _constant(b: Builder, kind: str, value: Any) -> Reg:
 def lower(b: Builder, name: str, args: list, compute: dtypes.dtype) -> Reg:
     """Emit one primitive. Arguments are registers or Python numbers; numbers take the compute kind."""
     kind = compute.compute_kind
+    if compute.is_complex:
+        if name == "add":  # part by part: as the parts lie, nothing has to be taken apart
+            x, y = args
+            return Reg(b.fadd(b.flat(x), b.flat(y)).name, kind, x.width)
+        return _lower_parts(b, _applied(name, len(args)), {str(k): a for k, a in enumerate(args)}, compute)
     regs = [a if isinstance(a, Reg) else _constant(b, kind, a) for a in args]
     if name == "where":
         c, x, y = regs

@@ -162,7 +162,8 @@ class ElementwiseOp:
         "float": like "same", integers become the default float;
         "bool": operands promote for comparing, the result is bool; "bits": integers and bools only;
         "integer": integers only;
-        "number": like "same" but bool is refused; "count": like "same", bools become int64.
+        "number": like "same" but bool is refused; "count": like "same", bools become int64;
+        "complex": like "floating", and the result is the complex number whose parts have that dtype.
     aside: names of arguments that take no part in promotion (conditions, scales); the others decide.
     differentiable: whether gradients flow; else the result never requires one.
     grads: gradients that are stated instead of derived, by argument: functions of scalars whose parameters are among
@@ -295,10 +296,10 @@ class ElementwiseOp:
         if rule == "float":
             out = common if common.category == dtypes.FLOATING else dtypes.get_default_dtype()
             return out, out
-        if rule == "floating":
+        if rule == "floating" or rule == "complex":
             if common.category != dtypes.FLOATING:
                 raise NotImplementedError(f"\"{self.name}\" not implemented for '{_NAMES[common]}'")
-            return common, common
+            return (common, common) if rule == "floating" else (common.to_complex(), common.to_complex())
         if rule == "bool":
             return dtypes.bool_, common
         if rule == "bits" or rule == "integer":

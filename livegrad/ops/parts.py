@@ -17,13 +17,12 @@ from ..lazy.value import Value, from_array
 from ..native import hot
 from ..runtime import array as arrays
 from ..tensor import Tensor
-from . import dispatch, writes
-from .batch_rules import broadcasting
+from . import dispatch, scalar, writes
 from .instruction import SCALAR_TYPE_NAMES
 from .operator import on_either
-from .registry import ELEMENTWISE, FUNCTIONS, named, operator
+from .registry import ELEMENTWISE, FUNCTIONS, elementwise, named, operator
 from .view import select
-from .view_operators import CLEAR, EXTRACT, INSERT, SELECT, Meta, View
+from .view_operators import CLEAR, EXTRACT, INSERT, Meta, View
 
 # --- the views --------------------------------------------------------------------------------------------------
 
@@ -222,31 +221,20 @@ def record_part_strided(view: Tensor, base: Tensor) -> None:
 # --- making complex numbers -------------------------------------------------------------------------------------
 
 
-@hot
-def _joined(real: Value, imag: Value) -> Value:
-    made = arrays.empty_on(real.device, dispatch.broadcast_shapes(real.shape, imag.shape), real.dtype.to_complex())
-    both = made.native()
-    both.real[...] = real.native()
-    both.imag[...] = imag.native()
-    return from_array(made)
-
-
-def _part(g: Any, k: int, shape: tuple) -> Any:
-    parts = on_either(VIEW_AS_REAL, g)
-    return on_either(SELECT, parts, dim=parts.ndim - 1, index=k).sum_to_size(shape)
-
-
-COMPLEX = operator(
-    "complex",
-    _joined,
-    tensors=("real", "imag"),
-    grads={
-        "real": lambda g, real_shape: _part(g, 0, real_shape),
-        "imag": lambda g, imag_shape: _part(g, 1, imag_shape),
-    },
-    anywhere=True,
-    batch=broadcasting,
-)
+elementwise(
+    "_complex", scalar.complex_, names=("real", "imag"), rule="complex", node="Complex", reference="", method=False,
+    function=False,
+)  # fmt: skip
+elementwise(
+    "_polar",
+    lambda abs, angle: scalar.complex_(
+        scalar.real(abs) * scalar.cos(scalar.real(angle)), scalar.real(abs) * scalar.sin(scalar.real(angle))
+    ),
+    rule="complex", node="Polar", reference="", method=False, function=False,
+)  # fmt: skip
+for _name in ("complex", "polar"):
+    ELEMENTWISE[f"_{_name}"].name = _name
+_complex, _polar = (dispatch.binary(ELEMENTWISE[f"_{_name}"]) for _name in ("complex", "polar"))
 
 
 @hot
@@ -274,7 +262,7 @@ def complex(real: Tensor, imag: Tensor) -> Tensor:
     tensor([1.+0.j, 2.-1.j])
     """
     _check_parts("complex", real, imag)
-    return COMPLEX.apply((real, imag))
+    return _complex(real, imag)
 
 
 @named("polar", method=False)
@@ -286,7 +274,7 @@ def polar(abs: Tensor, angle: Tensor) -> Tensor:
     tensor([ 1.0000e+00+0.j, -8.7423e-08+2.j])
     """
     _check_parts("polar", abs, angle)
-    return COMPLEX.apply((abs * angle.cos(), abs * angle.sin()), "PolarBackward0")
+    return _polar(abs, angle)
 
 
 # --- what is asked of either kind -------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ class Primitive:
 
     name: also the name of its emitter (a method of the IR builder or a function of `codegen.math`).
     derivative: function of (g, *args, result) giving one expression per argument (None: no gradient).
-    result: "same" as the operands, "bool", or "real": real numbers whatever the operands are.
+    result: "same" as the operands, "bool", or "real" or "complex" numbers whatever the operands are.
     complex_derivative: the derivative by complex arguments (see `differentiate`) of what is not holomorphic.
     """
 
@@ -161,7 +161,7 @@ def simplified(primitive: Primitive, args: tuple) -> Any:
             return x.conjugate()
         if x.primitive is conj:
             return x.args[0]
-        if x.primitive is not None and x.primitive.result != "same":
+        if x.primitive is not None and x.primitive.result in ("real", "bool"):
             return x
     return Expr(primitive, args)
 
@@ -202,6 +202,8 @@ pow = Primitive(
 conj = Primitive("conj", lambda g, x: (g,), complex_derivative=lambda g, x: (conj(g),))
 real = Primitive("real", lambda g, x: (g,), "real", complex_derivative=lambda g, x: (real(g),))
 imag = Primitive("imag", None, "real", complex_derivative=lambda g, x: (real(g) * 1j,))
+# Of two real numbers, the parts.
+complex_ = Primitive("complex", None, "complex", complex_derivative=lambda g, x, y: (real(g), imag(g)))
 angle = Primitive("angle", None, "real", complex_derivative=lambda g, x: (_over_size(real(g) * (x * 1j), x),))
 
 
@@ -398,7 +400,7 @@ _OF_COMPLEX = frozenset((
     "add", "sub", "mul", "div", "neg", "abs", "sign", "reciprocal", "square", "pow", "conj", "real", "imag", "angle",
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "logaddexp", "sin", "cos", "tan", "asin",
     "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sigmoid", "eq", "ne", "where", "isnan", "isinf",
-    "isfinite", "and_", "or_", "xor", "not_",
+    "isfinite", "and_", "or_", "xor", "not_", "complex",
 ))  # fmt: skip
 
 

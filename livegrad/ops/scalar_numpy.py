@@ -206,6 +206,11 @@ def _logaddexp(x, y):
     return large + np.log1p(np.exp(small - large))
 
 
+def _complex(x, y):
+    real, imag = np.broadcast_arrays(np.real(x), np.real(y))
+    return np.stack([real, imag], -1).view(np.result_type(real.dtype, np.complex64))[..., 0]
+
+
 # Of complex numbers, where NumPy's own function is of real ones only or does something else.
 COMPLEX = {
     "angle": np.angle,
@@ -213,6 +218,7 @@ COMPLEX = {
     "exp2": lambda x: np.exp(x * np.asarray(math.log(2.0), x.real.dtype)),
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "logaddexp": _logaddexp,
+    "complex": _complex,
 }
 
 # Those that NumPy lacks: on another device its own special functions take their place.

@@ -111,8 +111,8 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     flags = property(lambda self: self.inner.flags)
     T = property(lambda self: _wrapped(self.inner.T, self.device.id))
 
-    def view(self):
-        return self
+    def view(self, dtype=None):
+        return self if dtype is None else _wrapped(self.inner.view(dtype), self.device.id)
 
     def get(self):
         stand_in_graphs.forbid(get_current_stream())

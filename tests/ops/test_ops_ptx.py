@@ -33,7 +33,7 @@ from livegrad.observe import WATCH, Observer
 from livegrad.runtime.cuda import driver
 
 ARCHITECTURES = [name for _, name in target.ARCHITECTURES]
-ELEMENTWISE = [name for name, case in CASES.items() if case.formula is not None]
+ELEMENTWISE = [name for name, c in CASES.items() if c.formula is not None and c.formula.rule != "complex"]
 DTYPES = (dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16, dtypes.int64, dtypes.uint8, dtypes.bool_)
 
 
@@ -55,7 +55,8 @@ class Programs(Observer):
             sizes, strides = [1], [[0] for _ in leaves]
         made = plan.plan_map(code, tuple(outputs), sizes, strides, 16, 132)
         assert len(made.tail) == 8 * (made.kernel.words - len(outputs) - len(leaves) - len(param_formats(code)))
-        self.kernels[made.kernel.describe()] = made.kernel
+        if made.kernel.error is None:  # there are kernels of real numbers only
+            self.kernels[made.kernel.describe()] = made.kernel
 
 
 def programs_of(run):

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from struct import Struct
 from typing import Any
 
 from ...llvm import cache, machine
 from ..kernels import NoKernel, Policy
-from ..layout import over_complex
+from ..layout import over_complex, packing
 from . import target
 
 
@@ -30,7 +29,7 @@ class Kernel:
     def __init__(self, describe: Callable[[], tuple], source: Callable[[], str], formats: str, words: int):
         self.describe = describe
         self.source = source
-        self.pack = Struct("=" + formats).pack
+        self.pack = packing(formats)
         self.words = words
         self.loaded: dict[int | None, int] = {}
         self.together: Kernel | None = None
@@ -68,7 +67,7 @@ class Kernel:
 def of_reals(kernel: Kernel, code: tuple, *others: Any) -> Kernel:
     """A kernel that is just made; if it would read or make complex numbers, tier 0 serves."""
     if any(d.is_complex for d in others) or over_complex(code):
-        kernel.error = NoKernel("kernels compute real numbers")
+        kernel.error = NoKernel("kernels for GPUs compute real numbers")
     return kernel
 
 

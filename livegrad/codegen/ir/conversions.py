@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .arithmetic import Arithmetic
-from .registers import BITS, ELEMENT, FLOATS, Reg, type_text
+from .registers import BITS, ELEMENT, FLOATS, PART, Reg, type_text
 
 
 class Conversions(Arithmetic):
@@ -25,9 +25,19 @@ class Conversions(Arithmetic):
 
         ``signed`` is the signedness of the integer involved: of the source, or of the result if the source is a float.
         Float to integer truncates (a value out of range gives some integer); anything to ``i1`` compares with zero.
+        Of complex numbers real kinds take the real part, and real numbers become complex ones on the real axis.
         """
         if x.kind == kind:
             return x
+        if x.kind in PART:
+            if kind in PART:
+                return Reg(self.convert(self.flat(x), PART[kind]).name, kind, x.width)
+            real, imag = self.parts(x)
+            if kind == "i1":
+                return self.or_(self.convert(real, kind), self.convert(imag, kind))
+            return self.convert(real, kind, signed)
+        if kind in PART:
+            return self.paired(self.convert(x, PART[kind], signed), self.const(PART[kind], 0.0, x.width), kind)
         if kind == "i1":
             if x.kind in ("f16", "bf16"):  # all bits but the sign
                 x = self.and_(Reg(x.name, "i16", x.width), self.const("i16", 0x7FFF, x.width))

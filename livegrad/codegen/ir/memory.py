@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .conversions import Conversions
-from .registers import Reg, kind_bytes, memory_type, suffix_text
+from .registers import Reg, kind_alignment, kind_bytes, memory_type, suffix_text
 
 
 class Memory(Conversions):
@@ -22,7 +22,7 @@ class Memory(Conversions):
         writes that memory while the function runs.
         """
         width = self.width if width is None else width
-        align = kind_bytes(kind) if align is None else align
+        align = kind_alignment(kind) if align is None else align
         tail = ", !invariant.load !1" if invariant else ""
         text = f"load {memory_type(kind, width)}, {self._pointer(ptr)}, align {align}{tail}"
         if kind != "i1":
@@ -32,7 +32,7 @@ class Memory(Conversions):
 
     def store(self, x: Reg, ptr: str, align: int | None = None, nontemporal: bool = False) -> None:
         """Write the lanes of ``x``; ``nontemporal`` bypasses the caches (and needs the alignment of the vector)."""
-        align = kind_bytes(x.kind) if align is None else align
+        align = kind_alignment(x.kind) if align is None else align
         if x.kind == "i1":
             x = self._cast("zext", x, "i8")
         tail = ", !nontemporal !0" if nontemporal else ""

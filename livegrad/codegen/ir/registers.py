@@ -6,19 +6,26 @@ import functools
 import math
 import struct
 
-KINDS = ("f16", "bf16", "f32", "f64", "i1", "i8", "i16", "i32", "i64")
+KINDS = ("f16", "bf16", "f32", "f64", "i1", "i8", "i16", "i32", "i64", "c64", "c128")
 
 ELEMENT = {
     "f16": "i16", "bf16": "i16", "f32": "float", "f64": "double",
     "i1": "i1", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64",
 }  # fmt: skip
-BITS = {"f16": 16, "bf16": 16, "f32": 32, "f64": 64, "i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64}
+BITS = {
+    "f16": 16, "bf16": 16, "f32": 32, "f64": 64, "i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64,
+    "c64": 64, "c128": 128,
+}  # fmt: skip
+# The kind of the parts of complex kinds, whose registers have both parts of a lane side by side, as in memory.
+PART = {"c64": "f32", "c128": "f64"}
 FLOATS = frozenset(("f16", "bf16", "f32", "f64"))
 
 
 @functools.cache
 def type_text(kind: str, width: int = 1) -> str:
     """The LLVM type of a register: ``float``, ``<8 x float>``, ..."""
+    if kind in PART:
+        kind, width = PART[kind], 2 * width
     element = ELEMENT[kind]
     return element if width == 1 else f"<{width} x {element}>"
 
@@ -43,6 +50,11 @@ def kind_bits(kind: str) -> int:
 def kind_bytes(kind: str) -> int:
     """Bytes of a kind in memory; a truth value takes one."""
     return max(1, BITS[kind] // 8)
+
+
+def kind_alignment(kind: str) -> int:
+    """What the address of an element is a multiple of: its size, or that of a part."""
+    return kind_bytes(PART.get(kind, kind))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from ...llvm.machine import host_vector_bytes, is_x86
-from .registers import ELEMENT, Reg, constant_text, suffix_text, type_text
+from .registers import ELEMENT, PART, Reg, constant_text, suffix_text, type_text
 
 if TYPE_CHECKING:
     from .module import Module
@@ -80,9 +80,12 @@ class Writer:
         """Add a declaration, such as ``declare i32 @llvm.nvvm.read.ptx.sreg.tid.x()``."""
         self.module.declares.add(text)
 
-    def const(self, kind: str, value: float | int | bool, width: int | None = None) -> Reg:
+    def const(self, kind: str, value: complex | float | int | bool, width: int | None = None) -> Reg:
         """A constant in every lane."""
         width = self.width if width is None else width
+        if kind in PART:
+            value = complex(value)
+            return Reg(self.const_lanes(PART[kind], [value.real, value.imag] * width).name, kind, width)
         text = constant_text(kind, value)
         if width != 1:
             text = f"splat ({ELEMENT[kind]} {text})"
@@ -96,6 +99,6 @@ class Writer:
         text = ", ".join(f"{element} {constant_text(kind, v)}" for v in values)
         return Reg(f"<{text}>", kind, len(values))
 
-    def like(self, x: Reg, value: float | int | bool) -> Reg:
+    def like(self, x: Reg, value: complex | float | int | bool) -> Reg:
         """A constant of the kind and width of ``x``."""
         return self.const(x.kind, value, x.width)
