@@ -104,6 +104,8 @@ MAX, MIN = (
     )
     for name in ("max", "min")
 )
+for _each in (AMAX, AMIN, MAX, MIN):
+    _each.compares = True
 
 
 @public("amax", kind="reduction", op=AMAX)

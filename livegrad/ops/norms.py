@@ -76,6 +76,7 @@ def _norm_of_order_gradient(g: Any, x: Any, result: Any, x_shape: tuple, p: floa
 NORM_OF_ORDER = operator(
     "norm_of_order", _norm_of_order, tensors=("x",), grads={"x": _norm_of_order_gradient}, node="LinalgVectorNorm",
     anywhere=True, batch=along("dims"))  # fmt: skip
+NORM_OF_ORDER.compares = True  # where the order is infinite
 
 
 @public("norm", kind="reduction", op=NORM)

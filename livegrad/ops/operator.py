@@ -97,6 +97,8 @@ class Operator:
     anywhere: whether forward takes values on any device. Else it runs on the CPU, with copies there and back.
     without_data: whether forward takes values on the device "meta". Else it gets zeros in their place, on the CPU.
     shape_of: function (values..., **arguments) -> the result's shape, of the first value's dtype: no zeros are needed.
+    compares: whether gradients look for the result among the elements. So that both have the same bits, an operand that
+    is still pending is then evaluated before, not once by this operator and once more going backward.
     holds: names of arguments that say where elements lie. Nodes whose gradients read one are freed by going backward.
     batch: how it is applied to whole batches (see `ops.batching`); without one, it is to one example after the other.
     """
@@ -112,6 +114,7 @@ class Operator:
         "anywhere",
         "without_data",
         "shape_of",
+        "compares",
         "holds",
         "batch",
         "_plans",
@@ -133,6 +136,7 @@ class Operator:
         self.anywhere = False
         self.without_data = False
         self.shape_of: Callable | None = None
+        self.compares = False
         self.holds: tuple = ()
         self.batch: Callable | None = None
         self._plans: dict[tuple, tuple] = {}
@@ -169,6 +173,10 @@ class Operator:
                 return self._on_meta(tensors, values, label, args)
             if not self.anywhere:
                 return self._on_host(tensors, label, args, device)
+        if self.compares and (MODE.off == 0 or MODE.grad):
+            for t, v in zip(tensors, values):
+                if t._edge is not None:
+                    v.ready()
         if SEVERAL[0] and device is not None and not backend.is_current(device):
             made = self._forward_on(device, values, args)
         else:
