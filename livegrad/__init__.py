@@ -100,6 +100,7 @@ for _part in (
     "linear",
     "composite",
     "covariance",
+    "distances",
     "einsum",
     "conv_functions",
     "pool_functions",

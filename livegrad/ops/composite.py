@@ -17,18 +17,16 @@ from ..native import hot
 from ..runtime.histogram import histogram
 from ..tensor import Tensor, wrap
 from . import dispatch, writes
-from .batch_rules import along, trailing
+from .batch_rules import along
 from .casting import autocasts
 from .copying import clone
 from .dims import back_to, dims_of
-from .extremes import AMAX
 from .geometry import normal_dim
 from .instruction import SCALAR_TYPE_NAMES, real_only
 from .matmul import dot_as
 from .operator import name_nodes, there
 from .reduce import sum_value
-from .registry import ELEMENTWISE, FUNCTIONS, elementwise, function, named, operator, public
-from .scalar import eq, where
+from .registry import ELEMENTWISE, FUNCTIONS, function, named, operator, public
 
 
 @public("isclose")
@@ -186,59 +184,6 @@ def _each(tensors: tuple, raised: Any) -> Any:
 def atleast_2d(*tensors: Any) -> Any:
     """Tensors with at least two dimensions."""
     return _each(tensors, lambda t: t if t.dim() > 1 else t.unsqueeze(0) if t.dim() else t.reshape(1, 1))
-
-
-_CDIST_MODES = ("use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist")
-# The distance as it is: between points that are equal no gradient flows, not even an infinite one (of a root, say).
-elementwise("_distance", lambda input: input, node="Cdist", method=False, function=False, inplace=False, reference="",
-            grads={"input": lambda g, result: where(eq(result, 0.0), 0.0, g)})  # fmt: skip
-# Every coordinate that is as far apart as the farthest gets all of the gradient, not its share of it.
-_LARGEST = operator(
-    "_cdist_largest",
-    lambda apart: AMAX.forward(apart.abs(), (len(apart.shape) - 1,), False),
-    tensors=("apart",),
-    grads={"apart": lambda g, apart, result: apart.sign() * g.unsqueeze(-1) * apart.abs().eq(result.unsqueeze(-1))},
-    node="Cdist",
-    batch=trailing,
-)
-# How many coordinates differ, which no small change of one does.
-_COUNT = operator(
-    "_cdist_count",
-    lambda apart: sum_value(apart.sign().abs(), (len(apart.shape) - 1,), False),
-    tensors=("apart",),
-    grads={"apart": lambda g, apart: g.unsqueeze(-1) * 0.0 * apart.sign()},
-    node="Cdist",
-    batch=trailing,
-)
-
-
-@function
-@autocasts
-def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
-    """Distances between all pairs of rows. Whatever `compute_mode` says, they come from the differences."""
-    if compute_mode not in _CDIST_MODES:
-        raise ValueError(f"{compute_mode} is not a valid value for compute_mode: expected one of {_CDIST_MODES}")
-    for name, x in (("X1", x1), ("X2", x2)):
-        if x.dim() < 2:
-            raise RuntimeError(f"cdist only supports at least 2D tensors, {name} got: {x.dim()}D")
-    if x1._shape[-1] != x2._shape[-1]:
-        raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {x1._shape[-1]} X2: {x2._shape[-1]}")
-    for name, x in (("X1", x1), ("X2", x2)):
-        if not x.is_floating_point():
-            raise RuntimeError(f"cdist only supports floating-point dtypes, {name} got: {SCALAR_TYPE_NAMES[x.dtype]}")
-    if x1.dtype is not x2.dtype and x1.numel() and x2.numel():
-        raise RuntimeError(
-            f"expected scalar type {SCALAR_TYPE_NAMES[x1.dtype]} but found {SCALAR_TYPE_NAMES[x2.dtype]}: cdist() "
-            "takes rows of one dtype; convert one with .to(dtype)"
-        )
-    if p < 0:
-        raise RuntimeError("cdist only supports non-negative p values")
-    apart = x1.unsqueeze(-2) - x2.unsqueeze(-3)
-    if not x1._shape[-1]:
-        return apart.sum(-1)
-    if p == math.inf:
-        return _LARGEST.apply((apart,))
-    return _COUNT.apply((apart,)) if p == 0 else dispatch.call(ELEMENTWISE["_distance"], (apart.norm(p, -1),))
 
 
 @named("histc")

@@ -3,7 +3,8 @@
 from livegrad.creation import triu_indices
 from livegrad.native import hot
 from livegrad.ops.casting import autocasts
-from livegrad.ops.composite import broadcast_tensors, cdist
+from livegrad.ops.composite import broadcast_tensors
+from livegrad.ops.distances import cdist
 from livegrad.ops.numpy_names import with_numpy_names
 
 __all__ = ["cosine_similarity", "normalize", "pairwise_distance", "pdist"]
