@@ -379,7 +379,7 @@ def binary(op: ElementwiseOp, reflected: bool = False, told: str = "") -> Callab
             va = self._read()
         c = other.__class__
         if c is not Tensor:
-            if c is float or c is int or c is bool:
+            if c is float or c is int or c is bool or c is complex:
                 if c is int and not -(1 << 63) <= other < 1 << 63:
                     _refuse_number(other, va.dtype)
                 instr = with_scalar[c][scalar_pattern, va.dtype, va.shape != ()]

@@ -217,7 +217,7 @@ class ElementwiseOp:
         self._canonical: str | None = None
         table = _SameDtype(self)
         self.same_tt = table
-        self.scalar_tables = {c: _WithScalar(self, c) for c in (float, int, bool)}
+        self.scalar_tables = {c: _WithScalar(self, c) for c in (float, int, bool, complex)}
         dtypes._DEFAULT_DEPENDENT.append(self._instructions)
         dtypes._DEFAULT_DEPENDENT.append(table)
         dtypes._DEFAULT_DEPENDENT.extend(self.scalar_tables.values())
@@ -407,7 +407,7 @@ class _WithScalar(dict):
 
     def __init__(self, op: ElementwiseOp, number: type):
         self.op = op
-        self.number_dtype = {float: dtypes.float64, int: dtypes.int64, bool: dtypes.bool_}[number]
+        self.number_dtype = dtypes.given(number, "an operator")
 
     def __missing__(self, key: tuple) -> Instruction:
         pattern, d, has_dims = key

@@ -15,6 +15,7 @@ from ..lazy import backend
 from ..lazy.storage import face_of
 from ..lazy.value import Value, from_array
 from ..native import hot
+from ..observe import WATCH
 from ..runtime import array as arrays
 from ..tensor import Tensor
 from . import dispatch, scalar, writes
@@ -134,11 +135,22 @@ def view_as_complex(input: Tensor) -> Tensor:
     return VIEW_AS_COMPLEX.apply((input,))
 
 
+@hot
+def _part_of(input: Tensor, k: int) -> Tensor:
+    """The parts with number k: one view, but for a history, which has two as in PyTorch."""
+    if input._edge is not None or WATCH.batcher is not None or WATCH.observer is not None:
+        return select(view_as_real(input), -1, k)
+    offset, shape, strides = input._geometry()
+    made = input._window(2 * offset + k, shape, tuple([2 * s for s in strides]))
+    made._s.storage = face_of(made._s.storage, input.dtype.to_real())  # type: ignore[union-attr]
+    return made
+
+
 @named("real", method=False)
 @hot
 def real(input: Tensor) -> Tensor:
     """The real parts of complex numbers, in the same memory; a real tensor itself."""
-    return select(view_as_real(input), -1, 0) if input.is_complex() else input
+    return _part_of(input, 0) if input.is_complex() else input
 
 
 @named("imag", method=False)
@@ -146,7 +158,7 @@ def imag(input: Tensor) -> Tensor:
     """The imaginary parts of complex numbers, in the same memory. Raises RuntimeError for a real tensor."""
     if not input.is_complex():
         raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
-    return select(view_as_real(input), -1, 1)
+    return _part_of(input, 1)
 
 
 def _setting(part: Callable) -> property:

@@ -113,6 +113,8 @@ _LETTERS = {dtypes.float32: "f", dtypes.float64: "d", dtypes.int64: "q", dtypes.
 _STRUCTS = {d: [struct.Struct(f"={n or 1}{c}") for n in range(SMALL + 1)] for d, c in _LETTERS.items()}
 _UNPACK = {d: [s.unpack for s in made] for d, made in _STRUCTS.items()}
 _PACK = {d: [s.pack for s in made] for d, made in _STRUCTS.items()}
+# Of the parts of one complex number.
+_PACK_PARTS = {dtypes.complex64: struct.Struct("=ff").pack, dtypes.complex128: struct.Struct("=dd").pack}
 
 
 @hot
@@ -149,10 +151,11 @@ FEW_BYTES = 4096
 def fill(a: Array, value: Any) -> None:
     """One number everywhere, in row-major memory of the CPU."""
     pack = _PACK.get(a.dtype)
+    pack_parts = _PACK_PARTS.get(a.dtype)
     one = None
-    if pack is not None:
+    if pack is not None or pack_parts is not None:
         try:
-            one = pack[0](value)
+            one = pack[0](value) if pack is not None else pack_parts(value.real, value.imag)  # type: ignore[misc]
         except (OverflowError, struct.error):
             one = None
     if one is None:

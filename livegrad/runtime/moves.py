@@ -137,7 +137,12 @@ def copy(target: int, source: int, nbytes: int) -> bool:
 
 @hot
 def fill(target: int, number: bytes, nbytes: int) -> bool:
-    """Repeat the bytes of a number (1, 2, 4 or 8); False, with nothing done, if it cannot. It may be put off."""
+    """Repeat the bytes of a number (1, 2, 4 or 8); False, with nothing done, if it cannot. It may be put off.
+
+    Of 16 bytes it takes those whose halves are the same, as the parts of a complex 0 are.
+    """
+    if len(number) == 16 and number[:8] == number[8:]:
+        number = number[:8]
     size = len(number)
     kernel = _kernel("fill")
     if kernel == 0 or size > 8:
