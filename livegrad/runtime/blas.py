@@ -23,7 +23,8 @@ from livegrad.runtime import openblas, pool
 
 __all__ = ["available", "batched", "gemm", "info"]  # noqa: F822  (`available` is worked out when asked for)
 
-# Below this many multiply-adds (some ten microseconds) the calling thread works alone and keeps the interpreter's lock.
+# Below this many multiply-adds of real numbers (some ten microseconds) the calling thread works alone and keeps the
+# interpreter's lock.
 _SERIAL_WORK = 300_000
 # The library goes through a result in blocks, of 12 rows by 24 columns for instance, and adds up what is left at the
 # ends in another order. So that an element's sum does not depend on the number of threads, columns are cut at places
@@ -230,7 +231,7 @@ def _kernel_text(kinds):
 
 
 class _Kernels(NamedTuple):
-    """Addresses for one kind, and its bytes per element."""
+    """Addresses for one kind, its bytes per element, and of how many multiply-adds of real numbers it makes one."""
 
     one: int
     gemm: int
@@ -238,6 +239,7 @@ class _Kernels(NamedTuple):
     vector: int
     cblas_gemv: int
     size: int
+    weight: int
 
 
 _kernels: dict[str, _Kernels] = {}
@@ -260,9 +262,8 @@ def _kernel(kind):
                 ctypes.cast(getattr(openblas.library(), f"scipy_cblas_{letter}{operation}"), ctypes.c_void_p).value
                 for operation in ("gemm", "gemv")
             )
-            entries[name] = _Kernels(
-                address["one_" + name], address["gemm_" + name], gemm, address["vector_" + name], gemv, size
-            )
+            one, tiles, vector = (address[form + name] for form in ("one_", "gemm_", "vector_"))
+            entries[name] = _Kernels(one, tiles, gemm, vector, gemv, size, 4 if kinds is _COMPLEX else 1)
         _kernels.update(entries)  # at once: other threads look here
     return _kernels[kind]
 
@@ -380,7 +381,7 @@ def gemm(
         if m > 1:
             return False
         c_rs = n
-    if m * n * k > _SERIAL_WORK:
+    if m * n * k * kernels.weight > _SERIAL_WORK:
         return _large(kernels, 1, m, n, k, ta, tb, lda, ldb, c_rs, alpha, beta, a, b, c, 0, 0, 0)
     if not m or not n:
         return True
@@ -421,8 +422,8 @@ def batched(
 
 @hot
 def _large(kernels, batch, m, n, k, ta, tb, lda, ldb, ldc, alpha, beta, a, b, c, a_bs, b_bs, c_bs):
-    _, kernel, function, _, _, size = kernels
-    work = m * n * k
+    _, kernel, function, _, _, size, weight = kernels
+    work = m * n * k * weight
     threads = pool.get_num_threads()
     if work <= _SERIAL_WORK:
         rows, columns, down, across = m, n, 1, 1
@@ -480,7 +481,7 @@ def _vector(kernels, batch, m, n, k, a, a_bs, a_rs, a_cs, b, b_bs, b_rs, b_cs, c
     except struct.error:
         return False
     total = batch * -(-outputs // chunk)
-    if batch * outputs * k <= _SERIAL_WORK // 4:
+    if batch * outputs * k * kernels.weight <= _SERIAL_WORK // 4:
         pool.enqueue(kernels.vector, args, total, total)
     elif total == 1:
         pool.enqueue_long(kernels.vector, args, 1, 1)
