@@ -67,6 +67,9 @@ def packing(formats: str) -> Callable:
     if not places:
         return plain
 
+    def pack_one(result: int, operand: int, z: Any) -> bytes:  # most programs with a number are of one operator
+        return plain(result, operand, z.real, z.imag)
+
     def pack(*words: Any) -> bytes:
         parts = [*words]
         for k in reversed(places):
@@ -74,7 +77,7 @@ def packing(formats: str) -> Callable:
             parts[k : k + 1] = z.real, z.imag
         return plain(*parts)
 
-    return pack
+    return pack_one if formats == "qqD" else pack
 
 
 def over_complex(code: tuple) -> bool:

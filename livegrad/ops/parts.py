@@ -34,11 +34,19 @@ def parts_of(offset: int, shape: tuple, strides: tuple) -> tuple:
     return 2 * offset, (*shape, 2), (*[2 * s for s in strides], 1)
 
 
+@hot
 def _pairs_of(offset: int, shape: tuple, strides: tuple) -> tuple | None:
     """Where complex numbers lie whose parts lie so; None where two parts that belong together are not neighbours."""
-    if strides[-1] != 1 or offset % 2 or any(s % 2 for s in strides[:-1]):
+    if strides[-1] != 1 or offset % 2:
         return None
-    return offset // 2, shape[:-1], tuple([s // 2 for s in strides[:-1]])
+    last = len(shape) - 1
+    halves = []
+    for d in range(last):
+        s = strides[d]
+        if s % 2:
+            return None
+        halves.append(s // 2)
+    return offset // 2, shape[:last], tuple(halves)
 
 
 class Recast(View):
@@ -102,6 +110,7 @@ def _packed(x: Any) -> Any:
 
 
 @named("view_as_real", method=False)
+@hot
 def view_as_real(input: Tensor) -> Tensor:
     """The parts of complex numbers, along a new last dimension of size 2, in the same memory.
 
@@ -116,6 +125,7 @@ def view_as_real(input: Tensor) -> Tensor:
 
 
 @named("view_as_complex", method=False)
+@hot
 def view_as_complex(input: Tensor) -> Tensor:
     """Pairs along the last dimension, of size 2, as complex numbers, in the same memory.
 
