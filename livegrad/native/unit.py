@@ -13,6 +13,7 @@ import ctypes
 import functools
 import os
 import sys
+import time
 from collections import Counter
 from typing import Any
 
@@ -298,10 +299,22 @@ def step() -> None:
         Start.step, Start.left = "wait", LOOK_EVERY
         _stand_back(_making)
     elif INSTALLER.possible() and not INSTALLER.complete():
+        now = time.monotonic()
+        if now < _Looks.due:
+            Start.left = LOOK_EVERY
+            return
         going = _making is not None and not _making.done or MAKER.running()  # first this, then a last look
         looking = service.submit(INSTALLER.read if going else _finish)
         Start.left = LOOK_EVERY if going else 0
         _stand_back(looking)
+        _Looks.due = now + max(_Looks.APART, _Looks.SHARE * (time.monotonic() - now))
+
+
+class _Looks:
+    """When the disk is looked at again: a look takes milliseconds, and a program of small operators has many."""
+
+    APART, SHARE = 0.25, 20  # seconds at least, and times what the last one took
+    due = 0.0
 
 
 def _stand_back(job: service.Job | None) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from livegrad.native import HOT, has_run, layout, library
+from livegrad.native import HOT, has_run, layout, library, unit
 from livegrad.native.constants import module_of
 
 pytestmark = pytest.mark.skipif(not layout.supported(), reason="functions are compiled for CPython 3.11 to 3.13")
@@ -293,3 +293,32 @@ def test_functions_that_a_program_holds_stay_the_same(whole):
     """
     found = run(program, whole)
     assert found == ["careful", *["True"] * 3, "False", "2.0", "2.0", "True", "True"]
+
+
+def test_what_is_being_made_is_not_looked_for_all_the_time(monkeypatch):
+    looks, now = [], [100.0]
+
+    def look():
+        looks.append(now[0])
+        now[0] += 0.1  # what a look takes
+
+    class Done:
+        done = True
+
+        def wait(self, seconds):
+            return True
+
+    monkeypatch.setattr(unit.service, "submit", lambda function: function() or Done())
+    monkeypatch.setattr(unit.INSTALLER, "read", look)
+    monkeypatch.setattr(unit.INSTALLER, "possible", lambda: True)
+    monkeypatch.setattr(unit.INSTALLER, "complete", lambda: False)
+    monkeypatch.setattr(unit.MAKER, "running", lambda: True)
+    monkeypatch.setattr(unit.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(unit._Looks, "due", 0.0)
+    monkeypatch.setattr(unit.Start, "step", "wait")
+    monkeypatch.setattr(unit.Start, "left", 0)
+    while now[0] < 110:
+        unit.step()
+        assert unit.Start.left > 0
+        now[0] += 0.01
+    assert len(looks) in (5, 6)
