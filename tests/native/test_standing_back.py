@@ -36,7 +36,7 @@ def test_does_not_wait_where_nothing_is_known(monkeypatch):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
 def test_what_processors_have_done_is_known():
     program, idle = process._used()
-    assert program > 0 and idle > 0
+    assert program >= 0 and idle > 0  # the parent may have done next to nothing
     until = os.times().user + 0.1
     while os.times().user < until:
         pass
