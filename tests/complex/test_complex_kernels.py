@@ -161,6 +161,20 @@ def test_reductions(shape, dtype):
 
 
 @pytest.mark.usefixtures("kernels_only")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1,), (7,), (40,), (5, 37), (37, 5), (3, 70, 4)], ids=str)
+def test_running_totals(shape, dtype):
+    x = drawn(shape, dtype)
+    for dim in range(len(shape)):
+        for program in (
+            lambda m, x: (x * 0.5j).cumsum(dim),
+            lambda m, x: (x * 0.5).cumprod(dim),
+            lambda m, x: x.mT.cumsum(dim - 1) if x.dim() > 1 else x[::2].cumprod(0),
+        ):
+            both(program, x, tolerance=100 * DTYPES[dtype])
+
+
+@pytest.mark.usefixtures("kernels_only")
 def test_in_place_and_empty():
     def program(m, x, y):
         z = x * 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .conversions import Conversions
-from .registers import Reg, kind_alignment, kind_bytes, memory_type, suffix_text
+from .registers import PART, Reg, kind_alignment, kind_bytes, memory_type, suffix_text
 
 
 class Memory(Conversions):
@@ -42,6 +42,8 @@ class Memory(Conversions):
         """Read the neighbouring elements whose lane of ``mask`` is set; no memory is touched for the others (zero)."""
         if mask.width == 1:
             raise TypeError("load_some is for vectors")
+        if kind in PART:
+            return Reg(self.load_some(ptr, PART[kind], self._twice(mask)).name, kind, mask.width)
         element = "i8" if kind == "i1" else kind
         memory, suffix = memory_type(kind, mask.width), suffix_text(element, mask.width)
         self.declare(f"declare {memory} @llvm.masked.load.{suffix}.p0(ptr, i32, {mask.type}, {memory})")
@@ -52,8 +54,14 @@ class Memory(Conversions):
         made = self.op(element, mask.width, text)
         return self.icmp("ne", made, self.like(made, 0)) if kind == "i1" else made
 
+    def _twice(self, mask: Reg) -> Reg:
+        """A mask of complex numbers for their parts."""
+        return self.shuffle(mask, None, [lane for lane in range(mask.width) for _ in range(2)])
+
     def store_some(self, x: Reg, ptr: str, mask: Reg) -> None:
         """Write the lanes of ``x`` for which ``mask`` is set."""
+        if x.kind in PART:
+            x, mask = self.flat(x), self._twice(mask)
         align = kind_bytes(x.kind)
         if x.kind == "i1":
             x = self._cast("zext", x, "i8")
@@ -74,6 +82,8 @@ class Memory(Conversions):
 
     def opaque(self, x: Reg) -> Reg:
         """The scalar ``x``, of which the optimiser knows nothing any more."""
+        if x.kind in PART:
+            return self.paired(*map(self.opaque, self.parts(x)), x.kind)
         kind = {"f32": "i32", "f64": "i64"}.get(x.kind, x.kind)
         word = x if kind == x.kind else self.bitcast(x, kind)
         made = self.op(kind, 1, f'call {kind} asm "", "=r,0"({word.operand})')
