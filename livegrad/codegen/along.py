@@ -40,7 +40,7 @@ def source(what: str, kind: str, single: bool) -> str:
         target = b.gep(out, kind, there)
         if what == "add":
             before = b.load(target, kind, width=1)
-            made = (b.fadd if kind in ("f32", "f64") else b.add)(before, made)
+            made = (b.add if kind[0] == "i" else b.fadd)(before, made)
         b.store(made, target)
 
     with b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as lines:

@@ -74,8 +74,7 @@ def lower(b: Builder, name: str, args: list, compute: dtypes.dtype) -> Reg:
     kind = compute.compute_kind
     if compute.is_complex:
         if name == "add":  # part by part: as the parts lie, nothing has to be taken apart
-            x, y = args
-            return Reg(b.fadd(b.flat(x), b.flat(y)).name, kind, x.width)
+            return b.fadd(*args)
         return _lower_parts(b, _applied(name, len(args)), {str(k): a for k, a in enumerate(args)}, compute)
     regs = [a if isinstance(a, Reg) else _constant(b, kind, a) for a in args]
     if name == "where":

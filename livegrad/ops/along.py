@@ -16,8 +16,8 @@ from ..runtime.memory import allocate
 from ..runtime.raw import address, peek
 
 # Elements are only moved, so their size says all; sums are of these.
-_MOVED = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
-_ADDED = frozenset(("f32", "f64", "i32", "i64"))
+_MOVED = {1: "i8", 2: "i16", 4: "i32", 8: "i64", 16: "c128"}
+_ADDED = frozenset(("f32", "f64", "i32", "i64", "c64", "c128"))
 _GRAIN = 1 << 14  # elements that are not worth a second thread
 
 

@@ -175,6 +175,34 @@ def test_running_totals(shape, dtype):
 
 
 @pytest.mark.usefixtures("kernels_only")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(5,), (4, 37), (37, 4), (3, 300)], ids=str)
+def test_rows_of_real_numbers_made_of_complex_ones(shape, dtype):
+    x = drawn(shape, dtype)
+    for program in (
+        lambda m, x: x.abs().softmax(-1),
+        lambda m, x: (x * x.conj() * (2 - 1j)).abs().log_softmax(0),
+        lambda m, x: (x * (1 + 2j)).angle().var(-1),
+        lambda m, x: x.real.exp().logsumexp(0),
+        lambda m, x: m.nn.functional.layer_norm((x * x).abs(), (x.shape[-1],)),
+    ):
+        both(program, x, tolerance=100 * DTYPES[dtype])
+
+
+@pytest.mark.usefixtures("kernels_only")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_picked_put_and_added_up(dtype):
+    x, places = drawn((6, 7), dtype), np.random.default_rng(3).integers(0, 6, (9, 7))
+    for program in (
+        lambda m, x, i: x.gather(0, i),
+        lambda m, x, i: m.zeros(6, 7, dtype=x.dtype).scatter_add(0, i, x[i[:, 0]]),
+        lambda m, x, i: m.zeros(6, 7, dtype=x.dtype).index_add(0, i[:, 1], x[i[:, 2]]),
+        lambda m, x, i: m.zeros(6, 7, dtype=x.dtype).scatter(0, i[:1], x[:1] * 2),
+    ):
+        both(program, x, places, tolerance=100 * DTYPES[dtype])
+
+
+@pytest.mark.usefixtures("kernels_only")
 def test_in_place_and_empty():
     def program(m, x, y):
         z = x * 1

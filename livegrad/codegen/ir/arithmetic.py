@@ -16,7 +16,7 @@ class Arithmetic(Avx512):
         return self.op(x.kind, x.width, f"{name} {type_text(x.kind, x.width)} {x.name}, {y.name}")
 
     def fadd(self, x: Reg, y: Reg) -> Reg:
-        """x + y"""
+        """x + y, of complex kinds too, as `fsub`"""
         return self._binary("fadd", x, y)
 
     def fsub(self, x: Reg, y: Reg) -> Reg:
