@@ -174,9 +174,10 @@ def add_rows(target: np.ndarray, source: np.ndarray, index: Any) -> bool:
 
     False, with nothing done, where this is not for it: other dtypes, layouts and indices (see `_rows_named`).
     """
-    kind = _ADDED.get(target.dtype)
-    if kind is None or source.dtype != target.dtype or not target.flags.c_contiguous:
+    added = _ADDED.get(target.dtype)
+    if added is None or source.dtype != target.dtype or not target.flags.c_contiguous:
         return False
+    kind, parts = added
     shape = target.shape
     places = _first_rows(index, shape)
     dims = 1
@@ -199,14 +200,20 @@ def add_rows(target: np.ndarray, source: np.ndarray, index: Any) -> bool:
             return True
         return False
     kernel = _added_rows(kind)
-    args = kernel.pack(address(target), address(source), address(places), rows, columns)
+    args = kernel.pack(address(target), address(source), address(places), rows, columns * parts)
     items = -(-columns * target.itemsize // machine.host_vector_bytes())
     grain = max(1, min(-(-items // pool.get_num_threads()), (1 << 16) // rows))
     pool.launch(kernel.address, args, items, grain)
     return True
 
 
-_ADDED = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
+# By dtype: the kind of what is added up, and how many of them an element has.
+_ADDED = {
+    np.dtype(np.float32): ("f32", 1),
+    np.dtype(np.float64): ("f64", 1),
+    np.dtype(np.complex64): ("f32", 2),
+    np.dtype(np.complex128): ("f64", 2),
+}
 
 
 @hot

@@ -198,6 +198,7 @@ def test_picked_put_and_added_up(dtype):
         lambda m, x, i: m.zeros(6, 7, dtype=x.dtype).scatter_add(0, i, x[i[:, 0]]),
         lambda m, x, i: m.zeros(6, 7, dtype=x.dtype).index_add(0, i[:, 1], x[i[:, 2]]),
         lambda m, x, i: m.zeros(6, 7, dtype=x.dtype).scatter(0, i[:1], x[:1] * 2),
+        lambda m, x, i: m.zeros(6, dtype=x.dtype).index_put((i[:, 0],), x.reshape(-1)[:9], accumulate=True),
     ):
         both(program, x, places, tolerance=100 * DTYPES[dtype])
 
