@@ -12,7 +12,7 @@ MOVES = {
     "slice", "narrow", "split", "chunk", "unbind", "diagonal", "as_strided", "unfold", "getitem", "alias",
     "detach", "clone", "contiguous", "copy", "to", "cast", "type_as", "cat", "concat", "concatenate", "stack",
     "hstack", "vstack", "repeat", "tile", "flip", "roll", "gather", "index", "index_select", "take",
-    "embedding", "pad", "tril", "triu", "repeat_interleave",
+    "embedding", "pad", "tril", "triu", "repeat_interleave", "masked_select", "sort", "topk", "kthvalue", "scatter",
 }  # fmt: skip
 REDUCTIONS = {
     "sum", "mean", "prod", "max", "min", "amax", "amin", "argmax", "argmin", "any", "all", "norm", "var", "std",

@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from .flops import flops
+from .operators import check_known, every_name
 
 
 class Node:
@@ -13,7 +14,7 @@ class Node:
     ==============  ====================================================================================
     ``id``          its place in the order of execution; ``graph[id]`` is the node
     ``kind``        ``"op"``, ``"leaf"``, ``"input"``, ``"constant"``, or ``"module"`` (folded ones)
-    ``op``          the forward operator, as ``"mean"``
+    ``op``          the forward operator, as ``"mean"``, by the name of the function that was called
     ``name``        the backward node, as ``"MeanBackward0"``
     ``label``       the name of the variable or parameter that holds the value, or None
     ``site``        where it was made: ``.filename``, ``.lineno``, ``.function``, ``.line``; or None
@@ -40,6 +41,13 @@ class Node:
         self.inputs = ()
         self.outputs = ()  # for each operand, which output of the operand it is
         self.folded = ()  # for kind "module": the nodes it stands for
+
+    @property
+    def op_names(self):
+        """Every name of the operator: ``op``, the one that its backward node tells, and the one it has inside."""
+        if self.kind != "op":
+            return {self.op}
+        return {self.op, *every_name(self.grad_fn.op_name, self.name, len(self.shape))}
 
     @property
     def site(self):
@@ -184,21 +192,27 @@ class Graph:
     def find(self, op=None, name=None, line=None, module=None):
         """The nodes that match everything given, in the order of execution.
 
-        ``op`` is the forward operator; ``name`` the backward node, variable or parameter; ``line`` a line number, or
-        ``"file.py:12"``, or a piece of the source line; ``module`` a path, which covers the modules inside.
+        ``op`` is the forward operator, by any of its names (a product is found as ``"matmul"`` and as ``"mm"``); what
+        is no operator's name is a ValueError. ``name`` is the backward node, variable or parameter; ``line`` a line
+        number, or ``"file.py:12"``, or a piece of the source line; ``module`` a path, which covers the modules inside.
 
             g.find(op="mul")
             g.find(line="train.py:12")
             g.find(module="layers.0")
         """
-        return [
+        if op is not None:
+            op = op.rstrip("_")
+        found = [
             node
             for node in self.nodes
-            if (op is None or node.op == op)
+            if (op is None or op in node.op_names)
             and (name is None or name in (node.name, node.label))
             and (module is None or node.module == module or node.module.startswith(module + "."))
             and (line is None or _on_line(node, line))
         ]
+        if not found and op is not None and not any(op in node.op_names for node in self.nodes):
+            check_known(op, {node.op for node in self.nodes})
+        return found
 
     @cached_property
     def totals(self):

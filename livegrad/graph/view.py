@@ -7,6 +7,7 @@ node ``name()``, ``next_functions``, ``variable``, ``op_name``, ``seq``, ``out_s
 
 import heapq
 
+from .operators import called
 from .structure import Graph, Node
 
 
@@ -64,7 +65,7 @@ def _collect(tensor, made, functions, stop):
         else:
             made[key] = Node(
                 "op",
-                record.op_name.lstrip("_"),
+                called(record.op_name, record.name(), len(record.out_shape)),
                 record.name(),
                 tuple(record.out_shape),
                 type_name(record.out_dtype),

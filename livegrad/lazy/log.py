@@ -83,7 +83,8 @@ def operators(nodes: Sequence, name: str) -> list[str]:
 
 
 def describe(names: list[str]) -> str:
-    """Names of operators, shortened."""
+    """Names of operators, shortened; without the underscore of those that users do not call."""
+    names = [name.lstrip("_") for name in names]
     if len(names) > 8:
         names = [*names[:4], f"... {len(names) - 7} more ...", *names[-3:]]
     return " ".join(names)

@@ -65,8 +65,8 @@ def reduced(terms: ElementwiseOp) -> Operator:
         return hot(lambda g, input, target, numbers, mean: flow(i, g, input, target, numbers, mean))
 
     grads = {name: gradient(i) for i, name in enumerate(("input", "target")) if terms.gradient(i) is not None}
-    name, tensors = terms.name + "reduced", ("input", "target")
-    return operator(name, forward, tensors=tensors, grads=grads, node=terms.node, anywhere=True)
+    tensors = ("input", "target")
+    return operator(terms.name, forward, tensors=tensors, grads=grads, node=terms.node, anywhere=True)
 
 
 @hot
@@ -164,9 +164,7 @@ def _rows_nll(logits: bool) -> Operator:
         return (on_either(SOFTMAX, input, dim=dim) - chosen if logits else -chosen) * g
 
     name = "cross_entropy" if logits else "nll_loss"
-    return operator(
-        f"{name}_by_rows", forward, tensors=("input",), grads={"input": flow}, node="NllLoss", anywhere=True
-    )
+    return operator(name, forward, tensors=("input",), grads={"input": flow}, node="NllLoss", anywhere=True)
 
 
 ROWS_NLL = {logits: _rows_nll(logits) for logits in (True, False)}

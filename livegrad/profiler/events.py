@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ..site import resolve
 from . import table as tables
-from .record import Place, Span, where
+from .record import NOWHERE, Place, Span, where
 
 
 class Interval(NamedTuple):
@@ -234,10 +234,8 @@ def _by_key(event: FunctionEvent) -> dict[str, float]:
 def _by_place(name: Callable[[Place], str]) -> Callable[[FunctionEvent], dict[str, float]]:
     def shares(event: FunctionEvent) -> dict[str, float]:
         """The time of a fused kernel is divided evenly among its operators: inside it they cannot be told apart."""
-        if event.kind in ("user", "module"):
-            return {}
         found: dict[str, float] = {}
-        parts = event.span.parts
+        parts = event.span.parts or (("", NOWHERE),)
         for _, place in parts:
             key = name(place) or "(unknown)"
             found[key] = found.get(key, 0.0) + 1 / len(parts)

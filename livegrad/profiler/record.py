@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from ..graph.flops import flops as count_flops
+from ..graph.operators import called
 from ..lazy import log
 from ..lazy.control import bound, watch_records
 from ..observe import WATCH, Observer
@@ -283,8 +284,8 @@ class Recorder(Observer):
             here.node = outer
 
     def operator(self, op: Any, tensors: Sequence, label: str | None, args: dict) -> Any:
-        span = Span("operator", op.name)
-        span.parts = ((op.name, self._at_work()),)
+        span = Span("operator", called(op.name, label or op.label, len(tensors[0]._shape) if tensors else 0))
+        span.parts = ((span.name, self._at_work()),)
         if self.with_shapes:
             span.shapes = tuple([tuple(t._shape) for t in tensors])
         self.open(span)
@@ -293,7 +294,7 @@ class Recorder(Observer):
         finally:
             self.close(span)
         if self.with_flops:
-            span.flops = _operator_flops(op.name, tensors, made)
+            span.flops = _operator_flops(span.name, tensors, made)
         return made
 
     def range(self, name: str) -> Any:

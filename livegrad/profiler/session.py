@@ -263,8 +263,8 @@ class profile:
         """Everything that ran, added up: its `table` shows where the time went.
 
         by: "operator"; "line", the user's line that recorded it (the gradients of a line count for that line);
-        "module", the path of the module that was running. In the last two, time of ranges is left out, and that of a
-        fused kernel is divided evenly among its operators.
+        "module", the path of the module that was running. In the last two, the time of a fused kernel is divided evenly
+        among its operators, and a range's own time (Python's, for the most part) counts for the line that began it.
         """
         return self.events().key_averages(group_by_input_shape, group_by_stack_n, by)
 

@@ -45,7 +45,10 @@ def test_find():
     assert g.find(line=21) == g.find(op="relu") == g.find(line="app.py:21") == g.find(line="/src/app.py:21")
     assert g.find(line='relu "') == g.find(op="relu")
     assert g.find(name="SumBackward0") == g.find(name="y") == [g[len(g) - 1]]
-    assert g.find(op="nothing") == []
+    assert g.find(op="relu_") == g.find(op="relu")
+    assert g.find(op="softmax") == []
+    with pytest.raises(ValueError, match="no operator is called 'rleu'; this graph has relu$"):
+        g.find(op="rleu")
     assert g.consumers(g.find(op="relu")[0])[0].op == "mul"
 
 

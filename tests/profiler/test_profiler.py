@@ -115,6 +115,17 @@ def test_lines_are_those_that_recorded_and_that_caused():
     assert prof.key_averages(by="line").table(sort_by="self_cpu_time_total", row_limit=1).count("test_profiler") == 1
 
 
+@pytest.mark.parametrize("with_modules", [False, True])
+def test_all_tables_have_one_sum(with_modules):
+    net, x = model(), livegrad.randn(8, 16)
+    optimizer = livegrad.optim.Adam(net.parameters())
+    with profile(with_modules=with_modules) as prof, record_function("step"):
+        train_step(net, optimizer, x)
+    (step,) = (e for e in prof.events() if e.key == "step")
+    for by in ("operator", "line", "module"):
+        assert prof.key_averages(by=by).self_cpu_time_total == pytest.approx(step.cpu_time_total), by
+
+
 def test_deferred_operators_are_charged_to_their_own_lines():
     x = livegrad.randn(64)
     with profile() as prof:
