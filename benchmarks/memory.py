@@ -15,7 +15,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from run import LIBRARIES, cpu_name, threads, versions
+from run import LIBRARIES, cpu_name, need_pytorch, threads, versions
 from startup import megabytes, peak_bytes
 
 HERE = Path(__file__).parent
@@ -61,6 +61,7 @@ def main() -> None:
     if options.worker:
         worker(*options.worker)
         return
+    need_pytorch()
     lines = ["| case | what | livegrad | PyTorch | ratio | budget | |", "|---|---|---:|---:|---:|---:|---|"]
     for name in options.cases:
         samples: dict[str, list] = {library: [] for library in LIBRARIES}

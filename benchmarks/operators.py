@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from run import LIBRARIES, show, threads
+from run import LIBRARIES, need_pytorch, show, threads
 
 SIZES = (4, 32)  # rows and columns of the operands
 SECONDS = 0.006  # that an expression runs each round
@@ -432,6 +432,7 @@ def main() -> None:
     if options.worker:
         worker(options.worker)
         return
+    need_pytorch()
     lines = [e for e in OPERATORS.strip().splitlines() if not options.words or any(w in e for w in options.words)]
     cases = [(e, n, backward) for e in lines for n in SIZES for backward in (False, True)]
     environment = {**os.environ, "LIVEGRAD_NATIVE": os.environ.get("LIVEGRAD_NATIVE", "always")}

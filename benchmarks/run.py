@@ -8,6 +8,7 @@ the table goes to benchmarks/results/ with the machine and the versions.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import platform
 import statistics
@@ -79,6 +80,12 @@ def versions() -> str:
     return f"Python {platform.python_version()}, " + ", ".join(f"{n} {version(n)}" for n in names)
 
 
+def need_pytorch() -> None:
+    """End the program where there is nothing to compare with."""
+    if importlib.util.find_spec("torch") is None:
+        sys.exit(f"{Path(sys.argv[0]).name}: PyTorch, with which it compares, is not installed in this environment")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("cases", nargs="*")
@@ -89,6 +96,7 @@ def main() -> None:
     if options.worker:
         worker(options.worker)
         return
+    need_pytorch()
     sys.path.insert(0, str(HERE))
     import cases_sequence  # noqa: F401  (enters its cases)
     from cases import CASES

@@ -19,7 +19,7 @@ import time
 from datetime import date
 from pathlib import Path
 
-from run import LIBRARIES, cpu_name, show, threads, versions
+from run import LIBRARIES, cpu_name, need_pytorch, show, threads, versions
 
 HERE = Path(__file__).parent
 
@@ -83,6 +83,7 @@ def main() -> None:
     if options.worker:
         worker(*options.worker)
         return
+    need_pytorch()
     samples: dict[tuple, list] = {}
     with tempfile.TemporaryDirectory() as folder:
         for round_number in range(options.rounds + 1):

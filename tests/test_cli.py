@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -196,6 +197,25 @@ def test_info(capsys):
         assert re.search(rf"^  {row}  ", text, re.MULTILINE), row
     assert livegrad.__version__ in text and "numpy" in text and ("no CUDA: " in text or livegrad.cuda.is_available())
     assert "unknown (" not in text
+
+
+def test_info_knows_the_variables_that_are_read(capsys, monkeypatch):
+    from livegrad.cli.info import _VARIABLES
+
+    package = Path(livegrad.__file__).parent
+    text = "".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+    page = (package.parent / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    assert (
+        set(re.findall(r"LIVEGRAD_[A-Z_]+[A-Z]", text))
+        == _VARIABLES
+        == set(re.findall(r"^\| `(LIVEGRAD_\w+)`", page, re.M))
+    )
+    monkeypatch.setenv("LIVEGRAD_EAGRE", "1")
+    monkeypatch.setenv("LIVEGRAD_QUEUE", "0")
+    assert main(["info"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search("LIVEGRAD_EAGRE=1 +unknown", shown)
+    assert re.search("LIVEGRAD_QUEUE=0$", shown, re.M)
 
 
 def test_info_survives_what_fails(capsys, monkeypatch):

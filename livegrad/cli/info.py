@@ -11,6 +11,14 @@ from pathlib import Path
 
 from .console import console
 
+# The environment variables that are read; docs/evaluation.md says what they mean.
+_VARIABLES = {
+    f"LIVEGRAD_{name}"
+    for name in (
+        "AMX", "CACHE_BYTES", "CACHE_DIR", "COMPILE", "CUDA_GRAPHS", "EAGER", "LOG", "NATIVE", "NUM_THREADS", "QUEUE",
+        "STRICT",
+    )
+}  # fmt: skip
 _EXTRAS = {
     "tensorboard": "graphs, scalars and images for TensorBoard",
     "matplotlib": "plots",
@@ -56,7 +64,7 @@ def _python() -> str:
 
 
 def _libraries() -> str:
-    names = ("numpy", "ml_dtypes", "llvmlite", "scipy-openblas32", "safetensors")
+    names = ("numpy", "ml_dtypes", "llvmlite", "scipy-openblas32")
     return ", ".join(f"{name} {_version(name)}" for name in names)
 
 
@@ -133,7 +141,11 @@ def _kernels() -> str:
 
 
 def _settings() -> str:
-    found = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("LIVEGRAD_")]
+    found = [
+        f"{name}={value}" + ("" if name in _VARIABLES else "   unknown: nothing reads it")
+        for name, value in sorted(os.environ.items())
+        if name.startswith("LIVEGRAD_")
+    ]
     return "\n".join(found) or "none of the LIVEGRAD_* environment variables is set"
 
 
