@@ -7,30 +7,11 @@ from typing import Any
 from ..codegen import kernels
 from ..native import hot
 from ..runtime.array import numel
-from .evaluate import evaluate, evaluate_all
+from .evaluate import evaluate
 from .program import linearize
 from .value import Value
 
 CHEAP = 8  # operations as fast as an addition
-
-
-@hot
-def _passed_over_before(piece: Any) -> bool:
-    """A reduction does not write the intermediates that it computes. What one needs for the second time is written.
-
-    So a chain that goes through reductions (x = x - logsumexp(x), again and again) is not computed from its beginning
-    in each of them.
-    """
-    again = []
-    for j in piece.outputs:
-        v = piece.nodes[j]
-        if v.passed:
-            again.append(v)
-        v.passed = True
-    if again:
-        evaluate_all(again, "needed again")
-        return True
-    return False
 
 
 @hot
@@ -64,12 +45,15 @@ def fused_source(x: Value, reason: str, wider: bool = False) -> Any:
         if piece.outputs or not _cheap(piece, x.shape):
             evaluate(x, reason)
             return None
+    # A reduction does not write the intermediates that it computes. What one needs for the second time is written. So
+    # a chain that goes through reductions (x = x - logsumexp(x), again and again) is not computed from its beginning in
+    # each of them.
     if piece is None:
-        piece = linearize(x, evaluate, False, wider)
-    if x.array is None and piece.outputs and _passed_over_before(piece):
-        piece = linearize(x, evaluate, False, wider)
-    if x.array is not None:
-        return None
+        piece = linearize(x, evaluate, False, wider, True)
+        if x.array is not None:
+            return None
+    for j in piece.outputs:
+        piece.nodes[j].passed = True
     x.uses += 1
     x.passed = True
     return piece

@@ -34,12 +34,15 @@ class Piece:
 
 
 @hot
-def linearize(root: Value, evaluate: Any, write_root: bool = True, wider: bool = False) -> Piece:
+def linearize(
+    root: Value, evaluate: Any, write_root: bool = True, wider: bool = False, passing: bool = False
+) -> Piece:  # fmt: skip
     """The piece of the pending graph that computes `root`.
 
     An operand of another shape is evaluated first, unless it has one element and nobody else asks for it, or as many
     elements as the operator that reads it: then only the names of places differ, and they are those of the root.
     wider: the piece will be read over a shape that the root broadcasts to, so each leaf has to have the root's names.
+    passing: the piece will be computed without being written; so what has been passed over before is evaluated first.
     """
     while True:
         if root.instr.relabels and root.operands[0].array is not None:
@@ -54,6 +57,7 @@ def linearize(root: Value, evaluate: Any, write_root: bool = True, wider: bool =
         cone = [root]
         counts = {root: 0}
         boundary = None
+        reason = "operand of another shape"
         others = None  # shapes that are the root's under other names
         for v in cone:
             for o in v.operands:
@@ -63,6 +67,9 @@ def linearize(root: Value, evaluate: Any, write_root: bool = True, wider: bool =
                         counts[o] = c + 1
                     elif o.instr.relabels and o.operands[0].array is not None:
                         take_memory(o)
+                    elif passing and o.passed:
+                        boundary, reason = o, "needed again"
+                        break
                     elif o.shape == shape or (others is not None and o.shape in others) or _inlined(o):
                         counts[o] = 1
                         cone.append(o)
@@ -78,7 +85,7 @@ def linearize(root: Value, evaluate: Any, write_root: bool = True, wider: bool =
             if boundary is not None:
                 break
         if boundary is not None:
-            evaluate(boundary, "operand of another shape")
+            evaluate(boundary, reason)
             continue
         if len(cone) > 1:
             cone.sort(key=_weight)
