@@ -70,6 +70,26 @@ def test_functions_of_places_and_values(code):
     agree(code, a=lambda m: m.tensor(NUMBERS).to_sparse().coalesce())
 
 
+@pytest.mark.parametrize("layout", ["coo", "csr"])
+@pytest.mark.parametrize("code", [
+    "x.clone().add_(a)", "x.clone().add_(a, alpha=-2)", "x + a", "m.add(x, a)", "m.add(x, a, alpha=3)",
+    "x.add(a)", "x.clone().add_(a).add_(a, alpha=0.5)",
+])  # fmt: skip
+def test_added_to_dense_tensors(code, layout):
+    agree(code, a=lambda m: sparse(m, layout), x=lambda m: m.arange(16.0).reshape(4, 4))
+
+
+def test_a_parameter_changes_in_place_by_a_sparse_tensor():
+    a = livegrad.sparse_coo_tensor([[0, 1], [1, 0]], [1.0, 2.0], (2, 2))
+    w = livegrad.ones(2, 2, requires_grad=True)
+    with livegrad.no_grad():
+        w -= a
+        w.sub_(a, alpha=0.5).add_(a)
+    assert w.tolist() == [[1.0, 0.5], [0.0, 1.0]] and (w - a).tolist() == [[1.0, -0.5], [-2.0, 1.0]]
+    (w + a).sum().backward()
+    assert w.grad.tolist() == [[1.0, 1.0], [1.0, 1.0]]
+
+
 @pytest.mark.parametrize(("kind", "parts"), [
     ("csr", ([0, 2, 3], [0, 2, 1], [1.0, 2, 3])), ("csr", ([0, 2, 3], [0, 2, 1], [1.0, 2, 3], (2, 5))),
     ("csc", ([0, 2, 2, 3], [0, 1, 1], [1.0, 2, 3])), ("bsr", ([0, 1, 2], [0, 1], np.ones((2, 2, 3)).tolist())),

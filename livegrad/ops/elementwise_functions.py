@@ -37,15 +37,17 @@ def _scaled(plain: str, scaled: str) -> Any:
 
     @hot
     def method(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
-        if alpha == 1 and alpha is not True:
+        plainly = alpha == 1 and alpha is not True
+        if plainly or (not isinstance(other, Tensor) and plain != "rsub"):
+            other = other if plainly else other * alpha
             made = plain_call(input, other)
             if made is NotImplemented:
+                if hasattr(other, "to_dense"):  # a sparse tensor
+                    return plain_call(input, other.to_dense())
                 if OVERRIDES.on and overrides(other):
                     return dispatch.overridden_by(input, other, plain)
                 raise TypeError(f"{plain}(): argument 'other' must be Tensor or number, not {type(other).__name__}")
             return made
-        if not isinstance(other, Tensor) and plain != "rsub":
-            return plain_call(input, other * alpha)
         return dispatch.call(scaled_op, (input, other, alpha))
 
     return method

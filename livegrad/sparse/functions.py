@@ -164,8 +164,18 @@ def _mul(a: Any, b: Any) -> Any:
     return a.__mul__(b) if isinstance(a, Sparse) else b.__mul__(a)
 
 
+def _add_(a: Any, b: Any, *, alpha: Any = 1) -> Any:
+    return a.add_(b.to_dense(), alpha=alpha)
+
+
+def _sub_(a: Any, b: Any, *, alpha: Any = 1) -> Any:
+    return a.sub_(b.to_dense(), alpha=alpha)
+
+
 Sparse.functions.update(
     {
+        **dict.fromkeys(("add_", "__iadd__"), _add_),
+        **dict.fromkeys(("sub_", "__isub__"), _sub_),
         **dict.fromkeys(("mm", "matmul", "mv", "spmm", "smm", "__matmul__"), _matmul),
         **dict.fromkeys(("add", "__add__"), _add),
         **dict.fromkeys(("sub", "subtract", "__sub__"), _sub),

@@ -134,6 +134,9 @@ class Sparse:
     def __sub__(self, other: Any) -> Any:
         return self.sub(other)
 
+    def __rsub__(self, other: Any) -> Any:
+        return -self + other
+
     def __add__(self, other: Any) -> Any:
         raise NotImplementedError
 

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("tensorboard")
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
 
+import livegrad  # noqa: E402
 from livegrad.utils.tensorboard import SummaryWriter  # noqa: E402
 
 
@@ -138,6 +139,28 @@ def test_hparams(tmp_path):
     experiment = metadata.parse_experiment_plugin_data(content[metadata.EXPERIMENT_TAG])
     assert [info.name.tag for info in experiment.metric_infos] == ["hp/loss"]
     assert [value.number_value for value in experiment.hparam_infos[0].domain_discrete.values] == [0.1, 0.2]
+
+
+def test_summaries_that_libraries_make(tmp_path):
+    from tensorboard.plugins.hparams import metadata
+
+    from livegrad.utils.tensorboard import summary
+
+    with SummaryWriter(tmp_path) as writer:
+        file = writer._get_file_writer()
+        for made in summary.hparams({"lr": 0.1}, {"loss": 0}):
+            file.add_summary(made, 3)
+        file.add_summary(summary.scalar("x", livegrad.tensor(2.0)), 4)
+        file.add_summary(summary.histogram("h", livegrad.arange(9.0)))
+        file.add_summary(summary.text("t", "words"))
+        file.flush()
+        assert file.get_logdir() == writer.log_dir
+        with pytest.raises(TypeError, match="two dicts"):
+            summary.hparams([], {})
+    found = load(tmp_path)
+    assert [(e.step, e.value) for e in found.Scalars("x")] == [(4, 2.0)] and found.Histograms("h")
+    start = found.PluginTagToContent("hparams")[metadata.SESSION_START_INFO_TAG]
+    assert metadata.parse_session_start_info_plugin_data(start).hparams["lr"].number_value == 0.1
 
 
 def test_default_directory(tmp_path, monkeypatch):

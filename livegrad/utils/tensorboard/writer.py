@@ -10,6 +10,22 @@ from .images import figure_image, to_image
 from .require import proto, require
 
 
+class FileWriter:
+    """The file of a `SummaryWriter`, for summaries and events that are made already."""
+
+    def __init__(self, writer):
+        self._writer = writer
+        self.get_logdir, self.flush, self.close = writer.get_logdir, writer.flush, writer.close
+
+    def add_event(self, event, step=None, walltime=None):
+        """Write an event."""
+        self._writer._write(event, step, walltime)
+
+    def add_summary(self, summary, global_step=None, walltime=None):
+        """Write what `utils.tensorboard.summary` makes."""
+        self.add_event(proto("event").Event(summary=summary), global_step, walltime)
+
+
 class SummaryWriter:
     """Writes scalars, images, sound, text, curves, embeddings, graphs and more to ``log_dir`` for TensorBoard to show.
 
@@ -201,6 +217,10 @@ class SummaryWriter:
 
     def __exit__(self, *error):
         self.close()
+
+    def _get_file_writer(self):
+        """What libraries write their own summaries by."""
+        return FileWriter(self)
 
     def _file(self, directory):
         file = self._files.get(directory)
