@@ -7,9 +7,12 @@ from typing import Any
 import livegrad
 from livegrad import Tensor, linalg
 
+from .overriding import asks
+
 __all__ = ["lobpcg"]
 
 
+@asks
 def lobpcg(
     A: Any, k: int | None = None, B: Any = None, X: Tensor | None = None, n: int | None = None, iK: Any = None,
     niter: int | None = None, tol: float | None = None, largest: bool | None = None, method: str | None = None,

@@ -190,6 +190,9 @@ def test_timer_measures_what_it_is_given():
     assert timer.blocked_autorange(min_run_time=0.01).iqr >= 0
     with pytest.raises(ValueError, match="only statements in Python"):
         Timer("x", language="cpp")
+    with pytest.raises(ValueError, match="only statements in Python"):
+        Timer("x", language=livegrad.utils.benchmark.Language.CPP)
+    assert Timer("1", language=livegrad.utils.benchmark.Language.PYTHON).timeit(2).times
 
 
 def described(measurement, stmt="x + 1", setup="pass", label="adding", sub_label=None, description=None, threads=1):

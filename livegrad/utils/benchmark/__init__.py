@@ -2,6 +2,6 @@
 
 from .compare import Compare
 from .measurement import Measurement, select_unit
-from .timing import Timer, timer
+from .timing import Language, Timer, timer
 
-__all__ = ["Compare", "Measurement", "Timer", "select_unit", "timer"]
+__all__ = ["Compare", "Language", "Measurement", "Timer", "select_unit", "timer"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import textwrap
 import timeit
 from collections.abc import Callable
@@ -11,7 +12,14 @@ import livegrad
 
 from .measurement import Measurement
 
-__all__ = ["Timer", "timer"]
+__all__ = ["Language", "Timer", "timer"]
+
+
+class Language(enum.Enum):
+    """What a statement is written in. Only those in Python can be timed."""
+
+    PYTHON = 0
+    CPP = 1
 
 
 def timer() -> float:
