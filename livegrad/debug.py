@@ -40,9 +40,9 @@ def find_nan(y: Any, *more: Any, params: Any = None, backward: bool = True) -> A
     The recorded graph is replayed, operator by operator: what is kept for the backward pass is looked at, the rest is
     computed again from the leaves, as they are now. The finding names the step, its line, and its operands with the
     ranges of their numbers; or the operand that came in so, as data with a NaN do. It is false if everything is
-    finite. Where a value cannot be had again (an operand that
-    needs no gradient and that no gradient reads, a user's `Function`, a graph that backward has freed) it says so.
-    Infinities that a program puts in on purpose, as the number of a `masked_fill`, do not count as made.
+    finite. Where a value cannot be had again (an operand that needs no gradient and that no gradient reads, a user's
+    `Function`, a graph that backward has freed) it says so. Infinities that a program puts in on purpose, as the number
+    of a `masked_fill`, do not count as made.
 
     y, more: tensors, or tuples, lists and dicts of them. params: what names the leaves, as in `livegrad.graph`.
     backward: whether, if all results are finite, gradients are looked at too. That runs the gradient of each step on

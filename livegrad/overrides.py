@@ -23,7 +23,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
@@ -31,6 +30,7 @@ from typing import Any
 from . import overriding
 from .overridden_methods import Method, methods
 from .overriding import ENABLED, OVERRIDES, THREAD, activate
+from .site import warn
 from .tensor import Tensor
 
 __all__ = [
@@ -255,7 +255,7 @@ class TorchFunctionMode:
     @classmethod
     def push(cls, *args: Any, **kwargs: Any) -> Any:
         """A mode; `with Mode():` is all that is needed."""
-        warnings.warn("`Mode.push()` is no longer necessary and can be replaced with just `with Mode()`", stacklevel=2)
+        warn("`Mode.push()` is no longer necessary and can be replaced with just `with Mode()`")
         return cls(*args, **kwargs)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from .. import cuda, dtypes
 from ..blocks import Exit, opened
 from ..precision import STATE
+from ..site import warn
 from ..tensor import Tensor
 
 __all__ = ["autocast", "custom_bwd", "custom_fwd", "is_autocast_available"]
@@ -82,17 +82,16 @@ def _supported(kind: str, dtype: Any) -> bool:
     """Whether products can be computed in that dtype here; a warning where they cannot."""
     if kind == "cuda":
         if not cuda.is_available():
-            warnings.warn("CUDA is not available or torch_xla is imported. Disabling autocast.", stacklevel=3)
+            warn("CUDA is not available or torch_xla is imported. Disabling autocast.")
             return False
         if dtype is dtypes.bfloat16 and not cuda.is_bf16_supported():
             raise RuntimeError("Current CUDA Device does not support bfloat16. Please switch dtype to float16.")
         return True
     if dtype in (dtypes.bfloat16, dtypes.float16):
         return True
-    warnings.warn(
+    warn(
         "In CPU autocast, but the target dtype is not supported. Disabling autocast.\n"
         "CPU Autocast only supports dtypes of torch.bfloat16, torch.float16 currently.",
-        stacklevel=3,
     )
     return False
 

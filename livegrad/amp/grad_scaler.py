@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import enum
 import inspect
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import livegrad
 
 from .. import cuda, dtypes
+from ..site import warn
 from ..tensor import Tensor
 
 __all__ = ["GradScaler"]
@@ -67,7 +67,7 @@ class GradScaler:
         self._device = device
         self._enabled = enabled
         if enabled and device == "cuda" and not cuda.is_available():
-            warnings.warn("torch.cuda.amp.GradScaler is enabled, but CUDA is not available.  Disabling.", stacklevel=2)
+            warn("torch.cuda.amp.GradScaler is enabled, but CUDA is not available.  Disabling.")
             self._enabled = False
         if growth_factor <= 1.0:
             raise AssertionError("The growth factor must be > 1.0.")

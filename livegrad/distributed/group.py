@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import atexit
 import os
-import warnings
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from ..site import warn
 from .channel import Call, Channel
 from .errors import DEFAULT_TIMEOUT, DistBackendError, seconds
 from .file_store import FileStore
@@ -330,7 +330,7 @@ def outside(group: Any, name: str) -> bool:
     if checked(group) != GroupMember.NON_GROUP_MEMBER:
         return False
     rank = -1 if _STATE.world is None else _STATE.world.rank()
-    warnings.warn(f"Running {name} on global rank {rank} which does not belong to the given group.", stacklevel=3)
+    warn(f"Running {name} on global rank {rank} which does not belong to the given group.")
     return True
 
 

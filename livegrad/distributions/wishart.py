@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import livegrad
 
+from ..site import warn
 from . import constraints
 from .exp_family import ExponentialFamily
 from .gamma import Chi2
@@ -61,9 +61,8 @@ class Wishart(ExponentialFamily):
         if bool((self.df <= size - 1).any()):
             raise ValueError(f"Value of df={df} expected to be greater than ndim - 1 = {size - 1}.")
         if bool((self.df < size).any()):
-            warnings.warn(
+            warn(
                 "Low df values detected. Singular samples are highly likely to occur for ndim - 1 < df < ndim.",
-                stacklevel=2,
             )
         setattr(self, name, matrix.expand((*batch, size, size)))
         super().__init__(batch, (size, size), validate_args=validate_args)

@@ -1,11 +1,11 @@
 """Hooks of modules: the handle that removes one, and how a module that has any is called."""
 
 import itertools
-import warnings
 import weakref
 from collections import OrderedDict
 
 import livegrad
+from livegrad.site import warn
 from livegrad.tensor import Tensor
 
 __all__ = ["RemovableHandle"]
@@ -256,7 +256,7 @@ def _run_the_rest(module, args, kwargs, done):
             else:
                 hook(module, args, None)
         except Exception as error:
-            warnings.warn(f"a forward hook registered with always_call=True raised {error!r}", stacklevel=2)
+            warn(f"a forward hook registered with always_call=True raised {error!r}")
 
 
 def _watch_last_node(module, result, hooks):

@@ -5,10 +5,10 @@ The numbers come from the global generator (or from ``generator``), in an order 
 """
 
 import math
-import warnings
 
 import livegrad
 from livegrad.overriding import asks
+from livegrad.site import warn
 
 __all__ = [
     "calculate_gain",
@@ -82,10 +82,9 @@ def normal_(tensor, mean=0.0, std=1.0, generator=None):
 def trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
     """Fills with normal numbers that are cut off at ``a`` and ``b`` (values, not numbers of standard deviations)."""
     if mean < a - 2 * std or mean > b + 2 * std:
-        warnings.warn(
+        warn(
             "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. "
             "The distribution of values may be incorrect.",
-            stacklevel=2,
         )
     if tensor.is_meta:
         return tensor
@@ -212,7 +211,7 @@ def _kaiming_std(tensor, a, mode, nonlinearity):
 def _is_empty(tensor):
     if 0 not in tensor.shape:
         return False
-    warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
+    warn("Initializing zero-element tensors is a no-op")
     return True
 
 
@@ -269,10 +268,9 @@ def _old_name(function):
     name = function.__name__
 
     def deprecated(*args, **kwargs):
-        warnings.warn(
+        warn(
             f"`nn.init.{name[:-1]}` is now deprecated in favor of `nn.init.{name}`.",
             FutureWarning,
-            stacklevel=2,
         )
         return function(*args, **kwargs)
 

@@ -1,7 +1,6 @@
 """Optimizer: what all optimizers share."""
 
 import functools
-import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
@@ -12,6 +11,7 @@ from livegrad.native import hot
 from livegrad.nn.hooks import RemovableHandle
 from livegrad.observe import WATCH
 from livegrad.ops.updates import Changes
+from livegrad.site import warn
 from livegrad.sparse import SparseTensor
 from livegrad.tensor import Tensor
 
@@ -298,10 +298,9 @@ class Optimizer:
             param_group.setdefault(name, default)
         ids = {id(param) for param in params}
         if len(ids) != len(params):
-            warnings.warn(
+            warn(
                 "optimizer contains a parameter group with duplicate parameters; in future, this will cause an error; "
                 "see github.com/pytorch/pytorch/issues/40967 for more information",
-                stacklevel=3,
             )
         if any(id(param) in ids for group in self.param_groups for param in group["params"]):
             raise ValueError("some parameters appear in more than one parameter group")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from ..dtypes import dtype as DType
 from ..dtypes import finfo, iinfo
 from ..ops.registry import FUNCTIONS
 from ..random import randint
+from ..site import warn
 from ..tensor import Tensor
 
 __all__ = ["make_tensor"]
@@ -77,11 +77,10 @@ def _limits(dtype: DType, low: float | None, high: float | None) -> tuple[float,
     if low != low or high != high:
         raise ValueError(f"`low` and `high` cannot be NaN, but got {low=} and {high=}")
     if low == high and (dtype.is_floating_point or dtype.is_complex):
-        warnings.warn(
+        warn(
             "Passing `low==high` to `torch.testing.make_tensor` for floating or complex types is deprecated since 2.1 "
             "and will be removed in 2.3. Use `torch.full(...)` instead.",
             FutureWarning,
-            stacklevel=3,
         )
     elif low >= high:
         raise ValueError(f"`low` must be less than `high`, but got {low} >= {high}")

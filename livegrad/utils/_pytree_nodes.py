@@ -6,10 +6,11 @@ A kind is registered once, by its type; everything that walks over trees (`_pytr
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections import OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
+
+from ..site import warn
 
 Context = Any
 PyTree = Any
@@ -113,16 +114,13 @@ def _register_pytree_node(
 ) -> None:
     """`register_pytree_node` as it was called once; a second registration replaces the first, with a warning."""
     if to_str_fn is not None or maybe_from_str_fn is not None:
-        warnings.warn(
+        warn(
             "`to_str_fn` and `maybe_from_str_fn` is deprecated. "
             "Please use `to_dumpable_context` and `from_dumpable_context` instead.",
             FutureWarning,
-            stacklevel=2,
         )
     if SUPPORTED_NODES.pop(cls, None) is not None:
-        warnings.warn(
-            f"{cls} is already registered as pytree node. Overwriting the previous registration.", stacklevel=2
-        )
+        warn(f"{cls} is already registered as pytree node. Overwriting the previous registration.")
     register_pytree_node(cls, flatten_fn, unflatten_fn, **options)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -18,6 +17,7 @@ from ..autograd.functions import grad
 from ..autograd.graph import saved_tensors_hooks
 from ..autograd.mode import enable_grad, is_grad_enabled
 from ..random import get_rng_state, set_rng_state
+from ..site import warn
 from ..tensor import Tensor
 from ._pytree import tree_leaves
 
@@ -283,10 +283,9 @@ def checkpoint(
     if use_reentrant is False:
         return _without_reentry(function, args, kwargs, preserve_rng_state, context_fn, determinism_check, early_stop)
     if use_reentrant is None:
-        warnings.warn(
+        warn(
             "torch.utils.checkpoint: the use_reentrant parameter should be passed explicitly. use_reentrant=False is "
             "recommended; without it, it is True.",
-            stacklevel=2,
         )
     if kwargs:
         plain = function
@@ -383,7 +382,7 @@ def set_device_states(devices: Sequence[int], states: Sequence, *, device_type: 
 def check_backward_validity(inputs: Any) -> None:
     """Warn where no tensor among some inputs requires a gradient."""
     if not any(x.requires_grad for x in inputs if isinstance(x, Tensor)):
-        warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=2)
+        warn("None of the inputs have requires_grad=True. Gradients will be None")
 
 
 def detach_variable(inputs: tuple) -> tuple:

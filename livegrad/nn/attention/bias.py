@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from enum import IntEnum, auto
 from typing import Any
 
 import livegrad
 from livegrad import Tensor
 
+from ...site import warn
 from .. import functional as F
 
 __all__ = ["CausalBias", "CausalVariant", "causal_lower_right", "causal_upper_left"]
@@ -46,9 +46,7 @@ class CausalBias(Tensor):
         super().__init__()
         self.variant, self.seq_len_q, self.seq_len_kv = variant, seq_len_q, seq_len_kv
         if variant is CausalVariant.LOWER_RIGHT and seq_len_q > seq_len_kv:
-            warnings.warn(
-                "Lower right causal bias will produce NaNs in the output when seq_len_q > seq_len_kv!", stacklevel=2
-            )
+            warn("Lower right causal bias will produce NaNs in the output when seq_len_q > seq_len_kv!")
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:  # a tensor without elements: the mask is made when needed
         return super().__new__(cls)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import livegrad
 from livegrad import Tensor
+from livegrad.site import warn
 
 from .block_mask import BLOCK as _DEFAULT_SPARSE_BLOCK_SIZE
 from .block_mask import (
@@ -68,11 +68,10 @@ def flex_attention(
             "return_lse is deprecated, please use return_aux=AuxRequest(lse=True) instead."
         )
     if return_lse:
-        warnings.warn(
+        warn(
             "return_lse is deprecated and will be removed in v2.10. "
             "Please use return_aux=AuxRequest(lse=True) instead.",
             FutureWarning,
-            stacklevel=2,
         )
     (B, H, L), S = query.shape[:3], key.shape[2]
     if enable_gqa:

@@ -1,12 +1,12 @@
 """Dropout in its forms. Masks are drawn from the global generator, at the call."""
 
 import math
-import warnings
 
 import livegrad
 from livegrad.native import hot
 from livegrad.random.draws import scaled_mask
 from livegrad.random.generators import draws_by_stream
+from livegrad.site import warn
 
 __all__ = ["alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout"]
 
@@ -92,12 +92,11 @@ def dropout2d(input, p=0.5, training=True, inplace=False):
     check_probability(p)
     _warn_dimensions("dropout2d", input.dim(), (3, 4), 2)
     if input.dim() == 3:
-        warnings.warn(
+        warn(
             "dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior is desired "
             "- input is interpreted as shape (N, C, L), where C is the channel dim. This behavior will change in a "
             "future release to interpret the input as one without a batch dimension, i.e. shape (C, H, W). To maintain "
             "the 1D channel-wise dropout behavior, please switch to using dropout1d instead.",
-            stacklevel=2,
         )
     return _feature_dropout(input, p, training, inplace)
 
@@ -120,12 +119,11 @@ def _feature_dropout(input, p, training, inplace):
 
 def _warn_dimensions(name, dimensions, expected, spatial):
     if dimensions not in expected:
-        warnings.warn(
+        warn(
             f"{name}: Received a {dimensions}-D input to {name}, which is deprecated and will result in an error in a "
             "future release. To retain the behavior and silence this warning, please use dropout instead. Note that "
             f"{name} exists to provide channel-wise dropout on inputs with {spatial} spatial dimensions, a channel "
             f"dimension, and an optional batch dimension (i.e. {expected[0]}D or {expected[1]}D inputs).",
-            stacklevel=3,
         )
 
 

@@ -2,22 +2,21 @@
 
 import itertools
 import math
-import warnings
 
 import livegrad
 
 from ...ops.picks import PICK
+from ...site import warn
 
 __all__ = ["affine_grid", "grid_sample"]
 
 
 def _aligned(name, align_corners):
     if align_corners is None:
-        warnings.warn(
+        warn(
             "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please "
             "specify align_corners=True if the old behavior is desired. See the documentation of grid_sample for "
             "details.",
-            stacklevel=3,
         )
     return bool(align_corners)
 

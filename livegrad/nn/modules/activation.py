@@ -1,10 +1,9 @@
 """Activation functions as modules; the formulas are in `nn.functional`."""
 
-import warnings
-
 import livegrad
 from livegrad.native import hot
 
+from ...site import warn
 from .. import functional as F
 from ..module import Module
 from ..parameter import Parameter
@@ -127,9 +126,7 @@ class Hardtanh(Module):
         super().__init__()
         for old, new, value in (("min_value", "min_val", min_value), ("max_value", "max_val", max_value)):
             if value is not None:
-                warnings.warn(
-                    f"keyword argument `{old}` is deprecated and renamed to `{new}`", FutureWarning, stacklevel=2
-                )
+                warn(f"keyword argument `{old}` is deprecated and renamed to `{new}`", FutureWarning)
         self.min_val = min_val if min_value is None else min_value
         self.max_val = max_val if max_value is None else max_value
         self.inplace = inplace

@@ -1,7 +1,6 @@
 """Instance normalisation."""
 
-import warnings
-
+from ...site import warn
 from .. import functional as F
 from .batchnorm import _expect, _NormBase
 
@@ -24,10 +23,9 @@ class _InstanceNorm(_NormBase):
                     f"expected input's size at dim={dim} to match num_features ({self.num_features}), "
                     f"but got: {input.size(dim)}."
                 )
-            warnings.warn(
+            warn(
                 f"input's size at dim={dim} does not match num_features. You can silence this warning by not passing "
                 "in num_features, which is not used because affine=False",
-                stacklevel=3,
             )
         single = dim == 0
         result = F.instance_norm(

@@ -2,13 +2,13 @@
 
 import math
 import numbers
-import warnings
 
 import livegrad
 from livegrad import recurrences
 from livegrad.ops import recurrent
 from livegrad.overriding import OVERRIDES
 
+from ...site import warn
 from .. import init
 from ..module import Module
 from ..parameter import Parameter
@@ -49,10 +49,9 @@ class RNNBase(Module):
                 "dropout should be a number in range [0, 1] representing the probability of an element being zeroed"
             )
         if dropout > 0 and num_layers == 1:
-            warnings.warn(
+            warn(
                 "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects "
                 f"num_layers greater than 1, but got dropout={dropout} and num_layers={num_layers}",
-                stacklevel=3,
             )
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
             if not isinstance(size, int):

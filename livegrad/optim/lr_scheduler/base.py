@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-
+from ...site import warn
 from ...tensor import Tensor
 from ..optimizer import Optimizer
 
@@ -90,10 +89,10 @@ class LRScheduler:
     def step(self, epoch=None):
         """Goes on to the next epoch (or to ``epoch``) and sets its learning rates."""
         if self._step_count == 1 and not self.optimizer._opt_called:
-            warnings.warn(ORDER_WARNING, stacklevel=2)
+            warn(ORDER_WARNING)
         self._step_count += 1
         if epoch is not None:
-            warnings.warn(EPOCH_WARNING, stacklevel=2)
+            warn(EPOCH_WARNING)
         self._go_to(epoch)
 
     def _go_to(self, epoch):
@@ -117,9 +116,7 @@ class LRScheduler:
 
     def _check_within_step(self):
         if not self._get_lr_called_within_step:
-            warnings.warn(
-                "To get the last learning rate computed by the scheduler, please use `get_last_lr()`.", stacklevel=3
-            )
+            warn("To get the last learning rate computed by the scheduler, please use `get_last_lr()`.")
 
     def _present(self):
         """The learning rates as they are."""

@@ -4,10 +4,10 @@ import itertools
 import math
 import multiprocessing
 import os
-import warnings
 from collections.abc import Callable
 from typing import Any
 
+from ...site import warn
 from .._pytree import tree_map
 from .collate import default_collate, default_convert
 from .dataset import IterableDataset
@@ -230,10 +230,9 @@ def _check_count(workers):
     """Warn of more worker processes than there are processors."""
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if there is not None and workers > there:
-        warnings.warn(
+        warn(
             f"This DataLoader will create {workers} worker processes in total. Our suggested max number of worker in "
             f"current system is {there}, which is smaller than what this DataLoader is going to create. Please be "
             "aware that excessive worker creation might get DataLoader running slow or even freeze, lower the worker "
             "number to avoid potential slowness/freeze if necessary.",
-            stacklevel=3,
         )

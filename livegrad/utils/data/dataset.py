@@ -3,9 +3,10 @@
 import bisect
 import itertools
 import math
-import warnings
 
 import livegrad
+
+from ...site import warn
 
 __all__ = [
     "ChainDataset",
@@ -176,9 +177,7 @@ def random_split(dataset, lengths, generator=None):
         lengths = sizes
         for i, length in enumerate(lengths):
             if length == 0:
-                warnings.warn(
-                    f"Length of split at index {i} is 0. This might result in an empty dataset.", stacklevel=2
-                )
+                warn(f"Length of split at index {i} is 0. This might result in an empty dataset.")
     total = sum(lengths)
     if total != len(dataset):
         raise ValueError("Sum of input lengths does not equal the length of the input dataset!")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from ...site import warn
 from .fetching import recipe_of
 from .pinning import pinned, wants_pinned
 from .sampler import fresh_seed
@@ -48,7 +48,7 @@ class Pass:
         )
         if self._split:
             text += "Each worker has a copy of the dataset: take its share of the stream with get_worker_info()."
-        warnings.warn(text, stacklevel=3)
+        warn(text)
 
 
 class InProcess(Pass):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import livegrad
 
+from ...site import warn
 from .collate import _like_mapping, _like_sequence
 
 __all__ = ["pinned", "wants_pinned"]
@@ -19,9 +19,8 @@ def wants_pinned(loader: Any) -> bool:
         return False
     if livegrad.cuda.is_available():
         return True
-    warnings.warn(
+    warn(
         "'pin_memory' argument is set as true but no accelerator is found, then device pinned memory won't be used.",
-        stacklevel=4,
     )
     return False
 
