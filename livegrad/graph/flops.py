@@ -74,7 +74,8 @@ def _add_product(first):
 
 
 def _linear(shapes, out):
-    return 2 * math.prod(out) * shapes[0][-1] + (math.prod(out) if len(shapes) > 2 else 0)
+    """x, w; or, as in ``addmm``, b, x, w."""
+    return (_matmul if len(shapes) < 3 else _add_product(1))(shapes, out)
 
 
 def _conv(shapes, out):

@@ -309,8 +309,6 @@ class Recorder(Observer):
 def _operator_flops(name: str, tensors: Sequence, made: Any) -> int:
     first = made[0] if isinstance(made, tuple) else made
     inputs = [SimpleNamespace(shape=tuple(t._shape)) for t in tensors]
-    if name == "linear" and len(inputs) == 3:  # its bias comes first here
-        inputs = [*inputs[1:], inputs[0]]
     node = SimpleNamespace(op=name, inputs=inputs, shape=tuple(first._shape), numel=numel(tuple(first._shape)))
     return count_flops(node) or 0
 

@@ -144,3 +144,16 @@ def test_long_chain():
     assert len(g) == 30_001 and "more nodes" in g.draw(max_nodes=5)
     del g, y
     assert x.is_leaf
+
+
+def test_operations_are_those_that_a_profile_counts():
+    from livegrad.profiler import profile
+
+    model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3, bias=False), nn.Conv1d(5, 2, 2), nn.ConvTranspose1d(2, 4, 2))
+    x = livegrad.rand(5, 4)
+    with profile(with_flops=True) as prof:
+        g = livegrad.graph(model(x))
+    linear, plain, conv, transposed = (g.find(op=name) for name in ("linear", "mm", "conv1d", "conv_transpose1d"))
+    counts = [linear[0].flops, plain[-1].flops, conv[0].flops, transposed[0].flops]
+    assert counts == [2 * 5 * 4 * 8 + 5 * 8, 2 * 5 * 8 * 3, 2 * 2 * 2 * 5 * 2 + 2 * 2, 2 * 2 * 2 * 4 * 2 + 3 * 4]
+    assert [e.flops for e in prof.events() if e.kind == "operator" and e.flops > 0] == counts

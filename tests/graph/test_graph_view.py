@@ -165,7 +165,7 @@ def test_itemsize(name, size):
         (op("bmm", leaf(2, 3, 4), leaf(2, 4, 5), shape=(2, 3, 5)), 240),
         (op("matmul", leaf(4), leaf(4), shape=()), 8),
         (op("addmm", leaf(5), leaf(3, 4), leaf(4, 5), shape=(3, 5)), 135),
-        (op("linear", leaf(3, 4), leaf(5, 4), leaf(5), shape=(3, 5)), 135),
+        (op("linear", leaf(5), leaf(3, 4), leaf(4, 5), shape=(3, 5)), 135),
         (op("conv2d", leaf(1, 3, 8, 8), leaf(6, 3, 3, 3), shape=(1, 6, 6, 6)), 2 * 216 * 27),
         (op("sum", leaf(3, 4), shape=()), 12),
         (op("max", leaf(3, 4), shape=()), 12),
