@@ -140,6 +140,8 @@ class Finding:
         if self.found:
             site = self.site
             verb = "recorded here" if self.given is None else f"read by {self.name}, recorded here"
+            if site is None and (readers := self.graph.consumers(self.node)):  # a leaf: no line has made it
+                verb, site = "first read here", readers[0].site
             lines += [f"  {verb}: {site}"] if site is not None else []
             lines += [f"  in module {self.module}"] if self.module else []
             lines += [f"  {operand}" for operand in self.operands]

@@ -1,5 +1,6 @@
 """find_nan: replaying a recorded graph to find the first NaN or infinity."""
 
+import re
 import warnings
 
 import pytest
@@ -56,6 +57,7 @@ def test_a_leaf_or_parameter_that_came_in_so():
     finding = find_nan(model(livegrad.ones(4, 2)).sum(), params=model)
     assert finding.node.label == "2.weight" and finding.node.kind == "leaf" and finding.result.first == (0, 1)
     assert "2.weight came in with 1 nan" in str(finding)
+    assert re.search(r"\n  first read here: File .*test_find_nan.py\", line \d+, in test_a_leaf_or_", str(finding))
 
 
 def test_data_that_came_in_so_are_named_and_the_step_that_reads_them():
