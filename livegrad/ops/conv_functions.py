@@ -202,7 +202,7 @@ def transposed(
         (m - 1) * s - 2 * p + d * (k - 1) + e + 1
         for m, s, p, d, k, e in zip(x.shape[2:], stride, padding, dilation, window, extra)
     )
-    if any(s <= 0 for s in size):
+    if any(s < 0 for s in size):
         raise RuntimeError(
             f"Given input size per channel: {list(x.shape[2:])}. Calculated output size per channel: {list(size)}. "
             "Output size is too small"

@@ -56,12 +56,15 @@ def unique(
     input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,
     dim: int | None = None,
 ) -> Any:  # fmt: skip
-    """The distinct elements in order; optionally where each element went, and how often each occurs."""
+    """The distinct elements in order; optionally where each element went, and how often each occurs.
+
+    No NaN is equal to another, so that all of them are there.
+    """
     real_only(input, "unique")
     if dim is not None:
         dim = normal_dim(dim, input.dim())
     a = comparable(on_device(input, "unique"))
-    values, inverse, counts = library(a).unique(a, return_inverse=True, return_counts=True, axis=dim)
+    values, inverse, counts = library(a).unique(a, return_inverse=True, return_counts=True, axis=dim, equal_nan=False)
     out = [_distinct(input, backend.copied(values.astype(input.dtype.np)), "_unique2" if dim is None else "unique_dim")]
     if return_inverse:
         shape = input._shape if dim is None else (input._shape[dim],)

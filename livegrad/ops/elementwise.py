@@ -293,7 +293,8 @@ def _comparing(name: str) -> Any:
     recorded = ELEMENTWISE[f"_{name}"]
 
     def compared(input: Tensor, other: Any) -> Tensor:
-        if MODE.grad and (input._edge is not None or isinstance(other, Tensor) and other._edge is not None):
+        history = input._edge is not None or isinstance(other, Tensor) and other._edge is not None
+        if MODE.grad and history and input.dtype.is_floating_point:
             return dispatch.call(recorded, (input, other))
         return dispatch.call(plain, (input, other))
 

@@ -13,7 +13,7 @@ from ..lazy.value import Value, pending, relabelled, reshaped
 from ..native import hot
 from ..observe import WATCH
 from ..runtime.array import contiguous_strides, numel, view_strides
-from ..tensor import Tensor, from_native
+from ..tensor import Tensor
 from . import dispatch, scalar
 from .batching import hide, level_of, show
 from .geometry import (
@@ -30,6 +30,7 @@ from .geometry import (
 )
 from .instruction import ElementwiseOp
 from .registry import public
+from .view_dtypes import view_dtype
 from .view_operators import AS_STRIDED, DIAGONAL, EXPAND, PERMUTE, RESHAPE, SELECT, SLICE, SQUEEZE, UNFOLD, UNSQUEEZE
 
 # --- broadcasting a value ---------------------------------------------------------------------------------------
@@ -151,14 +152,6 @@ def view(x: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Tensor:
     if _unrecorded(x):
         return x._window(offset, new, found)
     return RESHAPE.apply((x,), new=new)
-
-
-def view_dtype(x: Tensor, dtype: Any) -> Tensor:
-    """The same bytes read as another dtype (a copy: changes are not shared)."""
-    bits = x.detach()._to_numpy()
-    if not x.is_contiguous():
-        bits = bits.copy()
-    return from_native(bits.view(dtype.np).copy()).to(x.device)  # type: ignore[attr-defined]
 
 
 @public("reshape", kind="view")

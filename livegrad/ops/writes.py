@@ -144,8 +144,11 @@ def assign_result(t: Tensor, result: Tensor, fresh: bool = True, since: int | No
     if fresh and v.owner is not None and v.owner() is result:
         v.owner = None
     a = t._s
-    if a is not None and result._s is not None and result._s.storage is a.storage:
-        v = from_array(contiguous_copy(v.ready()))  # a value of its own, so that it does not stop the write
+    if a is not None:
+        if result._s is not None and result._s.storage is a.storage:
+            v = from_array(contiguous_copy(v.ready()))  # a value of its own, so that it does not stop the write
+        if since is not None and a.storage.pinned and result._edge is not None:
+            _keep_copies(result._edge, since, a.storage)
     if a is None or a.base is None:
         t._assign(v, since)
         if MODE.grad and (result._edge is not None or t._edge is not None):
@@ -166,6 +169,22 @@ def assign_result(t: Tensor, result: Tensor, fresh: bool = True, since: int | No
             a.storage.watch(v)
         rebase_base(t, a, result)
     return t
+
+
+def _keep_copies(edge: Any, since: int, storage: Any) -> None:
+    """Let the nodes from `since` on, which belong to an in-place operator, keep copies of memory that cannot move."""
+    block = storage.array.block
+    open_nodes, seen = [edge], {edge}
+    while open_nodes:
+        node = open_nodes.pop()
+        for _, v in node.held():
+            if v.array is not None and v.array.block is block:
+                v.array = contiguous_copy(v.array)
+                v.lease = v.window = None
+        for source in node.next:
+            if source is not None and source.seq >= since and source not in seen:
+                seen.add(source)
+                open_nodes.append(source)
 
 
 def _type_name(d: dtypes.dtype) -> str:

@@ -283,3 +283,15 @@ def test_patches_side_by_side_of_many_channels(channels, size, kernel, stride):
         made.append([y.detach().numpy(), library.autograd.grad((back * x).sum(), y)[0].numpy()])
     for a, b in zip(*made, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_transposed_convolutions_may_leave_nothing():
+    made = []
+    for library in (livegrad, torch):
+        x, w, b = (library.ones(*s, requires_grad=True) for s in ((2, 4, 4, 9), (4, 5, 3, 3), (5,)))
+        y = library.nn.functional.conv_transpose2d(x, w, b, padding=3)
+        y.sum().backward()
+        made.append((tuple(y.shape), *(float(t.grad.abs().sum()) for t in (x, w, b))))
+        with pytest.raises(RuntimeError):
+            library.nn.functional.conv_transpose2d(x, w, b, padding=4)
+    assert made[0] == made[1] == ((2, 5, 0, 5), 0, 0, 0)

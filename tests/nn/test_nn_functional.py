@@ -327,3 +327,14 @@ def test_integers_stay_integers():
     same(F.relu(a), TF.relu(b))
     a, b = pair(floats(5))
     same(F.threshold_(a, 0.1, 9.0), TF.threshold_(b, 0.1, 9.0))
+
+
+def test_cosine_similarity_of_two_dtypes():
+    x, y = floats(4, 5), np.arange(20).reshape(4, 5)
+    for make in (np.float16, np.float64):
+        a, b = pair(x.astype(make))
+        c, d = pair(y)
+        same(F.cosine_similarity(a, c), TF.cosine_similarity(b, d), 1e-2 if make is np.float16 else 1e-5)
+    for m, f in ((livegrad, F), (torch, TF)):
+        with pytest.raises(RuntimeError, match="expected common dtype to be floating point, yet common dtype is Long"):
+            f.cosine_similarity(m.ones(2, 2, dtype=m.int64), m.ones(2, 2, dtype=m.int32))

@@ -150,3 +150,15 @@ def test_errors():
         livegrad.gcd(x, x)
     with pytest.raises(RuntimeError, match="not divisible"):
         livegrad.ones(3, 3).hsplit(2)
+
+
+@pytest.mark.parametrize("options", [{}, {"return_inverse": True, "return_counts": True}])
+def test_no_nan_is_equal_to_another(options):
+    data = np.array([np.nan, 1.0, np.nan, np.inf, 1.0])
+    (ours, theirs) = both("unique", data, **options)
+    if options:  # which of them is which does not matter
+        (ours, inverse, counts), (theirs, _, wanted) = ours, theirs
+        assert counts.tolist() == wanted.tolist() == [2, 1, 1, 1] and sorted(inverse[[0, 2]].tolist()) == [2, 3]
+    np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    rows = livegrad.tensor([[np.nan, 1.0], [np.nan, 1.0], [0.0, 0.0], [0.0, 0.0]])
+    assert rows.unique(dim=0).shape == (3, 2)

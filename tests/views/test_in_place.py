@@ -427,3 +427,24 @@ def test_changes_of_overlapping_windows_are_not_recorded():
     with livegrad.no_grad():
         windows[:, livegrad.tensor([1])] = 5.0
     assert windows.tolist() == [[2.0, 5.0, 5.0], [5.0, 5.0, 5.0], [5.0, 5.0, 2.0]]
+
+
+@pytest.mark.parametrize("line", ["c.div_(b)", "c.mul_(b)", "c.pow_(b)", "c[1:].mul_(b[1:])", "c.clamp_(min=b / 2)"])
+@pytest.mark.parametrize("seen", [False, True])
+def test_gradients_of_changes_to_memory_that_others_see(line, seen):
+    found = []
+    for m in (torch, livegrad):
+        c, b = m.tensor([1.5, 2.0, 3.0]), m.tensor([2.0, 4.0, 8.0], requires_grad=True)
+        memory = c.numpy() if seen else None
+        exec(line)
+        (c * c).sum().backward()
+        found.append(b.grad.tolist())
+        if seen:
+            assert memory.tolist() == c.tolist()
+    assert found[0] == pytest.approx(found[1])
+
+
+def test_comparisons_in_place_of_numbers_without_a_gradient():
+    a = livegrad.tensor([True, False])
+    assert a.lt_(livegrad.tensor(0.5, dtype=livegrad.float64, requires_grad=True)).tolist() == [False, True]
+    assert a.dtype is livegrad.bool

@@ -3,8 +3,9 @@
 from livegrad.creation import triu_indices
 from livegrad.native import hot
 from livegrad.ops.casting import autocasts
-from livegrad.ops.composite import broadcast_tensors
+from livegrad.ops.composite import broadcast_tensors, result_type
 from livegrad.ops.distances import cdist
+from livegrad.ops.instruction import SCALAR_TYPE_NAMES
 from livegrad.ops.numpy_names import with_numpy_names
 
 __all__ = ["cosine_similarity", "normalize", "pairwise_distance", "pdist"]
@@ -21,8 +22,16 @@ def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):
 @autocasts
 @hot
 def cosine_similarity(x1, x2, dim=1, eps=1e-8):
-    """The cosine of the angle between ``x1`` and ``x2`` along ``dim``; their shapes broadcast."""
-    x1, x2 = broadcast_tensors(x1, x2)
+    """The cosine of the angle between ``x1`` and ``x2`` along ``dim``; their shapes broadcast, their dtypes promote.
+
+    Raises RuntimeError where the dtype that they have in common has no fractions.
+    """
+    dtype = result_type(x1, x2)
+    if not (dtype.is_floating_point or dtype.is_complex):
+        raise RuntimeError(
+            f"expected common dtype to be floating point, yet common dtype is {SCALAR_TYPE_NAMES[dtype]}"
+        )
+    x1, x2 = broadcast_tensors(x1.to(dtype), x2.to(dtype))
     norm1 = x1.norm(2, dim, keepdim=True).clamp_min(eps)
     norm2 = x2.norm(2, dim, keepdim=True).clamp_min(eps)
     return ((x1 / norm1) * (x2 / norm2)).sum(dim)
