@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from typing import Any
 
 from ..llvm import machine
 from ..native import hot
@@ -67,14 +69,14 @@ def _suits(p: Problem) -> bool:
     return tile_vectors(p) * each + WEIGHT * products < WORTH * directly(p) * products
 
 
-def _plan(p: Problem, threads: int) -> _Plan | None:
+def kept_plan(plans: dict, p: Problem, threads: int, suits: Callable, make: Callable) -> Any:
+    """The plan of a problem, made if there is none in `plans` yet; None for problems that do not suit."""
     key = (p, threads)
-    if key in _plans:
-        return _plans[key]
-    if len(_plans) >= MAX_PLANS:
-        _plans.clear()
-    plan = _plans[key] = _planned(p, threads) if _suits(p) else None
-    return plan
+    if key not in plans:
+        if len(plans) >= MAX_PLANS:
+            plans.clear()
+        plans[key] = make(p, threads) if suits(p) else None
+    return plans[key]
 
 
 def _planned(p: Problem, threads: int) -> _Plan:
@@ -122,7 +124,7 @@ def convolve(p: Problem, x: int, w: int, bias: int, out: int) -> bool:
 
     That is so as well where the result is not finite: infinities and NaN spread here further than they should.
     """
-    plan = _plan(p, pool.get_num_threads())
+    plan = kept_plan(_plans, p, pool.get_num_threads(), _suits, _planned)
     if plan is None or not plan.kernel.available(plan.work) or not plan.order.available(plan.work):
         return False
     weight, mark = allocate(plan.weight_bytes), allocate(64)

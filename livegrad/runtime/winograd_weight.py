@@ -11,7 +11,7 @@ from .array import Array
 from .convolution_kernels import ITEM_BYTES, SERIAL_WORK, kernel, many_registers, width_of
 from .convolution_layout import Problem, share
 from .scratch import aligned, slots_of
-from .winograd import PRODUCTS, READING, WORTH, directly, fits, tile_vectors
+from .winograd import PRODUCTS, READING, WORTH, directly, fits, kept_plan, tile_vectors
 
 VECTORS = 3  # of tiles, that a work item reads at a time
 PART = 64  # outputs, and channels, of a work item: tiles of both and the sums stay in the second cache
@@ -27,7 +27,6 @@ class _Plan:
 
 
 _plans: dict[tuple, _Plan | None] = {}
-MAX_PLANS = 4096
 
 
 def _across(p: Problem) -> int:
@@ -46,16 +45,6 @@ def _suits(p: Problem) -> bool:
     each = 1.15 * PRODUCTS * channels * outputs
     each += READING * (-(-outputs // PART) * p.channels + -(-channels // PART) * outputs)
     return vectors >= FEWEST and vectors * each < WORTH * directly(p) * p.channels * p.outputs
-
-
-def _plan(p: Problem, threads: int) -> _Plan | None:
-    key = (p, threads)
-    if key in _plans:
-        return _plans[key]
-    if len(_plans) >= MAX_PLANS:
-        _plans.clear()
-    plan = _plans[key] = _planned(p, threads) if _suits(p) else None
-    return plan
 
 
 def _planned(p: Problem, threads: int) -> _Plan:
@@ -113,7 +102,7 @@ def gradient(p: Problem, x: int, g: int, dtype: object) -> Array | None:
 
     Where something is not finite, the result may have more that is not.
     """
-    plan = _plan(p, pool.get_num_threads())
+    plan = kept_plan(_plans, p, pool.get_num_threads(), _suits, _planned)
     if plan is None or not plan.kernel.available(plan.work) or not plan.finish.available(plan.work):
         return None
     partial, made = arrays.empty(plan.partials, dtype), arrays.empty(plan.shape, dtype)
