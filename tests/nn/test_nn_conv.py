@@ -216,7 +216,7 @@ def test_names_in_the_graph():
     assert livegrad.conv2d(x[0], w).grad_fn.name() == "SqueezeBackward1"
     (g,) = livegrad.autograd.grad(y.sum(), x, create_graph=True)
     assert g.grad_fn.name() == "ConvolutionBackwardBackward0"
-    node = next(n for n in livegrad.graph(y) if n.op == "convolution")
+    node = next(n for n in livegrad.graph(y) if n.op == "conv2d")
     assert node.flops == 2 * (3 * 3 * 3) * (2 * 3 * 3) + 3 * 3 * 3
 
 
