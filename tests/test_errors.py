@@ -43,6 +43,7 @@ SAME_TEXT = {
     "einsum: dimensions and an ellipsis": lambda t: t.einsum("i...jk->i", t.ones(2, 3)),
     "index of a later dimension": lambda t: t.ones(2, 3, 4)[0, 1, 9],
     "cat of nothing": lambda t: t.cat([]),
+    "class of a target": lambda t: t.nn.functional.cross_entropy(t.rand(2, 3), t.tensor([0, 3])),
     "outer": lambda t: t.outer(t.ones(2, 3), t.ones(3)),
     "maximum": lambda t: t.max(t.ones(3), t.ones(4)),
     "dtype of a target": lambda t: t.nn.functional.binary_cross_entropy(t.rand(2), t.ones(2, dtype=t.int64)),

@@ -22,7 +22,8 @@ REDUCTIONS = {
 ROWS = {  # operations for each element, counted from the definitions
     "softmax": 4, "log_softmax": 4, "layer_norm": 8, "rms_norm": 5, "batch_norm": 4, "group_norm": 8,
     "instance_norm": 8, "dropout": 1, "gelu": 8, "silu": 4, "mse_loss": 3, "l1_loss": 2, "cross_entropy": 5,
-    "nll_loss": 1,
+    "nll_loss": 1, "binary_cross_entropy": 9, "binary_cross_entropy_with_logits": 9, "smooth_l1_loss": 8,
+    "huber_loss": 8,
 }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ class Node:
     ``shape``, ``dtype``, ``device``, ``numel``, ``bytes``: of its value (``dtype`` is a name, as ``"float32"``)
     ``flops``       arithmetic operations of the forward step, None where there is no formula
     ``kept``        ``((name, shape, dtype, bytes), ...)`` of what is kept for backward; ``kept_bytes`` is the sum
+    ``freed``       whether a backward pass has freed what was kept
     ``grad_fn``     the recorded node itself, None for a constant
     ==============  ====================================================================================
     """
@@ -85,6 +86,11 @@ class Node:
         if self.kind == "module":
             return sum(node.kept_bytes for node in self.folded)
         return sum(entry[3] for entry in self.kept)
+
+    @property
+    def freed(self):
+        """Whether a backward pass has gone through here and has freed what was kept."""
+        return bool(getattr(self.grad_fn, "released", False))
 
     @property
     def next_functions(self):
@@ -219,8 +225,8 @@ class Graph:
         """Counts and sums: a dict.
 
         ``bytes`` adds up the values of all operators, though few are in memory at once; ``kept_bytes`` what is kept for
-        backward, a value as often as it is kept; ``flops`` the operators that have a formula, ``uncounted`` how many
-        have none.
+        backward, a value as often as it is kept; ``freed`` counts the operators of which nothing is kept any more, as
+        backward has been there; ``flops`` the operators that have a formula, ``uncounted`` how many have none.
         """
         every = [part for node in self.nodes for part in node.folded or (node,)]
         ops = [node for node in every if node.kind == "op"]
@@ -233,6 +239,7 @@ class Graph:
             "leaf_bytes": sum(node.bytes for node in leaves),
             "bytes": sum(node.bytes for node in ops),
             "kept_bytes": sum(node.kept_bytes for node in ops),
+            "freed": sum(node.freed for node in ops),
             "flops": sum(count for count in flops if count is not None),
             "uncounted": flops.count(None),
         }

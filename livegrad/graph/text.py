@@ -51,7 +51,10 @@ def summary(graph):
     totals = graph.totals
     parts = [f"{counts(totals)} ({amount(totals['leaf_bytes'], 'B')})"]
     parts.append(f"{amount(totals['flops'], 'FLOP')} forward" + ("" if not totals["uncounted"] else " at least"))
-    parts.append(f"{amount(totals['kept_bytes'], 'B')} kept for backward")
+    kept = f"{amount(totals['kept_bytes'], 'B')} kept for backward"
+    if totals["freed"]:
+        kept = f"{kept}, the rest is freed" if totals["kept_bytes"] else "what backward needed is freed"
+    parts.append(kept)
     return ", ".join(parts)
 
 

@@ -157,3 +157,16 @@ def test_operations_are_those_that_a_profile_counts():
     counts = [linear[0].flops, plain[-1].flops, conv[0].flops, transposed[0].flops]
     assert counts == [2 * 5 * 4 * 8 + 5 * 8, 2 * 5 * 8 * 3, 2 * 2 * 2 * 5 * 2 + 2 * 2, 2 * 2 * 2 * 4 * 2 + 3 * 4]
     assert [e.flops for e in prof.events() if e.kind == "operator" and e.flops > 0] == counts
+
+
+def test_what_backward_has_freed_is_said():
+    x = livegrad.rand(3, requires_grad=True)
+    kept = x.exp()
+    y = kept.sum()
+    z = (kept * 2).sin().sum()
+    assert str(graph(z)).splitlines()[0].endswith("36 B kept for backward")
+    y.backward()
+    g = graph(z)
+    assert str(g).splitlines()[0].endswith("24 B kept for backward, the rest is freed")
+    assert [node.op for node in g.ops if node.freed] == ["exp"] and g.totals["freed"] == 1
+    assert str(graph(kept)).splitlines()[0].endswith("what backward needed is freed")

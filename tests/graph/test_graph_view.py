@@ -31,7 +31,7 @@ def test_article():
     assert g[2].kept == (("self", (3,), "float32", 12), ("other", (3,), "float32", 12))
     assert g[2].kept_bytes == 24
     assert g.totals == {
-        "nodes": 5, "ops": 4, "leaves": 1, "leaf_bytes": 12, "bytes": 40, "kept_bytes": 24, "flops": 12, "uncounted": 0,
+        "nodes": 5, "ops": 4, "leaves": 1, "leaf_bytes": 12, "bytes": 40, "kept_bytes": 24, "freed": 0, "flops": 12, "uncounted": 0,
     }  # fmt: skip
     assert g[3] in g and Graph([], [], []).nodes == []
 

@@ -150,7 +150,7 @@ def _nll_of_any(log_probabilities, target, weight, ignore_index, reduction, logi
 def _check_classes(index, classes):
     if bool(((index < 0) | (index >= classes)).any()):
         wrong = next(c for c in index.reshape(-1).tolist() if not 0 <= c < classes)
-        raise IndexError(f"Target {wrong} is out of bounds.")
+        raise IndexError(f"Target {wrong} is out of bounds. There are {classes} classes, from 0 to {classes - 1}.")
 
 
 @autocasts
