@@ -159,21 +159,31 @@ elementwise(
 
 plain_pow = elementwise("_pow", scalar.pow, names=("input", "exponent"), rule="same", node="Pow", reference="pow",
                    method=False, function=False, domain=POSITIVE)  # fmt: skip
-# Exponents that programs really use get formulas of their own, as exact and far cheaper.
+
+
+def _cube(x: Any) -> Any:
+    return x * x * x
+
+
+# Exponents that programs really use get formulas of their own, as exact and far cheaper. The gradients read the input,
+# as that of any other power: the result may be changed in place (`d = x ** -0.5; d[d.isinf()] = 0`).
 _FIXED_POWERS = {
-    2.0: (lambda input: scalar.square(input), "same"),
-    3.0: (lambda input: input * input * input, "same"),
-    0.5: (lambda input: scalar.sqrt(input), "float"),
-    -0.5: (lambda input: scalar.rsqrt(input), "float"),
-    -1.0: (lambda input: scalar.reciprocal(input), "float"),
-    -2.0: (lambda input: scalar.reciprocal(input * input), "float"),
-}
+    2.0: (lambda input: scalar.square(input), "same", None),
+    3.0: (lambda input: _cube(input), "same", None),
+    0.5: (lambda input: scalar.sqrt(input), "float", lambda g, input: g / (scalar.sqrt(input) * 2)),
+    -0.5: (lambda input: scalar.rsqrt(input), "float", lambda g, input: g * (_cube(scalar.rsqrt(input)) * -0.5)),
+    -1.0: (lambda input: scalar.reciprocal(input), "float",
+           lambda g, input: scalar.neg(g) * scalar.square(scalar.reciprocal(input))),
+    -2.0: (lambda input: scalar.reciprocal(input * input), "float",
+           lambda g, input: g * (_cube(scalar.reciprocal(input)) * -2)),
+}  # fmt: skip
 
 
-def _fixed_power(e: float, formula: Any, rule: str) -> Any:
+def _fixed_power(e: float, formula: Any, rule: str, gradient: Any) -> Any:
     shown = int(e) if e == int(e) else e
+    grads = None if gradient is None else {"input": gradient}
     elementwise(f"_pow_{e}", formula, rule=rule, node="Pow", fixed=(shown,), reference="", method=False,
-                       function=False, domain=POSITIVE)  # fmt: skip
+                       function=False, grads=grads, domain=POSITIVE)  # fmt: skip
     op = ELEMENTWISE[f"_pow_{e}"]
     op.name = "pow"
     return dispatch.unary(op), op
@@ -241,8 +251,9 @@ elementwise("xlogy", lambda input, other: scalar.where(
     domain=POSITIVE, not_complex="xlogy_cpu")  # fmt: skip
 elementwise("sinc", lambda input: scalar.where(
     scalar.eq(input, 0), 1.0, scalar.sin(input * math.pi) / (input * math.pi)),
-    grads={"input": lambda g, input, result: scalar.where(
-        scalar.eq(input, 0), 0.0, g * ((scalar.cos(input * math.pi) - result) / input))}, domain=POSITIVE)  # fmt: skip
+    grads={"input": lambda g, input: scalar.where(scalar.eq(input, 0), 0.0, g * (
+        (scalar.cos(input * math.pi) - scalar.sin(input * math.pi) / (input * math.pi)) / input))},
+    domain=POSITIVE)  # fmt: skip
 elementwise("_heaviside", lambda input, values: scalar.where(
     scalar.eq(input, 0), values, scalar.where(input > 0, 1.0, 0.0)), rule="same", node="NotImplemented",
     grads=dict.fromkeys(("input", "values"), Refusal("heaviside")), reference="", method=False,
