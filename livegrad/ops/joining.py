@@ -188,7 +188,7 @@ def _bordered_gradient(g: Any, x_shape: tuple, before: tuple) -> Any:
 
 
 BORDERED = operator(
-    "constant_pad_nd",
+    "pad",
     _bordered,
     tensors=("x",),
     grads={"x": _bordered_gradient},

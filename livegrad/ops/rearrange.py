@@ -94,8 +94,8 @@ def _other(op: Any) -> Any:
     }
 
 
-IM2COL = operator("im2col", _im2col, tensors=("x",), grads=_other(lambda: COL2IM), node="Im2Col", anywhere=True)
-COL2IM = operator("col2im", _col2im, tensors=("x",), grads=_other(lambda: IM2COL), node="Col2Im", anywhere=True)
+IM2COL = operator("unfold", _im2col, tensors=("x",), grads=_other(lambda: COL2IM), node="Im2Col", anywhere=True)
+COL2IM = operator("fold", _col2im, tensors=("x",), grads=_other(lambda: IM2COL), node="Col2Im", anywhere=True)
 
 
 # --- channels and space -----------------------------------------------------------------------------------------

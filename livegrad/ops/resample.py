@@ -190,11 +190,11 @@ def _resample_gradient(g: Any, tables: tuple) -> Any:
 
 # tables: one for each of the last dimensions.
 RESAMPLE = operator(
-    "resample", _resample, tensors=("x",), grads={"x": _resample_gradient}, anywhere=True, batch=trailing
+    "interpolate", _resample, tensors=("x",), grads={"x": _resample_gradient}, anywhere=True, batch=trailing
 )
 # As a pooling its node is freed by going backward, like those of other windows.
 RESAMPLE_POOL = operator(
-    "resample",
+    "interpolate",
     _resample,
     tensors=("x",),
     grads={"x": _resample_gradient},
