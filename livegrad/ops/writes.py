@@ -19,6 +19,8 @@ from .batching import level_of
 from .dispatch import call, cast
 from .instruction import ElementwiseOp, Instruction
 
+MOST_ATTEMPTS = 100  # at an in-place operator, while other threads change the same tensor
+
 
 @hot
 def check_in_place(t: Tensor, recording: bool, repeated: bool = False) -> None:
@@ -240,6 +242,17 @@ def _update_instruction(op: ElementwiseOp, dtype: dtypes.dtype, tensors: int, nu
     return made
 
 
+def _anew(t: Tensor, function: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """An in-place operator again, as another thread has changed `t` since it was read: that change must not be lost."""
+    for _ in range(MOST_ATTEMPTS):
+        since = next_seq() if MODE.grad else None
+        before = t._version  # type: ignore[attr-defined]
+        result = function(t, *args, **kwargs)
+        if t._version == before:  # type: ignore[attr-defined]
+            break
+    return assign_result(t, result, since=since)
+
+
 def in_place(function: Callable, name: str) -> Callable:
     """The in-place form of an operator: `x.add_(y)` from `add`."""
 
@@ -254,9 +267,12 @@ def in_place(function: Callable, name: str) -> Callable:
                 for other in args:
                     if isinstance(other, Tensor):
                         check_overlap(self, other)
+        before = self._ver if self._s is None else self._s.counter.n
         result = function(self, *args, **kwargs)
         if result is NotImplemented:
             return result
+        if result is not self and before != (self._ver if self._s is None else self._s.counter.n):
+            return _anew(self, function, args, kwargs)
         return assign_result(self, result, since=since)
 
     method.__name__ = method.__qualname__ = name

@@ -17,6 +17,7 @@ import livegrad
 from livegrad.lazy import storage
 from livegrad.lazy.value import OPERATOR, Bound
 from livegrad.native import layout
+from livegrad.ops import writes
 
 torch = pytest.importorskip("torch")
 
@@ -461,3 +462,22 @@ def test_results_that_no_gradient_reads_may_be_changed(line):
         (second,) = m.autograd.grad(g.sum(), x)
         found.append([*g.tolist(), *second.tolist()])
     assert found[0] == pytest.approx(found[1])
+
+
+@pytest.mark.parametrize("place", [slice(None), slice(1, None)])
+def test_a_change_by_another_thread_meanwhile_is_not_lost(place):
+    x = livegrad.ones(3)
+    t = x if place == slice(None) else x[place]
+    left = [1]
+
+    def slow_add(input, n):
+        made = input + n
+        if left:
+            left.clear()
+            other = threading.Thread(target=x.mul_, args=(10,))
+            other.start()
+            other.join()
+        return made
+
+    writes.in_place(slow_add, "slow_add_")(t, 1)
+    assert t.tolist() == [11.0] * len(t)
