@@ -430,7 +430,11 @@ def positive(x: Tensor) -> Tensor:
 @public("isin", method=False, samples=_samples((_ROWS, [0.5, 3.0, 7.0])))
 @there
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
-    """Which elements occur among the others."""
+    """Which elements occur among the others, as numbers of the dtype that both have in common."""
+    if isinstance(test_elements, Tensor):
+        dtype = result_type(elements, test_elements)
+        seen = dtypes.float32 if dtype.kind in ("f16", "bf16") else dtype  # NumPy does not sort them all
+        elements, test_elements = (t.detach().to(dtype).to(seen) for t in (elements, test_elements))
     if elements.device is not cpu:
         from ..from_data import as_tensor
 

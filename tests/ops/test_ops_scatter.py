@@ -162,3 +162,14 @@ def test_no_nan_is_equal_to_another(options):
     np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
     rows = livegrad.tensor([[np.nan, 1.0], [np.nan, 1.0], [0.0, 0.0], [0.0, 0.0]])
     assert rows.unique(dim=0).shape == (3, 2)
+
+
+def test_isin_compares_in_the_dtype_in_common():
+    found = []
+    for m in (torch, livegrad):
+        a = m.tensor([1.0, 2.0, float("nan"), 0.1], dtype=m.bfloat16)
+        n = m.tensor([1, 16777217])
+        found.append([
+            m.isin(x, y).tolist() for x, y in ((a, n), (n, a), (a, m.tensor(0.1)), (n, m.tensor([16777216.0])))
+        ])  # fmt: skip
+    assert found[0] == found[1]
