@@ -85,13 +85,7 @@ def lanes_below(b: Builder, count: Reg, width: int, kind: str) -> Reg:
 
 def masked_load(b: Builder, ptr: str, kind: str, mask: Reg) -> Reg:
     """Neighbouring elements where the mask holds, else zeros; what is masked is not touched."""
-    w, size = mask.width, kind_bytes(kind)
-    if w == 1:
-        return _guarded_load(b, ptr, kind, mask)
-    t = type_text(kind, w)
-    name = f"llvm.masked.load.v{w}{kind}.p0"
-    b.declare(f"declare {t} @{name}(ptr, i32, <{w} x i1>, {t})")
-    return b.op(kind, w, f"call {t} @{name}(ptr {ptr}, i32 {size}, {mask.operand}, {t} zeroinitializer)")
+    return _guarded_load(b, ptr, kind, mask) if mask.width == 1 else b.load_some(ptr, kind, mask)
 
 
 def _guarded_load(b: Builder, ptr: str, kind: str, mask: Reg) -> Reg:
@@ -106,14 +100,11 @@ def _guarded_load(b: Builder, ptr: str, kind: str, mask: Reg) -> Reg:
 
 def masked_store(b: Builder, x: Reg, ptr: str, mask: Reg) -> None:
     """Write neighbouring elements where the mask holds."""
-    w, size = x.width, kind_bytes(x.kind)
-    if w == 1:
+    if x.width == 1:
         with b.when(mask):
             b.store(x, ptr)
-        return
-    name = f"llvm.masked.store.v{w}{x.kind}.p0"
-    b.declare(f"declare void @{name}({x.type}, ptr, i32, <{w} x i1>)")
-    b.line(f"call void @{name}({x.operand}, ptr {ptr}, i32 {size}, {mask.operand})")
+    else:
+        b.store_some(x, ptr, mask)
 
 
 def gather_lanes(b: Builder, kind: str, row: str, places: Reg, mask: Reg) -> Reg:

@@ -116,9 +116,7 @@ def forward_source(kind: str, block: int, vectors: int) -> str:
         scratch_slot(b, scratch, s.slots, s.slot_bytes) as slot,
         b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as item,
     ):
-        for k in range(zeros_of(width) // width):
-            b.store(b.const(kind, 0), b.gep(slot, kind, k * width))
-        made, sums = b.gep(slot, kind, zeros_of(width)), b.gep(slot, "i8", s.sums_at)
+        made, sums = put_zeros(b, kind, slot), b.gep(slot, "i8", s.sums_at)
         part, rest = split(b, item.i, s.parts)
         group, run = split(b, rest, s.groups)
         first = b.mul(run, number(b, tile))
@@ -149,9 +147,19 @@ def forward_source(kind: str, block: int, vectors: int) -> str:
     return module.text()
 
 
-def zeros_of(width: int) -> int:
-    """Elements of the row of zeros: what a vector of tiles reads of one row."""
-    return 4 * width
+def put_zeros(b: Builder, kind: str, slot: str) -> str:
+    """Begin a slot with a row of zeros, as long as what a vector of tiles reads of one row; what follows it."""
+    length = 4 * vector_width(kind)
+    for at in range(0, length, vector_width(kind)):
+        b.store(b.const(kind, 0), b.gep(slot, kind, at))
+    return b.gep(slot, kind, length)
+
+
+def every_second(b: Builder, kind: str, row: str, masks: list[Reg]) -> tuple[Reg, Reg]:
+    """Two vectors of a row, where their masks hold, as one of the even and one of the odd places."""
+    width = vector_width(kind)
+    pair = [b.load_some(b.gep(row, kind, k * width), kind, mask) for k, mask in enumerate(masks)]
+    return b.shuffle(*pair, range(0, 2 * width, 2)), b.shuffle(*pair, range(1, 2 * width, 2))
 
 
 def segments(b: Builder, s: Words, first: Reg, count: Reg, width: int, visit: Callable) -> None:
@@ -179,7 +187,6 @@ def read_tiles(
     """
     width = vector_width(kind)
     zero, two = number(b, 0), number(b, 2)
-    even, odd = list(range(0, 2 * width, 2)), list(range(1, 2 * width, 2))
 
     def visit(place: Reg, some: Reg, image: Reg, tile_row: Reg, column: Reg) -> None:
         left = b.sub(b.mul(column, two), s.pad_w)
@@ -206,11 +213,7 @@ def read_tiles(
             rows = []
             for line, step in lines:
                 here = b.gep(line, kind, b.mul(c.i, step))
-                parts = [
-                    b.load_some(b.gep(here, kind, shift), kind, mask)
-                    for shift, mask in zip((0, width, 2, width + 2), masks)
-                ]
-                d = [b.shuffle(*pair, lanes) for pair in (parts[:2], parts[2:]) for lanes in (even, odd)]
+                d = [*every_second(b, kind, here, masks[:2]), *every_second(b, kind, b.gep(here, kind, 2), masks[2:])]
                 rows.append(_differences(b, d))
             for j in range(EDGE):
                 for i, value in enumerate(_differences(b, [r[j] for r in rows])):

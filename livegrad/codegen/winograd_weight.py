@@ -20,7 +20,6 @@ from .conv_layout import (
     clamp_high,
     lanes_below,
     madd,
-    masked_load,
     number,
     scratch_slot,
     split,
@@ -30,7 +29,7 @@ from .conv_weight import define_wide_tile
 from .elementwise import NAME, Arguments
 from .ir import Builder, Module, Reg
 from .product import transposed
-from .winograd import EDGE, PRODUCTS, read_tiles, segments, zeros_of
+from .winograd import EDGE, PRODUCTS, every_second, put_zeros, read_tiles, segments
 
 GRADIENT_POINTERS = ("x", "g", "partial", "scratch")
 GRADIENT_WORDS = (
@@ -65,9 +64,7 @@ def gradient_source(kind: str, vectors: int, across: int) -> str:
         scratch_slot(b, scratch, s.slots, s.slot_bytes) as slot,
         b.loop(Reg("%begin", "i64"), Reg("%end", "i64")) as item,
     ):
-        for k in range(zeros_of(width) // width):
-            b.store(b.const(kind, 0), b.gep(slot, kind, k * width))
-        of_x, of_g = b.gep(slot, kind, zeros_of(width)), b.gep(slot, "i8", s.g_at)
+        of_x, of_g = put_zeros(b, kind, slot), b.gep(slot, "i8", s.g_at)
         channel_part, rest = split(b, item.i, s.channel_parts)
         part, rest = split(b, rest, s.parts)
         group, chunk = split(b, rest, s.groups)
@@ -113,7 +110,6 @@ def _read_gradient(
     block = 2 * width
     zero, one, two = number(b, 0), number(b, 1), number(b, 2)
     squares = b.gep(out, kind, b.mul(s.g_step, number(b, PRODUCTS)))
-    even, odd = list(range(0, 2 * width, 2)), list(range(1, 2 * width, 2))
     half = b.const(kind, 0.5)
 
     def transformed(y: list[Reg]) -> list[Reg]:
@@ -135,12 +131,9 @@ def _read_gradient(
                 line = b.gep(corner, kind, b.mul(b.select(exists, output, zero), s.g_stride_c))
                 for i, there in enumerate((exists, b.and_(exists, second))):
                     here = b.gep(line, kind, b.mul(s.g_stride_h, b.select(there, one, zero))) if i else line
-                    pair = [
-                        masked_load(b, b.gep(here, kind, n * width), kind, b.and_(m, b.splat(there)))
-                        for n, m in enumerate(masks)
-                    ]
-                    planes[2 * i].append(b.shuffle(*pair, even))
-                    planes[2 * i + 1].append(b.shuffle(*pair, odd))
+                    seen = [b.and_(m, b.splat(there)) for m in masks]
+                    for plane, v in zip(planes[2 * i :], every_second(b, kind, here, seen)):
+                        plane.append(v)
             for n, plane in enumerate(planes):
                 for t, v in enumerate(transposed(b, plane)):
                     b.store(v, b.gep(squares, kind, (n * width + t) * width))
